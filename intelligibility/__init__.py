@@ -1,0 +1,1 @@
+"""What the four stages share: the release, the recogniser, the similarity and the scoring."""

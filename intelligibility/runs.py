@@ -1,0 +1,177 @@
+"""What every run needs, whatever its stage: errors in words, whole files, provenance, device."""
+
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
+
+
+class RecipeError(Exception):
+    """What the user can mend: says what was found, what was expected and what to do."""
+
+
+def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Let a stage end with our message and exit status 1, not with a traceback."""
+
+    @functools.wraps(run)
+    def guarded(cfg: DictConfig) -> None:
+        try:
+            run(cfg)
+        except RecipeError as error:
+            logger.error("%s", error)
+            sys.exit(1)
+
+    return guarded
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name to write to; the file gets its final name only when whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        The final name. Its folder is made when absent.
+
+    Yields
+    ------
+    Path
+        A name in the same folder with the same suffix, renamed at the end, removed on an error.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole, and leave it untouched when it already says the same."""
+    path = Path(path)
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    with atomic_path(path) as part:
+        part.write_bytes(text.encode())
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as json, whole, and leave the file untouched when it is the same."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path, expected: type = object) -> Any:
+    """Read a json file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    expected : type
+        What the outermost value has to be, `list` or `dict`.
+
+    Raises
+    ------
+    RecipeError
+        The file is missing, is not json, or holds another kind of value.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: cannot be read as json ({error}); restore the file") from None
+    if not isinstance(content, expected):
+        raise RecipeError(
+            f"{path}: holds a {type(content).__name__}, expected a {expected.__name__}; "
+            "restore the file"
+        )
+    return content
+
+
+def provenance(cfg: DictConfig) -> dict[str, Any]:
+    """Say how a result was made: resolved configuration, seed, versions, command and time."""
+    return {
+        "config": OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False),
+        "seed": cfg.seed,
+        "versions": versions(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
+
+
+def write_result(path: str | Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a json result that holds a `provenance`; return what the file then holds.
+
+    When only the provenance's time and command differ from the file that is there, that file stays
+    as it is: its time is when these numbers were first made.
+    """
+    path, content = Path(path), dict(content)
+    if path.is_file():
+        old = read_json(path, dict)
+        if _timeless(old) == _timeless(json.loads(json.dumps(content))):
+            return old
+    write_json(path, content)
+    return content
+
+
+def _timeless(result: dict[str, Any]) -> dict[str, Any]:
+    made_by = dict(result.get("provenance") or {})
+    return result | {
+        "provenance": {k: v for k, v in made_by.items() if k not in ("time", "command")}
+    }
+
+
+def sha256_of(paths: Iterable[str | Path]) -> str:
+    """Return the SHA-256 of the files' contents, one after another, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def pick_device(name: str) -> "torch.device":  # noqa: F821
+    """Return the torch device that `device` in the configuration asks for.
+
+    Parameters
+    ----------
+    name : str
+        auto (the GPU when there is one), cpu, cuda, or cuda:1 and the like.
+    """
+    import torch  # here, so that a stage without a recogniser does not wait for it
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not (name == "cpu" or name.startswith("cuda")):
+        raise RecipeError(f"device={name}: expected auto, cpu or cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RecipeError(f"device={name}, but torch sees no GPU; use device=cpu or device=auto")
+    return torch.device(name)

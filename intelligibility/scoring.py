@@ -1,0 +1,322 @@
+"""From similarity to percent words correct, and how good and how sure the prediction is.
+
+The mapping is a logistic with two parameters fitted on held-out scenes. The scores are those of the
+first Clarity Prediction Challenge: root mean square error (RMSE), standard error of the error (Std),
+normalised cross-correlation (NCC, Pearson's) and Kendall's tau-b (KT). Intervals come from a bootstrap
+that resamples scenes, because the signals of one scene share its sentence and its noise and are not
+independent (cluster bootstrap: Davison & Hinkley 1997, Bootstrap Methods and their Application, 3.8).
+
+Everywhere: similarities are 0..1, predictions and observations are percent words correct.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.special import expit
+from scipy.stats import kendalltau
+
+from intelligibility.runs import RecipeError
+
+SCORES = ("RMSE", "Std", "NCC", "KT")
+MIN_SIGNALS = 3  # two parameters leave nothing to judge the fit by with fewer
+N_RESAMPLES = 1000
+CONFIDENCE = 0.95
+CONSTANT = 1e-9  # percent squared: a variance below it is rounding
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Percent words correct as a function of similarity.
+
+    Attributes
+    ----------
+    x0 : float
+        The midpoint, in percent similarity, where half of the words are correct.
+    k : float
+        The slope, per percent of similarity.
+    """
+
+    x0: float
+    k: float
+
+    def predict(self, similarity: np.ndarray) -> np.ndarray:
+        """Return percent words correct, 0..100, for similarities, 0..1, of any shape."""
+        return 100 * expit(self.k * (100 * np.asarray(similarity, dtype=float) - self.x0))
+
+
+def fit_logistic(similarity: np.ndarray, correctness: np.ndarray) -> Logistic:
+    """Fit the logistic by least squares.
+
+    The published fit starts at x0 = 50, k = 1, where the gradient vanishes when similarities are narrow and
+    high. This one starts from the best points of a grid laid over the data, on standardised similarities,
+    so it finds the same optimum wherever the published one converges, and the optimum elsewhere too.
+
+    Parameters
+    ----------
+    similarity : (n_signals,) array
+        0..1.
+    correctness : (n_signals,) array
+        Percent words correct, 0..100.
+
+    Raises
+    ------
+    RecipeError
+        Fewer than three signals, or nothing that varies: no logistic is determined then.
+    """
+    x = 100 * np.asarray(similarity, dtype=float)
+    y = np.asarray(correctness, dtype=float) / 100
+    _check_fit_data(x, y)
+    centre, spread = x.mean(), x.std()
+    z = (x - centre) / spread
+
+    def residuals(offset_slope: np.ndarray) -> np.ndarray:
+        return expit(offset_slope[0] + offset_slope[1] * z) - y
+
+    def jacobian(offset_slope: np.ndarray) -> np.ndarray:
+        p = expit(offset_slope[0] + offset_slope[1] * z)
+        return (p * (1 - p))[:, None] * np.column_stack([np.ones_like(z), z])
+
+    slopes = np.geomspace(0.1, 30, 9)
+    midpoints = np.unique(np.concatenate([np.quantile(z, np.linspace(0, 1, 9)), [-9, -3, 3, 9]]))
+    grid = [(-b * m, b) for b in np.concatenate([-slopes, slopes]) for m in midpoints]
+    grid.sort(key=lambda start: np.sum(residuals(start) ** 2))
+    fits = [
+        least_squares(residuals, start, jacobian, method="lm", ftol=1e-14, xtol=1e-14, gtol=1e-14)
+        for start in grid[:4]
+    ]
+    offset, slope = min(fits, key=lambda fit: fit.cost).x
+    slope = slope or np.finfo(float).tiny
+    return Logistic(x0=float(centre - spread * offset / slope), k=float(slope / spread))
+
+
+def _check_fit_data(x: np.ndarray, y: np.ndarray) -> None:
+    if x.shape != y.shape or x.ndim != 1:
+        raise RecipeError(f"logistic fit: {x.shape} similarities for {y.shape} responses")
+    if x.size < MIN_SIGNALS:
+        raise RecipeError(
+            f"logistic fit: {x.size} signals with both a similarity and a response; it needs at least "
+            f"{MIN_SIGNALS} (more training scenes, or a larger dev_percent)"
+        )
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise RecipeError("logistic fit: similarities or responses are not finite; run infer.py again")
+    for what, values in (("similarities", x), ("responses", 100 * y)):
+        if np.ptp(values) < 1e-9:
+            raise RecipeError(
+                f"logistic fit: all {x.size} {what} are {values[0]:.6g} %, so no logistic is "
+                "determined; it needs signals that differ"
+            )
+
+
+def score(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float | None]:
+    """Return the published scores of predictions.
+
+    Parameters
+    ----------
+    predicted, observed : (n,) array
+        Percent words correct.
+
+    Returns
+    -------
+    dict
+        RMSE and Std in percent; NCC and KT, which are None where nothing varies or n is 1: a
+        correlation is not defined then.
+    """
+    predicted, observed = np.asarray(predicted, float), np.asarray(observed, float)
+    if predicted.size == 0 or predicted.shape != observed.shape:
+        raise RecipeError(f"scores: {predicted.size} predictions for {observed.size} responses")
+    error = predicted - observed
+    varies = predicted.var() > CONSTANT and observed.var() > CONSTANT
+    return {
+        "RMSE": float(np.sqrt(np.mean(error**2))),
+        "Std": float(np.std(error) / np.sqrt(error.size)),
+        "NCC": float(np.corrcoef(predicted, observed)[0, 1]) if varies else None,
+        "KT": float(kendalltau(predicted, observed).statistic) if varies else None,
+    }
+
+
+# The bootstrap. `scene` numbers the scene of each signal, `counts` says how often each resample drew each
+# scene: (n_resamples, n_scenes). The same counts for every score make all comparisons paired.
+
+
+def draw_scenes(n_scenes: int, seed: int, n_resamples: int = N_RESAMPLES) -> np.ndarray:
+    """Draw scenes with replacement; return how often each was drawn, (n_resamples, n_scenes) int32."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(n_scenes, size=n_scenes) for _ in range(n_resamples))
+    return np.stack([np.bincount(one, minlength=n_scenes).astype(np.int32) for one in drawn])
+
+
+def bootstrap_scores(
+    predicted: np.ndarray, observed: np.ndarray, scene: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return every score in every resample of scenes.
+
+    Parameters
+    ----------
+    predicted, observed : (n_signals,) array
+        Percent words correct.
+    scene : (n_signals,) int array
+        The column of `counts` that each signal belongs to.
+    counts : (n_resamples, n_scenes) int array
+        From `draw_scenes`.
+
+    Returns
+    -------
+    dict
+        (n_resamples,) arrays, exact, not approximated; NaN in resamples where a score is not defined.
+    """
+    shift = np.mean(observed)  # sums of squares lose no digits near zero
+    p, y = np.asarray(predicted, float) - shift, np.asarray(observed, float) - shift
+    sums = scene_sums(np.column_stack([np.ones_like(p), p, y, p * p, y * y, p * y]), scene, counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n = sums[:, 0]
+        mean_p, mean_y, mean_pp, mean_yy, mean_py = (sums[:, 1:] / n[:, None]).T
+        mean_square = np.maximum(mean_pp + mean_yy - 2 * mean_py, 0)
+        variance_p, variance_y = mean_pp - mean_p**2, mean_yy - mean_y**2
+        ncc = (mean_py - mean_p * mean_y) / np.sqrt(variance_p * variance_y)
+        std = np.sqrt(np.maximum(mean_square - (mean_p - mean_y) ** 2, 0) / n)
+        undefined = (n == 0) | (variance_p < CONSTANT) | (variance_y < CONSTANT)
+    return {
+        "RMSE": np.sqrt(mean_square),
+        "Std": std,
+        "NCC": np.where(undefined, np.nan, np.clip(ncc, -1, 1)),
+        "KT": np.where(undefined, np.nan, kendall_in_resamples(p, y, scene, counts)),
+    }
+
+
+def scene_sums(values: np.ndarray, scene: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sum values, (n_signals, n), over the signals of each resample: (n_resamples, n)."""
+    n_scenes = counts.shape[1]
+    per_scene = [np.bincount(scene, column, minlength=n_scenes) for column in values.T]
+    per_scene = np.column_stack(per_scene)
+    return np.concatenate([block @ per_scene for block in np.array_split(counts, 20)])
+
+
+def kendall_in_resamples(
+    predicted: np.ndarray, observed: np.ndarray, scene: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Return Kendall's tau-b in every resample, (n_resamples,); arguments as `bootstrap_scores`.
+
+    A signal drawn w times stands for w tied signals, so tau-b of a resample is tau-b with integer weights.
+    Knight's (1966) algorithm counts it in n log m steps for m distinct observations; sorting and ranking
+    are done once, for all resamples.
+    """
+    order = np.argsort(predicted, kind="stable")
+    x_rank = np.unique(predicted[order], return_inverse=True)[1]
+    y_values, y_rank = np.unique(observed[order], return_inverse=True)
+    return _weighted_tau_b(x_rank, y_rank, y_values.size, np.asarray(scene)[order], counts)
+
+
+@numba.njit(cache=True)
+def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):  # pragma: no cover (compiled)
+    taus = np.empty(counts.shape[0])
+    for resample in range(counts.shape[0]):
+        weight_of = counts[resample]
+        tree = np.zeros(n_ranks + 1, np.int64)  # Fenwick tree: weight seen so far, by y rank
+        y_weight = np.zeros(n_ranks, np.int64)
+        total = tied_x = surplus = 0  # surplus: concordant less discordant pairs
+        start = 0
+        while start < x_rank.size:
+            end, group = start, 0
+            while end < x_rank.size and x_rank[end] == x_rank[start]:
+                weight, rank = np.int64(weight_of[scene[end]]), y_rank[end]
+                if weight:
+                    lower, i = 0, rank
+                    while i > 0:
+                        lower += tree[i]
+                        i -= i & -i
+                    # y_weight holds the equal ones, this group's included; those are taken back below.
+                    surplus += weight * (2 * lower + y_weight[rank] - total)
+                    group += weight
+                end += 1
+            for j in range(start, end):
+                weight, i = np.int64(weight_of[scene[j]]), y_rank[j] + 1
+                y_weight[y_rank[j]] += weight
+                while i <= n_ranks:
+                    tree[i] += weight
+                    i += i & -i
+            total += group
+            tied_x += group * group
+            start = end
+        tied_y = np.sum(y_weight * y_weight)
+        pairs = np.float64(total * total - tied_x) * np.float64(total * total - tied_y)
+        taus[resample] = 2 * surplus / np.sqrt(pairs) if pairs > 0 else np.nan
+    return taus
+
+
+def interval(values: np.ndarray) -> list[float] | None:
+    """Return the 95 % percentile interval of a resampled score, [low, high].
+
+    None when the score is not defined in more than one resample in twenty: what is left would flatter.
+    """
+    defined = values[np.isfinite(values)]
+    if defined.size < CONFIDENCE * values.size:
+        return None
+    tail = 50 * (1 - CONFIDENCE)
+    return [float(bound) for bound in np.percentile(defined, [tail, 100 - tail])]
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[list[float] | None, float | None]:
+    """Compare a score of two measures in the same resamples.
+
+    Parameters
+    ----------
+    a, b : (n_resamples,) array
+        The same score of two predictions, from the same `counts`.
+
+    Returns
+    -------
+    interval : [low, high] or None
+        95 % interval of a - b.
+    p : float or None
+        Two-sided: twice the smaller share of resamples on one side of zero; at least 2 / (n + 1).
+    """
+    difference = a - b
+    bounds = interval(difference)
+    if bounds is None:
+        return None, None
+    difference = difference[np.isfinite(difference)]
+    smaller = min(np.sum(difference <= 0), np.sum(difference >= 0))
+    return bounds, float(min(1.0, 2 * (smaller + 1) / (difference.size + 1)))
+
+
+def group_means(
+    values: np.ndarray, group: np.ndarray, scene: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Return the mean of each group in every resample, (n_resamples, n_groups), NaN where it is empty.
+
+    Parameters
+    ----------
+    values : (n_signals,) array
+        What to average.
+    group : (n_signals,) int array
+        The group of each signal, counted from 0.
+    scene, counts
+        As for `bootstrap_scores`.
+    """
+    member = np.equal.outer(group, np.arange(group.max() + 1)).astype(float)
+    total = scene_sums(member * np.asarray(values, float)[:, None], scene, counts)
+    size = scene_sums(member, scene, counts)
+    return np.where(size > 0, total / np.maximum(size, 1), np.nan)
+
+
+def bootstrap_averaged_scores(
+    predicted: np.ndarray,
+    observed: np.ndarray,
+    group: np.ndarray,
+    scene: np.ndarray,
+    counts: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Return the scores of group means in every resample; arguments as `group_means`."""
+    pairs = zip(
+        group_means(predicted, group, scene, counts),
+        group_means(observed, group, scene, counts),
+        strict=True,
+    )
+    undefined = dict.fromkeys(SCORES, np.nan)
+    rows = []
+    for p, y in pairs:
+        there = np.isfinite(p)
+        rows.append(score(p[there], y[there]) if there.any() else undefined)
+    return {name: np.array([row[name] for row in rows], dtype=float) for name in SCORES}

@@ -1,0 +1,75 @@
+"""The recogniser's settings: transformer_cpc1.yaml with what config.yaml says about it."""
+
+from pathlib import Path
+from typing import Any
+
+from hyperpyyaml import load_hyperpyyaml
+from omegaconf import DictConfig, OmegaConf
+
+from intelligibility.cpc1 import RECIPE, Cpc1
+from intelligibility.runs import RecipeError
+
+FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
+
+
+def load_settings(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
+    """Read the recogniser's settings and make the objects that they describe.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The configuration; `asr_config` names the file, `asr_overrides` changes single settings.
+    cpc1 : Cpc1
+        Gives `data_folder` and `output_folder`.
+
+    Returns
+    -------
+    dict
+        SpeechBrain's hparams: numbers, modules, searchers. Nothing is written.
+
+    Raises
+    ------
+    RecipeError
+        No such file, a setting that it does not have, or sizes that do not fit together.
+    """
+    overrides = {key: cfg[key] for key in FROM_CONFIG} | {
+        "data_folder": str(cpc1.data_folder),
+        "output_folder": str(cpc1.asr_folder),
+        **OmegaConf.to_container(cfg.asr_overrides, resolve=True),
+    }
+    return read_settings(RECIPE / cfg.asr_config, overrides)
+
+
+def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str, Any]:
+    """Read a settings file by itself, with `overrides` as a mapping or as yaml text."""
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such file; asr_config names the recogniser's settings")
+    try:
+        with path.open(encoding="utf-8") as stream:
+            hparams = load_hyperpyyaml(stream, overrides)
+    except KeyError as error:
+        raise RecipeError(f"{path} has no setting {error}; see asr_overrides") from None
+    except ValueError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    check_sizes(hparams)
+    return hparams
+
+
+def check_sizes(hparams: dict[str, Any]) -> None:
+    """Refuse sizes that do not fit together, and a language model, which this recipe never uses."""
+    channels, n_mels = hparams["cnn_out_channels"], hparams["n_mels"]
+    expected = channels[-1] * (n_mels // 4)  # two of the three blocks halve the frequency axis
+    if hparams["cnn_features"] != expected:
+        raise RecipeError(
+            f"cnn_features={hparams['cnn_features']}: with cnn_out_channels={channels} and "
+            f"n_mels={n_mels} the CNN gives {expected} features per frame; set cnn_features={expected}"
+        )
+    if hparams["d_model"] % hparams["nhead"]:
+        raise RecipeError(
+            f"d_model={hparams['d_model']} is not a multiple of nhead={hparams['nhead']}"
+        )
+    if hparams["lm_weight"] != 0:
+        raise RecipeError(
+            f"lm_weight={hparams['lm_weight']}: the published decoding uses no language model; set it to 0"
+        )
