@@ -49,7 +49,7 @@ def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str
         with path.open(encoding="utf-8") as stream:
             hparams = load_hyperpyyaml(stream, overrides)
     except KeyError as error:
-        raise RecipeError(f"{path} has no setting {error}; see asr_overrides") from None
+        raise RecipeError(f"{path}, asr_overrides: {error.args[0]}") from None
     except ValueError as error:
         raise RecipeError(f"{path}: {error}") from None
     check_sizes(hparams)
