@@ -1,10 +1,11 @@
 """From similarity to percent words correct, and how good and how sure the prediction is.
 
 The mapping is a logistic with two parameters fitted on held-out scenes. The scores are those of the
-first Clarity Prediction Challenge: root mean square error (RMSE), standard error of the error (Std),
-normalised cross-correlation (NCC, Pearson's) and Kendall's tau-b (KT). Intervals come from a bootstrap
-that resamples scenes, because the signals of one scene share its sentence and its noise and are not
-independent (cluster bootstrap: Davison & Hinkley 1997, Bootstrap Methods and their Application, 3.8).
+first Clarity Prediction Challenge: root mean square error (RMSE), standard error of the error
+(Std), normalised cross-correlation (NCC, Pearson's) and Kendall's tau-b (KT). Intervals come from a
+bootstrap that resamples scenes, because the signals of one scene share its sentence and its noise
+and are not independent (cluster bootstrap: Davison & Hinkley 1997, Bootstrap Methods and their
+Application, 3.8).
 
 Everywhere: similarities are 0..1, predictions and observations are percent words correct.
 """
@@ -49,9 +50,10 @@ class Logistic:
 def fit_logistic(similarity: np.ndarray, correctness: np.ndarray) -> Logistic:
     """Fit the logistic by least squares.
 
-    The published fit starts at x0 = 50, k = 1, where the gradient vanishes when similarities are narrow and
-    high. This one starts from the best points of a grid laid over the data, on standardised similarities,
-    so it finds the same optimum wherever the published one converges, and the optimum elsewhere too.
+    The published fit starts at x0 = 50, k = 1, where the gradient vanishes when similarities are
+    narrow and high. This one starts from the best points of a grid laid over the data, on
+    standardised similarities, so it finds the same optimum wherever the published one converges,
+    and the optimum elsewhere too.
 
     Parameters
     ----------
@@ -96,11 +98,12 @@ def _check_fit_data(x: np.ndarray, y: np.ndarray) -> None:
         raise RecipeError(f"logistic fit: {x.shape} similarities for {y.shape} responses")
     if x.size < MIN_SIGNALS:
         raise RecipeError(
-            f"logistic fit: {x.size} signals with both a similarity and a response; it needs at least "
-            f"{MIN_SIGNALS} (more training scenes, or a larger dev_percent)"
+            f"logistic fit: {x.size} dev signals with a similarity and a response; it needs at "
+            f"least {MIN_SIGNALS}. Use more training scenes or a larger dev_percent, or "
+            "calibration=other/calibration.json of another run"
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise RecipeError("logistic fit: similarities or responses are not finite; run infer.py again")
+        raise RecipeError("logistic fit: similarities or responses not finite; run infer.py again")
     for what, values in (("similarities", x), ("responses", 100 * y)):
         if np.ptp(values) < 1e-9:
             raise RecipeError(
@@ -136,12 +139,13 @@ def score(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float | None
     }
 
 
-# The bootstrap. `scene` numbers the scene of each signal, `counts` says how often each resample drew each
-# scene: (n_resamples, n_scenes). The same counts for every score make all comparisons paired.
+# The bootstrap. `scene` numbers the scene of each signal, `counts` says how often each resample
+# drew each scene: (n_resamples, n_scenes). The same counts for every score make all comparisons
+# paired.
 
 
 def draw_scenes(n_scenes: int, seed: int, n_resamples: int = N_RESAMPLES) -> np.ndarray:
-    """Draw scenes with replacement; return how often each was drawn, (n_resamples, n_scenes) int32."""
+    """Draw scenes with replacement; return (n_resamples, n_scenes) int32, how often each came."""
     rng = np.random.default_rng(seed)
     drawn = (rng.integers(n_scenes, size=n_scenes) for _ in range(n_resamples))
     return np.stack([np.bincount(one, minlength=n_scenes).astype(np.int32) for one in drawn])
@@ -164,7 +168,8 @@ def bootstrap_scores(
     Returns
     -------
     dict
-        (n_resamples,) arrays, exact, not approximated; NaN in resamples where a score is not defined.
+        (n_resamples,) arrays, exact, not approximated; NaN in resamples where a score is not
+        defined.
     """
     shift = np.mean(observed)  # sums of squares lose no digits near zero
     p, y = np.asarray(predicted, float) - shift, np.asarray(observed, float) - shift
@@ -198,9 +203,9 @@ def kendall_in_resamples(
 ) -> np.ndarray:
     """Return Kendall's tau-b in every resample, (n_resamples,); arguments as `bootstrap_scores`.
 
-    A signal drawn w times stands for w tied signals, so tau-b of a resample is tau-b with integer weights.
-    Knight's (1966) algorithm counts it in n log m steps for m distinct observations; sorting and ranking
-    are done once, for all resamples.
+    A signal drawn w times stands for w tied signals, so tau-b of a resample is tau-b with integer
+    weights. Knight's (1966) algorithm counts it in n log m steps for m distinct observations;
+    sorting and ranking are done once, for all resamples.
     """
     order = np.argsort(predicted, kind="stable")
     x_rank = np.unique(predicted[order], return_inverse=True)[1]
@@ -226,7 +231,8 @@ def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):  # pragma: no cover
                     while i > 0:
                         lower += tree[i]
                         i -= i & -i
-                    # y_weight holds the equal ones, this group's included; those are taken back below.
+                    # y_weight holds the equal ones, this group's included; those are taken back
+                    # below.
                     surplus += weight * (2 * lower + y_weight[rank] - total)
                     group += weight
                 end += 1
@@ -248,7 +254,8 @@ def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):  # pragma: no cover
 def interval(values: np.ndarray) -> list[float] | None:
     """Return the 95 % percentile interval of a resampled score, [low, high].
 
-    None when the score is not defined in more than one resample in twenty: what is left would flatter.
+    None when the score is not defined in more than one resample in twenty: what is left would
+    flatter.
     """
     defined = values[np.isfinite(values)]
     if defined.size < CONFIDENCE * values.size:
@@ -284,7 +291,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[list[float] | None,
 def group_means(
     values: np.ndarray, group: np.ndarray, scene: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """Return the mean of each group in every resample, (n_resamples, n_groups), NaN where it is empty.
+    """Return each group's mean in every resample, (n_resamples, n_groups); NaN where it is empty.
 
     Parameters
     ----------

@@ -1,0 +1,260 @@
+"""Stage 4: map similarity to percent words correct; say how good the prediction is, and how sure.
+
+    python evaluate.py                                        # closed track
+    python evaluate.py cpc1_track=open
+    python evaluate.py path.test_responses=/data/responses    # labels that were released separately
+    python evaluate.py compare=other/predictions.csv          # is this run better than another?
+    python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+
+Reads   in exp_folder, whatever infer.py wrote:
+            {dev,test}_{enc,dec,pre}_similarity{track}.json, {dev,test}_wcs_correctness{track}.json
+            inference{track}.json          which recogniser it was
+        the release's metadata/, and `path.test_responses` when it is set
+Writes  in exp_folder:
+            results{track}.json            scores, intervals, fits, counts, provenance
+            predictions{track}.csv         each test signal: response, similarities, predictions
+            calibration{track}.json        the fitted mapping, for `calibration=` elsewhere
+            submission{track}.csv          signal_ID,intelligibility_score, as the challenge asks
+            tables/                        Table 1 and 3, by listener, system, severity; comparisons
+            figures/                       PNG and PDF
+            report{track}.html             all of it on one page
+
+The logistic is fitted on the dev scenes and applied to the test signals (Tu, Ma & Barker 2022).
+Intervals are 95 % percentile intervals of a bootstrap that resamples test scenes; the fitted
+mapping is held fixed. Where no test response is known, only predictions and submission are written.
+"""
+
+import itertools
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from intelligibility.cpc1 import TRACKS, Cpc1
+from intelligibility.responses import better_ear, read_signals
+from intelligibility.runs import (
+    RecipeError,
+    provenance,
+    read_json,
+    reports_errors,
+    write_json,
+    write_result,
+    write_text,
+)
+from intelligibility.scoring import (
+    CONFIDENCE,
+    N_RESAMPLES,
+    Logistic,
+    draw_scenes,
+    fit_logistic,
+    score,
+)
+from intelligibility.tables import (
+    NAMES,
+    averaged_scores_of,
+    by_group,
+    comparison_frame,
+    comparisons,
+    markdown,
+    scores_of,
+    show_comparisons,
+    show_groups,
+    show_scores,
+    table_1,
+    table_3,
+)
+
+logger = logging.getLogger(__name__)
+
+FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
+SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published entry took dec
+
+
+@hydra.main(config_path=".", config_name="config", version_base="1.3")
+@reports_errors
+def run(cfg: DictConfig) -> None:
+    """Evaluate one track."""
+    cpc1 = Cpc1.from_config(cfg)
+    if cfg.calibration:
+        dev, dev_counts, calibration = None, {}, read_calibration(cfg.calibration, cpc1)
+    else:
+        dev, dev_counts = read_signals(cpc1, "dev")
+        calibration = calibrate(dev, cpc1)
+        write_json(cpc1.results_file("calibration", ".json"), calibration)
+
+    test, test_counts = read_signals(cpc1, "test")
+    measures = [measure for measure in NAMES if f"{measure}_similarity" in test]
+    predict(test, measures, calibration)
+    write_predictions(cpc1, test, measures)
+    if not test["correctness"].notna().any():
+        logger.warning(
+            "No test response is known: scores cannot be computed. Set path.test_responses."
+        )
+        return
+
+    test = test[test["correctness"].notna()].join(better_ear(cpc1, test["listener"]), on="listener")
+    test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
+    if len(scenes) < FEW_SCENES:
+        logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
+    drawn = draw_scenes(len(scenes), cfg.seed)
+    scores = scores_of(test, ["prior", *measures], drawn)
+    results = {f"{measure}_results": values_of(scores[measure]) for measure in scores} | {
+        "scores": scores,
+        "averaged": {
+            by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
+        },
+        "comparisons": comparisons(*to_compare(test, measures, cfg.compare), drawn),
+        "calibration": calibration,
+        "counts": {"dev": dev_counts, "test": test_counts | {"scenes": len(scenes)}},
+        "bootstrap": {"resamples": N_RESAMPLES, "unit": "scene", "confidence": CONFIDENCE},
+        "provenance": provenance(cfg),
+    }
+    results = write_result(cpc1.results_file("results", ".json"), results)
+    write_tables(cpc1, test, measures, results, drawn)
+    logger.info(
+        "%s and predictions, tables, figures beside it", cpc1.results_file("results", ".json")
+    )
+
+
+def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
+    """Fit the logistic of every measure on the dev signals with a response."""
+    fits = {}
+    for measure in NAMES:
+        if f"{measure}_similarity" in dev:
+            rows = dev.dropna(subset=["correctness", f"{measure}_similarity"])
+            pair = rows[f"{measure}_similarity"].to_numpy(), rows["correctness"].to_numpy()
+            logistic = fit_logistic(*pair)
+            fits[measure] = asdict(logistic) | {
+                "n_signals": len(rows),
+                "RMSE": score(logistic.predict(pair[0]), pair[1])["RMSE"],
+            }
+            logger.info(
+                "%s: x0 = %.2f %%, k = %.4f per %%", NAMES[measure], logistic.x0, logistic.k
+            )
+            if logistic.k < 0:
+                logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
+    return {
+        "checkpoint_sha256": checkpoint_of(cpc1),
+        "mean_correctness": float(dev["correctness"].mean()),
+        "measures": fits,
+    }
+
+
+def read_calibration(path: str, cpc1: Cpc1) -> dict[str, Any]:
+    """Read a mapping that was fitted elsewhere; warn when it is another recogniser's."""
+    calibration = read_json(Path(path).expanduser(), dict)
+    try:
+        float(calibration["mean_correctness"])
+        for fit in calibration["measures"].values():
+            Logistic(float(fit["x0"]), float(fit["k"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecipeError(
+            f"{path}: not a calibration of this recipe ({error!r}); expected checkpoint_sha256, "
+            "mean_correctness and measures with x0 and k, as evaluate.py writes them"
+        ) from None
+    ours, theirs = checkpoint_of(cpc1), calibration.get("checkpoint_sha256")
+    if ours is None or ours != theirs:
+        logger.warning(
+            "%s was made with checkpoint %s, these similarities with %s: it may not hold here",
+            *(path, (theirs or "unknown")[:12], (ours or "unknown")[:12]),
+        )
+    return calibration
+
+
+def checkpoint_of(cpc1: Cpc1) -> str | None:
+    """Return the hash of the recogniser that infer.py used, None when it left no record."""
+    record = cpc1.results_file("inference", ".json")
+    return read_json(record, dict).get("checkpoint_sha256") if record.is_file() else None
+
+
+def predict(test: pd.DataFrame, measures: list[str], calibration: dict[str, Any]) -> None:
+    """Add `{measure}_prediction`, percent words correct, to the test signals; and the prior's."""
+    for measure in measures:
+        if measure not in calibration["measures"]:
+            raise RecipeError(
+                f"{measure}: test similarities, but no logistic; it was fitted for "
+                f"{', '.join(calibration['measures']) or 'nothing'}. Run infer.py on dev too"
+            )
+        fit = calibration["measures"][measure]
+        logistic = Logistic(fit["x0"], fit["k"])
+        test[f"{measure}_prediction"] = logistic.predict(test[f"{measure}_similarity"])
+    test["prior_prediction"] = calibration["mean_correctness"]
+
+
+def write_predictions(cpc1: Cpc1, test: pd.DataFrame, measures: list[str]) -> None:
+    """Write predictions.csv and, of the measure that the published entry used, submission.csv."""
+    columns = ["signal", "scene", "listener", "system", "correctness"]
+    columns += [
+        f"{measure}_{what}" for measure in measures for what in ("similarity", "prediction")
+    ]
+    write_text(cpc1.results_file("predictions", ".csv"), test[columns].to_csv(index=False))
+    chosen = next(measure for measure in SUBMITTED if measure in measures)
+    submission = test[["signal", f"{chosen}_prediction"]].dropna()
+    submission.columns = ["signal_ID", "intelligibility_score"]
+    write_text(cpc1.results_file("submission", ".csv"), submission.to_csv(index=False))
+
+
+def values_of(scores: dict[str, dict]) -> dict[str, float | None]:
+    """Return the scores without their intervals, as the published results.json has them."""
+    return {name: scored["value"] for name, scored in scores.items()}
+
+
+def to_compare(
+    test: pd.DataFrame, measures: list[str], other: str | None
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Return the test signals with what there is to compare, and the pairs of names."""
+    pairs = list(itertools.combinations(reversed(measures), 2))
+    if not other:
+        return test, pairs
+    path = Path(other).expanduser()
+    try:
+        theirs = pd.read_csv(path).set_index("signal", verify_integrity=True)
+        shared = [measure for measure in measures if f"{measure}_prediction" in theirs]
+        joined = test.join(theirs.add_prefix("other "), on="signal")
+        observed = joined["other correctness"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RecipeError(
+            f"compare={other}: not a predictions.csv of this recipe ({error})"
+        ) from None
+    if not shared:
+        raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")
+    differ = observed.notna() & (np.abs(observed - joined["correctness"]) > 1e-6)
+    if differ.any():
+        raise RecipeError(
+            f"compare={other}: {differ.sum()} signals have another response there, such as "
+            f"{joined['signal'][differ].iloc[0]}; both runs have to be of the same answers"
+        )
+    return joined, [*pairs, *((measure, f"other {measure}") for measure in shared)]
+
+
+def write_tables(
+    cpc1: Cpc1, test: pd.DataFrame, measures: list[str], results: dict[str, Any], drawn: np.ndarray
+) -> None:
+    """Print the tables and write each as CSV (numbers) and Markdown (for reading)."""
+    tracks = {name: replace(cpc1, track=suffix) for name, suffix in TRACKS.items()}
+    files = {name: one.results_file("results", ".json") for name, one in tracks.items()}
+    both = {name: read_json(path, dict) for name, path in files.items() if path.is_file()}
+    tables = {}
+    for by in ("listener", "system", "severity"):
+        if test[by].notna().any():
+            long = by_group(test, measures, by, drawn)
+            tables[cpc1.results_file(f"tables/by_{by}", "")] = long, show_groups(long)
+    if results["comparisons"]:
+        long = comparison_frame(results["comparisons"])
+        tables[cpc1.results_file("tables/comparisons", "")] = long, show_comparisons(long)
+    first, third = table_1(both), table_3(results)
+    tables[cpc1.results_file("tables/table3", "")] = third, show_scores(third, "average")
+    tables[cpc1.exp_folder / "tables/table1"] = first, show_scores(first, "track")
+    for path, (long, shown) in tables.items():
+        write_text(path.with_suffix(".csv"), long.to_csv(index=False))
+        write_text(path.with_suffix(".md"), markdown(shown))
+        logger.info("%s\n%s", path.with_suffix(".csv"), markdown(shown))
+
+
+if __name__ == "__main__":
+    run()

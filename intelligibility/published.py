@@ -1,0 +1,30 @@
+"""The published numbers to read one's own beside, all for CPC1; RMSE in percent words correct.
+
+Source: Tu, Ma & Barker (2022), Interspeech, arXiv 2204.04287, Tables 1 to 3, where RMSE is given on
+0..1. The constant prior is that of the first Clarity Prediction Challenge.
+"""
+
+PAPER = "paper"  # trained on LibriSpeech, Clarity speech and CPC1
+PAPER_THIS_RECIPE = (
+    "paper, LS+CPC1"  # trained on LibriSpeech and CPC1, as this recipe does (Table 2)
+)
+CHALLENGE = "challenge"
+
+N_TEST_SIGNALS = {"closed": 2421, "open": 632}
+
+# (measure, source): {track: (RMSE, NCC, KT)}
+TABLE_1 = {
+    ("prior", CHALLENGE): {"closed": (36.4, None, None), "open": (36.2, None, None)},
+    ("baseline", PAPER): {"closed": (28.5, 0.621, 0.398), "open": (36.5, 0.529, 0.391)},
+    ("wcs", PAPER): {"closed": (25.0, 0.729, 0.523), "open": (25.0, 0.723, 0.534)},
+    ("pre", PAPER): {"closed": (34.7, 0.299, 0.182), "open": (35.6, 0.254, 0.136)},
+    ("enc", PAPER): {"closed": (23.7, 0.758, 0.487), "open": (24.1, 0.751, 0.534)},
+    ("dec", PAPER): {"closed": (23.1, 0.773, 0.498), "open": (23.5, 0.763, 0.530)},
+    ("dec", PAPER_THIS_RECIPE): {"closed": (23.3, 0.768, 0.503)},
+}
+
+# (measure, source): {average: (RMSE, NCC, KT)}, closed track
+TABLE_3 = {
+    ("baseline", PAPER): {"listener": (7.8, 0.414, 0.311), "system": (14.7, 0.798, 0.244)},
+    ("dec", PAPER): {"listener": (7.8, 0.419, 0.407), "system": (4.8, 0.982, 0.644)},
+}

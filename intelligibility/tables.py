@@ -1,0 +1,299 @@
+"""The paper's tables, and what lies behind them: long frames of numbers, and how to print them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intelligibility.published import TABLE_1, TABLE_3
+from intelligibility.runs import RecipeError
+from intelligibility.scoring import (
+    SCORES,
+    bootstrap_averaged_scores,
+    bootstrap_scores,
+    group_means,
+    interval,
+    paired_difference,
+    score,
+)
+
+NAMES = {  # in the paper's order
+    "prior": "constant (dev mean)",
+    "baseline": "baseline MSBG+MBSTOI",
+    "wcs": "ASR word correctness",
+    "pre": "PreNet (CNN)",
+    "enc": "encoder",
+    "dec": "decoder",
+}
+OURS = "this run"
+
+
+def rows_of(signals: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the labelled signals that have a prediction by this measure."""
+    return signals[signals["correctness"].notna() & signals[f"{measure}_prediction"].notna()]
+
+
+def with_intervals(scores: Mapping[str, Any], resamples: Mapping[str, np.ndarray]) -> dict:
+    """Return scores as {name: {"value": score, "interval": [low, high]}}."""
+    return {name: {"value": scores[name], "interval": interval(resamples[name])} for name in SCORES}
+
+
+def scores_of(signals: pd.DataFrame, measures: list[str], counts: np.ndarray) -> dict[str, dict]:
+    """Score each measure over signals, with 95 % intervals: {measure: {score: ...}}."""
+    scored = {}
+    for measure in measures:
+        rows = rows_of(signals, measure)
+        pair = rows[f"{measure}_prediction"].to_numpy(), rows["correctness"].to_numpy()
+        resamples = bootstrap_scores(*pair, rows["scene_number"].to_numpy(), counts)
+        scored[measure] = with_intervals(score(*pair), resamples)
+    return scored
+
+
+def averaged_scores_of(
+    signals: pd.DataFrame, measures: list[str], by: str, counts: np.ndarray
+) -> dict[str, dict]:
+    """Score each measure over the means of listeners or systems (`by`), with 95 % intervals."""
+    scored = {}
+    for measure in measures:
+        rows = rows_of(signals, measure)
+        means = rows.groupby(by)[[f"{measure}_prediction", "correctness"]].mean()
+        resamples = bootstrap_averaged_scores(
+            rows[f"{measure}_prediction"].to_numpy(),
+            rows["correctness"].to_numpy(),
+            pd.factorize(rows[by], sort=True)[0],
+            rows["scene_number"].to_numpy(),
+            counts,
+        )
+        scored[measure] = with_intervals(score(*means.to_numpy().T), resamples)
+    return scored
+
+
+def by_group(
+    signals: pd.DataFrame, measures: list[str], by: str, counts: np.ndarray
+) -> pd.DataFrame:
+    """Return RMSE and bias (predicted less observed) of each group, with 95 % intervals.
+
+    Parameters
+    ----------
+    signals : DataFrame
+        From `read_signals`, with predictions and `scene_number`.
+    measures : list of str
+        Which predictions.
+    by : str
+        listener, system or severity.
+    counts : (n_resamples, n_scenes) int array
+        From `draw_scenes`.
+
+    Returns
+    -------
+    DataFrame
+        One row per group and measure; means with their standard errors, all in percent words
+        correct.
+    """
+    frames = []
+    for measure in measures:
+        rows = rows_of(signals, measure)
+        group, names = pd.factorize(rows[by], sort=True)
+        scene = rows["scene_number"].to_numpy()
+        error = (rows[f"{measure}_prediction"] - rows["correctness"]).to_numpy()
+        grouped = rows.assign(error=error, square=error**2).groupby(by, observed=True)
+        means = grouped[["correctness", f"{measure}_prediction", "error", "square"]].mean()
+        n = grouped.size()
+        frame = pd.DataFrame({by: names, "measure": measure, "n_signals": n.to_numpy()})
+        frame["observed"] = means["correctness"].to_numpy()
+        frame["observed_se"] = grouped["correctness"].std(ddof=0).to_numpy() / np.sqrt(n.to_numpy())
+        frame["predicted"] = means[f"{measure}_prediction"].to_numpy()
+        spread = grouped[f"{measure}_prediction"].std(ddof=0).to_numpy()
+        frame["predicted_se"] = spread / np.sqrt(n.to_numpy())
+        squares = group_means(error**2, group, scene, counts)
+        biases = group_means(error, group, scene, counts)
+        for name, values, resamples in (
+            ("RMSE", np.sqrt(means["square"]), np.sqrt(squares)),
+            ("bias", means["error"], biases),
+        ):
+            bounds = [interval(column) or [np.nan, np.nan] for column in resamples.T]
+            frame[name] = values.to_numpy()
+            frame[[f"{name}_low", f"{name}_high"]] = bounds
+        frames.append(frame)
+    return pd.concat(frames).sort_values([by, "measure"], ignore_index=True)
+
+
+def comparisons(
+    signals: pd.DataFrame, pairs: list[tuple[str, str]], counts: np.ndarray
+) -> list[dict[str, Any]]:
+    """Compare predictions in pairs, over the signals that both predict, in the same resamples.
+
+    Parameters
+    ----------
+    signals : DataFrame
+        With `{name}_prediction` for each name in `pairs`.
+    pairs : list of (str, str)
+        What to compare.
+    counts : (n_resamples, n_scenes) int array
+        From `draw_scenes`.
+
+    Returns
+    -------
+    list of dict
+        a, b, score, n_signals, the scores of a and b, difference (a less b), its interval, p, and
+        `better`: the name whose score is better, or None where the interval of the difference holds
+        zero.
+    """
+    rows = []
+    for a, b in pairs:
+        both = rows_of(rows_of(signals, a), b)
+        if both.empty:
+            raise RecipeError(f"{a} and {b} predict no signal in common; nothing to compare")
+        observed, scene = both["correctness"].to_numpy(), both["scene_number"].to_numpy()
+        predicted = [both[f"{name}_prediction"].to_numpy() for name in (a, b)]
+        scores = [score(one, observed) for one in predicted]
+        resamples = [bootstrap_scores(one, observed, scene, counts) for one in predicted]
+        for name in ("RMSE", "NCC", "KT"):
+            bounds, p = paired_difference(resamples[0][name], resamples[1][name])
+            values = [one[name] for one in scores]
+            difference = None if None in values else values[0] - values[1]
+            lower_wins = name == "RMSE"
+            better = None
+            if bounds and (bounds[0] > 0 or bounds[1] < 0):
+                better = a if (bounds[1] < 0) == lower_wins else b
+            rows.append(
+                {"a": a, "b": b, "score": name, "n_signals": len(both)}
+                | {"value_a": values[0], "value_b": values[1], "difference": difference}
+                | {"interval": bounds, "p": p, "better": better}
+            )
+    return rows
+
+
+def table_1(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the paper's Table 1 in long form: all measures, of each track that was evaluated.
+
+    Parameters
+    ----------
+    results : mapping
+        {"closed": results, "open": results}, contents of results{track}.json.
+    """
+    ours = {
+        (measure, track): scores
+        for track, one in results.items()
+        for measure, scores in one["scores"].items()
+    }
+    return _beside_published(ours, TABLE_1, "track", list(results))
+
+
+def table_3(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the paper's Table 3 in long form: scores over means of listeners and of systems."""
+    ours = {
+        (measure, by): scores
+        for by in ("listener", "system")
+        for measure, scores in results["averaged"][by].items()
+    }
+    return _beside_published(ours, TABLE_3, "average", ["listener", "system"])
+
+
+def _beside_published(
+    ours: Mapping, published: Mapping, across: str, columns: list[str]
+) -> pd.DataFrame:
+    rows = []
+    for measure in NAMES:
+        for column in columns:
+            if (measure, column) in ours:
+                row = {"measure": measure, "source": OURS, across: column}
+                for name, scored in ours[measure, column].items():
+                    low, high = scored["interval"] or (None, None)
+                    row |= {name: scored["value"], f"{name}_low": low, f"{name}_high": high}
+                rows.append(row)
+        for (of, source), numbers in published.items():
+            for column in columns:
+                if of == measure and column in numbers:
+                    scores = dict(zip(("RMSE", "NCC", "KT"), numbers[column], strict=True))
+                    rows.append({"measure": measure, "source": source, across: column} | scores)
+    return pd.DataFrame(rows)
+
+
+# How the long frames are shown: strings, the interval below its score, the published row below
+# both.
+
+DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}
+
+
+def show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
+    """Lay a long table out for reading, one column per score and track (or average)."""
+    shown = []
+    for (measure, source), rows in long.groupby(["measure", "source"], sort=False):
+        values = {"measure": NAMES[measure], "source": source}
+        bounds = {"measure": "", "source": "95 % interval"}
+        for _, row in rows.iterrows():
+            for name, digits in DIGITS.items():
+                values[f"{row[across]} {name}"] = number(row[name], digits)
+                ends = [number(row[f"{name}_{end}"], min(digits, 2)) for end in ("low", "high")]
+                bounds[f"{row[across]} {name}"] = "–" if "–" in ends else "–".join(ends)
+        shown.append(values)
+        if source == OURS:
+            shown.append(bounds)
+    columns = [f"{column} {name}" for column in long[across].unique() for name in DIGITS]
+    return pd.DataFrame(shown, columns=["measure", "source", *columns]).fillna("–")
+
+
+def show_groups(long: pd.DataFrame) -> pd.DataFrame:
+    """Lay the output of `by_group` out for reading."""
+    by = long.columns[0]
+    return pd.DataFrame(
+        {
+            by: long[by],
+            "signals": long["n_signals"].astype(str),
+            "measure": long["measure"],
+            "observed": long["observed"].map(lambda value: number(value, 1)),
+            "predicted": long["predicted"].map(lambda value: number(value, 1)),
+            "RMSE (95 %)": _with_bounds(long, "RMSE"),
+            "bias (95 %)": _with_bounds(long, "bias"),
+        }
+    )
+
+
+def _with_bounds(long: pd.DataFrame, name: str) -> list[str]:
+    columns = zip(long[name], long[f"{name}_low"], long[f"{name}_high"], strict=True)
+    return [f"{number(v, 1)} ({number(lo, 1)} to {number(hi, 1)})" for v, lo, hi in columns]
+
+
+def comparison_frame(compared: list[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the output of `comparisons` as a long table."""
+    rows = []
+    for one in compared:
+        low, high = one["interval"] or (None, None)
+        row = {key: value for key, value in one.items() if key != "interval"}
+        rows.append(row | {"difference_low": low, "difference_high": high})
+    return pd.DataFrame(rows)
+
+
+def show_comparisons(long: pd.DataFrame) -> pd.DataFrame:
+    """Lay the comparisons out for reading."""
+    rows = []
+    for _, one in long.iterrows():
+        keys = ("value_a", "value_b", "difference", "difference_low", "difference_high")
+        a, b, difference, low, high = (number(one[key], DIGITS[one["score"]]) for key in keys)
+        rows.append(
+            {"a": one["a"], "b": one["b"], "signals": one["n_signals"], "score": one["score"]}
+            | {"of a": a, "of b": b, "a less b (95 %)": f"{difference} ({low} to {high})"}
+            | {
+                "p": number(one["p"], 3),
+                "better": one["better"]
+                if isinstance(one["better"], str)
+                else "not distinguishable",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number as text, with an en dash where there is none."""
+    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown, its columns aligned so that it reads in a terminal too."""
+    rows = [[str(cell) for cell in row] for row in [list(table.columns), *table.to_numpy()]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    padded.insert(1, ["-" * width for width in widths])
+    return "".join(f"| {' | '.join(row)} |\n" for row in padded)
