@@ -1,0 +1,183 @@
+"""Who listens: audiograms, listeners, and the reader for the Clarity listeners files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from msbg.constants import CATCH_UP_DB
+
+CLARITY_FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)  # Hz
+TRUSTED_DB_HL = 80.0  # the simulation was made for losses up to here
+SEVERITY_LIMITS_DB_HL = {"SEVERE": 56.0, "MODERATE": 35.0, "MILD": 15.0}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Audiogram:
+    """Hearing thresholds of one ear.
+
+    Parameters
+    ----------
+    levels : array_like, (n_frequencies,)
+        Thresholds in dB HL, finite and below the catch-up level of 105 dB.
+    frequencies : array_like, (n_frequencies,)
+        Where they were measured, in Hz, ascending. The eight of the Clarity data by default.
+
+    Raises
+    ------
+    ValueError
+        Naming the entry that is missing, not finite, out of order or too large.
+    """
+
+    levels: ArrayLike
+    frequencies: ArrayLike = CLARITY_FREQUENCIES
+
+    def __post_init__(self) -> None:
+        """Turn both into read-only float64 arrays and check them once."""
+        frequencies = _numbers("frequencies", self.frequencies)
+        levels = _numbers("levels", self.levels)
+        if len(levels) != len(frequencies):
+            raise ValueError(
+                f"{len(levels)} levels for {len(frequencies)} frequencies; "
+                "an audiogram needs one level per frequency"
+            )
+        if frequencies[0] <= 0 or np.any(np.diff(frequencies) <= 0):
+            raise ValueError(
+                f"frequencies are {frequencies.tolist()} Hz; "
+                "they must be positive and ascending, none twice"
+            )
+        too_high = [
+            f"{level:g} dB HL at {frequency:g} Hz"
+            for level, frequency in zip(levels, frequencies, strict=True)
+            if level >= CATCH_UP_DB
+        ]
+        if too_high:
+            raise ValueError(
+                f"levels hold {', '.join(too_high)}; the simulation is defined below its "
+                f"catch-up level of {CATCH_UP_DB:g} dB, so limit them (80 to 90 dB is advised)"
+            )
+        object.__setattr__(self, "frequencies", frequencies)
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def severity(self) -> str:
+        """SEVERE, MODERATE, MILD or NOTHING, from the mean level over 2 to 8 kHz.
+
+        These limits (56, 35 and 15 dB HL) choose the amount of smearing and the filterbank. They
+        are not the descriptors of the British Society of Audiology. An audiogram without an
+        entry between 2 and 8 kHz counts as NOTHING.
+        """
+        critical = self.levels[(self.frequencies >= 2000) & (self.frequencies <= 8000)]
+        mean_loss = critical.mean() if len(critical) else 0.0
+        for severity, limit in SEVERITY_LIMITS_DB_HL.items():
+            if mean_loss > limit:
+                return severity
+        return "NOTHING"
+
+
+@dataclass(frozen=True, eq=False)
+class Listener:
+    """A person: one audiogram per ear, and an identifier.
+
+    One warning is logged per listener, here, when a loss exceeds 80 dB HL: the simulation
+    was made for less, and its recruitment is then unrealistically strong.
+    """
+
+    audiogram_left: Audiogram
+    audiogram_right: Audiogram
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        """Warn once about losses beyond what the simulation was made for."""
+        left, right = self.audiogram_left.levels.max(), self.audiogram_right.levels.max()
+        if max(left, right) > TRUSTED_DB_HL:
+            logger.warning(
+                "Listener %s: losses up to %g (left) and %g dB HL (right); above %g dB HL the "
+                "simulation is unrealistic.",
+                self.id or "without id",
+                left,
+                right,
+                TRUSTED_DB_HL,
+            )
+
+    @staticmethod
+    def from_dict(listener: dict[str, Any]) -> Listener:
+        """Read one entry of a Clarity listeners file.
+
+        Parameters
+        ----------
+        listener : dict
+            With `name`, `audiogram_cfs` (Hz), `audiogram_levels_l` and `audiogram_levels_r`
+            (dB HL).
+
+        Raises
+        ------
+        ValueError
+            Naming the key that is missing or wrong.
+        """
+        if not isinstance(listener, dict):
+            raise ValueError(f"found {listener!r}, expected a mapping with name and audiogram")
+        for key in ("name", "audiogram_cfs", "audiogram_levels_l", "audiogram_levels_r"):
+            if listener.get(key) is None:
+                found = "is null" if key in listener else "is missing"
+                raise ValueError(
+                    f"'{key}' {found}; expected keys as in the Clarity listeners files"
+                )
+        if not isinstance(listener["name"], str):
+            raise ValueError(f"'name' is {listener['name']!r}, expected text such as \"L0239\"")
+        ears = []
+        for key in ("audiogram_levels_l", "audiogram_levels_r"):
+            try:
+                ears.append(Audiogram(listener[key], listener["audiogram_cfs"]))
+            except ValueError as error:
+                raise ValueError(f"'{key}' with 'audiogram_cfs': {error}") from error
+        return Listener(*ears, id=listener["name"])
+
+    @staticmethod
+    def load_listener_dict(filename: str | Path) -> dict[str, Listener]:
+        """Read a Clarity listeners file (JSON) into listeners by their identifier.
+
+        Raises
+        ------
+        ValueError
+            Naming the file, and the listener and key where something is wrong.
+        """
+        try:
+            entries = json.loads(Path(filename).read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{filename}: not a JSON file ({error})") from error
+        if not isinstance(entries, dict):
+            raise ValueError(
+                f"{filename}: expected listeners by identifier, found a {type(entries).__name__}"
+            )
+        listeners = {}
+        for identifier, entry in entries.items():
+            try:
+                listeners[identifier] = Listener.from_dict(entry)
+            except ValueError as error:
+                raise ValueError(f"{filename}: listener {identifier}: {error}") from error
+        return listeners
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Check that `values` is a list of finite numbers; give a read-only float64 copy."""
+    if isinstance(values, str | bytes) or not np.iterable(values):
+        raise ValueError(f"{name} is {values!r}, expected a list of numbers")
+    values = list(values)
+    for place, value in enumerate(values):
+        is_number = isinstance(value, int | float | np.integer | np.floating)
+        if not is_number or isinstance(value, bool) or not np.isfinite(value):
+            raise ValueError(f"{name}[{place}] is {value!r}, expected a finite number")
+    if not values:
+        raise ValueError(f"{name} is empty, expected at least one number")
+    numbers = np.array(values, dtype=np.float64)
+    numbers.setflags(write=False)
+    return numbers
