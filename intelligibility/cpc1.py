@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
@@ -24,9 +25,15 @@ KINDS = ("msbg", "ref")
 MEASURES = ("enc", "dec", "pre", "wcs")
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd")
 LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_all.json"}
+NO_SPEECH = 2.0  # s at the start of every scene, before the target speaks
+ASR_RATE = 16000  # Hz
 ARCHIVE = "clarity_CPC1_data"  # what both archives call their outermost folder
 
 OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
+
+# Hydra refuses keys that config.yaml does not name; these two mappings take any: asr_overrides.batch_size=8
+FREE_MAPPINGS = {key: DictConfig({}, flags={"struct": False}) for key in ("asr_overrides", "run_opts")}
+ConfigStore.instance().store(name="free_mappings", node=FREE_MAPPINGS)
 
 
 @dataclass(frozen=True)
@@ -220,15 +227,21 @@ def read_responses(path: str | Path) -> list[Response]:
     RecipeError
         The file is missing or damaged, or an entry lacks a field or holds an impossible value.
     """
+    responses, faults = parse_responses(path)
+    if faults:
+        raise RecipeError(f"{path}: {listed(faults)}; restore the file from the release")
+    return responses
+
+
+def parse_responses(path: str | Path) -> tuple[list[Response], list[str]]:
+    """Read a CPC1 metadata file as far as it is sound: the responses, and what is wrong."""
     responses, faults = [], []
     for number, entry in enumerate(read_json(path, list), start=1):
         try:
             responses.append(_response(entry))
         except ValueError as error:
             faults.append(f"entry {number}: {error}")
-    if faults:
-        raise RecipeError(f"{path}: {listed(faults)}; restore the file from the release")
-    return sorted(responses, key=lambda response: response.signal)
+    return sorted(responses, key=lambda response: response.signal), faults
 
 
 def _response(entry: Any) -> Response:

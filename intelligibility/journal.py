@@ -28,7 +28,8 @@ class Journal:
         self.path = path.with_name(f"{path.stem}{part}{path.suffix}")
         self.latest: dict[str, dict[str, Any]] = {}
         self.outdated: Counter[str] = Counter()
-        for file in sorted(path.parent.glob(f"{path.stem}*{path.suffix}")):
+        shards = sorted(path.parent.glob(f"{path.stem}-*of*{path.suffix}"))
+        for file in [path, *shards] if path.is_file() else shards:
             self._read(file)
 
     def __enter__(self) -> "Journal":
@@ -77,7 +78,8 @@ class Journal:
             try:
                 entry = json.loads(line)
                 key, when = entry["key"], entry["time"]
-                whole = isinstance(entry["made_by"], dict) and isinstance(entry["result"], dict)
+                kinds = {"key": str, "time": float, "made_by": dict, "result": dict}
+                whole = all(isinstance(entry[name], kind) for name, kind in kinds.items())
             except (ValueError, TypeError, KeyError):
                 continue  # torn by a kill: the work is done again
             if whole and when >= self.latest.get(key, {"time": 0})["time"]:

@@ -1,6 +1,7 @@
 """What every run needs, whatever its stage: errors in words, whole files, provenance, device."""
 
 import datetime
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -9,15 +10,18 @@ import logging
 import os
 import platform
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+logbook = logging.getLogger("logbook")  # goes to the log file only: see config.yaml
 
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
@@ -27,17 +31,61 @@ class RecipeError(Exception):
 
 
 def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Let a stage end with our message and exit status 1, not with a traceback."""
+    """Let a stage end with our message and exit status 1, not with a traceback.
+
+    It also logs what runs, and takes `-v` for Hydra's `hydra.verbose=true`.
+    """
+    sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
 
     @functools.wraps(run)
     def guarded(cfg: DictConfig) -> None:
+        started = time.monotonic()
+        logbook.info("%s", json.dumps(provenance(cfg), indent=1))
         try:
             run(cfg)
         except RecipeError as error:
             logger.error("%s", error)
             sys.exit(1)
+        logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
 
     return guarded
+
+
+@contextmanager
+def sole_run(folder: Path, name: str, shard: int = 0, n_shards: int = 1) -> Iterator[None]:
+    """Keep two runs from the same work in the same folder at once.
+
+    Shards may run beside each other, but not beside the same shard or an unsharded run.
+
+    Raises
+    ------
+    RecipeError
+        Another run is at it; the message says which.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        if n_shards == 1:
+            _lock(locks, folder / f".{name}.lock", fcntl.LOCK_EX)
+        else:
+            _lock(locks, folder / f".{name}.lock", fcntl.LOCK_SH)
+            _lock(locks, folder / f".{name}-{shard}of{n_shards}.lock", fcntl.LOCK_EX)
+        yield
+
+
+def _lock(locks: ExitStack, path: Path, mode: int) -> None:
+    stream = locks.enter_context(path.open("a+", encoding="utf-8"))
+    try:
+        fcntl.flock(stream, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        raise RecipeError(
+            f"{path.parent} is in use by {stream.read().strip()}; wait until that has "
+            "ended, or give this run a path.exp_folder of its own"
+        ) from None
+    if mode == fcntl.LOCK_EX:
+        stream.truncate(0)
+        stream.write(f"{Path(sys.argv[0]).name}, process {os.getpid()} on {platform.node()}")
+        stream.flush()
 
 
 @contextmanager
@@ -110,8 +158,11 @@ def read_json(path: str | Path, expected: type = object) -> Any:
 
 def provenance(cfg: DictConfig) -> dict[str, Any]:
     """Say how a result was made: resolved configuration, seed, versions, command and time."""
+    cfg = cfg.copy()
+    if OmegaConf.is_missing(cfg.path, "root"):
+        cfg.path.root = "(not given)"  # the later stages need no release
     return {
-        "config": OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False),
+        "config": OmegaConf.to_container(cfg, resolve=True),
         "seed": cfg.seed,
         "versions": versions(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -146,6 +197,14 @@ def _timeless(result: dict[str, Any]) -> dict[str, Any]:
     return result | {
         "provenance": {k: v for k, v in made_by.items() if k not in ("time", "command")}
     }
+
+
+def progress(items: Iterable, what: str, total: int, unit: str = "file") -> tqdm:
+    """Show progress, rate and time left: a bar on a terminal, a line a minute in a file."""
+    if sys.stderr.isatty():
+        return tqdm(items, what, total, unit=unit, disable=not total)
+    line = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {elapsed} so far, {remaining} left\n"
+    return tqdm(items, what, total, unit=unit, disable=not total, mininterval=60, bar_format=line)
 
 
 def sha256_of(paths: Iterable[str | Path]) -> str:

@@ -1,0 +1,113 @@
+import json
+import os
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from intelligibility.runs import (
+    RecipeError,
+    atomic_path,
+    pick_device,
+    provenance,
+    read_json,
+    reports_errors,
+    sha256_of,
+    write_json,
+    write_result,
+)
+
+CFG = OmegaConf.create({"seed": 3, "path": {"root": "???", "train": "${path.root}/train"}})
+
+
+def test_a_file_gets_its_name_only_when_whole(tmp_path):
+    target = tmp_path / "new folder" / "x.wav"
+    with atomic_path(target) as part:
+        part.write_text("whole")
+        assert not target.exists()
+        assert part.parent == target.parent and part.suffix == ".wav"
+    assert target.read_text() == "whole"
+
+
+def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "x.json"
+    target.write_text("old")
+    with pytest.raises(OSError, match="disk"), atomic_path(target) as part:
+        part.write_text("half")
+        raise OSError("disk full")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_equal_json_is_not_written_again(tmp_path):
+    target = tmp_path / "x.json"
+    write_json(target, {"a": 1})
+    os.utime(target, ns=(1, 1))
+    write_json(target, {"a": 1})
+    assert target.stat().st_mtime_ns == 1
+    write_json(target, {"a": 2})
+    assert target.stat().st_mtime_ns != 1
+
+
+def test_a_result_keeps_its_time_until_its_numbers_change(tmp_path):
+    target = tmp_path / "results.json"
+    first = write_result(target, {"RMSE": 1.0, "provenance": {"seed": 1, "time": "monday"}})
+    before = target.read_bytes()
+    again = write_result(target, {"RMSE": 1.0, "provenance": {"seed": 1, "time": "tuesday"}})
+    assert again == first
+    assert target.read_bytes() == before
+    write_result(target, {"RMSE": 2.0, "provenance": {"seed": 1, "time": "tuesday"}})
+    assert json.loads(target.read_text())["provenance"]["time"] == "tuesday"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100000, '"\\ud800', "\x00"])
+def test_damaged_json_is_named(tmp_path, text):
+    target = tmp_path / "CPC1.train.json"
+    target.write_text(text)
+    with pytest.raises(RecipeError, match="CPC1.train.json"):
+        read_json(target, list)
+
+
+def test_json_of_another_type_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(RecipeError, match="dict, expected a list"):
+        read_json(tmp_path / "a.json", list)
+    with pytest.raises(RecipeError, match="no such file"):
+        read_json(tmp_path / "b.json")
+
+
+def test_provenance_resolves_what_it_can():
+    made_by = provenance(CFG)
+    assert made_by["seed"] == 3
+    assert made_by["config"]["path"]["train"] == "(not given)/train"
+    assert OmegaConf.is_missing(CFG.path, "root")
+    assert made_by["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(RecipeError, match="device=tpu"):
+        pick_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(RecipeError, match="no GPU"):
+            pick_device("cuda")
+
+
+def test_our_errors_end_a_stage_without_a_traceback(caplog):
+    @reports_errors
+    def stage(cfg):
+        raise RecipeError("x.wav: found 1 channel, expected 2")
+
+    with pytest.raises(SystemExit) as stop:
+        stage(CFG)
+    assert stop.value.code == 1
+    assert "found 1 channel" in caplog.text
+
+
+def test_sha256_is_of_all_files_in_order(tmp_path):
+    (tmp_path / "a").write_bytes(b"ab")
+    (tmp_path / "b").write_bytes(b"c")
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of([tmp_path / "a", tmp_path / "b"]) == abc
+    assert sha256_of([tmp_path / "b", tmp_path / "a"]) != abc
