@@ -1,0 +1,161 @@
+"""What training starts from: a checkpoint in save/, pretrained files, or nothing but a tokenizer."""
+
+import io
+import logging
+import pickle
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from huggingface_hub import hf_hub_download
+from speechbrain.utils.checkpoints import Checkpointer, hook_on_loading_state_dict_checkpoint
+
+from intelligibility.runs import RecipeError, atomic_path, sha256_of
+
+logger = logging.getLogger(__name__)
+
+THREE_WAYS = """{save}: no checkpoint to start from. Give one of
+  - a SpeechBrain save/ folder: put CKPT+... and tokenizer.ckpt into {save}
+  - pretrained files: pretrained=speechbrain/asr-transformer-transformerlm-librispeech, or pretrained=<folder>
+    that holds asr.ckpt, normalizer.ckpt and tokenizer.ckpt
+  - no start at all: from_scratch=true"""
+
+
+def provide_start(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
+    """Leave a checkpoint to start from in `save_folder`, unless training starts from scratch.
+
+    Raises
+    ------
+    RecipeError
+        There is no start and `from_scratch` is not set, or the pretrained files do not fit the settings.
+    """
+    if hparams["pretrained"] and hparams["from_scratch"]:
+        raise RecipeError(f"pretrained={hparams['pretrained']} and from_scratch: set one of the two")
+    if found := checkpointer.find_checkpoint():
+        epoch = found.paramfiles["counter"].read_text().strip()
+        logger.info("going on from %s, epoch %s of %d", found.path, epoch, hparams["number_of_epochs"])
+    elif hparams["pretrained"]:
+        install_pretrained(hparams, checkpointer)
+    elif hparams["from_scratch"]:
+        logger.info("training from scratch")
+    else:
+        raise RecipeError(THREE_WAYS.format(save=hparams["save_folder"]))
+
+
+def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
+    """Turn pretrained files into a checkpoint at `pretrained_epoch`, as a 0.5.x save/ folder has it.
+
+    Strictly: the model has to have exactly the settings' parameters.
+    """
+    source, revision = hparams["pretrained"], hparams["pretrained_revision"]
+    model, normaliser = (fetch(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt"))
+    try:
+        state = hook_on_loading_state_dict_checkpoint(torch.load(model, "cpu", weights_only=True))
+        hparams["model"].load_state_dict(state, strict=True)
+        statistics = torch.load(normaliser, "cpu", weights_only=True)
+        for name in ("count", "glob_mean", "glob_std"):
+            setattr(hparams["normalize"], name, statistics[name])
+    except (OSError, EOFError, RuntimeError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        raise RecipeError(
+            f"pretrained={source} does not fit the settings: {str(error):.600}\nThe published start is "
+            "speechbrain/asr-transformer-transformerlm-librispeech at pretrained_revision "
+            "93d1bdb4a0cf5b2e2878c513ee6c57a06d150001, with the sizes that transformer_cpc1.yaml comes with"
+        ) from error
+    hparams["epoch_counter"].current = hparams["pretrained_epoch"]
+    hparams["noam_annealing"].n_steps = hparams["pretrained_steps"]
+    checkpointer.save_checkpoint({"source": source, "sha256": sha256_of([model])})
+
+
+def fetch(source: str, revision: str, name: str) -> Path:
+    """Return a pretrained file from a folder, or from the hub (or its cache, when it was fetched before).
+
+    Raises
+    ------
+    RecipeError
+        No such file, or the hub cannot be reached and the file was never fetched.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        path, where = folder / name, str(folder)
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such file; the pretrained folder has to hold it")
+    else:
+        where = f"{source} at revision {revision}"
+        try:
+            path = Path(hf_hub_download(source, name, revision=revision))
+        except (OSError, ValueError) as error:  # all that the hub's client raises, offline included
+            raise RecipeError(
+                f"{name} could not be fetched from {where}: {str(error):.300}\nCheck the name and the "
+                "network, or give a folder that holds the files: pretrained=<folder>"
+            ) from error
+    logger.info("%s from %s, SHA-256 %s", name, where, sha256_of([path]))
+    return path
+
+
+def provide_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], resumed: bool) -> None:
+    """Leave tokenizer.ckpt in `save_folder`: there already, fetched, or trained on the prompts.
+
+    Parameters
+    ----------
+    hparams : dict
+        The settings.
+    prompts : iterable of str
+        The training prompts, used when a recogniser from scratch is given no tokenizer.
+    resumed : bool
+        Whether there is a checkpoint. Its tokens have a meaning already, so none is trained.
+    """
+    path = Path(hparams["save_folder"]) / "tokenizer.ckpt"
+    if path.is_file():
+        return
+    if source := hparams["pretrained_lm_tokenizer_path"]:
+        with atomic_path(path) as part:
+            shutil.copyfile(fetch(source, hparams["pretrained_revision"], path.name), part)
+    elif resumed:
+        raise RecipeError(
+            f"{path}: no such file, but there is a checkpoint; put the tokenizer that it was trained with "
+            "there, or name where it is: pretrained_lm_tokenizer_path"
+        )
+    else:
+        train_tokenizer(hparams, prompts, path)
+
+
+def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path) -> None:
+    """Train a unigram SentencePiece model of at most `vocab_size` pieces."""
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sorted(set(prompts))),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=hparams["vocab_size"],
+            hard_vocab_limit=False,
+            required_chars="ABCDEFGHIJKLMNOPQRSTUVWXYZ'",  # so that any prompt can be written
+            unk_id=hparams["unk_index"],
+            bos_id=hparams["bos_index"],
+            eos_id=hparams["eos_index"],
+            pad_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        raise RecipeError(f"vocab_size={hparams['vocab_size']}: no tokenizer ({error})") from error
+    with atomic_path(path) as part:
+        part.write_bytes(model.getvalue())
+    logger.info("tokenizer trained on the prompts: %s", path)
+
+
+def load_tokenizer(hparams: dict[str, Any]) -> None:
+    """Load the tokenizer and see that the model has an output for each of its pieces."""
+    path, tokenizer = Path(hparams["save_folder"]) / "tokenizer.ckpt", hparams["tokenizer"]
+    try:
+        tokenizer.load(str(path))
+    except (OSError, RuntimeError) as error:
+        raise RecipeError(f"{path}: not a SentencePiece model ({error}); restore it") from error
+    if tokenizer.get_piece_size() > hparams["output_neurons"]:
+        raise RecipeError(
+            f"{path} has {tokenizer.get_piece_size()} pieces, the model {hparams['output_neurons']} outputs; "
+            "set output_neurons to the number of pieces"
+        )

@@ -1,0 +1,52 @@
+"""The course of training: training.json, one entry per epoch, and the plot drawn from it."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from intelligibility.runs import atomic_path, read_json, write_json
+
+
+def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]) -> None:
+    """Add an epoch to training.json and redraw training.png.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The recogniser's folder.
+    entry : dict
+        epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It replaces what an
+        interrupted run left for this epoch and later ones.
+    made_by : dict
+        Settings and versions, kept beside the epochs.
+    """
+    path = Path(folder) / "training.json"
+    epochs = read_json(path, dict)["epochs"] if path.is_file() else []
+    epochs = [old for old in epochs if old["epoch"] < entry["epoch"]] + [entry]
+    write_json(path, {"epochs": epochs, **made_by})
+    plot_training(epochs, Path(folder) / "training.png")
+
+
+def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
+    """Draw loss, accuracy with word error rate, and learning rate over the epochs."""
+    figure, (loss, accuracy, rate) = plt.subplots(3, 1, sharex=True, figsize=(7, 8))
+    number = [entry["epoch"] for entry in epochs]
+    for key in ("train_loss", "valid_loss"):
+        loss.plot(number, [entry[key] for entry in epochs], ".-", label=key.replace("_", " "))
+    accuracy.plot(number, [entry["ACC"] for entry in epochs], ".-", label="token accuracy")
+    searched = [entry for entry in epochs if "WER" in entry]
+    errors = [entry["WER"] / 100 for entry in searched]
+    accuracy.plot([entry["epoch"] for entry in searched], errors, "o-", label="word error rate")
+    rate.plot(number, [entry["lr"] for entry in epochs], ".-", label="learning rate")
+    rate.set(xlabel="epoch", yscale="log")
+    for panel in (loss, accuracy, rate):
+        panel.grid(alpha=0.3)
+        panel.legend()
+    figure.tight_layout()
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,337 @@
+"""Stage 2: fine-tune the speech recogniser on the prepared ear signals.
+
+    python train_asr.py pretrained=speechbrain/asr-transformer-transformerlm-librispeech
+
+reads       exp_folder/cpc1_asr_data{track}/binaural_{train,dev}_msbg.csv and the wavs that they name
+starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x checkpoint, or this script's
+            own after an interruption; else from `pretrained`; else, with from_scratch=true, from nothing
+writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt
+            asr_folder/         train_log.txt, training.json, training.png, as training goes
+                                wer_{left,right}_dev_msbg.txt and wer.json at its end
+
+The recogniser is SpeechBrain's LibriSpeech Transformer with a CTC and an attention loss: Noam/Adam for
+`stage_one_epochs`, then SGD. Its settings are in transformer_cpc1.yaml; any of them can be changed with
+asr_overrides.<name>=<value>, SpeechBrain's own options with run_opts.<name>=<value>:
+
+    python train_asr.py asr_overrides.batch_size=8 run_opts.precision=bf16
+    torchrun --standalone --nproc_per_node=4 train_asr.py
+
+The published way, without config.yaml, works too:
+
+    python train_asr.py transformer_cpc1.yaml --data_folder=... --output_folder=... --pretrained=...
+
+A run that was stopped is started again with the same command. `python train_asr.py --help` lists the keys.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import speechbrain as sb
+import torch
+from omegaconf import DictConfig, OmegaConf
+from speechbrain.utils.checkpoints import average_checkpoints
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    get_rank,
+    if_main_process,
+    is_distributed_initialized,
+    run_on_main,
+)
+from speechbrain.utils.run_opts import RunOptions
+from tqdm import tqdm
+
+from intelligibility.cpc1 import Cpc1
+from intelligibility.pretrained import load_tokenizer, provide_start, provide_tokenizer
+from intelligibility.runs import (
+    RecipeError,
+    atomic_path,
+    pick_device,
+    read_json,
+    reports_errors,
+    sha256_of,
+    versions,
+    write_json,
+)
+from intelligibility.settings import load_settings, read_settings
+from intelligibility.training_data import (
+    check_rows,
+    in_order,
+    make_dataset,
+    one_row_per_wav,
+    read_tables,
+    train_loader_options,
+)
+from intelligibility.training_log import add_epoch
+
+logger = logging.getLogger(__name__)
+
+
+def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
+    """Train the recogniser to `number_of_epochs` and measure its word error rate on both ears.
+
+    Parameters
+    ----------
+    hparams : dict
+        The settings and objects of transformer_cpc1.yaml.
+    run_opts : RunOptions
+        SpeechBrain's options: device, precision, compile and so on.
+    """
+    ddp_init_group(run_opts)
+    tables = {key: read_tables(hparams, key) for key in ("train_csv", "valid_csv", "test_csv")}
+    train_rows = one_row_per_wav(tables["train_csv"].values())
+    valid_rows = one_row_per_wav(tables["valid_csv"].values())
+
+    checkpointer = hparams["checkpointer"]()
+    run_on_main(provide_start, [hparams, checkpointer])
+    resumed = checkpointer.find_checkpoint() is not None
+    run_on_main(provide_tokenizer, [hparams, [row["wrd"] for row in train_rows], resumed])
+    load_tokenizer(hparams)
+    for rows in (train_rows, valid_rows, *tables["test_csv"].values()):
+        check_rows(rows, hparams)
+
+    train_data = in_order(make_dataset(train_rows, hparams), hparams["sorting"])
+    valid_data = in_order(make_dataset(valid_rows, hparams), "ascending")
+    loader_options = train_loader_options(train_data, hparams)
+    brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)
+    if not resumed:
+        brain.fit_normaliser(train_data)
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        valid_data,
+        train_loader_kwargs=loader_options,
+        valid_loader_kwargs=hparams["valid_dataloader_opts"],
+    )
+    brain.test(tables["test_csv"])
+    if is_distributed_initialized():
+        torch.distributed.destroy_process_group()
+
+
+class ASR(sb.Brain):
+    """The recogniser in training: forward pass, losses, the two optimisers, checkpoints."""
+
+    # The forward pass and the losses
+
+    def compute_forward(self, batch, stage):
+        """Return log-probabilities (batch, frames, tokens) of both heads, and hypotheses when searched."""
+        batch = batch.to(self.device)
+        wavs, wav_lens = batch.sig
+        tokens_bos, _ = batch.tokens_bos
+
+        feats = self.hparams.compute_features(wavs)
+        feats = self.modules.normalize(feats, wav_lens, epoch=self.hparams.epoch_counter.current)
+        if stage == sb.Stage.TRAIN:
+            feats, _ = self.hparams.augmentation(feats, wav_lens)
+
+        # By self.modules, not hparams: only there do gradients travel between devices.
+        src = self.modules.CNN(feats)
+        encoded, decoded = self.modules.Transformer(
+            src, tokens_bos, wav_lens, pad_idx=self.hparams.pad_index
+        )
+        p_ctc = self.hparams.log_softmax(self.modules.ctc_lin(encoded))
+        p_seq = self.hparams.log_softmax(self.modules.seq_lin(decoded))
+
+        hyps = None
+        if self.searches(stage):
+            search = "test_search" if stage == sb.Stage.TEST else "valid_search"
+            hyps, *_ = getattr(self.hparams, search)(encoded.detach(), wav_lens)
+        return p_ctc, p_seq, wav_lens, hyps
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Return ctc_weight * CTC + (1 - ctc_weight) * label-smoothed Kullback-Leibler divergence."""
+        p_ctc, p_seq, wav_lens, hyps = predictions
+        tokens, tokens_lens = batch.tokens
+        tokens_eos, tokens_eos_lens = batch.tokens_eos
+
+        loss_ctc = self.hparams.ctc_cost(p_ctc, tokens, wav_lens, tokens_lens)
+        loss_seq = self.hparams.seq_cost(p_seq, tokens_eos, length=tokens_eos_lens)
+        loss = self.hparams.ctc_weight * loss_ctc + (1 - self.hparams.ctc_weight) * loss_seq
+        if not torch.isfinite(loss):
+            raise RecipeError(
+                f"the loss is {loss.item()} in epoch {self.hparams.epoch_counter.current}, for the batch of "
+                f"{', '.join(batch.id)}; look at these signals, or lower lr_adam and lr_sgd"
+            )
+        if stage != sb.Stage.TRAIN:
+            self.acc_metric.append(p_seq, tokens_eos, tokens_eos_lens)
+        if hyps is not None:
+            found = [self.hparams.tokenizer.decode_ids(hyp).split() for hyp in hyps]
+            self.wer_metric.append(batch.id, found, [words.split() for words in batch.wrd])
+        return loss
+
+    def searches(self, stage):
+        """Say whether words are searched for: in the test, and every few epochs in validation."""
+        epoch = self.hparams.epoch_counter.current
+        due = epoch % self.hparams.valid_search_interval == 0
+        return stage == sb.Stage.TEST or (stage == sb.Stage.VALID and due)
+
+    # The updates
+
+    def fit_batch(self, batch):
+        """Do SpeechBrain's update, and say which batch did not fit into memory."""
+        try:
+            return super().fit_batch(batch)
+        except torch.OutOfMemoryError as error:
+            wavs, _ = batch.sig
+            seconds = wavs.shape[1] / self.hparams.sample_rate
+            raise RecipeError(
+                f"out of memory with a batch of {len(wavs)} signals of up to {seconds:.1f} s: "
+                f"{', '.join(batch.id)}\nLower batch_size ({self.hparams.batch_size}; with dynamic_batching "
+                f"max_batch_length, {self.hparams.max_batch_length} s) and raise gradient_accumulation by as "
+                "much, or set run_opts.precision=bf16"
+            ) from error
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Let Noam set the learning rate after every update, in the SGD stage too, as published."""
+        if should_step:
+            self.hparams.noam_annealing(self.optimizer)
+
+    def init_optimizers(self):
+        """Make the optimiser of the stage that the checkpoint stands in, so that its state fits."""
+        found = self.checkpointer.find_checkpoint()
+        epoch = int(found.paramfiles["counter"].read_text()) if found else 0
+        self.use_optimizer("SGD" if epoch > self.hparams.stage_one_epochs else "Adam")
+
+    def use_optimizer(self, name):
+        """Start with a fresh Adam or SGD; its state is loaded from a checkpoint that has one."""
+        self.optimizer = getattr(self.hparams, name)(self.modules.parameters())
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        self.checkpointer.add_recoverable("optimizer", self.optimizer, optional_load=True)
+
+    # The course of training
+
+    def on_fit_start(self):
+        """Load the latest checkpoint, whose own batch count ends with its epoch."""
+        self.checkpointer.add_recoverable("brain", self, optional_load=True)
+        super().on_fit_start()
+        self.checkpointer.keep_best_and_latest()
+        found = self.checkpointer.find_checkpoint()
+        if found and found.meta["end-of-epoch"]:
+            # A 0.5.x checkpoint saved after a test holds the number of test batches here.
+            self.step, self.avg_train_loss = 0, 0.0
+
+    def on_stage_start(self, stage, epoch=None):
+        """Seed the epoch's draws, so that an interrupted run draws what an uninterrupted one would."""
+        if stage == sb.Stage.TRAIN:
+            draws = np.random.SeedSequence([self.hparams.seed, epoch, get_rank() or 0])
+            sb.utils.seed.seed_everything(int(draws.generate_state(1)[0]), verbose=False)
+            if epoch > self.hparams.stage_one_epochs and not isinstance(self.optimizer, torch.optim.SGD):
+                self.use_optimizer("SGD")
+        else:
+            self.acc_metric = self.hparams.acc_computer()
+            self.wer_metric = self.hparams.error_rate_computer()
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """After validation: checkpoint, log and plot."""
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = stage_loss
+            return
+        stats = {"loss": stage_loss, "ACC": self.acc_metric.summarize()}
+        if self.searches(stage):
+            stats["WER"] = self.wer_metric.summarize("error_rate")
+        if stage == sb.Stage.TEST:
+            self.test_stats = stats
+            return
+        meta = {"epoch": epoch, "ACC": stats["ACC"]}
+        self.checkpointer.save_and_keep_only(meta)
+        run_on_main(self.log_epoch, [epoch, stats])
+
+    def log_epoch(self, epoch, stats):
+        """Write the epoch to train_log.txt, training.json and training.png."""
+        state = {
+            "epoch": epoch,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "steps": self.hparams.noam_annealing.n_steps,
+            "optimizer": type(self.optimizer).__name__,
+        }
+        self.hparams.train_logger.log_stats(state, {"loss": self.train_loss}, stats)
+        losses = {"train_loss": self.train_loss, "valid_loss": stats.pop("loss")}
+        add_epoch(self.hparams.output_folder, state | losses | stats, made_by(vars(self.hparams)))
+
+    # Before and after
+
+    def fit_normaliser(self, data):
+        """Measure the mean and standard deviation of each feature over the training set."""
+        normalize = self.hparams.normalize
+        loader = self.make_dataloader(data, sb.Stage.VALID, None, **self.hparams.valid_dataloader_opts)
+        normalize.train()
+        for batch in tqdm(loader, "feature statistics", disable=not if_main_process()):
+            wavs, wav_lens = batch.to(self.device).sig
+            normalize(self.hparams.compute_features(wavs), wav_lens, epoch=0)
+
+    def test(self, tables):
+        """Write the word error rate of each table, with the average of the checkpoints in save/."""
+        models = sorted(found.paramfiles["model"] for found in self.checkpointer.list_checkpoints())
+        sha256, folder = sha256_of(models), Path(self.hparams.output_folder)
+        report = folder / "wer.json"
+        if report.is_file() and read_json(report, dict).get("checkpoint_sha256") == sha256:
+            logger.info("%s: word error rates of this recogniser are there", report)
+            return
+        rates = {}
+        for name, rows in tables.items():
+            data = in_order(make_dataset(rows, vars(self.hparams)), "ascending")
+            self.evaluate(data, test_loader_kwargs=dict(self.hparams.test_dataloader_opts))
+            rates[name] = self.test_stats["WER"]
+            wer_file = Path(self.hparams.wer_file)
+            run_on_main(self.write_wer, [wer_file.with_name(f"{wer_file.stem}_{name}.txt")])
+        names = [model.parent.name for model in models]
+        result = {"checkpoint_sha256": sha256, "checkpoints": names, "WER": rates}
+        run_on_main(write_json, [report, result | made_by(vars(self.hparams))])
+        logger.info("word error rates: %s; written to %s", rates, report)
+
+    def write_wer(self, path):
+        """Write the alignments of the last test."""
+        with atomic_path(path) as part, part.open("w", encoding="utf-8") as stream:
+            self.wer_metric.write_stats(stream)
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Average the checkpoints in save/: the best and the latest."""
+        checkpoints = sorted(self.checkpointer.list_checkpoints(), key=lambda found: found.path)
+        self.hparams.model.load_state_dict(average_checkpoints(checkpoints, "model"), strict=True)
+
+
+def made_by(hparams: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain settings, and the versions that decide the numbers."""
+    plain = {k: v for k, v in hparams.items() if isinstance(v, str | int | float | list | None)}
+    return {"settings": plain, "versions": versions()}
+
+
+def run_options(given: dict[str, Any], device: str) -> RunOptions:
+    """Return SpeechBrain's run options, each process of torchrun with a device of its own."""
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    try:
+        return RunOptions.from_dictionary({"device": device, "distributed_backend": backend} | given)
+    except TypeError as error:
+        raise RecipeError(f"run_opts: {error}; see speechbrain.utils.run_opts.RunOptions") from None
+
+
+@hydra.main(config_path=".", config_name="config", version_base="1.3")
+@reports_errors
+def run(cfg: DictConfig) -> None:
+    """Train as config.yaml says."""
+    cpc1 = Cpc1.from_config(cfg)
+    given = OmegaConf.to_container(cfg.run_opts, resolve=True)
+    train(load_settings(cfg, cpc1), run_options(given, str(pick_device(cfg.device))))
+
+
+@reports_errors
+def run_published_way(arguments: list[str]) -> None:
+    """Train from a settings file alone: transformer_cpc1.yaml --data_folder=... --output_folder=..."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings_file, options, overrides = sb.parse_arguments(arguments)
+    given = {key: options[key] for key in options.overridden_args}
+    device = str(pick_device(given.pop("device", "auto")))
+    train(read_settings(settings_file, overrides), run_options(given, device))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1].endswith((".yaml", ".yml")):
+        run_published_way(sys.argv[1:])
+    else:
+        run()
