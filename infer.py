@@ -1,0 +1,290 @@
+"""Stage 3: compare what the recogniser makes of each processed signal and of its clean reference.
+
+    python infer.py path.root=/data/cpc1
+    python infer.py path.root=/data/cpc1 cpc1_track=open
+    python infer.py path.root=/data/cpc1 n_shards=8 shard=3    # one of eight parts; then without
+
+Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv and their wavs
+        asr_folder/save/CKPT+*, tokenizer.ckpt       the recogniser: the average of all checkpoints
+Writes  exp_folder/{dev,test}_{enc,dec,pre}_similarity{track}.json   {signal: 0..1}
+        exp_folder/{dev,test}_wcs_correctness{track}.json            the recogniser's own word score
+        exp_folder/inference{track}.json                             how they were made
+        exp_folder/inference{track}.jsonl                            what is done, and from what
+
+A run that was stopped goes on where it was. What was made by another recogniser, with other
+settings or from other wavs is made again. The two ear signals of a reference go through the
+recogniser once, however many hearing aids and listeners share its scene. On a CPU the recogniser
+takes one signal at a time with `n_jobs` threads; two runs with the same n_jobs give the same
+bits.
+"""
+
+import dataclasses
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import joblib
+import soundfile as sf
+import torch
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from intelligibility.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
+from intelligibility.journal import Journal, file_stamp
+from intelligibility.recogniser import (
+    Recogniser,
+    Recognition,
+    checkpoint_files,
+    search_settings,
+    word_correctness,
+    words_of,
+)
+from intelligibility.runs import (
+    RecipeError,
+    pick_device,
+    provenance,
+    reports_errors,
+    sha256_of,
+    sole_run,
+    write_json,
+    write_result,
+)
+from intelligibility.settings import load_settings
+from intelligibility.similarity import DTW, aligned_similarity, framewise_similarity
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("dev", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Signal:
+    """One processed signal with its reference: wavs of the left and the right ear."""
+
+    split: str
+    name: str
+    processed: tuple[Path, Path]
+    reference: tuple[Path, Path]
+    prompt: str
+    duration: float
+
+    @property
+    def key(self) -> str:
+        """Return the signal's name in the journal."""
+        return f"{self.split}/{self.name}"
+
+
+@hydra.main(config_path=".", config_name="config", version_base="1.3")
+@reports_errors
+def run(cfg: DictConfig) -> None:
+    """Measure the dev and test signals of one track."""
+    started = time.monotonic()
+    cpc1 = Cpc1.from_config(cfg)
+    if cfg.dtw not in DTW:
+        raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
+    device = pick_device(cfg.device)
+    torch.set_num_threads(joblib.effective_n_jobs(cfg.n_jobs))
+    logging.getLogger("speechbrain").setLevel(logging.WARNING)
+    save_folder = cpc1.asr_folder / "save"
+    hparams = load_settings(cfg, cpc1)
+    recogniser = Recogniser.load(hparams, save_folder, device, cfg.decoder_states)
+    files = checkpoint_files(save_folder)
+    inference = {
+        "checkpoint_sha256": sha256_of(files),
+        "checkpoints": sorted(p.parent.name for p in files if p.name == "model.ckpt"),
+        "settings": inference_settings(hparams, cfg),
+    }
+    scenes = group_by_reference(list_signals(cpc1))
+    with sole_run(cpc1.exp_folder, f"inference{cpc1.track}", cfg.shard, cfg.n_shards):
+        journal = measure_all(
+            shard_of(scenes, cfg.shard, cfg.n_shards), recogniser, inference, cpc1, cfg
+        )
+    if cfg.n_shards > 1:
+        logger.info(
+            "Shard %d of %d is done; run without shard to write the results",
+            cfg.shard,
+            cfg.n_shards,
+        )
+        return
+    write_measures(cpc1, [signal for scene in scenes for signal in scene], journal)
+    result = cpc1.results_file("inference", ".json")
+    write_result(result, inference | {"provenance": provenance(cfg)})
+    logger.info(
+        "Wrote the measures of %d signals to %s in %.0f s",
+        sum(map(len, scenes)),
+        cpc1.exp_folder,
+        time.monotonic() - started,
+    )
+
+
+def inference_settings(hparams: dict[str, Any], cfg: DictConfig) -> dict[str, Any]:
+    """Return all settings, besides the recogniser's weights, that decide a measure."""
+    features = {name: hparams[name] for name in ("sample_rate", "n_fft", "n_mels")}
+    search = dataclasses.asdict(search_settings(hparams))
+    return features | search | {"decoder_states": cfg.decoder_states, "dtw": cfg.dtw}
+
+
+def list_signals(cpc1: Cpc1) -> list[Signal]:
+    """List the dev and test signals in the order of their tables."""
+    signals, faults = [], []
+    for split in SPLITS:
+        tables = {
+            (kind, ear): {row["ID"]: row for row in read_table(cpc1.table(ear, split, kind))}
+            for kind in KINDS
+            for ear in EARS
+        }
+        for name, row in tables["msbg", "left"].items():
+            if lacking := [f"{k} {e}" for (k, e), table in tables.items() if name not in table]:
+                raise RecipeError(
+                    f"{name} is missing from the {split} table of {', '.join(lacking)} in "
+                    f"{cpc1.data_folder}; run prepare_data.py again"
+                )
+            wavs = {kind: tuple(tables[kind, ear][name]["wav"] for ear in EARS) for kind in KINDS}
+            faults += [
+                f"{wav} is missing" for pair in wavs.values() for wav in pair if not wav.is_file()
+            ]
+            if not words_of(row["wrd"]):
+                faults.append(f"{name} has no word in its prompt")
+            signals.append(
+                Signal(split, name, wavs["msbg"], wavs["ref"], row["wrd"], row["duration"])
+            )
+    if faults:
+        raise RecipeError(
+            f"{len(faults)} faults in the tables of {cpc1.data_folder}: {listed(faults)}; run "
+            "prepare_data.py again"
+        )
+    return signals
+
+
+def group_by_reference(signals: list[Signal]) -> list[list[Signal]]:
+    """Group the signals that share a reference, which is then needed for one group only."""
+    groups: dict[tuple[Path, Path], list[Signal]] = defaultdict(list)
+    for signal in signals:
+        groups[signal.reference].append(signal)
+    return list(groups.values())
+
+
+def shard_of(scenes: list[list[Signal]], shard: int, n_shards: int) -> list[list[Signal]]:
+    """Return this shard's scenes, which last about as long as those of the others."""
+    if not 0 <= shard < n_shards:
+        raise RecipeError(
+            f"shard={shard} n_shards={n_shards}: expected shard from 0 to n_shards - 1"
+        )
+    loads: Counter[int] = Counter(dict.fromkeys(range(n_shards), 0))
+    part = []
+    for scene in sorted(scenes, key=lambda scene: (-total_duration(scene), scene[0].key)):
+        lightest = min(range(n_shards), key=loads.__getitem__)
+        loads[lightest] += total_duration(scene)
+        if lightest == shard:
+            part.append(scene)
+    return part
+
+
+def total_duration(scene: list[Signal]) -> float:
+    """Return the seconds that the recogniser hears, per ear: the signals and their reference."""
+    return sum(signal.duration for signal in scene) + scene[0].duration
+
+
+def measure_all(
+    scenes: list[list[Signal]],
+    recogniser: Recogniser,
+    inference: dict[str, Any],
+    cpc1: Cpc1,
+    cfg: DictConfig,
+) -> Journal:
+    """Measure the signals that are not in the journal yet, or were made from something else."""
+    made_by = {
+        signal.key: {
+            "checkpoint_sha256": inference["checkpoint_sha256"],
+            "settings": inference["settings"],
+            "wavs": [file_stamp(wav) for wav in (*signal.processed, *signal.reference)],
+        }
+        for scene in scenes
+        for signal in scene
+    }
+    path = cpc1.results_file("inference", ".jsonl")
+    with Journal(path, cfg.shard, cfg.n_shards) as journal:
+        todo = [
+            rest
+            for scene in scenes
+            if (rest := [s for s in scene if journal.result(s.key, made_by[s.key]) is None])
+        ]
+        n_todo = sum(map(len, todo))
+        if journal.outdated:
+            logger.warning("Measuring anew, since these changed: %s", dict(journal.outdated))
+        logger.info("%d of %d signals are done already", len(made_by) - n_todo, len(made_by))
+        with tqdm(total=n_todo, unit="signal", desc="recogniser") as progress:
+            for signal, measures in measure(todo, recogniser, cfg.dtw):
+                journal.add(signal.key, made_by[signal.key], measures)
+                progress.update()
+    return journal
+
+
+def measure(
+    scenes: list[list[Signal]], recogniser: Recogniser, dtw: str
+) -> Iterator[tuple[Signal, dict[str, float]]]:
+    """Measure signals, scene by scene: each reference goes through the recogniser once."""
+    wavs = (
+        wav
+        for scene in scenes
+        for pair in (scene[0].reference, *(signal.processed for signal in scene))
+        for wav in pair
+    )
+    recognised = recogniser.recognise(map(read_wav, wavs))
+    for scene in scenes:
+        reference = next(recognised), next(recognised)
+        for signal in scene:
+            processed = next(recognised), next(recognised)
+            yield signal, compare(signal, processed, reference, dtw)
+
+
+def compare(
+    signal: Signal,
+    processed: tuple[Recognition, Recognition],
+    reference: tuple[Recognition, Recognition],
+    dtw: str,
+) -> dict[str, float]:
+    """Return the measures of one signal from what the recogniser made of its ears, all 0..1."""
+    ears = processed, reference
+    return {
+        "enc": framewise_similarity(*[(left.encoder, right.encoder) for left, right in ears]),
+        "dec": aligned_similarity(*[(left.decoder, right.decoder) for left, right in ears], dtw),
+        "pre": framewise_similarity(*[(left.cnn, right.cnn) for left, right in ears]),
+        "wcs": max(word_correctness(ear.text, signal.prompt) for ear in processed),
+    }
+
+
+def read_wav(path: Path) -> torch.Tensor:
+    """Read one ear signal: (n_samples,), float32, 16 kHz."""
+    try:
+        samples, rate = sf.read(path, dtype="float32")
+    except (sf.SoundFileError, OSError) as error:
+        raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
+    signal = torch.from_numpy(samples)
+    if signal.ndim != 1 or rate != ASR_RATE or len(signal) == 0 or not signal.isfinite().all():
+        raise RecipeError(
+            f"{path}: {tuple(signal.shape)} samples at {rate} Hz, expected one channel of finite "
+            f"samples at {ASR_RATE} Hz; run prepare_data.py again"
+        )
+    return signal
+
+
+def write_measures(cpc1: Cpc1, signals: list[Signal], journal: Journal) -> None:
+    """Write one json per split and measure, in the order of the tables."""
+    for split in SPLITS:
+        results = {
+            signal.name: journal.latest[signal.key]["result"]
+            for signal in signals
+            if signal.split == split
+        }
+        for name in MEASURES:
+            values = {signal: result[name] for signal, result in results.items()}
+            write_json(cpc1.measure_file(split, name), values)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,344 @@
+"""The speech recogniser as one object: its checkpoints, its representations, its words."""
+
+import logging
+import pickle
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from speechbrain.utils.checkpoints import (
+    Checkpoint,
+    Checkpointer,
+    average_checkpoints,
+    hook_on_loading_state_dict_checkpoint,
+)
+from speechbrain.utils.edit_distance import alignment, op_table
+from torch import Tensor
+
+from intelligibility.beam_search import BeamSearch, SearchSettings
+from intelligibility.runs import RecipeError, sha256_of
+
+logger = logging.getLogger(__name__)
+
+DECODER_STATES = ("last_beam", "best_hypothesis")
+GPU_BATCH = 32  # utterances; on a CPU one at a time is as fast, and exactly the published numbers
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What the recogniser makes of one signal.
+
+    Attributes
+    ----------
+    cnn : Tensor, (frames, features)
+        Output of the convolutional front end ("PreNet").
+    encoder : Tensor, (frames, d_model)
+        Output of the encoder, 25 frames per second.
+    decoder : Tensor, (steps, d_model)
+        Decoder states, those that `decoder_states` asks for.
+    text : str
+        The words of the best hypothesis.
+    """
+
+    cnn: Tensor
+    encoder: Tensor
+    decoder: Tensor
+    text: str
+
+
+class Recogniser:
+    """A trained recogniser.
+
+    Parameters
+    ----------
+    hparams : dict
+        The settings of transformer_cpc1.yaml with the objects that they describe, already trained.
+    device : torch.device
+        Where it computes.
+    decoder_states : str
+        "last_beam": those of beam 0 at the last search step, as published. "best_hypothesis":
+        those of the hypothesis that wins.
+    """
+
+    def __init__(
+        self, hparams: dict[str, Any], device: torch.device, decoder_states: str = "last_beam"
+    ):
+        if decoder_states not in DECODER_STATES:
+            raise RecipeError(
+                f"decoder_states={decoder_states}: expected {' or '.join(DECODER_STATES)}"
+            )
+        self.decoder_states = decoder_states
+        self.device = device
+        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+        self.tokenizer = hparams["tokenizer"]
+        self.fbank = hparams["compute_features"].to(device).eval()
+        self.normalize = hparams["normalize"].to(device).eval()
+        self.cnn, self.transformer, seq_lin, ctc_lin = hparams["model"].to(device).eval()
+        self.search = BeamSearch(self.transformer, seq_lin, ctc_lin, search_settings(hparams))
+
+    @classmethod
+    def load(
+        cls,
+        hparams: dict[str, Any],
+        save_folder: str | Path,
+        device: torch.device,
+        decoder_states: str = "last_beam",
+    ) -> "Recogniser":
+        """Load the average of all checkpoints of a folder, written by SpeechBrain 0.5 or 1.
+
+        Raises
+        ------
+        RecipeError
+            A file is missing or damaged, or does not fit the settings.
+        """
+        checkpoints = find_checkpoints(save_folder)
+        load_average(hparams["model"], checkpoints)
+        load_normaliser(hparams["normalize"], checkpoints[0], hparams["n_mels"])
+        load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
+        return cls(hparams, device, decoder_states)
+
+    def recognise(self, signals: Iterable[Tensor]) -> Iterator[Recognition]:
+        """Recognise signals one after another, as many at a time as suit the device.
+
+        Parameters
+        ----------
+        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
+            Read only when they are needed.
+
+        Yields
+        ------
+        Recognition
+            In the same order, on the CPU.
+        """
+        signals = iter(signals)
+        while batch := list(islice(signals, self.batch_size)):
+            yield from self._recognise_halving(batch)
+
+    def _recognise_halving(self, batch: list[Tensor]) -> list[Recognition]:
+        try:
+            return self.recognise_batch(batch)
+        except torch.OutOfMemoryError:
+            seconds = max(len(signal) for signal in batch) / 16000
+        # Here, since what the failed batch held is freed only when the exception is gone.
+        if len(batch) == 1:
+            raise RecipeError(
+                f"{self.device}: no memory for one signal of {seconds:.1f} s; use device=cpu, or "
+                "a smaller asr_overrides.test_beam_size"
+            )
+        logger.warning(
+            "No memory for %d signals of up to %.1f s at once; trying half", len(batch), seconds
+        )
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return self._recognise_halving(batch[:half]) + self._recognise_halving(batch[half:])
+
+    @torch.no_grad()
+    def recognise_batch(self, batch: list[Tensor]) -> list[Recognition]:
+        """Recognise signals (n_samples,) all at once."""
+        cnn, encoded, lengths = self.encode(batch)
+        recognitions = []
+        for row, found in enumerate(self.search(encoded, lengths)):
+            best = self.decoder_states == "best_hypothesis"
+            decoder = found.best_states if best else found.last_beam_states
+            recognitions.append(
+                Recognition(
+                    cnn[row].cpu(),
+                    encoded[row, : lengths[row]].cpu(),
+                    decoder.cpu(),
+                    self.tokenizer.decode_ids(list(found.hypotheses[0].tokens)),
+                )
+            )
+        return recognitions
+
+    @torch.no_grad()
+    def encode(self, batch: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Run the front end and the encoder.
+
+        Parameters
+        ----------
+        batch : list of Tensor, each (n_samples,), float32, 16 kHz
+            The signals.
+
+        Returns
+        -------
+        cnn : list of Tensor, each (frames, features)
+            Output of the front end.
+        encoded : Tensor, (n_signals, frames, d_model)
+            Output of the encoder, padded to the longest.
+        lengths : Tensor of int, (n_signals,)
+            Frames of each signal.
+        """
+        whole = torch.ones(1, device=self.device)
+        cnn = []
+        for signal in batch:
+            # One at a time: the CNN pads at the ends of what it is given, and so would see the
+            # padding.
+            features = self.normalize(self.fbank(signal.to(self.device)[None]), whole)
+            cnn.append(self.cnn(features).flatten(2)[0])
+        lengths = torch.tensor([len(frames) for frames in cnn])
+        padded = torch.nn.utils.rnn.pad_sequence(cnn, batch_first=True)
+        encoded = self.transformer.encode(padded, (lengths / lengths.max()).to(self.device))
+        return cnn, encoded, lengths
+
+
+def search_settings(hparams: dict[str, Any]) -> SearchSettings:
+    """Return the search that transformer_cpc1.yaml describes."""
+    return SearchSettings(
+        beam_size=hparams["test_beam_size"],
+        ctc_weight=hparams["ctc_weight_decode"],
+        min_decode_ratio=hparams["min_decode_ratio"],
+        max_decode_ratio=hparams["max_decode_ratio"],
+        bos_index=hparams["bos_index"],
+        eos_index=hparams["eos_index"],
+        blank_index=hparams["blank_index"],
+    )
+
+
+def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
+    """List the checkpoints of a folder, the latest first.
+
+    Raises
+    ------
+    RecipeError
+        There is none, or one lacks its model.
+    """
+    save_folder = Path(save_folder)
+    checkpoints = Checkpointer(save_folder).find_checkpoints() if save_folder.is_dir() else []
+    if not checkpoints:
+        raise RecipeError(
+            f"{save_folder}: no checkpoint (a folder CKPT+... with model.ckpt) here; run "
+            "train_asr.py first, or set path.asr_folder to a trained recogniser"
+        )
+    for checkpoint in checkpoints:
+        for name in ("model", "normalizer"):
+            if name not in checkpoint.paramfiles:
+                raise RecipeError(
+                    f"{checkpoint.path}: has no {name}.ckpt; restore the file, or remove the folder"
+                )
+    return checkpoints
+
+
+def checkpoint_files(save_folder: str | Path) -> list[Path]:
+    """List the files that decide what a recogniser computes: models, normaliser, tokenizer."""
+    checkpoints = find_checkpoints(save_folder)
+    models = [Path(checkpoint.paramfiles["model"]) for checkpoint in checkpoints]
+    return [*models, Path(checkpoints[0].paramfiles["normalizer"]), tokenizer_file(save_folder)]
+
+
+def checkpoint_sha256(save_folder: str | Path) -> str:
+    """Return one hash of a recogniser's files."""
+    return sha256_of(checkpoint_files(save_folder))
+
+
+def tokenizer_file(save_folder: str | Path) -> Path:
+    """Return the SentencePiece model of a recogniser."""
+    path = Path(save_folder) / "tokenizer.ckpt"
+    if not path.is_file():
+        raise RecipeError(
+            f"{path}: no tokenizer; put the SentencePiece model here that the recogniser was "
+            "trained with"
+        )
+    return path
+
+
+def load_average(model: torch.nn.Module, checkpoints: list[Checkpoint]) -> None:
+    """Load the average of checkpoints into a model, strictly.
+
+    Raises
+    ------
+    RecipeError
+        A file is damaged, or its tensors are not those of the model; the first few are named.
+    """
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+    def load_checked(path: str | Path, map_location: str) -> dict[str, Tensor]:
+        state = hook_on_loading_state_dict_checkpoint(load_safely(path, map_location))
+        check_tensors(path, {name: tensor.shape for name, tensor in state.items()}, expected)
+        return state
+
+    average = average_checkpoints(checkpoints, "model", parameter_loader=load_checked)
+    model.load_state_dict(average, strict=True)
+
+
+def load_safely(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
+    """Load a file of tensors; nothing in it is executed."""
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise RecipeError(
+            f"{path}: is damaged or not a checkpoint ({type(error).__name__}: {reason}); "
+            "restore it, or remove its folder if others remain"
+        ) from None
+    if not isinstance(state, dict):
+        raise RecipeError(f"{path}: holds a {type(state).__name__}, expected named tensors")
+    return state
+
+
+def check_tensors(
+    path: str | Path, found: dict[str, torch.Size], expected: dict[str, torch.Size]
+) -> None:
+    """Compare the names and shapes of a checkpoint with those of the model."""
+    faults = [
+        f"{name} is {tuple(found[name])}, expected {tuple(expected[name])}"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    faults += [f"{name} is missing" for name in expected if name not in found]
+    faults += [f"{name} is not in the model" for name in found if name not in expected]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise RecipeError(
+            f"{path}: does not fit the settings in transformer_cpc1.yaml and asr_overrides: "
+            f"{'; '.join(faults[:3])}{more}; set d_model, num_encoder_layers and so on to the "
+            "checkpoint's, or take another checkpoint"
+        )
+
+
+def load_normaliser(normalize: torch.nn.Module, checkpoint: Checkpoint, n_mels: int) -> None:
+    """Load the mean and deviation of the features, from SpeechBrain 0.5 or 1."""
+    path = checkpoint.paramfiles["normalizer"]
+    statistics = load_safely(path)
+    for name in ("glob_mean", "glob_std"):
+        value = statistics.get(name)
+        if not isinstance(value, Tensor) or value.shape != (n_mels,) or not value.isfinite().all():
+            found = tuple(value.shape) if isinstance(value, Tensor) else value
+            raise RecipeError(
+                f"{path}: {name} is {found}, expected {n_mels} finite numbers (n_mels)"
+            )
+        setattr(normalize, name, value)
+    normalize.count = statistics.get("count", 1)
+
+
+def load_tokenizer(tokenizer: Any, path: Path, n_tokens: int) -> None:
+    """Load a SentencePiece model with as many tokens as the recogniser has outputs."""
+    try:
+        tokenizer.load(str(path))
+    except (RuntimeError, OSError) as error:
+        raise RecipeError(f"{path}: is not a SentencePiece model ({error}); restore it") from None
+    if tokenizer.vocab_size() != n_tokens:
+        raise RecipeError(
+            f"{path}: has {tokenizer.vocab_size()} tokens, expected {n_tokens} (output_neurons); "
+            "take the tokenizer that the recogniser was trained with"
+        )
+
+
+def words_of(text: str) -> list[str]:
+    """Split a text into words in capitals, without punctuation other than apostrophes."""
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", text.upper().replace("\u2019", "'"))
+
+
+def word_correctness(recognised: str, prompt: str) -> float:
+    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
+
+    The hits of the alignment with the fewest errors; words too many are not counted against them.
+    """
+    reference, hypothesis = words_of(prompt), words_of(recognised)
+    if not reference:
+        raise ValueError(f"the prompt {prompt!r} has no word")
+    steps = alignment(op_table(reference, hypothesis))
+    return sum(operation == "=" for operation, _, _ in steps) / len(reference)
