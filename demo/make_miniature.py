@@ -1,0 +1,295 @@
+"""Build the miniature of CPC1: synthetic speech, simulated hearing aids and listeners.
+
+    python -m demo.make_miniature [--folder demo/data] [--seed 1] [--n-jobs 2]
+
+Writes below the folder, for the closed and the open track,
+
+    clarity_CPC1_data_train/  metadata/{CPC1.train,CPC1.train_indep}.json
+                              metadata/{listeners.CPC1_train,scenes.CPC1_train}.json
+                              clarity_data/HA_outputs/{train,train_indep}/<signal>.wav
+                              clarity_data/scenes/<scene>_target_anechoic.wav
+    clarity_CPC1_data_test/   the same for test, with listeners.CPC1_all.json
+    README.md                 what this is, and that no person spoke or listened
+
+The open track's training leaves out one system and some listeners; its test set is the part of the
+closed one that has them, as in CPC1. The same seed gives the same files, byte for byte. The folder
+appears when it is whole; a second call finds it and does nothing, unless the settings or this code
+have changed.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import shutil
+import uuid
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from joblib import Parallel, cpu_count, delayed
+from tqdm import tqdm
+
+from demo import hearing_aids, listeners, scenes, speech
+from intelligibility.runs import sha256_of, write_json, write_text
+
+logger = logging.getLogger("make_miniature")
+
+FOLDER = Path(__file__).resolve().parent / "data"
+STAMP = "miniature.json"
+HELD_OUT_SYSTEM = "E904"  # unseen in the open track's training, as are the listeners
+HELD_OUT_LISTENERS = ("L9003", "L9010")
+HEADROOM = 10 ** (20 / 20)  # CPC1's references have 0 dB FS at 100 dB SPL, the aids' outputs at 120
+SNRS = (-12.0, -9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0)  # dB
+LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_all.json"}
+NOTICE = """# A miniature of CPC1, for trying the recipe out
+
+Nothing here was recorded and nobody was tested. The speech is synthetic (espeak-ng), the scenes and
+the hearing aids are computed, and the listeners are simulated: standard audiograms, and word scores
+drawn from a published psychometric function. The layout and the field names are those of the CPC1
+release; the names of scenes, listeners and systems start with a 9 (S9.., L9.., E9..), which CPC1
+does not use. Scores on it say whether the recipe works. They say nothing about people, and they
+compare with no published result.
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The size of the miniature and the seed of all its draws."""
+
+    n_train_scenes: int = 160
+    n_test_scenes: int = 60
+    signals_per_scene: int = 2
+    seed: int = 1
+
+
+def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
+    """Build the miniature, whole or not at all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where it goes. An older miniature there is replaced once the new one is whole.
+    settings : Settings
+        Its size and seed.
+    n_jobs : int
+        Processes; -1 for one per core.
+
+    Returns
+    -------
+    bool
+        False when the folder already holds this miniature and nothing was done.
+    """
+    folder = Path(folder).absolute()
+    code = sha256_of(sorted(Path(__file__).parent.glob("*.py")))
+    stamp = {"notice": NOTICE, "settings": asdict(settings), "code_sha256": code}
+    if (folder / STAMP).is_file() and json.loads((folder / STAMP).read_text()) == stamp:
+        return False
+    if folder.exists() and any(folder.iterdir()) and not (folder / STAMP).is_file():
+        raise FileExistsError(f"{folder}: holds other files, no miniature; name an empty --folder")
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        _write(part, settings, cpu_count() if n_jobs < 0 else n_jobs)
+        write_json(part / STAMP, stamp)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return True
+
+
+def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
+    plans = plan_scenes(settings)
+    texts = [(plan.voice, plan.prompt) for plan, _, _ in plans]
+    talkers = [(voice, speech.COMPETING_TEXT) for voice in speech.COMPETING_VOICES]
+    spoken = speech.speak(texts + talkers)
+    targets, talkers = spoken[: len(texts)], spoken[len(texts) :]
+    spectrum = scenes.speech_spectrum(targets)
+
+    for split in ("train", "test"):
+        for name in (f"HA_outputs/{split}", f"HA_outputs/{split}_indep", "scenes"):
+            (_archive(folder, split) / "clarity_data" / name).mkdir(parents=True)
+    jobs = (
+        delayed(_write_scene)(
+            (folder, split, settings.seed), scene, heard_by, target, spectrum, talkers
+        )
+        for (scene, split, heard_by), target in zip(plans, targets, strict=True)
+    )
+    done = Parallel(n_jobs, return_as="generator")(jobs)
+    entries = list(tqdm(done, total=len(plans), desc="scenes", unit="scene", disable=None))
+    for split in ("train", "test"):
+        rows = [row for row, (_, where, _) in zip(entries, plans, strict=True) if where == split]
+        _write_metadata(_archive(folder, split), split, rows)
+    write_text(folder / "README.md", NOTICE)
+
+
+def plan_scenes(settings: Settings) -> list[tuple[scenes.Scene, str, list[tuple[str, str]]]]:
+    """Decide what is said in each scene, how it sounds, and who hears it through what.
+
+    Returns
+    -------
+    list of (Scene, split, [(listener, system), ...])
+        Training scenes first. Conditions, voices and pairs of listener and system are each used
+        equally often.
+    """
+    n_scenes = settings.n_train_scenes + settings.n_test_scenes
+    rng = np.random.default_rng(settings.seed)
+    prompts = speech.matrix_sentences(n_scenes, rng)
+    voices = _balanced(speech.TARGET_VOICES, n_scenes, rng)
+    conditions = _balanced(list(itertools.product(SNRS, ("noise", "talkers"))), n_scenes, rng)
+    pairs = list(itertools.product(listeners.LISTENERS, hearing_aids.SYSTEMS))
+    heard_by = _balanced(pairs, n_scenes * settings.signals_per_scene, rng)
+    plans = []
+    for number in range(n_scenes):
+        snr, interferer = conditions[number]
+        target_azimuth = float(rng.integers(-30, 31))
+        sides = rng.integers(30, 91, size=1 if interferer == "noise" else 2)
+        sides = sides * (rng.choice((-1, 1)) * np.array((1, -1)))[: len(sides)]
+        scene = scenes.Scene(
+            f"S9{number + 1:04d}",
+            prompts[number],
+            voices[number],
+            interferer,
+            snr,
+            target_azimuth,
+            tuple(map(float, sides)),
+        )
+        first = number * settings.signals_per_scene
+        split = "train" if number < settings.n_train_scenes else "test"
+        mine = sorted(set(heard_by[first : first + settings.signals_per_scene]))
+        plans.append((scene, split, mine))
+    return plans
+
+
+def _balanced(choices, n_draws: int, rng: np.random.Generator) -> list:
+    """Draw `n_draws` times, each choice equally often, in random order."""
+    order = np.concatenate(
+        [rng.permutation(len(choices)) for _ in range(-(-n_draws // len(choices)))]
+    )
+    return [choices[i] for i in order[:n_draws]]
+
+
+def _archive(folder: Path, split: str) -> Path:
+    return folder / f"clarity_CPC1_data_{split}"
+
+
+def _write_scene(
+    place: tuple[Path, str, int],
+    scene: scenes.Scene,
+    heard_by: list[tuple[str, str]],
+    speech_signal: np.ndarray,
+    spectrum: np.ndarray,
+    talkers: list[np.ndarray],
+) -> tuple[dict, list[dict]]:
+    """Write the audio of one scene; return its entry in scenes.json and those of its signals."""
+    folder, split, seed = place
+    rng = np.random.default_rng([seed, zlib.crc32(scene.name.encode())])
+    parts = scenes.render(scene, speech_signal, spectrum, talkers, rng)
+    data = _archive(folder, split) / "clarity_data"
+    reference = data / "scenes" / f"{scene.name}_target_anechoic.wav"
+    _write_wav(reference, parts[0] * HEADROOM)
+    start = round(scenes.BEFORE * speech.SAMPLE_RATE)
+    stop = len(parts[0]) - round(scenes.AFTER * speech.SAMPLE_RATE)
+    responses = []
+    for listener, system in heard_by:
+        signal = f"{scene.name}_{listener}_{system}"
+        aided = hearing_aids.process(system, parts, listeners.audiograms(listener))
+        _write_wav(data / "HA_outputs" / split / f"{signal}.wav", sum(aided))
+        if in_open_track(split, listener, system):
+            wav = data / "HA_outputs" / split / f"{signal}.wav"
+            _link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
+        target, interferer = (part[start:stop] for part in aided)
+        heard = listeners.answer(scene.prompt, listener, target, interferer, rng)
+        responses.append(_response(scene, listener, system, signal, heard))
+    return _scene_entry(split, scene, start, stop, len(parts[0])), responses
+
+
+def in_open_track(split: str, listener: str, system: str) -> bool:
+    """Say whether a signal belongs to the open track: unseen in the test, seen in the training."""
+    unseen = listener in HELD_OUT_LISTENERS or system == HELD_OUT_SYSTEM
+    return unseen == (split == "test")
+
+
+def _response(
+    scene: scenes.Scene, listener: str, system: str, signal: str, heard: listeners.Answer
+) -> dict:
+    return {
+        "prompt": scene.prompt,
+        "scene": scene.name,
+        "n_words": heard.n_words,
+        "hits": heard.hits,
+        "listener": listener,
+        "system": system,
+        "correctness": 100 * heard.hits / heard.n_words,
+        "response": heard.response,
+        "volume": 50,
+        "signal": signal,
+    }
+
+
+def _scene_entry(split: str, scene: scenes.Scene, start: int, stop: int, length: int) -> dict:
+    return {
+        "dataset": split,
+        "scene": scene.name,
+        "target": {"name": scene.voice, "time_start": start, "time_end": stop},
+        "duration": length,
+        "interferer": {"type": scene.interferer, "azimuths": list(scene.interferer_azimuths)},
+        "azimuth_target_listener": scene.target_azimuth,
+        "SNR": scene.snr,
+        "notice": "synthetic speech, simulated listeners; see README.md",
+    }
+
+
+def _write_metadata(archive: Path, split: str, rows: list[tuple[dict, list[dict]]]) -> None:
+    metadata = archive / "metadata"
+    responses = [response for _, heard in rows for response in heard]
+    open_track = [r for r in responses if in_open_track(split, r["listener"], r["system"])]
+    write_json(metadata / f"CPC1.{split}.json", responses)
+    write_json(metadata / f"CPC1.{split}_indep.json", open_track)
+    write_json(metadata / f"scenes.CPC1_{split}.json", [entry for entry, _ in rows])
+    people = {}
+    for name in listeners.LISTENERS:
+        left, right = listeners.audiograms(name)
+        people[name] = {
+            "name": name,
+            "audiogram_cfs": list(left),
+            "audiogram_levels_l": list(left.values()),
+            "audiogram_levels_r": list(right.values()),
+        }
+    write_json(metadata / LISTENER_FILES[split], people)
+    write_text(archive / "README.md", NOTICE)
+
+
+def _write_wav(path: Path, signal: np.ndarray) -> None:
+    # 16 bits clip at full scale, 120 dB SPL: the aid's maximum output.
+    sf.write(path, np.clip(signal, -1, 1), speech.SAMPLE_RATE, subtype="PCM_16")
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a wav a second name without a second copy, where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Build the miniature of CPC1.")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where it goes (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=Settings.seed, help="of all draws (%(default)s)"
+    )
+    parser.add_argument("--n-jobs", type=int, default=-1, help="processes; -1: one per core")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    new = build(options.folder, Settings(seed=options.seed), options.n_jobs)
+    logger.info("%s the miniature of CPC1 in %s", "Wrote" if new else "Found", options.folder)
+
+
+if __name__ == "__main__":
+    main()

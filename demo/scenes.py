@@ -1,0 +1,156 @@
+"""Stereo scenes: a talker in front, an interferer elsewhere, as a listener's two ears receive them.
+
+Signals count 1.0 as 120 dB SPL, the full scale of CPC1's hearing-aid outputs: 100 dB SPL and 20 dB
+of headroom.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import next_fast_len
+from scipy.signal import welch
+
+from demo.speech import SAMPLE_RATE
+
+FULL_SCALE = 120.0  # dB SPL of a root mean square of 1.0
+NOISE_LEVEL = 65.0  # dB SPL; the matrix tests fix the noise and move the speech
+BEFORE, AFTER = 2.0, 1.0  # s of interferer alone, before and after the target
+RAMP = 0.05  # s
+HEAD_RADIUS = 0.0875  # m
+SPEED_OF_SOUND = 343.0  # m/s
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a scene is made of; the signals are drawn from it.
+
+    Attributes
+    ----------
+    name, prompt, voice : str
+        Such as S90001, the sentence, and the espeak-ng voice that speaks it.
+    interferer : str
+        "noise" (speech-shaped) or "talkers" (two competing talkers).
+    snr : float
+        dB, target to interferer in the free field, without the head.
+    target_azimuth : float
+        Degrees, 0 in front, positive to the right.
+    interferer_azimuths : tuple of float
+        One for noise, one per talker.
+    """
+
+    name: str
+    prompt: str
+    voice: str
+    interferer: str
+    snr: float
+    target_azimuth: float
+    interferer_azimuths: tuple[float, ...]
+
+
+def render(
+    scene: Scene,
+    target: np.ndarray,
+    spectrum: np.ndarray,
+    talkers: list[np.ndarray],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make the two parts of a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+        Levels and places.
+    target : numpy.ndarray
+        The spoken sentence (n_samples,), 44.1 kHz.
+    spectrum : numpy.ndarray
+        Long-term amplitude spectrum of the speech material, as `speech_spectrum` gives it.
+    talkers : list of numpy.ndarray
+        Running speech of the competing talkers, each longer than the scene.
+    rng : numpy.random.Generator
+        Draws the noise, or which talkers and from where in their text.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Target and interferer at the ears, each (n_samples, 2), left then right, 1.0 is 120 dB SPL.
+    """
+    before, after = round(BEFORE * SAMPLE_RATE), round(AFTER * SAMPLE_RATE)
+    target = np.pad(at_level(target, NOISE_LEVEL + scene.snr), (before, after))
+    if scene.interferer == "noise":
+        sources = [speech_shaped_noise(spectrum, len(target), rng)]
+    else:
+        chosen = rng.choice(len(talkers), size=len(scene.interferer_azimuths), replace=False)
+        sources = [_excerpt(talkers[i], len(target), rng) for i in chosen]
+    level = NOISE_LEVEL - 10 * np.log10(len(sources))
+    places = zip(sources, scene.interferer_azimuths, strict=True)
+    interferer = sum(at_ears(at_level(source, level), azimuth) for source, azimuth in places)
+    return at_ears(target, scene.target_azimuth), _ramped(interferer)
+
+
+def at_level(signal: np.ndarray, level: float) -> np.ndarray:
+    """Scale a signal to `level` dB SPL (root mean square of the whole signal)."""
+    return signal * 10 ** ((level - FULL_SCALE) / 20) / np.sqrt(np.mean(signal**2))
+
+
+def speech_spectrum(speech: list[np.ndarray], n_fft: int = 1024) -> np.ndarray:
+    """Return the long-term amplitude spectrum of speech, (n_fft // 2 + 1,), in no unit."""
+    _, power = welch(np.concatenate(speech), SAMPLE_RATE, nperseg=n_fft)
+    return np.sqrt(power)
+
+
+def speech_shaped_noise(
+    spectrum: np.ndarray, n_samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Give white noise the long-term spectrum of the speech material, as matrix tests do."""
+    white = np.fft.rfft(rng.standard_normal(next_fast_len(n_samples)))
+    grid = np.linspace(0, 1, len(spectrum))
+    shaped = white * np.interp(np.linspace(0, 1, len(white)), grid, spectrum)
+    return np.fft.irfft(shaped)[:n_samples]
+
+
+def at_ears(signal: np.ndarray, azimuth: float) -> np.ndarray:
+    """Bring a distant source to the ears of a rigid spherical head.
+
+    The delay is Woodworth's ray formula; the shadow is the one-pole, one-zero filter of Brown &
+    Duda (1998, IEEE Trans. Speech Audio Process. 6:476-488): +6 dB at high frequencies for the
+    ear that faces the source, -20 dB for one in deep shadow, 0 dB at low frequencies for both.
+
+    Parameters
+    ----------
+    signal : numpy.ndarray
+        (n_samples,), 44.1 kHz.
+    azimuth : float
+        Degrees, 0 in front, positive to the right.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n_samples, 2), left then right.
+    """
+    n_fft = next_fast_len(len(signal) + SAMPLE_RATE // 100)  # 10 ms, or the delay would wrap round
+    spectrum = np.fft.rfft(signal, n_fft)
+    omega = 2 * np.pi * np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
+    ears = []
+    for ear_azimuth in (-90.0, 90.0):
+        incidence = np.abs((azimuth - ear_azimuth + 180) % 360 - 180)  # degrees, 0 facing the ear
+        theta = np.radians(incidence)
+        path = -np.cos(theta) if incidence < 90 else theta - np.pi / 2
+        delay = HEAD_RADIUS / SPEED_OF_SOUND * (1 + path)
+        alpha = 1.05 + 0.95 * np.cos(np.radians(incidence * 180 / 150))
+        pole = 2 * SPEED_OF_SOUND / HEAD_RADIUS
+        shadow = (1 + 1j * alpha * omega / pole) / (1 + 1j * omega / pole)
+        ears.append(np.fft.irfft(spectrum * shadow * np.exp(-1j * omega * delay), n_fft))
+    return np.stack(ears, axis=1)[: len(signal)]
+
+
+def _excerpt(speech: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    start = rng.integers(len(speech) - n_samples)
+    return speech[start : start + n_samples]
+
+
+def _ramped(signal: np.ndarray) -> np.ndarray:
+    n_ramp = round(RAMP * SAMPLE_RATE)
+    ramp = np.ones(len(signal))
+    ramp[:n_ramp] = np.sin(np.linspace(0, np.pi / 2, n_ramp)) ** 2
+    ramp[-n_ramp:] = ramp[:n_ramp][::-1]
+    return signal * ramp[:, None]

@@ -1,0 +1,140 @@
+"""Matrix sentences and the synthetic voices that speak them.
+
+The material is a matrix sentence test, the audiologist's standard since Hagerman (1982, Scand.
+Audiol. 11:79-87) and the Oldenburg test (Wagener, Kuehnel & Kollmeier, 1999, Z. Audiol. 38:4-15):
+name, verb, numeral, adjective, noun, ten words for each place, any combination a sentence. The
+words here are our own choice.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import espeakng_loader
+import numpy as np
+from scipy.signal import resample_poly
+
+from intelligibility.runs import RecipeError
+
+SAMPLE_RATE = 44100  # Hz, of all that the miniature holds
+WORDS_PER_MINUTE = 165
+SILENCE = 10 ** (-50 / 20)  # re the peak; what lies below it at both ends is cut
+
+MATRIX = (
+    "alan doris frank grace henry kathy lucas nina oscar sophie".split(),
+    "bought carried finds holds lost needs paints sends took washed".split(),
+    "two four five six seven eight nine ten twelve twenty".split(),
+    "blue cheap clean dark heavy narrow plain round smooth wooden".split(),
+    "baskets bottles candles clocks jackets ladders mirrors pillows saddles tables".split(),
+)
+TARGET_VOICES = (
+    "en-us+f2",
+    "en+f4",
+    "en-us+linda",
+    "en-gb-x-rp+f1",
+    "en-us+m3",
+    "en+m2",
+    "en-gb-scotland+m1",
+    "en-us+m7",
+)
+COMPETING_VOICES = ("en+f3", "en-us+Andy", "en-us+belinda", "en+m5")
+COMPETING_TEXT = (
+    "The morning train was late again, so we walked along the canal and watched the boats. "
+    "A neighbour told us that the bridge would stay closed until the end of spring. "
+    "Nobody had swept the yard, and the wind carried leaves into the kitchen. "
+    "In the evening they played cards, drank tea and argued about the weather forecast. "
+    "My uncle repairs old radios; he says that the hum never leaves you once you know it. "
+    "After the concert the hall emptied slowly, and the porter switched off one lamp after another."
+)
+
+# espeak-ng's C interface, speak_lib.h.
+_AUDIO_OUTPUT_RETRIEVAL, _POSITION_IS_CHARACTER, _CHARACTERS_UTF8, _RATE = 1, 1, 1, 1
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
+    """Draw sentences so that each ten in a row use each of the fifty words once, as test lists do.
+
+    Parameters
+    ----------
+    n_sentences : int
+        How many sentences.
+    rng : numpy.random.Generator
+        Decides the combinations.
+
+    Returns
+    -------
+    list of str
+        Lower-case sentences of five words.
+    """
+    sentences: list[str] = []
+    while len(sentences) < n_sentences:
+        columns = [rng.permutation(words) for words in MATRIX]
+        sentences += [" ".join(words) for words in zip(*columns, strict=True)]
+    return sentences[:n_sentences]
+
+
+def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
+    """Speak sentences with espeak-ng.
+
+    Parameters
+    ----------
+    utterances : sequence of (voice, text)
+        Voices are espeak-ng names such as "en-us+f2".
+
+    Returns
+    -------
+    list of numpy.ndarray
+        One signal (n_samples,) per utterance, 44.1 kHz, peak 1, without silence at the ends.
+
+    Raises
+    ------
+    RecipeError
+        espeak-ng does not start or does not know a voice.
+    """
+    # espeak-ng carries oscillator phases from one utterance to the next. Speaking all of them in
+    # one new process makes the sound depend on this list alone: two builds agree to the bit.
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(_speak, list(utterances)).result()
+
+
+def _speak(utterances: list[tuple[str, str]]) -> list[np.ndarray]:
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    data = espeakng_loader.get_data_path().encode()
+    rate = library.espeak_Initialize(_AUDIO_OUTPUT_RETRIEVAL, 0, data, 0)
+    if rate <= 0 or SAMPLE_RATE % rate:
+        raise RecipeError(f"espeak-ng answers {rate} Hz; install espeakng-loader 0.2.4 again")
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath noise and flutter
+    chunks: list[np.ndarray] = []
+
+    def collect(samples: object, n_samples: int, _events: object) -> int:
+        if samples and n_samples:
+            chunks.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
+        return 0
+
+    callback = _CALLBACK(collect)  # named, or it is freed while espeak-ng still calls it
+    library.espeak_SetSynthCallback(callback)
+    signals = []
+    for voice, text in utterances:
+        if library.espeak_SetVoiceByName(voice.encode()):
+            raise RecipeError(f"espeak-ng knows no voice {voice!r}; see those in {data.decode()}")
+        library.espeak_SetParameter(_RATE, WORDS_PER_MINUTE, 0)
+        chunks.clear()
+        length = len(text.encode()) + 1  # with the closing zero
+        mode = (0, _POSITION_IS_CHARACTER, 0, _CHARACTERS_UTF8, None, None)
+        library.espeak_Synth(text.encode(), length, *mode)
+        library.espeak_Synchronize()
+        if not chunks:
+            raise RecipeError(f"espeak-ng says nothing for {text!r} with voice {voice!r}")
+        spoken = np.concatenate(chunks).astype(float)
+        signals.append(_trim(resample_poly(spoken, SAMPLE_RATE // rate, 1)))
+    return signals
+
+
+def _trim(signal: np.ndarray) -> np.ndarray:
+    signal = signal / np.abs(signal).max()
+    loud = np.flatnonzero(np.abs(signal) > SILENCE)
+    return signal[loud[0] : loud[-1] + 1]

@@ -1,0 +1,144 @@
+"""The miniature as a whole: CPC1's layout and fields, both tracks, the same bytes each time."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+
+from demo import hearing_aids, listeners, make_miniature
+from demo.make_miniature import HELD_OUT_LISTENERS, HELD_OUT_SYSTEM, Settings, build
+from intelligibility.cpc1 import Cpc1
+
+SMALL = Settings(n_train_scenes=5, n_test_scenes=4, signals_per_scene=3)
+SAMPLE = Path(__file__).parents[2] / "../shared/cpc1_sample"
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    assert build(folder, SMALL, n_jobs=1)
+    return folder
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def metadata(folder, split, name):
+    return json.loads((folder / f"clarity_CPC1_data_{split}/metadata/{name}.json").read_text())
+
+
+def release(folder, track=""):
+    archives = [folder / f"clarity_CPC1_data_{split}" for split in ("train", "test")]
+    return Cpc1(track, *archives, folder / "exp", folder / "exp/asr")
+
+
+def test_two_builds_are_identical(miniature, tmp_path):
+    build(tmp_path / "again", SMALL, n_jobs=2)
+    first, second = files_of(miniature), files_of(tmp_path / "again")
+    assert set(first) == set(second)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_a_second_build_does_nothing_and_another_seed_replaces(tmp_path):
+    tiny = Settings(n_train_scenes=1, n_test_scenes=1, signals_per_scene=1)
+    folder = tmp_path / "data"
+    assert build(folder, tiny, n_jobs=1)
+    before = files_of(folder)
+    assert not build(folder, tiny, n_jobs=1)
+    assert files_of(folder) == before
+    assert build(folder, Settings(1, 1, 1, seed=2), n_jobs=1)
+    assert files_of(folder) != before
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(FileExistsError, match="no miniature"):
+        build(tmp_path, SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_failed_build_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(make_miniature, "_write_metadata", fail)
+    with pytest.raises(OSError, match="disk full"):
+        build(tmp_path / "data", Settings(1, 1, 1), n_jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("track", ["", "_indep"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_release_reader_finds_every_file(miniature, split, track):
+    cpc1 = release(miniature, track)
+    responses = cpc1.responses(split)
+    people = cpc1.listeners(split)
+    assert responses
+    for response in responses:
+        assert response.listener in people
+        aided = sf.info(cpc1.hearing_aid_wav(split, response.signal))
+        reference = sf.info(cpc1.reference_wav(split, response.scene))
+        for wav in (aided, reference):
+            assert (wav.samplerate, wav.channels, wav.subtype) == (44100, 2, "PCM_16")
+        assert aided.frames == reference.frames
+
+
+def test_responses_have_the_fields_of_the_release_and_agree_with_themselves(miniature):
+    fields = {"prompt", "scene", "n_words", "hits", "listener", "system", "correctness"}
+    fields |= {"response", "volume", "signal"}
+    for entry in metadata(miniature, "train", "CPC1.train"):
+        assert set(entry) == fields
+        assert entry["signal"] == f"{entry['scene']}_{entry['listener']}_{entry['system']}"
+        assert entry["n_words"] == len(entry["prompt"].split()) == 5
+        assert entry["hits"] == len(entry["response"].split())
+        assert entry["correctness"] == 100 * entry["hits"] / 5
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the real sample, ../shared/cpc1_sample")
+def test_fields_are_those_of_the_real_release(miniature):
+    for split, name in (("train", "CPC1.train"), ("test", "CPC1.test")):
+        real, ours = metadata(SAMPLE, split, name)[0], metadata(miniature, split, name)[0]
+        assert list(ours) == list(real)
+        assert {k: type(v) for k, v in ours.items()} == {k: type(v) for k, v in real.items()}
+    for split, name in (("train", "listeners.CPC1_train"), ("test", "listeners.CPC1_all")):
+        real = metadata(SAMPLE, split, name)["L0200"]
+        ours = metadata(miniature, split, name)["L9001"]
+        assert list(ours) == list(real)
+        assert ours["audiogram_cfs"] == real["audiogram_cfs"]
+
+
+def test_the_open_track_is_unseen_in_its_training(miniature):
+    train = metadata(miniature, "train", "CPC1.train_indep")
+    assert not {r["system"] for r in train} & {HELD_OUT_SYSTEM}
+    assert not {r["listener"] for r in train} & set(HELD_OUT_LISTENERS)
+    everything = metadata(miniature, "test", "CPC1.test")
+    unseen = [
+        r
+        for r in everything
+        if r["system"] == HELD_OUT_SYSTEM or r["listener"] in HELD_OUT_LISTENERS
+    ]
+    assert metadata(miniature, "test", "CPC1.test_indep") == unseen
+    assert 0 < len(unseen) < len(everything)
+
+
+def test_files_say_that_speech_is_synthetic(miniature):
+    for archive in ("", "clarity_CPC1_data_train", "clarity_CPC1_data_test"):
+        text = (miniature / archive / "README.md").read_text()
+        assert "synthetic" in text and "simulated" in text
+
+
+def test_conditions_are_balanced_and_a_scene_has_several_listeners():
+    plans = make_miniature.plan_scenes(Settings(n_train_scenes=160, n_test_scenes=32))
+    conditions = Counter((scene.snr, scene.interferer) for scene, _, _ in plans)
+    assert set(conditions.values()) == {12}
+    heard = Counter(pair for _, _, pairs in plans for pair in pairs)
+    assert len(heard) == len(listeners.LISTENERS) * len(hearing_aids.SYSTEMS)
+    assert max(heard.values()) - min(heard.values()) <= 1
+    assert {len(pairs) for _, _, pairs in plans} == {2}
+    assert {scene.prompt for scene, split, _ in plans if split == "train"}.isdisjoint(
+        scene.prompt for scene, split, _ in plans if split == "test"
+    )
