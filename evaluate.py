@@ -36,6 +36,8 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from intelligibility.cpc1 import TRACKS, Cpc1
+from intelligibility.figures import all_figures, save
+from intelligibility.report import write_report
 from intelligibility.responses import better_ear, read_signals
 from intelligibility.runs import (
     RecipeError,
@@ -56,21 +58,18 @@ from intelligibility.scoring import (
 )
 from intelligibility.tables import (
     NAMES,
+    Table,
+    all_tables,
     averaged_scores_of,
     by_group,
-    comparison_frame,
     comparisons,
     markdown,
     scores_of,
-    show_comparisons,
-    show_groups,
-    show_scores,
-    table_1,
-    table_3,
 )
 
 logger = logging.getLogger(__name__)
 
+GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published entry took dec
 
@@ -103,22 +102,31 @@ def run(cfg: DictConfig) -> None:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
     drawn = draw_scenes(len(scenes), cfg.seed)
     scores = scores_of(test, ["prior", *measures], drawn)
+    averages = ("listener", "system")
+    counts = {"dev": dev_counts, "test": test_counts | sizes_of(test)}
     results = {f"{measure}_results": values_of(scores[measure]) for measure in scores} | {
         "scores": scores,
-        "averaged": {
-            by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
-        },
+        "averaged": {by: averaged_scores_of(test, measures, by, drawn) for by in averages},
         "comparisons": comparisons(*to_compare(test, measures, cfg.compare), drawn),
         "calibration": calibration,
-        "counts": {"dev": dev_counts, "test": test_counts | {"scenes": len(scenes)}},
+        "counts": counts,
         "bootstrap": {"resamples": N_RESAMPLES, "unit": "scene", "confidence": CONFIDENCE},
-        "provenance": provenance(cfg),
+        "provenance": provenance(cfg) | {"checkpoint_sha256": checkpoint_of(cpc1)},
     }
     results = write_result(cpc1.results_file("results", ".json"), results)
-    write_tables(cpc1, test, measures, results, drawn)
-    logger.info(
-        "%s and predictions, tables, figures beside it", cpc1.results_file("results", ".json")
-    )
+
+    groups = {by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()}
+    tables = all_tables(results, results_of_all_tracks(cpc1), groups)
+    for name, table in reversed(tables.items()):
+        write_table(cpc1, name, table)
+    drawings = {}
+    for name, drawing in all_figures(test, dev, measures, groups, calibration["measures"]).items():
+        stem = cpc1.results_file(f"figures/{name}", "")
+        save(drawing.figure, stem)
+        drawings[stem.with_name(f"{stem.name}.png")] = drawing
+    report = cpc1.results_file("report", ".html")
+    write_report(report, results, tables.values(), drawings)
+    logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
 
 
 def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
@@ -232,28 +240,28 @@ def to_compare(
     return joined, [*pairs, *((measure, f"other {measure}") for measure in shared)]
 
 
-def write_tables(
-    cpc1: Cpc1, test: pd.DataFrame, measures: list[str], results: dict[str, Any], drawn: np.ndarray
-) -> None:
-    """Print the tables and write each as CSV (numbers) and Markdown (for reading)."""
-    tracks = {name: replace(cpc1, track=suffix) for name, suffix in TRACKS.items()}
-    files = {name: one.results_file("results", ".json") for name, one in tracks.items()}
-    both = {name: read_json(path, dict) for name, path in files.items() if path.is_file()}
-    tables = {}
-    for by in ("listener", "system", "severity"):
-        if test[by].notna().any():
-            long = by_group(test, measures, by, drawn)
-            tables[cpc1.results_file(f"tables/by_{by}", "")] = long, show_groups(long)
-    if results["comparisons"]:
-        long = comparison_frame(results["comparisons"])
-        tables[cpc1.results_file("tables/comparisons", "")] = long, show_comparisons(long)
-    first, third = table_1(both), table_3(results)
-    tables[cpc1.results_file("tables/table3", "")] = third, show_scores(third, "average")
-    tables[cpc1.exp_folder / "tables/table1"] = first, show_scores(first, "track")
-    for path, (long, shown) in tables.items():
-        write_text(path.with_suffix(".csv"), long.to_csv(index=False))
-        write_text(path.with_suffix(".md"), markdown(shown))
-        logger.info("%s\n%s", path.with_suffix(".csv"), markdown(shown))
+def sizes_of(test: pd.DataFrame) -> dict[str, int]:
+    """Return how many scenes, listeners and systems there are."""
+    return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
+
+
+def results_of_all_tracks(cpc1: Cpc1) -> dict[str, dict[str, Any]]:
+    """Read the results of the tracks that were evaluated so far, this one among them."""
+    files = {
+        name: replace(cpc1, track=suffix).results_file("results", ".json")
+        for name, suffix in TRACKS.items()
+    }
+    return {name: read_json(path, dict) for name, path in files.items() if path.is_file()}
+
+
+def write_table(cpc1: Cpc1, name: str, table: Table) -> None:
+    """Print a table and write it as CSV (numbers) and as Markdown (for reading)."""
+    stem = cpc1.results_file(f"tables/{name}", "")
+    if name == "table1":
+        stem = cpc1.exp_folder / "tables" / name  # of both tracks
+    write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))
+    write_text(stem.with_suffix(".md"), markdown(table.shown))
+    logger.info("%s (%s.csv)\n%s", table.title, stem, markdown(table.shown))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The paper's tables, and what lies behind them: long frames of numbers, and how to print them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ NAMES = {  # in the paper's order
     "dec": "decoder",
 }
 OURS = "this run"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as numbers, `long`, and as text for reading, `shown`."""
+
+    title: str
+    caption: str
+    long: pd.DataFrame
+    shown: pd.DataFrame
 
 
 def rows_of(signals: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -209,6 +220,54 @@ def _beside_published(
                     scores = dict(zip(("RMSE", "NCC", "KT"), numbers[column], strict=True))
                     rows.append({"measure": measure, "source": source, across: column} | scores)
     return pd.DataFrame(rows)
+
+
+def all_tables(
+    results: Mapping[str, Any],
+    results_by_track: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, pd.DataFrame],
+) -> dict[str, Table]:
+    """Lay every table out, by the name of its file, the most important first.
+
+    Parameters
+    ----------
+    results : mapping
+        Contents of this track's results{track}.json.
+    results_by_track : mapping
+        The same of every track that was evaluated, as for `table_1`.
+    groups : mapping
+        The output of `by_group` for each of listener, system and severity.
+    """
+    first, third = table_1(results_by_track), table_3(results)
+    compared = comparison_frame(results["comparisons"])
+    tables = {
+        "table1": Table(
+            "Table 1: all test signals",
+            "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b.",
+            first,
+            show_scores(first, "track"),
+        ),
+        "table3": Table(
+            "Table 3: averaged per listener and per system",
+            "Scores of the means of listeners and of systems; the paper's are of the closed track.",
+            third,
+            show_scores(third, "average"),
+        ),
+    }
+    if len(compared):
+        tables["comparisons"] = Table(
+            "Which is better?",
+            "Paired bootstrap over the same scenes; p is two-sided and not corrected for the "
+            "number of comparisons.",
+            compared,
+            show_comparisons(compared),
+        )
+    for by, long in groups.items():
+        caption = "RMSE and bias (predicted less observed) in percent words correct."
+        if by == "severity":
+            caption += " MSBG's category of hearing loss in the better ear."
+        tables[f"by_{by}"] = Table(f"By {by}", caption, long, show_groups(long))
+    return tables
 
 
 # How the long frames are shown: strings, the interval below its score, the published row below

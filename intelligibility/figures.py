@@ -1,0 +1,336 @@
+"""The figures: similarity against response, means, residuals against hearing loss, calibration.
+
+One panel per measure. Colours are those of Okabe & Ito (2008), which colour-blind readers tell
+apart; shapes differ as well, for print in black and white. Bars are standard errors of the mean.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from intelligibility.runs import atomic_path
+from intelligibility.scoring import Logistic
+from intelligibility.tables import NAMES, rows_of
+from msbg.audiogram import SEVERITY_LIMITS_DB_HL
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
+COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
+PERCENT_CORRECT = "words correct (%)"
+NARROW = 12  # groups up to which two panels fit beside each other
+MAX_LABELS = 45  # group names along one axis before they touch
+MANY = 5000  # points beyond which a PDF holds the cloud as an image
+JITTER = 1.5  # percent: values that are few would hide each other
+FEW_VALUES = 60
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure and what to say about it."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+def all_figures(
+    test: pd.DataFrame,
+    dev: pd.DataFrame | None,
+    measures: list[str],
+    groups: Mapping[str, pd.DataFrame],
+    fits: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Drawing]:
+    """Draw every figure, by the name of its file.
+
+    Parameters
+    ----------
+    test, dev, measures, fits
+        As for `scatter`; test with the columns of `better_ear` as well.
+    groups : mapping
+        The output of `by_group` for each of listener, system and, where audiograms are known,
+        severity.
+    """
+    drawings = {
+        "scatter": Drawing(
+            "Similarity and percent words correct",
+            "One mark per signal; values that are few, such as the responses', are spread by up to "
+            f"{JITTER} %. Squares: means of up to ten bins of equal size, with standard errors.",
+            scatter(test, dev, measures, fits),
+        )
+    }
+    for by in ("listener", "system"):
+        drawings[f"by_{by}"] = Drawing(
+            f"Responses and predictions per {by}",
+            "Means with their standard errors.",
+            means(groups[by], measures),
+        )
+    if "severity" in groups:
+        drawings["residuals"] = Drawing(
+            "Residuals and hearing loss",
+            "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
+            "2 to 8 kHz in the better ear; dotted: the limits of MSBG's categories. Above zero, "
+            "intelligibility is overestimated.",
+            residuals(test, measures),
+        )
+    drawings["calibration"] = Drawing(
+        "Calibration",
+        "Mean observed in up to ten bins of predictions of equal size, with standard errors. "
+        "On the dashed line predictions are right on average.",
+        calibration(test, measures),
+    )
+    return drawings
+
+
+@rc_context(STYLE)
+def scatter(
+    test: pd.DataFrame,
+    dev: pd.DataFrame | None,
+    measures: list[str],
+    fits: Mapping[str, Mapping[str, Any]],
+) -> Figure:
+    """Draw similarity against percent correct with the logistic, dev and test marked (Fig. 2).
+
+    Parameters
+    ----------
+    test, dev : DataFrame
+        From `read_signals`, test with predictions; dev is None when the fit came from elsewhere.
+    measures : list of str
+        One panel each.
+    fits : mapping
+        x0 and k of each measure's logistic.
+    """
+    figure, panels = _panels(len(measures))
+    for axes, measure in zip(panels, measures, strict=True):
+        column = f"{measure}_similarity"
+        rows = rows_of(test, measure)
+        _cloud(axes, rows, column, "test", BLUE, "o")
+        if dev is not None:
+            _cloud(axes, dev.dropna(subset=["correctness", column]), column, "dev", ORANGE, "^")
+        x = np.linspace(*axes.get_xlim(), 300)
+        logistic = Logistic(fits[measure]["x0"], fits[measure]["k"])
+        axes.plot(x, logistic.predict(x / 100), color="black", label="fitted logistic")
+        means = _tenths(rows, column)
+        axes.errorbar(
+            100 * means["x"], means["y"], means["se"], fmt="s", ms=4, color="white", mec="black",
+            ecolor="black", elinewidth=1, label="test, binned means", zorder=4,
+        )  # fmt: skip
+        _percent_axis(axes.yaxis)
+        what = "words recognised" if measure == "wcs" else "similarity"
+        axes.set(title=NAMES[measure], xlabel=f"{what} (%)", ylabel=PERCENT_CORRECT)
+    _legend(figure, panels[0], columns=2 if len(panels) == 1 else 4)
+    return figure
+
+
+def _cloud(
+    axes: Axes, rows: pd.DataFrame, column: str, label: str, colour: str, marker: str
+) -> None:
+    """Draw one dot per signal, the paler the more there are."""
+    rng = np.random.default_rng(0)
+    x, y = (
+        values + rng.uniform(-JITTER, JITTER, len(rows)) * (values.nunique() < FEW_VALUES)
+        for values in (100 * rows[column], rows["correctness"])
+    )
+    alpha = float(np.clip(20 / np.sqrt(len(rows) + 1), 0.04, 0.8))
+    axes.scatter(
+        x, y, s=9, marker=marker, color=colour, linewidths=0, alpha=alpha, label=label,
+        rasterized=len(rows) > MANY,
+    )  # fmt: skip
+
+
+@rc_context(STYLE)
+def means(groups: pd.DataFrame, measures: list[str]) -> Figure:
+    """Draw the mean response of each listener or system beside the predicted one (Fig. 3).
+
+    Parameters
+    ----------
+    groups : DataFrame
+        From `by_group`.
+    measures : list of str
+        One panel each.
+    """
+    by = groups.columns[0]
+    order = groups.groupby(by)["observed"].mean().sort_values(kind="stable").index
+    narrow = len(order) <= NARROW
+    figure, panels = _panels(
+        len(measures), columns=2 if narrow else 1, height=2.1, sharex=True, sharey=True
+    )
+    at = np.arange(len(order))
+    for axes, measure in zip(panels, measures, strict=True):
+        rows = groups[groups["measure"] == measure].set_index(by).reindex(order)
+        for what, label, shift, colour, marker in (
+            ("observed", "listeners", -0.16, "black", "o"),
+            ("predicted", "predicted", 0.16, BLUE, "D"),
+        ):
+            axes.errorbar(
+                at + shift, rows[what], rows[f"{what}_se"], fmt=marker, ms=4, color=colour,
+                elinewidth=1, label=label,
+            )  # fmt: skip
+        axes.set(title=NAMES[measure], ylabel=PERCENT_CORRECT)
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        axes.set_xlim(-0.6, len(order) - 0.4)
+        step = math.ceil(len(order) / MAX_LABELS)
+        names = [name if i % step == 0 else "" for i, name in enumerate(order)]
+        axes.set_xticks(at, names, rotation=90 if len(order) > 6 else 0)
+    for axes in panels[-2 if narrow else -1 :]:
+        axes.set_xlabel(f"{by}, ordered by the listeners' mean")
+    low = (groups[["observed", "predicted"]].min().min()) - 8
+    panels[0].set_ylim(max(0.0, math.floor(low / 10) * 10), 103)
+    _legend(figure, panels[0], columns=2)
+    return figure
+
+
+@rc_context(STYLE)
+def residuals(test: pd.DataFrame, measures: list[str]) -> Figure:
+    """Draw each listener's mean residual against the hearing loss in the better ear.
+
+    Parameters
+    ----------
+    test : DataFrame
+        From `read_signals`, with predictions, and `level` and `severity` from `better_ear`.
+    measures : list of str
+        One panel each.
+    """
+    figure, panels = _panels(len(measures), sharey=True)
+    test = test.dropna(subset=["level"])
+    low, high = test["level"].min() - 6, test["level"].max() + 4
+    for axes, measure in zip(panels, measures, strict=True):
+        rows = rows_of(test, measure)
+        rows = rows.assign(error=rows[f"{measure}_prediction"] - rows["correctness"])
+        listeners = rows.groupby("listener").agg(
+            level=("level", "first"), mean=("error", "mean"), se=("error", _standard_error)
+        )
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.errorbar(
+            listeners["level"], listeners["mean"], listeners["se"], fmt="o", ms=4, color=BLUE,
+            elinewidth=1, label="one listener, mean over signals",
+        )  # fmt: skip
+        _mean_per_severity(axes, rows, low, high)
+        axes.set_xlim(low, high)
+        axes.set_xlabel("better-ear threshold, 2 to 8 kHz (dB HL)")
+        axes.set_title(NAMES[measure], pad=14)
+        axes.set_ylabel("predicted − observed (%)")
+    _legend(figure, panels[0], columns=2)
+    return figure
+
+
+def _mean_per_severity(axes: Axes, rows: pd.DataFrame, low: float, high: float) -> None:
+    """Mark MSBG's categories of hearing loss and the mean residual within each."""
+    limits = sorted(SEVERITY_LIMITS_DB_HL.values())
+    edges = np.clip([-np.inf, *limits, np.inf], low, high)
+    names = ["NOTHING", *sorted(SEVERITY_LIMITS_DB_HL, key=SEVERITY_LIMITS_DB_HL.get)]
+    label = "mean of a category"
+    for name, left, right in zip(names, edges[:-1], edges[1:], strict=True):
+        if right <= left:
+            continue
+        if left > low:
+            axes.axvline(left, color=GREY, linewidth=0.8, linestyle=":")
+        within = rows.loc[rows["severity"] == name, "error"]
+        if len(within):
+            axes.plot([left, right], [within.mean()] * 2, color=ORANGE, linewidth=2.5, label=label)
+            label = None
+        if right - left > 0.1 * (high - low):
+            axes.annotate(
+                name.lower().replace("nothing", "none"),
+                ((left + right) / 2, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                color=GREY,
+                fontsize=7,
+            )
+
+
+@rc_context(STYLE)
+def calibration(test: pd.DataFrame, measures: list[str]) -> Figure:
+    """Draw mean observed against mean predicted percent correct, per tenth of the predictions.
+
+    Parameters
+    ----------
+    test : DataFrame
+        From `read_signals`, with predictions.
+    measures : list of str
+        One panel each.
+    """
+    figure, panels = _panels(len(measures), sharex=True, sharey=True)
+    figure.set_layout_engine("compressed")
+    for axes, measure in zip(panels, measures, strict=True):
+        bins = _tenths(rows_of(test, measure), f"{measure}_prediction")
+        axes.plot(
+            [0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle="--", label="right on average"
+        )
+        axes.errorbar(
+            bins["x"], bins["y"], bins["se"], fmt="o-", ms=4, color=BLUE, linewidth=0.8,
+            elinewidth=1, label="binned means",
+        )  # fmt: skip
+        axes.set_aspect("equal")
+        _percent_axis(axes.xaxis)
+        _percent_axis(axes.yaxis)
+        axes.set(title=NAMES[measure], xlabel="predicted words correct (%)")
+        axes.set_ylabel("observed words correct (%)")
+    _legend(figure, panels[0], columns=2)
+    return figure
+
+
+@rc_context(STYLE)
+def save(figure: Figure, stem: Path) -> None:
+    """Write a figure as stem.png and stem.pdf, without a date, so that equal figures are equal."""
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+        with atomic_path(stem.with_name(stem.name + suffix)) as part:
+            figure.savefig(part, dpi=200, metadata=metadata)
+
+
+def _tenths(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return means of `column` (x) and of the responses (y, with se) per tenth of `column`."""
+    n_bins = max(1, min(10, len(rows) // 8))
+    bins = pd.qcut(rows[column], n_bins, labels=False, duplicates="drop")
+    return rows.groupby(bins).agg(
+        x=(column, "mean"), y=("correctness", "mean"), se=("correctness", _standard_error)
+    )
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(np.std(values) / np.sqrt(len(values)))
+
+
+def _panels(
+    n: int, columns: int = 2, height: float = 3.0, **shared: bool
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with n panels, each `height` inches high, on as wide a page as they need."""
+    columns = min(n, columns)
+    rows = math.ceil(n / columns)
+    alone = n == 1 and height == 3.0
+    figure = Figure((COLUMN + 0.3 if alone else PAGE, 0.5 + height * rows), layout="constrained")
+    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False, **shared)))
+    for spare in panels[n:]:
+        spare.remove()
+    for lowest in panels[max(0, n - columns) : n]:
+        lowest.tick_params(labelbottom=True)
+    return figure, panels[:n]
+
+
+def _percent_axis(axis) -> None:
+    axis.set_ticks(range(0, 101, 20))
+    axis.axes.set(**{f"{axis.axis_name}lim": (-4, 104)})
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    """Put the legend below the panels, where it covers no data."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)

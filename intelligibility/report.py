@@ -1,0 +1,145 @@
+"""One HTML page with everything in it: no other file, no network, no script."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from omegaconf import OmegaConf
+
+from intelligibility.figures import Drawing
+from intelligibility.published import N_TEST_SIGNALS
+from intelligibility.runs import write_text
+from intelligibility.tables import NAMES, OURS, Table, number
+
+TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
+LONG = 30  # rows beyond which a table opens on demand
+PIXELS_SHOWN = 0.55  # of the image's own, which has 200 per inch
+
+
+def write_report(
+    path: Path,
+    results: Mapping[str, Any],
+    tables: Iterable[Table],
+    drawings: Mapping[Path, Drawing],
+) -> None:
+    """Write the page; equal results give an equal page.
+
+    Parameters
+    ----------
+    path : Path
+        report{track}.html.
+    results : mapping
+        What results{track}.json holds: its time is the page's time.
+    tables : iterable of Table
+        In the order in which to show them.
+    drawings : mapping
+        The PNG file of each figure, and the figure.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    config = results["provenance"]["config"]
+    page = environment.get_template("report.html").render(
+        title=f"Speech intelligibility prediction, {config['cpc1_track']} track",
+        summary=summary(results),
+        notes=notes(results),
+        tables=tables,
+        figures=[_embedded(file, drawing) for file, drawing in drawings.items()],
+        facts=facts(results),
+        configuration=OmegaConf.to_yaml(config),
+        text=TEXT_COLUMNS,
+        long=LONG,
+        row_class=_row_class,
+    )
+    write_text(path, page)
+
+
+def _embedded(file: Path, drawing: Drawing) -> dict[str, Any]:
+    png = file.read_bytes()
+    pixels = int.from_bytes(png[16:20], "big")  # the width, in a PNG's header
+    return {
+        "title": drawing.title,
+        "caption": drawing.caption,
+        "png": base64.b64encode(png).decode(),
+        "width": round(PIXELS_SHOWN * pixels),
+    }
+
+
+def summary(results: Mapping[str, Any]) -> list[str]:
+    """Say in words what was run on what, and how it went."""
+    counts, config = results["counts"], results["provenance"]["config"]
+    test = counts["test"]
+    fitted = (
+        f"fitted on {counts['dev']['matched']} held-out dev signals"
+        if counts["dev"]
+        else f"read from {config['calibration']}"
+    )
+    scores = {name: _rmse_in_words(one) for name, one in results["scores"].items()}
+    return [
+        f"A hearing-loss simulation (MSBG) and an end-to-end speech recogniser were run on the "
+        f"outputs of {test['systems']} hearing-aid systems for {test['listeners']} listeners: "
+        f"{test['matched']} test signals from {test['scenes']} scenes. The similarity between the "
+        "recogniser's hidden representations of the processed signal and of the clean reference "
+        f"was mapped to percent words correct by a logistic {fitted}, after Tu, Ma & Barker "
+        "(2022), arXiv 2204.04287.",
+        "Root mean square error: "
+        + "; ".join(f"{NAMES[name]} {text}" for name, text in reversed(scores.items()))
+        + ". In brackets: 95 % bootstrap intervals over test scenes, the logistic held fixed.",
+    ]
+
+
+def _rmse_in_words(scores: Mapping[str, Any]) -> str:
+    low, high = scores["RMSE"]["interval"] or (None, None)
+    return f"{number(scores['RMSE']['value'], 1)} % ({number(low, 1)} to {number(high, 1)})"
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """Return what a reader has to know before comparing."""
+    track = results["provenance"]["config"]["cpc1_track"]
+    n, n_cpc1 = results["counts"]["test"]["matched"], N_TEST_SIGNALS[track]
+    said = []
+    if n != n_cpc1:
+        said.append(
+            f"These are {n} test signals; the {track} test set of CPC1 has {n_cpc1}. The "
+            "published rows are for orientation only: they are of other signals."
+        )
+    left_out = [
+        f"{number_of} {what}"
+        for what, number_of in results["counts"]["test"].items()
+        if what in ("missing", "double", "unknown", "unlabelled") and number_of
+    ]
+    if left_out:
+        said.append(f"Not all test signals could be used as they are: {', '.join(left_out)}.")
+    return said
+
+
+def facts(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the provenance as names and values."""
+    made = results["provenance"]
+    fits = results["calibration"]["measures"]
+    return {
+        "time": made["time"],
+        "command": made["command"],
+        "checkpoint (SHA-256)": made["checkpoint_sha256"] or "not recorded",
+        "release": made["config"]["path"].get("cpc1_test_data") or "not named",
+        **{
+            f"logistic, {NAMES[measure]}": f"x0 = {fit['x0']:.3f} %, k = {fit['k']:.4f} per %"
+            for measure, fit in fits.items()
+        },
+        "bootstrap": f"{results['bootstrap']['resamples']} resamples of scenes",
+        "seed": str(made["seed"]),
+        "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+    }
+
+
+def _row_class(row: Mapping[str, str]) -> str:
+    source = row.get("source", "")
+    if source in ("", OURS):
+        return "ours" if source else ""
+    return "interval" if source.endswith("interval") else "published"
