@@ -1,20 +1,14 @@
-"""Loudness recruitment: each auditory channel expanded so that soft sounds are lost.
-
-Moore and Glasberg (1993), J. Acoust. Soc. Am. 94, 2050-2062: a channel is multiplied by its own
-envelope to the power of (expansion ratio - 1). At the catch-up level nothing changes.
-"""
+"""An impaired cochlea: smeared spectrum, then loudness recruitment in each auditory channel."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import ellip, filtfilt, sosfilt
 
 from msbg.audiogram import Audiogram
-from msbg.constants import CATCH_UP_DB, SAMPLE_RATE
-from msbg.filterbank import ORDER, filterbank
+from msbg.constants import CATCH_UP_DB
+from msbg.filterbank import filterbank
+from msbg.recruitment import expand_channels
 from msbg.smearing import smear
-
-MIN_ENVELOPE = 1e-9
 
 
 class Cochlea:
@@ -49,20 +43,5 @@ class Cochlea:
         if self.severity != "NOTHING":
             signal = smear(signal, self.severity)
         max_envelope = 10 ** (0.05 * (CATCH_UP_DB - level_0db))
-        heard = sum(
-            self._expand_channel(signal, channel, max_envelope)
-            for channel in range(len(self.expansion))
-        )
+        heard = expand_channels(signal, self.bank, self.expansion, max_envelope)
         return heard * 10 ** (-0.05 * self.bank.recombination_db)
-
-    def _expand_channel(self, signal: np.ndarray, channel: int, max_envelope: float) -> np.ndarray:
-        """Filter one channel out of the signal and expand it by its envelope."""
-        delay = min(self.bank.delays[channel], len(signal))
-        band = sosfilt(np.tile(self.bank.gammatone[channel], (ORDER, 1)), signal)
-        band = np.append(band[delay:], np.zeros(delay))
-        band = sosfilt(self.bank.high_pass[channel : channel + 1], band)
-        cutoff = 0.75 * min(100, self.bank.erbs_hz[channel])
-        low_pass = ellip(2, 0.25, 35, cutoff / (SAMPLE_RATE / 2))
-        envelope = filtfilt(*low_pass, np.abs(band), padlen=8)
-        envelope = np.clip(envelope, MIN_ENVELOPE, max_envelope)
-        return band * (envelope / max_envelope) ** (self.expansion[channel] - 1)

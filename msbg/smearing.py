@@ -18,7 +18,7 @@ FRAME_SIZE = 256  # samples, 5.8 ms
 SHIFT = 64  # samples
 OVERLAPS = FRAME_SIZE // SHIFT
 N_BINS = FFT_SIZE // 2  # the Nyquist bin is set to zero
-FRAMES_AT_ONCE = 512  # keeps the working set in the cache
+FRAMES_AT_ONCE = 128  # keeps the working set in the cache
 
 # Factors by which the auditory filters are broader on their lower and upper side.
 BROADENING = {"SEVERE": (4.0, 2.0), "MODERATE": (2.4, 1.6), "MILD": (1.6, 1.1)}
@@ -43,7 +43,7 @@ def auditory_filters(lower: float, upper: float, n_columns: int = N_BINS) -> np.
     hertz = centre * SAMPLE_RATE / FFT_SIZE
     erb = 24.7 * (0.00437 * hertz + 1)
     broadening = np.where(column < centre, lower, upper)
-    g = np.abs(column - centre) / centre * 4 * hertz / (erb * broadening)
+    g = np.abs(column - centre) / centre * (4 * hertz / (erb * broadening))
     filters = np.zeros((N_BINS, n_columns))
     filters[0, 0] = 2 / (lower + upper)  # at 0 Hz the filter is a single bin
     filters[1:] = (1 + g) * np.exp(-g) / (erb * (lower + upper) / (2 * 24.7))
@@ -113,11 +113,12 @@ def _smear_frames(frames: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Smear frames: (n, 256) to (n, 4, 64), the last two axes being one frame in time."""
     spectrum = scipy.fft.rfft(frames * WINDOW, FFT_SIZE)
     spectrum[:, N_BINS] = 0
-    power = spectrum.real[:, :N_BINS] ** 2 + spectrum.imag[:, :N_BINS] ** 2
+    bins = spectrum[:, :N_BINS]
+    power = bins.real**2 + bins.imag**2
     smeared = power @ matrix.T
+    # Least squares may leave a power below zero. Its root is imaginary and turns the phase.
+    bins[smeared < 0] *= 1j
     power[power == 0] = 1  # a bin without phase stays zero
-    # Least squares may leave a smeared power below zero. Its root is imaginary and turns the phase.
-    gain = np.sqrt((smeared / power).astype(complex))
-    spectrum[:, :N_BINS] *= gain
+    bins *= np.sqrt(np.abs(smeared) / power)
     smeared_frames = scipy.fft.irfft(spectrum, FFT_SIZE)[:, :FRAME_SIZE] * WINDOW
     return smeared_frames.reshape(-1, OVERLAPS, SHIFT)
