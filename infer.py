@@ -88,7 +88,8 @@ def run(cfg: DictConfig) -> None:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
     device = pick_device(cfg.device)
     torch.set_num_threads(joblib.effective_n_jobs(cfg.n_jobs))
-    logging.getLogger("speechbrain").setLevel(logging.WARNING)
+    for noisy in ("checkpoints", "seed"):
+        logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
     save_folder = cpc1.asr_folder / "save"
     hparams = load_settings(cfg, cpc1)
     recogniser = Recogniser.load(hparams, save_folder, device, cfg.decoder_states)

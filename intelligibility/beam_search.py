@@ -37,6 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROUNDING = 1e-9  # by which a bound computed in float64 may fall under the score that it bounds
+LEAST = torch.finfo(torch.float64).min  # the lowest score that a hypothesis can have; -inf: none
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class SearchSettings:
     beam_size : int
         Hypotheses kept per step, and finished hypotheses after which the search stops.
     ctc_weight : float
-        Weight w of the CTC head, above 0 and up to 1.
+        Weight w of the CTC head, above 0 and below 1.
     min_decode_ratio, max_decode_ratio : float
         Bounds on the number of steps, as a share of the encoder's frames.
     bos_index, eos_index, blank_index : int
@@ -67,8 +68,8 @@ class SearchSettings:
         """Refuse what the joint search is not defined for."""
         if self.beam_size < 1:
             raise ValueError(f"beam_size={self.beam_size}: expected 1 or more")
-        if not 0 < self.ctc_weight <= 1:
-            raise ValueError(f"ctc_weight={self.ctc_weight}: expected above 0 and up to 1")
+        if not 0 < self.ctc_weight < 1:
+            raise ValueError(f"ctc_weight={self.ctc_weight}: expected above 0 and below 1")
         if len({self.bos_index, self.eos_index, self.blank_index}) < 3:
             raise ValueError("bos_index, eos_index and blank_index must be three different tokens")
 
@@ -115,9 +116,13 @@ class DecoderCache:
         The encoder's output.
     valid : Tensor of bool, (utterances, frames)
         False in the padding.
+    beam_size : int
+        The most beams per utterance in any step.
     """
 
-    def __init__(self, transformer: torch.nn.Module, encoded: Tensor, valid: Tensor):
+    def __init__(
+        self, transformer: torch.nn.Module, encoded: Tensor, valid: Tensor, beam_size: int
+    ):
         if transformer.attention_type != "regularMHA":
             raise ValueError(f"attention_type {transformer.attention_type}: expected regularMHA")
         self.transformer = transformer
@@ -126,7 +131,8 @@ class DecoderCache:
             _heads(project_kv(layer.multihead_attn.att, encoded), 2 * layer.nhead)
             for layer in transformer.decoder.layers
         ]
-        self.past: list[Tensor] = []  # per layer (capacity, utterances, beams, 2 d_model)
+        self.beam_size = beam_size
+        self.past: list[Tensor] = []  # per layer (capacity, utterances, beam_size, 2 d_model)
         self.capacity = 0
 
     def step(self, tokens: Tensor, history: Tensor) -> Tensor:
@@ -151,10 +157,9 @@ class DecoderCache:
         )
         if step >= self.capacity:
             self._grow(x)
-        n_utterances, n_beams = tokens.shape
-        steps = torch.arange(step + 1, device=x.device)
-        first = torch.arange(n_utterances, device=x.device)[:, None, None] * n_beams
-        rows = (steps * tokens.numel() + first + history).flatten()
+        steps = torch.arange(step + 1, device=x.device)[:, None, None]
+        utterances = torch.arange(len(x), device=x.device)[:, None]
+        rows = (steps * len(x) + utterances) * self.beam_size + history.permute(2, 0, 1)
         for layer, past, encoded_kv in zip(
             self.transformer.decoder.layers, self.past, self.encoded_kv, strict=True
         ):
@@ -178,15 +183,15 @@ class DecoderCache:
     def _attend_to_past(
         self, att: torch.nn.MultiheadAttention, x: Tensor, past: Tensor, rows: Tensor
     ) -> Tensor:
-        d_model = x.shape[-1]
-        steps = rows.numel() // (x.shape[0] * x.shape[1])
+        n_steps, n_beams, d_model = len(rows), x.shape[1], x.shape[2]
         query, kv = F.linear(x, att.in_proj_weight, att.in_proj_bias).split(
             (d_model, 2 * d_model), -1
         )
-        past[steps - 1] = kv
-        kv = past.view(-1, 2 * d_model).index_select(0, rows).view(-1, steps, 2 * d_model)
-        key, value = _heads(kv, 2 * att.num_heads).chunk(2, 1)
-        query = query.reshape(-1, att.num_heads, 1, d_model // att.num_heads)
+        past[n_steps - 1, :, :n_beams] = kv
+        kv = past.view(-1, 2 * d_model).index_select(0, rows.flatten())
+        kv = kv.view(n_steps, -1, 2 * att.num_heads, att.head_dim).permute(1, 2, 0, 3)
+        key, value = kv.chunk(2, 1)
+        query = query.reshape(-1, att.num_heads, 1, att.head_dim)
         out = F.scaled_dot_product_attention(query, key, value)
         return att.out_proj(out.reshape(x.shape))
 
@@ -201,7 +206,7 @@ class DecoderCache:
 
     def _grow(self, x: Tensor) -> None:
         self.capacity = max(16, 2 * self.capacity)
-        shape = (self.capacity, x.shape[0], x.shape[1], 2 * x.shape[2])
+        shape = (self.capacity, len(x), self.beam_size, 2 * x.shape[2])
         old = self.past or [x.new_empty(0, *shape[1:])] * len(self.transformer.decoder.layers)
         self.past = [x.new_empty(shape) for _ in old]
         for new, filled in zip(self.past, old, strict=True):
@@ -242,13 +247,11 @@ class CtcPrefixes:
         Log probabilities of the CTC head.
     valid : Tensor of bool, (utterances, frames)
         False in the padding.
-    beam_size : int
-        Hypotheses per utterance; all are empty at first.
     blank_index : int
         The blank.
     """
 
-    def __init__(self, log_probs: Tensor, valid: Tensor, beam_size: int, blank_index: int):
+    def __init__(self, log_probs: Tensor, valid: Tensor, blank_index: int):
         self.lengths = valid.sum(-1)
         self.valid = valid[:, None, :]
         log_probs = log_probs.masked_fill(~valid[..., None], 0.0)
@@ -256,7 +259,7 @@ class CtcPrefixes:
         self.log_probs = log_probs.transpose(1, 2).contiguous()
         self.peak = log_probs.masked_fill(~valid[..., None], -math.inf).amax(1).double()
         self.blank_sum = _leading_zero(log_probs[..., blank_index].double().cumsum(-1))[:, None, :]
-        self.blank = self.blank_sum.expand(-1, beam_size, -1)
+        self.blank = self.blank_sum  # one hypothesis per utterance at first, the empty one
         self.token = torch.full_like(self.blank, -math.inf)
         self.last = torch.full_like(self.blank[..., 0], -1, dtype=torch.long)
         self.prefix = torch.zeros_like(self.blank[..., 0])
@@ -375,7 +378,13 @@ class BeamSearch:
         Returns
         -------
         list of SearchResult
-            One per utterance; each as if it had been searched alone.
+            One per utterance; each as if it had been searched alone. There is at least one step.
+
+        Raises
+        ------
+        ValueError
+            No hypothesis has a finite score: the network gives none, or `min_decode_ratio` asks for
+            more tokens than the frames can hold.
         """
         if lengths is None:
             lengths = torch.full(encoded.shape[:1], encoded.shape[1])
@@ -392,23 +401,19 @@ class _Batch:
     def __init__(self, search: BeamSearch, encoded: Tensor, valid: Tensor):
         self.settings = settings = search.settings
         self.seq_lin = search.seq_lin
-        self.decoder = DecoderCache(search.transformer, encoded, valid)
+        self.decoder = DecoderCache(search.transformer, encoded, valid, settings.beam_size)
         ctc_log_probs = search.ctc_lin(encoded).log_softmax(-1)
-        self.ctc = CtcPrefixes(ctc_log_probs, valid, settings.beam_size, settings.blank_index)
+        self.ctc = CtcPrefixes(ctc_log_probs, valid, settings.blank_index)
         frames = valid.sum(-1).tolist()
         self.min_steps = [int(n * settings.min_decode_ratio) for n in frames]
         self.max_steps = [int(n * settings.max_decode_ratio) for n in frames]
-        self.utterances = list(
-            range(len(frames))
-        )  # those still searched, in the rows of what follows
-        shape = (len(frames), settings.beam_size)
-        self.last = torch.full(shape, settings.bos_index, device=encoded.device)
-        self.prefixes = self.last.new_empty(*shape, 0)
-        self.history = self.last.new_empty(*shape, 0)
-        # The attention head's part of the score. Only one hypothesis is alive at first, or all
-        # beams would be the same.
-        self.attention = encoded.new_full(shape, -math.inf, dtype=torch.float64)
-        self.attention[:, 0] = 0.0
+        self.utterances = list(range(len(frames)))  # which are still searched, row by row
+        # One hypothesis per utterance at first, the empty one; then as many as the beam holds.
+        self.last = torch.full((len(frames), 1), settings.bos_index, device=encoded.device)
+        self.prefixes = self.last.new_empty(len(frames), 1, 0)
+        self.history = self.last.new_empty(len(frames), 1, 0)
+        # The attention head's part of the score, -inf for a hypothesis that has ended.
+        self.attention = encoded.new_zeros(len(frames), 1, dtype=torch.float64)
         self.states: list[Tensor] = []  # per step (utterances, beams, d_model)
         self.finished: list[list[tuple[float, list[int], list[int]]]] = [[] for _ in frames]
         self.results: list[SearchResult] = [None] * len(frames)
@@ -463,8 +468,8 @@ class _Batch:
             prefix = self._prefix(candidates, attention.shape[-1])
             scores = attention.flatten(1).gather(1, candidates) + self.settings.ctc_weight * prefix
             best = scores.topk(min(beam_size, n_candidates))
-            can_enter = (bound >= best.values[:, -1:] - ROUNDING) & bound.isfinite()
-            n_needed = int(can_enter.sum(1).max())
+            tau = best.values[:, -1:] - ROUNDING
+            n_needed = int((bound >= tau.clamp(min=LEAST)).sum(1).max())
             if n_needed <= n_candidates:
                 break
             n_candidates = n_needed
@@ -512,6 +517,8 @@ class _Batch:
 
     def _result(self, row: int, last_beam: list[int]) -> SearchResult:
         finished = sorted(self.finished[self.utterances[row]], key=lambda found: -found[0])
+        if not finished:
+            raise ValueError("no hypothesis has a finite score")
         eos = self.settings.eos_index
         hypotheses = [
             Hypothesis(tuple(tokens[:-1] if tokens[-1] == eos else tokens), score)

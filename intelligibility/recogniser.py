@@ -140,8 +140,15 @@ class Recogniser:
     def recognise_batch(self, batch: list[Tensor]) -> list[Recognition]:
         """Recognise signals (n_samples,) all at once."""
         cnn, encoded, lengths = self.encode(batch)
+        try:
+            results = self.search(encoded, lengths)
+        except ValueError as error:
+            raise RecipeError(
+                f"{error}: the checkpoint holds numbers that are not finite, or "
+                "asr_overrides.min_decode_ratio is too high"
+            ) from None
         recognitions = []
-        for row, found in enumerate(self.search(encoded, lengths)):
+        for row, found in enumerate(results):
             best = self.decoder_states == "best_hypothesis"
             decoder = found.best_states if best else found.last_beam_states
             recognitions.append(

@@ -1,0 +1,156 @@
+"""Recognisers small enough to make for a test, and SpeechBrain's search beside ours."""
+
+from dataclasses import dataclass
+
+import torch
+from speechbrain.decoders import CTCScorer, S2STransformerBeamSearcher, ScorerBuilder
+from speechbrain.lobes.models.transformer import TransformerASR as transformer_module
+from speechbrain.nnet.linear import Linear
+from torch import Tensor
+
+from intelligibility.beam_search import BeamSearch, SearchSettings
+
+D_MODEL = 32
+BLANK, BOS, EOS = 0, 1, 2
+
+
+@dataclass
+class Heads:
+    """A Transformer with its two outputs."""
+
+    transformer: torch.nn.Module
+    seq_lin: torch.nn.Module
+    ctc_lin: torch.nn.Module
+
+    def search(self, settings: SearchSettings) -> BeamSearch:
+        """Return our search over this model."""
+        return BeamSearch(self.transformer, self.seq_lin, self.ctc_lin, settings)
+
+
+def random_model(
+    seed: int, n_tokens: int = 40, sharpness: float = 4.0, normalize_before: bool = False
+) -> Heads:
+    """Return random weights in float64; `sharpness` is how far apart it holds the tokens."""
+    torch.manual_seed(seed)
+    transformer = transformer_module.TransformerASR(
+        n_tokens,
+        16,
+        D_MODEL,
+        nhead=4,
+        num_encoder_layers=1,
+        num_decoder_layers=2,
+        d_ffn=64,
+        dropout=0.0,
+        activation=torch.nn.GELU,
+        normalize_before=normalize_before,
+        causal=False,
+    )
+    heads = [Linear(input_size=D_MODEL, n_neurons=n_tokens) for _ in range(2)]
+    with torch.no_grad():
+        for head in heads:
+            head.w.weight *= sharpness
+        heads[1].w.bias[BLANK] += 2.0
+    return Heads(*(module.double().eval() for module in (transformer, *heads)))
+
+
+def fitted_model(n_tokens: int = 12, n_updates: int = 250) -> tuple[Heads, list[Tensor]]:
+    """Fit a model to made-up utterances, three noisy frames per token, in a few seconds.
+
+    Returns
+    -------
+    tuple of Heads and list of Tensor, each (frames, D_MODEL)
+        The model in float64, and encoder outputs for utterances of several lengths that it has not
+        seen: the model has no encoder of its own.
+    """
+    model = random_model(0, n_tokens, sharpness=1.0)
+    modules = torch.nn.ModuleList([model.transformer, model.seq_lin, model.ctc_lin]).float().train()
+    generator = torch.Generator().manual_seed(1)
+    sounds = torch.randn(n_tokens, D_MODEL, generator=generator)
+    optimiser = torch.optim.Adam(modules.parameters(), 2e-3)
+    for _ in range(n_updates):
+        n_words = int(torch.randint(1, 9, (), generator=generator))
+        words = torch.randint(3, n_tokens, (16, n_words), generator=generator)
+        loss = joint_loss(model, spoken(model, words, sounds, generator), words)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    modules.double().eval()
+    lengths = (1, 3, 5, 8)
+    heard = [torch.randint(3, n_tokens, (1, n), generator=generator) for n in lengths]
+    return model, [spoken(model, words, sounds, generator)[0].double() for words in heard]
+
+
+def spoken(model: Heads, words: Tensor, sounds: Tensor, generator: torch.Generator) -> Tensor:
+    """Return three noisy frames per token, with their place: (utterances, frames, D_MODEL)."""
+    frames = sounds[words].repeat_interleave(3, 1)
+    frames[:, 2::3] = 0.0  # a pause, or repeated tokens would run together
+    place = model.transformer.positional_encoding(frames).to(frames.dtype)
+    return frames + place + 0.4 * torch.randn(frames.shape, generator=generator)
+
+
+def joint_loss(model: Heads, encoded: Tensor, words: Tensor) -> Tensor:
+    """Return the sum of the losses of both heads."""
+    begin, end = torch.full_like(words[:, :1], BOS), torch.full_like(words[:, :1], EOS)
+    states = decode_plainly(model, encoded, torch.cat([begin, words], 1))
+    targets = torch.cat([words, end], 1)
+    attention = torch.nn.functional.cross_entropy(model.seq_lin(states).transpose(1, 2), targets)
+    log_probs = model.ctc_lin(encoded).log_softmax(-1).transpose(0, 1)
+    frames = torch.full((len(encoded),), encoded.shape[1])
+    tokens = torch.full((len(words),), words.shape[1])
+    return attention + torch.nn.functional.ctc_loss(log_probs, words, frames, tokens, blank=BLANK)
+
+
+def decode_plainly(model: Heads, encoded: Tensor, tokens: Tensor) -> Tensor:
+    """Return the decoder's states (utterances, steps, d_model), all steps at once, no cache."""
+    transformer, n_steps = model.transformer, tokens.shape[1]
+    mask = torch.full((n_steps, n_steps), -torch.inf, dtype=encoded.dtype).triu(1)
+    x = transformer.custom_tgt_module(tokens) + transformer.positional_encoding.pe[:, :n_steps]
+    return transformer.decoder(x, encoded, tgt_mask=mask)[0]
+
+
+class SpeechBrainSearch(S2STransformerBeamSearcher):
+    """SpeechBrain's search with full CTC scores, in float64, with the states of beam 0."""
+
+    def __init__(self, model: Heads, settings: SearchSettings):
+        ctc = CTCScorer(model.ctc_lin, settings.blank_index, settings.eos_index)
+        ctc.softmax = torch.nn.LogSoftmax(-1)  # its own rounds to float32
+        super().__init__(
+            [model.transformer, model.seq_lin],
+            bos_index=settings.bos_index,
+            eos_index=settings.eos_index,
+            min_decode_ratio=settings.min_decode_ratio,
+            max_decode_ratio=settings.max_decode_ratio,
+            beam_size=settings.beam_size,
+            scorer=ScorerBuilder(full_scorers=[ctc], weights={"ctc": settings.ctc_weight}),
+            using_eos_threshold=False,
+            length_normalization=True,
+            return_topk=True,
+            topk=settings.beam_size,
+        )
+        self.heads = model
+        self.last_beam_states = torch.empty(0)
+
+    def forward_step(self, inp_tokens, memory, enc_states, enc_lens):
+        """Decode all tokens so far anew, as SpeechBrain does, and note the states of beam 0."""
+        memory = (
+            inp_tokens[:, None] if memory is None else torch.cat([memory, inp_tokens[:, None]], 1)
+        )
+        states = decode_plainly(self.heads, enc_states, memory)
+        self.last_beam_states = states[0]
+        return self.softmax(self.fc(states))[:, -1], memory, None
+
+    @torch.no_grad()
+    def search(self, encoded: Tensor) -> tuple[list[tuple[int, ...]], Tensor]:
+        """Search one utterance (frames, d_model): all hypotheses, the best first, with scores."""
+        previous = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # the type of its scores
+        try:
+            found, _, scores, _ = self(encoded[None], torch.ones(1))
+        finally:
+            torch.set_default_dtype(previous)
+        return [until_end(row.tolist()) for row in found[0]], scores[0]
+
+
+def until_end(tokens: list[int]) -> tuple[int, ...]:
+    """Cut at the end of sentence, as the published code does."""
+    return tuple(tokens[: tokens.index(EOS)] if EOS in tokens else tokens)

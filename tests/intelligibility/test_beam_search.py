@@ -1,0 +1,300 @@
+"""Our search against SpeechBrain 1.1.2's with full CTC scores, and against brute force.
+
+Everything is in float64, where near-ties cannot decide. Tolerance 1e-9; the largest differences that
+were measured are 4e-15 for scores and 2e-15 for decoder states. All hypotheses of a search are equal,
+not the best alone.
+"""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from intelligibility.beam_search import BeamSearch, CtcPrefixes, SearchResult, SearchSettings
+from tests.intelligibility.small_models import (
+    BLANK,
+    BOS,
+    D_MODEL,
+    EOS,
+    Heads,
+    SpeechBrainSearch,
+    decode_plainly,
+    fitted_model,
+    random_model,
+)
+
+TOLERANCE = 1e-9
+
+
+def encoded(seed: int, n_frames: int) -> Tensor:
+    """Return a made-up encoder output (n_frames, D_MODEL)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_frames, D_MODEL, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Heads, list[Tensor]]:
+    """Return a fitted model and utterances for it."""
+    return fitted_model()
+
+
+def assert_as_speechbrain(model: Heads, settings: SearchSettings, frames: Tensor) -> SearchResult:
+    """Compare all hypotheses, their scores and the states of beam 0."""
+    reference = SpeechBrainSearch(model, settings)
+    tokens, scores = reference.search(frames)
+    result = model.search(settings)(frames[None])[0]
+    found = result.hypotheses
+    # SpeechBrain pads shorter hypotheses with 0, the blank, which none holds.
+    assert [h.tokens for h in found] == [tuple(t for t in h if t != BLANK) for h in tokens]
+    torch.testing.assert_close(
+        torch.tensor([h.score for h in found], dtype=torch.float64), scores, atol=TOLERANCE, rtol=0
+    )
+    torch.testing.assert_close(
+        result.last_beam_states, reference.last_beam_states, atol=TOLERANCE, rtol=0
+    )
+    return result
+
+
+@pytest.mark.parametrize("beam_size", [1, 4, 9])
+@pytest.mark.parametrize("n_frames", [1, 2, 13, 40])
+@pytest.mark.parametrize("sharpness", [1.0, 12.0])
+def test_random_models_are_searched_as_by_speechbrain(beam_size, n_frames, sharpness):
+    model = random_model(n_frames + beam_size, n_tokens=30, sharpness=sharpness)
+    assert_as_speechbrain(model, SearchSettings(beam_size), encoded(beam_size, n_frames))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ctc_weight": 0.05},
+        {"ctc_weight": 0.95},
+        {"min_decode_ratio": 0.3},
+        {"max_decode_ratio": 0.3},
+        {"beam_size": 66},
+    ],
+)
+def test_settings_mean_what_they_mean_to_speechbrain(change):
+    settings = dataclasses.replace(SearchSettings(beam_size=6), **change)
+    model = random_model(5, n_tokens=200)
+    result = assert_as_speechbrain(model, settings, encoded(6, 24))
+    assert len(result.last_beam_states) <= max(1, int(24 * settings.max_decode_ratio))
+
+
+def test_layers_that_normalise_first_are_searched_as_by_speechbrain():
+    model = random_model(2, normalize_before=True)
+    assert_as_speechbrain(model, SearchSettings(beam_size=5), encoded(1, 17))
+
+
+@pytest.mark.parametrize("beam_size", [1, 3, 10])
+def test_a_trained_model_is_searched_as_by_speechbrain(fitted, beam_size):
+    model, utterances = fitted
+    for frames in utterances:
+        result = assert_as_speechbrain(model, SearchSettings(beam_size), frames)
+        assert abs(len(result.hypotheses[0].tokens) - len(frames) // 3) <= 1  # it has learnt
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_utterances_in_one_batch_come_out_as_alone(fitted, seed):
+    models = {0: (fitted[0], fitted[1])} | {
+        s: (random_model(s), [encoded(s + n, n) for n in (30, 1, 7, 19)]) for s in (1, 2)
+    }
+    model, utterances = models[seed]
+    search = model.search(SearchSettings(beam_size=7))
+    lengths = torch.tensor([len(frames) for frames in utterances])
+    batch = torch.full((len(utterances), int(lengths.max()), D_MODEL), 1e3, dtype=torch.float64)
+    for row, frames in zip(batch, utterances, strict=True):
+        row[: len(frames)] = frames
+    steps = set()
+    for frames, together in zip(utterances, search(batch, lengths), strict=True):
+        alone = search(frames[None])[0]
+        assert [h.tokens for h in together.hypotheses] == [h.tokens for h in alone.hypotheses]
+        assert together.hypotheses[0].score == pytest.approx(alone.hypotheses[0].score, abs=1e-9)
+        for name in ("last_beam_states", "best_states"):
+            torch.testing.assert_close(
+                getattr(together, name), getattr(alone, name), atol=TOLERANCE, rtol=0
+            )
+        steps.add(len(alone.last_beam_states))
+    assert len(steps) > 1  # they stopped at different steps
+
+
+def test_states_of_the_best_hypothesis_are_those_of_a_plain_decode(fitted):
+    cases = [(fitted[0], frames) for frames in fitted[1]]
+    cases += [(random_model(seed), encoded(seed, 25)) for seed in range(4)]
+    for model, frames in cases:
+        result = model.search(SearchSettings(beam_size=8))(frames[None])[0]
+        tokens = torch.tensor([[BOS, *result.hypotheses[0].tokens]])
+        expected = decode_plainly(model, frames[None], tokens)[0]
+        n_states = len(result.best_states)
+        # One state per token and one for the end of sentence, unless the steps ran out before it.
+        assert n_states == tokens.shape[1] or n_states == len(frames)
+        torch.testing.assert_close(result.best_states, expected[:n_states], atol=TOLERANCE, rtol=0)
+
+
+def test_a_wide_beam_finds_the_best_of_all_sequences():
+    """With room for every sequence, the search must find the best of all, scored one by one."""
+    model = random_model(3, n_tokens=5, sharpness=2.0)
+    frames = encoded(9, 4)
+    result = model.search(SearchSettings(beam_size=2000))(frames[None])[0]
+    log_probs = model.ctc_lin(frames).log_softmax(-1)
+    best = (-math.inf, ())
+    for length in range(4):
+        for tokens in itertools.product([BOS, 3, 4], repeat=length):
+            ctc = math.log(
+                probability_of(log_probs, lambda output, t=tokens: output == t) or 1e-300
+            )
+            states = decode_plainly(model, frames[None], torch.tensor([[BOS, *tokens]]))
+            attention = model.seq_lin(states).log_softmax(-1)[0]
+            attention = sum(attention[n, t].item() for n, t in enumerate([*tokens, EOS]))
+            best = max(best, ((0.6 * attention + 0.4 * ctc) / (length + 1), tokens))
+    ended = {h.tokens: h.score for h in reversed(result.hypotheses) if len(h.tokens) < 4}
+    assert max(ended, key=ended.get) == best[1]
+    assert ended[best[1]] == pytest.approx(best[0], abs=1e-9)
+
+
+def test_a_beam_wider_than_the_vocabulary_holds_no_impossible_hypothesis():
+    model = random_model(1, n_tokens=5)
+    result = model.search(SearchSettings(beam_size=30))(encoded(2, 6)[None])[0]
+    assert all(math.isfinite(h.score) for h in result.hypotheses)
+    assert all(BLANK not in h.tokens and len(h.tokens) <= 6 for h in result.hypotheses)
+
+
+def probability_of(log_probs: Tensor, wanted) -> float:
+    """Sum the probabilities of all paths (frames of tokens) whose output is wanted."""
+    n_frames, n_tokens = log_probs.shape
+    total = 0.0
+    for path in itertools.product(range(n_tokens), repeat=n_frames):
+        output = tuple(token for token, _ in itertools.groupby(path) if token != BLANK)
+        if wanted(output):
+            total += math.exp(sum(log_probs[t, token].item() for t, token in enumerate(path)))
+    return total
+
+
+def prefixes_after(log_probs: Tensor, tokens: list[int]) -> tuple[CtcPrefixes, list[float]]:
+    """Extend the empty hypothesis by tokens; return the scores on the way."""
+    ctc = CtcPrefixes(log_probs[None], torch.ones(1, len(log_probs), dtype=torch.bool), BLANK)
+    beam, scores = torch.zeros(1, 1, dtype=torch.long), []
+    for token in tokens:
+        prefix = ctc.score(beam, torch.tensor([[token]]))
+        ctc.advance(beam, torch.tensor([[token]]), prefix)
+        scores.append(prefix.item())
+    return ctc, scores
+
+
+@pytest.mark.parametrize("tokens", [[3], [3, 3], [3, 1, 3], [1, 1, 1], [3, 3, 3, 3]])
+def test_ctc_scores_are_sums_over_all_paths(tokens):
+    log_probs = encoded(4, 5)[:, :4].log_softmax(-1)
+    ctc, scores = prefixes_after(log_probs, tokens)
+    for length, score in enumerate(scores, start=1):
+        prefix = tuple(tokens[:length])
+        begins = probability_of(log_probs, lambda output, p=prefix: output[: len(p)] == p)
+        assert math.exp(score) == pytest.approx(begins, abs=1e-12)
+    equals = probability_of(log_probs, lambda output: output == tuple(tokens))
+    assert math.exp(ctc.whole.item()) == pytest.approx(equals, abs=1e-12)
+
+
+def plain_prefix(log_probs: list[list[float]], tokens: list[int]) -> tuple[float, float]:
+    """Watanabe et al. (2017), Algorithm 2, frame by frame: log p_ctc(g ...) and log p_ctc(g)."""
+    n_frames = len(log_probs)
+    last_token, blank, previous = [-math.inf] * (n_frames + 1), [0.0], None
+    for frame in log_probs:
+        blank.append(blank[-1] + frame[BLANK])
+    prefix = 0.0
+    for token in tokens:
+        new_token, new_blank, prefix = [-math.inf], [-math.inf], -math.inf
+        for t, frame in enumerate(log_probs):
+            enter = blank[t] if token == previous else add(blank[t], last_token[t])
+            prefix = add(prefix, enter + frame[token])
+            new_blank.append(add(new_blank[t], new_token[t]) + frame[BLANK])
+            new_token.append(add(new_token[t], enter) + frame[token])
+        last_token, blank, previous = new_token, new_blank, token
+    return prefix, add(last_token[-1], blank[-1])
+
+
+def add(a: float, b: float) -> float:
+    """Return log(exp(a) + exp(b))."""
+    return max(a, b) if min(a, b) == -math.inf else max(a, b) + math.log1p(math.exp(-abs(a - b)))
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 5.0, 40.0])
+def test_long_and_sharp_input_does_not_cancel(sharpness):
+    """Over 1000 frames the products fall to e^-100000 while the scores stay near 0."""
+    generator = torch.Generator().manual_seed(3)
+    log_probs = sharpness * torch.randn(1000, 6, generator=generator, dtype=torch.float64)
+    log_probs[:, BLANK] += 2 * sharpness
+    log_probs = log_probs.log_softmax(-1)
+    tokens = [3, 4, 4, 5, 1, 3, 3, 5]
+    ctc, scores = prefixes_after(log_probs, tokens)
+    prefix, whole = plain_prefix(log_probs.tolist(), tokens)
+    assert scores[-1] == pytest.approx(prefix, rel=1e-12, abs=TOLERANCE)
+    assert ctc.whole.item() == pytest.approx(whole, rel=1e-12, abs=TOLERANCE)
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    n_frames=st.integers(1, 30),
+    sharpness=st.sampled_from([0.0, 0.3, 3.0, 30.0]),
+    tokens=st.lists(st.integers(3, 7), max_size=5),
+)
+def test_no_extension_scores_above_its_bound(seed, n_frames, sharpness, tokens):
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = sharpness * torch.randn(n_frames, 8, generator=generator, dtype=torch.float64)
+    ctc, _ = prefixes_after(log_probs.log_softmax(-1), tokens)
+    candidates = torch.arange(3, 8)[None]
+    scores = ctc.score(torch.zeros_like(candidates), candidates)
+    assert bool((scores <= ctc.bound()[:, 0, 3:] + TOLERANCE).all())
+    assert bool((ctc.whole <= ctc.prefix + TOLERANCE).all())
+
+
+def test_scoring_only_some_candidates_changes_nothing(monkeypatch):
+    """Against the same search with bounds so loose that every candidate is scored."""
+    for seed, sharpness in enumerate((0.5, 2.0, 8.0)):
+        model, frames = random_model(seed, 300, sharpness), encoded(seed, 20)
+        scored: list[int] = []
+        plain_score = CtcPrefixes.score
+
+        def counting(self, beams, tokens, score=plain_score, scored=scored):
+            scored.append(tokens.numel())
+            return score(self, beams, tokens)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CtcPrefixes, "score", counting)
+            some = model.search(SearchSettings(beam_size=10))(frames[None])[0]
+            n_some = sum(scored)
+            scored.clear()
+            patch.setattr(
+                CtcPrefixes, "bound", lambda self: self.prefix[..., None].expand(-1, -1, 300) + 1e6
+            )
+            everything = model.search(SearchSettings(beam_size=10))(frames[None])[0]
+        assert some.hypotheses == everything.hypotheses
+        assert n_some < sum(scored) / 5
+
+
+def test_a_search_that_is_not_defined_is_refused():
+    with pytest.raises(ValueError, match="beam_size=0"):
+        SearchSettings(beam_size=0)
+    for weight in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"ctc_weight={weight}"):
+            SearchSettings(ctc_weight=weight)
+    with pytest.raises(ValueError, match="three different tokens"):
+        SearchSettings(eos_index=0)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    model = random_model(0)
+    with pytest.raises(ValueError, match="no hypothesis has a finite score"):
+        model.search(SearchSettings(beam_size=3))(torch.full((1, 5, D_MODEL), math.nan).double())
+
+
+def test_other_kinds_of_attention_are_refused():
+    model = random_model(0)
+    model.transformer.attention_type = "RelPosMHAXL"
+    search = BeamSearch(model.transformer, model.seq_lin, model.ctc_lin, SearchSettings())
+    with pytest.raises(ValueError, match="expected regularMHA"):
+        search(encoded(0, 3)[None])
