@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.signal import freqz_sos, sosfilt
+from scipy.signal import ellip, freqz_sos, sosfilt
 
 from msbg.constants import SAMPLE_RATE
 
@@ -79,6 +79,7 @@ class Filterbank:
     gammatone : (n_channels, 6) one section, to be applied four times
     delays : (n_channels,) samples
     high_pass : (n_channels, 6) one section; leaves low channels as they are
+    smoother : (n_channels, 6) one section, low-pass for the channel's envelope
     recombination_db : mean gain of the sum of all channels
     """
 
@@ -87,6 +88,7 @@ class Filterbank:
     gammatone: np.ndarray
     delays: np.ndarray
     high_pass: np.ndarray
+    smoother: np.ndarray
     recombination_db: float
 
 
@@ -103,7 +105,13 @@ def filterbank(severity: str) -> Filterbank:
         high_pass[channel] = bessel_high_pass(corner, centres[channel])
     delays = np.array(design.delays)
     return Filterbank(
-        centres, erbs, gammatone, delays, high_pass, mean_gain_db(gammatone, delays, high_pass)
+        centres,
+        erbs,
+        gammatone,
+        delays,
+        high_pass,
+        smoother=np.array([envelope_low_pass(erb) for erb in erbs]),
+        recombination_db=mean_gain_db(gammatone, delays, high_pass),
     )
 
 
@@ -143,6 +151,11 @@ def bessel_high_pass(corner: float, centre: float) -> np.ndarray:
     k = np.tan(np.pi * corner / SAMPLE_RATE)
     section = np.array([1, -2, 1, 1 + 3 * k + 3 * k**2, 6 * k**2 - 2, 1 - 3 * k + 3 * k**2])
     return _with_unit_gain(section / section[3], centre)
+
+
+def envelope_low_pass(erb: float) -> np.ndarray:
+    """Elliptic low-pass filter at three quarters of the channel's ERB, but 75 Hz at most."""
+    return ellip(2, 0.25, 35, 0.75 * min(100, erb), fs=SAMPLE_RATE, output="sos")[0]
 
 
 def mean_gain_db(gammatone: np.ndarray, delays: np.ndarray, high_pass: np.ndarray) -> float:

@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from scipy.signal import ellip, lfilter_zi
 
-from msbg.constants import SAMPLE_RATE
 from msbg.filterbank import Filterbank
 
 MIN_ENVELOPE = 1e-9  # full scale is 1; limits the attenuation of soft sounds
 EDGE = 8  # samples by which the envelope is extended at either end before it is smoothed
 BLOCK = 1024  # samples; a block of all channels stays in the processor's cache
 
+# Rows of the registers. One lane holds, for one channel:
 LANES = 40  # the largest bank has 36 channels; a multiple of eight
-X = 0  # row of the sample that passes through
-B0, B1, B2, A1, A2, Z1, Z2 = range(1 * LANES, 8 * LANES, LANES)  # one second-order section
-G0, G1, C1, C2 = range(8 * LANES, 12 * LANES, LANES)  # gammatone section: b0, b1, a1, a2
-P1, Q1, P2, Q2, P3, Q3, P4, Q4 = range(12 * LANES, 20 * LANES, LANES)  # its states, four times
-END = 20 * LANES  # row with the number of samples that a channel yields before it ends
+X = 0  # the sample that passes through
+G0, G1, C1, C2 = range(1 * LANES, 5 * LANES, LANES)  # gammatone section: b0, b1, a1, a2
+P1, Q1, P2, Q2, P3, Q3, P4, Q4 = range(5 * LANES, 13 * LANES, LANES)  # states, four sections
+END = 13 * LANES  # number of samples until the delayed channel ends
+H0, H1, H2, D1, D2, HP, HQ = range(14 * LANES, 21 * LANES, LANES)  # high-pass: b, a, states
+E0, E1, E2, F1, F2, EP, EQ = range(21 * LANES, 28 * LANES, LANES)  # smoother: b, a, states
+ENVELOPE = 28 * LANES  # the smoothed envelope
+N_ROWS = 29
 
 
 def expand_channels(
@@ -64,11 +66,9 @@ def expand_channels(
 
     heard = np.empty(n_samples)
     exponent = _lanes(expansion - 1)
-    for (start, stop), (splitter, forward) in zip(blocks[::-1], states[::-1], strict=True):
-        channels = split(padded, reads, start, stop, splitter)
-        envelope = np.abs(channels)
-        smooth(envelope, forward, False)
-        smooth(envelope, backward, True)
+    for (start, stop), state in zip(blocks[::-1], states[::-1], strict=True):
+        channels, envelope = filter_forwards(padded, reads, start, stop, state)
+        smooth_backwards(envelope, backward)
         gain = (np.clip(envelope, MIN_ENVELOPE, max_envelope) / max_envelope) ** exponent
         heard[start:stop] = np.einsum("tc,tc->t", channels, gain)
     return heard[: len(signal)]
@@ -76,62 +76,60 @@ def expand_channels(
 
 def _sweep_forwards(
     padded: np.ndarray, reads: np.ndarray, blocks: list[tuple[int, int]], bank: Filterbank
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Filters' states at the start of each block, and the smoother's state for the way back.
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Registers at the start of each block, and those for the way back.
 
     The ends are treated as in `scipy.signal.filtfilt`: the envelope goes on as its point
     reflection, and the smoother starts in the steady state of the first sample.
     """
-    n_samples = blocks[-1][1]
-    splitter = splitting_registers(bank, n_samples)
-    split(padded, reads, -bank.delays.max(), 0, splitter)
-    opening = np.abs(split(padded, reads, 0, EDGE + 1, splitter.copy()))
-    smoother, steady = smoothing_registers(bank)
-    _start_at(2 * opening[0] - opening[:0:-1], smoother, steady)
+    registers, steady = bank_registers(bank, n_samples=blocks[-1][1])
+    filter_forwards(padded, reads, -bank.delays.max(), 0, registers)
+    opening = np.abs(filter_forwards(padded, reads, 0, EDGE + 1, registers.copy())[0])
+    _settle(registers, steady, (2 * opening[0] - opening[:0:-1])[::-1])
 
     states = []
     for start, stop in blocks:
-        states.append((splitter.copy(), smoother.copy()))
-        envelope = np.abs(split(padded, reads, start, stop, splitter))
-        closing = envelope[-EDGE - 1 :].copy()
-        smooth(envelope, smoother, False)
-    closing = 2 * closing[-1] - closing[-2::-1]
-    smooth(closing, smoother, False)
-    _start_at(closing[::-1].copy(), smoother, steady)
-    return states, smoother
+        states.append(registers.copy())
+        channels, _ = filter_forwards(padded, reads, start, stop, registers)
+    ending = np.abs(channels[-EDGE - 1 :])
+    ending = (2 * ending[-1] - ending[-2::-1])[::-1].copy()
+    smooth_backwards(ending, registers)
+    _settle(registers, steady, ending[::-1])
+    return states, registers
 
 
-def _start_at(envelope: np.ndarray, smoother: np.ndarray, steady: np.ndarray) -> None:
-    """Bring the smoother into the steady state of the first row, then run through all rows."""
+def _settle(registers: np.ndarray, steady: np.ndarray, envelope: np.ndarray) -> None:
+    """Start the smoother in the steady state of the last row, and run it back to the first."""
     n_lanes = envelope.shape[1]
-    smoother[Z1 : Z1 + n_lanes], smoother[Z2 : Z2 + n_lanes] = steady * envelope[0]
-    smooth(envelope, smoother, False)
+    registers[EP : EP + n_lanes], registers[EQ : EQ + n_lanes] = steady * envelope[-1]
+    smooth_backwards(envelope.copy(), registers)
 
 
-def splitting_registers(bank: Filterbank, n_samples: int) -> np.ndarray:
-    """Registers for `split`, at rest."""
-    registers = np.zeros((21, LANES))
-    channels = slice(len(bank.delays))
-    registers[[row // LANES for row in (B0, B1, B2)], channels] = bank.high_pass[:, :3].T
-    registers[[row // LANES for row in (A1, A2)], channels] = bank.high_pass[:, 4:].T
-    registers[[row // LANES for row in (G0, G1)], channels] = bank.gammatone[:, :2].T
-    registers[[row // LANES for row in (C1, C2)], channels] = bank.gammatone[:, 4:].T
-    registers[END // LANES, channels] = n_samples - bank.delays
-    return registers.ravel()
+def bank_registers(bank: Filterbank, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Registers of a filterbank at rest, and its smoothers' states for a steady envelope of one.
 
-
-def smoothing_registers(bank: Filterbank) -> tuple[np.ndarray, np.ndarray]:
-    """Registers for `smooth`, and its states per unit of a steady input: (2, n_lanes).
-
-    The envelope is low-passed at three quarters of the channel's ERB, but at 75 Hz at most.
+    Returns
+    -------
+    registers : ndarray, (N_ROWS * LANES,)
+    steady : ndarray, (2, n_lanes)
     """
-    registers = np.zeros((8, LANES))
-    steady = np.zeros((2, len(_lanes(bank.erbs_hz))))
-    for channel, erb in enumerate(bank.erbs_hz):
-        b, a = ellip(2, 0.25, 35, 0.75 * min(100, erb) / (SAMPLE_RATE / 2))
-        registers[1:6, channel] = *b, *a[1:]
-        steady[:, channel] = lfilter_zi(b, a)
-    return registers.ravel(), steady
+    n_channels = len(bank.delays)
+    registers = np.zeros(N_ROWS * LANES)
+    rows = (G0, G1, C1, C2, H0, H1, H2, D1, D2, E0, E1, E2, F1, F2, END)
+    b0, b1, b2, _, a1, a2 = range(6)
+    values = np.column_stack(
+        [
+            bank.gammatone[:, [b0, b1, a1, a2]],
+            bank.high_pass[:, [b0, b1, b2, a1, a2]],
+            bank.smoother[:, [b0, b1, b2, a1, a2]],
+            n_samples - bank.delays,
+        ]
+    )
+    for row, value in zip(rows, values.T, strict=True):
+        registers[row : row + n_channels] = value
+    gain = bank.smoother[:, :3].sum(axis=1) / bank.smoother[:, 3:].sum(axis=1)
+    steady = [gain - bank.smoother[:, b0], bank.smoother[:, b2] - bank.smoother[:, a2] * gain]
+    return registers, np.array([_lanes(state) for state in steady])
 
 
 def _lanes(values: np.ndarray) -> np.ndarray:
@@ -140,59 +138,65 @@ def _lanes(values: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def split(
-    padded: np.ndarray, reads: np.ndarray, start: int, stop: int, registers: np.ndarray
-) -> np.ndarray:
-    """Filter samples start to stop into all channels; leave the filters' states in `registers`.
+def filter_forwards(
+    padded: np.ndarray, reads: np.ndarray, start: int, stop: int, r: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Filter samples start to stop into channels, and smooth their envelopes.
+
+    The registers `r` give the filters' states at the start, and take those at the end.
 
     Returns
     -------
-    ndarray, (stop - start, n_lanes)
+    channels : ndarray, (stop - start, n_lanes)
+    envelopes : ndarray, (stop - start, n_lanes)
     """
     n_lanes = len(reads)
     channels = np.empty((stop - start, n_lanes))
+    envelopes = np.empty((stop - start, n_lanes))
     for t in range(start, stop):
         for c in range(n_lanes):
-            registers[X + c] = padded[t + reads[c]]
+            r[X + c] = padded[t + reads[c]]
         for c in range(n_lanes):
-            g0, g1 = registers[G0 + c], registers[G1 + c]
-            c1, c2 = registers[C1 + c], registers[C2 + c]
-            x = registers[X + c]
-            y = g0 * x + registers[P1 + c]
-            registers[P1 + c] = (g1 * x + registers[Q1 + c]) - c1 * y
-            registers[Q1 + c] = -c2 * y
-            x, y = y, g0 * y + registers[P2 + c]
-            registers[P2 + c] = (g1 * x + registers[Q2 + c]) - c1 * y
-            registers[Q2 + c] = -c2 * y
-            x, y = y, g0 * y + registers[P3 + c]
-            registers[P3 + c] = (g1 * x + registers[Q3 + c]) - c1 * y
-            registers[Q3 + c] = -c2 * y
-            x, y = y, g0 * y + registers[P4 + c]
-            registers[P4 + c] = (g1 * x + registers[Q4 + c]) - c1 * y
-            registers[Q4 + c] = -c2 * y
-            x = y if 0 <= t < registers[END + c] else 0.0
-            y = registers[B0 + c] * x + registers[Z1 + c]
-            registers[Z1 + c] = (registers[B1 + c] * x + registers[Z2 + c]) - registers[A1 + c] * y
-            registers[Z2 + c] = registers[B2 + c] * x - registers[A2 + c] * y
-            registers[X + c] = y
+            # Gammatone: four equal sections, transposed direct form II.
+            g0, g1, c1, c2 = r[G0 + c], r[G1 + c], r[C1 + c], r[C2 + c]
+            x = r[X + c]
+            y = g0 * x + r[P1 + c]
+            r[P1 + c], r[Q1 + c] = (g1 * x + r[Q1 + c]) - c1 * y, -c2 * y
+            x, y = y, g0 * y + r[P2 + c]
+            r[P2 + c], r[Q2 + c] = (g1 * x + r[Q2 + c]) - c1 * y, -c2 * y
+            x, y = y, g0 * y + r[P3 + c]
+            r[P3 + c], r[Q3 + c] = (g1 * x + r[Q3 + c]) - c1 * y, -c2 * y
+            x, y = y, g0 * y + r[P4 + c]
+            r[P4 + c], r[Q4 + c] = (g1 * x + r[Q4 + c]) - c1 * y, -c2 * y
+            # What lies outside the signal once the channel is advanced counts as silence.
+            x = y if 0 <= t < r[END + c] else 0.0
+            y = r[H0 + c] * x + r[HP + c]
+            r[HP + c] = (r[H1 + c] * x + r[HQ + c]) - r[D1 + c] * y
+            r[HQ + c] = r[H2 + c] * x - r[D2 + c] * y
+            r[X + c] = y
+            x = abs(y)
+            y = r[E0 + c] * x + r[EP + c]
+            r[EP + c] = (r[E1 + c] * x + r[EQ + c]) - r[F1 + c] * y
+            r[EQ + c] = r[E2 + c] * x - r[F2 + c] * y
+            r[ENVELOPE + c] = y
         for c in range(n_lanes):
-            channels[t - start, c] = registers[X + c]
-    return channels
+            channels[t - start, c] = r[X + c]
+            envelopes[t - start, c] = r[ENVELOPE + c]
+    return channels, envelopes
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def smooth(block: np.ndarray, registers: np.ndarray, backwards: bool) -> None:
-    """Filter all rows of a block in place, first to last or last to first."""
-    n_samples, n_lanes = block.shape
-    for i in range(n_samples):
-        t = n_samples - 1 - i if backwards else i
+def smooth_backwards(envelopes: np.ndarray, r: np.ndarray) -> None:
+    """Smooth all rows in place, from the last to the first."""
+    n_samples, n_lanes = envelopes.shape
+    for t in range(n_samples - 1, -1, -1):
         for c in range(n_lanes):
-            registers[X + c] = block[t, c]
+            r[X + c] = envelopes[t, c]
         for c in range(n_lanes):
-            x = registers[X + c]
-            y = registers[B0 + c] * x + registers[Z1 + c]
-            registers[Z1 + c] = (registers[B1 + c] * x + registers[Z2 + c]) - registers[A1 + c] * y
-            registers[Z2 + c] = registers[B2 + c] * x - registers[A2 + c] * y
-            registers[X + c] = y
+            x = r[X + c]
+            y = r[E0 + c] * x + r[EP + c]
+            r[EP + c] = (r[E1 + c] * x + r[EQ + c]) - r[F1 + c] * y
+            r[EQ + c] = r[E2 + c] * x - r[F2 + c] * y
+            r[X + c] = y
         for c in range(n_lanes):
-            block[t, c] = registers[X + c]
+            envelopes[t, c] = r[X + c]
