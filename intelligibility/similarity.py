@@ -6,7 +6,6 @@ for those that follow the words (decoder). Every processed ear is compared with 
 ear, and the best pair counts. Features are (frames, dims), float32, on the CPU.
 """
 
-import numba
 import numpy as np
 import torch
 from fastdtw import fastdtw
@@ -88,7 +87,7 @@ def exact_path(x: np.ndarray, y: np.ndarray) -> list[tuple[int, int]]:
     """
     unit_x, unit_y = (_unit(a.astype(np.float64)) for a in (x, y))
     distances = 1.0 - unit_x @ unit_y.T
-    return [tuple(step) for step in _cheapest_path(distances).tolist()]
+    return _cheapest_path(distances)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -96,26 +95,19 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
 
 
-@numba.njit(cache=True)
-def _cheapest_path(distances: np.ndarray) -> np.ndarray:
-    """Return the path (steps, 2) of least sum through a matrix, from first to last corner."""
+def _cheapest_path(distances: np.ndarray) -> list[tuple[int, int]]:
+    """Return the path of least sum through a matrix (n, m), from the first corner to the last."""
     n, m = distances.shape
     total = np.full((n + 1, m + 1), np.inf)
     total[0, 0] = 0.0
-    for i in range(n):
-        for j in range(m):
-            before = min(total[i, j + 1], total[i + 1, j], total[i, j])
-            total[i + 1, j + 1] = distances[i, j] + before
-    path = np.empty((n + m - 1, 2), dtype=np.int64)
-    i, j, length = n, m, 0
+    for diagonal in range(n + m - 1):  # its cells do not depend on one another
+        i = np.arange(max(0, diagonal - m + 1), min(n, diagonal + 1))
+        j = diagonal - i
+        before = np.minimum(np.minimum(total[i, j + 1], total[i + 1, j]), total[i, j])
+        total[i + 1, j + 1] = distances[i, j] + before
+    path, i, j = [], n, m
     while i > 0:
-        path[length] = i - 1, j - 1
-        length += 1
-        before = min(total[i - 1, j], total[i, j - 1], total[i - 1, j - 1])
-        if total[i - 1, j] == before:
-            i -= 1
-        elif total[i, j - 1] == before:
-            j -= 1
-        else:
-            i, j = i - 1, j - 1
-    return path[:length][::-1]
+        path.append((i - 1, j - 1))
+        steps = ((i - 1, j), (i, j - 1), (i - 1, j - 1))
+        i, j = min(steps, key=lambda step: total[step])
+    return path[::-1]

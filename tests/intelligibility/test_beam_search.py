@@ -1,8 +1,8 @@
 """Our search against SpeechBrain 1.1.2's with full CTC scores, and against brute force.
 
-Everything is in float64, where near-ties cannot decide. Tolerance 1e-9; the largest differences that
-were measured are 4e-15 for scores and 2e-15 for decoder states. All hypotheses of a search are equal,
-not the best alone.
+Everything is in float64, where near-ties cannot decide. Tolerance 1e-9; the largest differences
+that were measured are 4e-15 for scores and 2e-15 for decoder states. All hypotheses of a search are
+equal, not the best alone.
 """
 
 import dataclasses
