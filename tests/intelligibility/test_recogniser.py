@@ -1,0 +1,292 @@
+"""Loading and running the recogniser, on one made here and on one that SpeechBrain 0.5.9 saved.
+
+Tolerances, in float32: the old version's features 1e-5 (encoder 0, decoder 1.2e-6 measured); signals
+recognised together 1e-5 from signals recognised alone (1e-6 measured).
+"""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from intelligibility.cpc1 import RECIPE
+from intelligibility.recogniser import (
+    Recogniser,
+    Recognition,
+    checkpoint_files,
+    word_correctness,
+    words_of,
+)
+from intelligibility.runs import RecipeError
+from intelligibility.settings import read_settings
+from tests.small_recogniser import babble, make_recogniser, make_tokenizer, small_settings
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def save_folder(tmp_path) -> Path:
+    """Return the checkpoints of a small recogniser."""
+    return make_recogniser(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory) -> Recogniser:
+    """Return a small recogniser."""
+    save_folder = make_recogniser(tmp_path_factory.mktemp("asr"))
+    return Recogniser.load(small_settings(), save_folder, CPU)
+
+
+def checkpoint(save_folder: Path, name: str = "model", number: int = 0) -> Path:
+    """Return one file of one checkpoint."""
+    return save_folder / f"CKPT+epoch_{number}/{name}.ckpt"
+
+
+def change(path: Path, alter) -> None:
+    """Load a checkpoint file, let `alter` change it in place, and save it."""
+    content = torch.load(path, weights_only=True)
+    alter(content)
+    torch.save(content, path)
+
+
+def assert_same(a: Recognition, b: Recognition, tolerance: float) -> None:
+    """Compare all that the recogniser gives for one signal."""
+    assert a.text == b.text
+    for layer in ("cnn", "encoder", "decoder"):
+        torch.testing.assert_close(getattr(a, layer), getattr(b, layer), atol=tolerance, rtol=0)
+
+
+def test_features_have_the_shapes_of_the_network(recogniser):
+    (found,) = recogniser.recognise([babble(0, 1.0)])
+    assert found.cnn.shape == (26, 160)
+    assert found.encoder.shape == (26, 32)
+    assert found.decoder.shape[1] == 32
+    assert 1 <= len(found.decoder) <= 26
+
+
+def test_all_checkpoints_of_the_folder_are_averaged(tmp_path):
+    save_folder = make_recogniser(tmp_path, n_checkpoints=3)
+    hparams = small_settings()
+    Recogniser.load(hparams, save_folder, CPU)
+    states = [torch.load(checkpoint(save_folder, number=n), weights_only=True) for n in range(3)]
+    for name, tensor in hparams["model"].state_dict().items():
+        mean = sum(state[name].double() for state in states) / 3
+        torch.testing.assert_close(tensor.double(), mean, atol=1e-7, rtol=0)
+    # The normaliser is that of the latest.
+    assert hparams["normalize"].glob_mean[0] == -20 + 2
+    assert [path.name for path in checkpoint_files(save_folder)] == [
+        *["model.ckpt"] * 3,
+        "normalizer.ckpt",
+        "tokenizer.ckpt",
+    ]
+
+
+def test_names_of_the_old_version_load(save_folder, recogniser):
+    def rename(state):
+        for name in [name for name in state if "multihead_attn" in name]:
+            state[name.replace("multihead_attn", "mutihead_attn")] = state.pop(name)
+
+    change(checkpoint(save_folder), rename)
+    change(checkpoint(save_folder, "normalizer"), lambda s: s.update(spk_dict_mean={}))
+    old = Recogniser.load(small_settings(), save_folder, CPU)
+    signal = babble(1, 0.7)
+    (a,), (b,) = old.recognise([signal]), recogniser.recognise([signal])
+    assert_same(a, b, tolerance=0)
+
+
+def test_the_old_versions_checkpoint_gives_its_features(shared):
+    folder = shared / "golden/infer"
+    settings = json.loads((folder / "settings.json").read_text())
+    folders = {"data_folder": "/none", "output_folder": "/none"}
+    hparams = read_settings(RECIPE / "transformer_cpc1.yaml", settings | folders)
+    recogniser = Recogniser.load(hparams, folder / "save", CPU)
+    expected = json.loads((folder / "expected.json").read_text())
+    arrays = np.load(folder / "features.npz")
+    compared = 0
+    for signal, ears in expected.items():
+        for ear in ("left_msbg", "left_ref", "right_msbg", "right_ref"):
+            samples, _ = sf.read(folder / f"wavs/{signal}_{ear}.wav", dtype="float32")
+            (found,) = recogniser.recognise([torch.from_numpy(samples)])
+            assert found.text == ears[ear]["text"]
+            assert len(found.encoder) == ears[ear]["encoder_frames"]
+            assert len(found.decoder) == ears[ear]["decoder_steps"]
+            if f"{signal}/{ear}/encoder" in arrays:
+                for layer in ("encoder", "decoder"):
+                    published = arrays[f"{signal}/{ear}/{layer}"]
+                    np.testing.assert_allclose(getattr(found, layer), published, atol=1e-5, rtol=0)
+                compared += 1
+    assert compared == 8
+
+
+def test_decoder_states_are_those_that_were_asked_for(save_folder):
+    signal = babble(2, 0.8)
+    found = {}
+    for kind in ("last_beam", "best_hypothesis"):
+        recogniser = Recogniser.load(small_settings(), save_folder, CPU, kind)
+        (found[kind],) = recogniser.recognise([signal])
+        _, encoded, _ = recogniser.encode([signal])
+        (result,) = recogniser.search(encoded)
+    assert torch.equal(found["last_beam"].decoder, result.last_beam_states)
+    assert torch.equal(found["best_hypothesis"].decoder, result.best_states)
+    tokens = torch.tensor([[1, *result.hypotheses[0].tokens]])
+    plain, _ = recogniser.transformer.decode(tokens, encoded)
+    n_states = len(result.best_states)
+    torch.testing.assert_close(result.best_states, plain[0, :n_states], atol=1e-5, rtol=0)
+    with pytest.raises(RecipeError, match="decoder_states=first.*last_beam or best_hypothesis"):
+        Recogniser(small_settings(), CPU, "first")
+
+
+def test_signals_recognised_together_come_out_as_alone(recogniser, monkeypatch):
+    signals = [babble(number, seconds) for number, seconds in enumerate((0.9, 0.3, 1.4, 0.6, 0.31))]
+    alone = list(recogniser.recognise(signals))
+    monkeypatch.setattr(recogniser, "batch_size", 3)
+    together = list(recogniser.recognise(signals))
+    assert len(together) == 5
+    for a, b in zip(alone, together, strict=True):
+        assert_same(a, b, tolerance=1e-5)
+
+
+def test_two_runs_agree_to_the_bit(recogniser):
+    signals = [babble(number, 0.5) for number in range(3)]
+    for a, b in zip(recogniser.recognise(signals), recogniser.recognise(signals), strict=True):
+        assert_same(a, b, tolerance=0)
+
+
+def test_signals_are_read_when_they_are_needed(recogniser):
+    read = []
+    signals = (read.append(n) or babble(n, 0.2) for n in range(10))
+    assert len(list(islice(recogniser.recognise(signals), 2))) == 2
+    assert len(read) == 2
+
+
+def test_a_batch_that_does_not_fit_is_halved(recogniser, monkeypatch, caplog):
+    """Memory for two signals, of which one that is too long takes the room of both."""
+    alone = recogniser.recognise_batch
+    sizes = []
+
+    def with_little_memory(batch):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return alone(batch)
+
+    signals = [babble(number, 0.2) for number in range(5)]
+    expected = list(recogniser.recognise(signals))
+    monkeypatch.setattr(recogniser, "recognise_batch", with_little_memory)
+    monkeypatch.setattr(recogniser, "batch_size", 5)
+    for a, b in zip(expected, recogniser.recognise(signals), strict=True):
+        assert_same(a, b, tolerance=1e-5)
+    assert sizes == [5, 2, 3, 1, 2]
+    assert "No memory for 5 signals of up to 0.2 s at once" in caplog.text
+
+
+def test_a_signal_that_never_fits_is_named(recogniser, monkeypatch):
+    def without_memory(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(recogniser, "recognise_batch", without_memory)
+    with pytest.raises(RecipeError, match="no memory for one signal of 0.2 s; use device=cpu"):
+        list(recogniser.recognise([babble(0, 0.2)]))
+
+
+def load(save_folder: Path, **changes) -> Recogniser:
+    """Load with settings that may not fit."""
+    return Recogniser.load(small_settings(**changes), save_folder, CPU)
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(RecipeError, match=f"{folder}: no checkpoint.*run train_asr.py"):
+            load(folder)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_truncated_checkpoint_is_named(save_folder):
+    path = checkpoint(save_folder)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(RecipeError, match="epoch_0/model.ckpt: is damaged or not a checkpoint"):
+        load(save_folder)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(save_folder, tmp_path):
+    torch.save({"glob_mean": tmp_path}, checkpoint(save_folder, "normalizer"))
+    with pytest.raises(RecipeError, match="normalizer.ckpt: is damaged or not a checkpoint"):
+        load(save_folder)
+
+
+def test_a_checkpoint_of_other_sizes_is_named_with_its_tensors(save_folder):
+    with pytest.raises(RecipeError) as error:
+        load(save_folder, d_model=64)
+    message = str(error.value)
+    assert "CKPT+epoch_0/model.ckpt: does not fit the settings" in message
+    assert "1.positional_encoding.pe is (1, 2500, 32), expected (1, 2500, 64)" in message
+    assert "more; set d_model" in message
+    with pytest.raises(
+        RecipeError, match="encoder.layers.1.self_att.att.in_proj_weight is missing"
+    ):
+        load(save_folder, num_encoder_layers=2)
+    with pytest.raises(RecipeError, match="decoder.layers.1.* is not in the model"):
+        load(save_folder, num_decoder_layers=1)
+
+
+def test_missing_files_are_named(save_folder):
+    checkpoint(save_folder, "normalizer").rename(save_folder / "kept")
+    with pytest.raises(RecipeError, match="CKPT.epoch_0: has no normalizer.ckpt"):
+        load(save_folder)
+    (save_folder / "kept").rename(checkpoint(save_folder, "normalizer"))
+    (save_folder / "tokenizer.ckpt").unlink()
+    with pytest.raises(RecipeError, match="tokenizer.ckpt: no tokenizer"):
+        load(save_folder)
+
+
+def test_another_tokenizer_is_refused(save_folder):
+    (save_folder / "tokenizer.ckpt").write_bytes(make_tokenizer(28))
+    with pytest.raises(RecipeError, match="tokenizer.ckpt: has 28 tokens, expected 30"):
+        load(save_folder)
+    (save_folder / "tokenizer.ckpt").write_bytes(b"not a model")
+    with pytest.raises(RecipeError, match="tokenizer.ckpt: is not a SentencePiece model"):
+        load(save_folder)
+
+
+def test_a_normaliser_of_other_features_is_refused(save_folder):
+    change(checkpoint(save_folder, "normalizer"), lambda s: s.update(glob_std=torch.ones(40)))
+    with pytest.raises(RecipeError, match=r"normalizer.ckpt: glob_std is \(40,\), expected 80"):
+        load(save_folder)
+
+
+def test_weights_that_are_not_finite_are_reported(save_folder):
+    change(checkpoint(save_folder), lambda state: state["2.w.bias"].fill_(torch.nan))
+    with pytest.raises(RecipeError, match="no hypothesis has a finite score.*checkpoint"):
+        list(load(save_folder).recognise([babble(0, 0.3)]))
+
+
+@pytest.mark.parametrize(
+    ("recognised", "prompt", "expected"),
+    [
+        ("ANNA KEEPS TWO OLD BOATS", "anna keeps two old boats", 1.0),
+        ("", "anna keeps two", 0.0),
+        ("KEEPS OLD", "anna keeps two old", 0.5),
+        ("SO ANNA NEVER KEEPS TWO", "Anna keeps two.", 1.0),  # words too many do not count
+        ("TWO TWO TWO", "two nine", 0.5),
+        ("I WON'T COME", "i won\u2019t come!", 1.0),
+        ("I WONT COME", "I won't come", 2 / 3),
+    ],
+)
+def test_word_correctness_counts_the_words_that_were_right(recognised, prompt, expected):
+    assert word_correctness(recognised, prompt) == pytest.approx(expected)
+
+
+def test_a_prompt_without_words_is_refused():
+    assert words_of("It's twenty-one, o'clock's!") == ["IT'S", "TWENTY", "ONE", "O'CLOCK'S"]
+    with pytest.raises(ValueError, match="has no word"):
+        word_correctness("ANNA", " ... ")
+
+
+def test_loading_leaves_the_checkpoints_as_they_are(save_folder):
+    before = {path: path.read_bytes() for path in save_folder.rglob("*") if path.is_file()}
+    load(save_folder)
+    assert before == {path: path.read_bytes() for path in save_folder.rglob("*") if path.is_file()}

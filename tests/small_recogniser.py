@@ -1,0 +1,73 @@
+"""A whole recogniser in a save folder, with random weights, small enough to make for a test."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+import torch
+from speechbrain.utils.checkpoints import Checkpointer
+
+from intelligibility.cpc1 import RECIPE
+from intelligibility.settings import read_settings
+
+WORDS = ("ANNA", "KEEPS", "TWO", "OLD", "BOATS", "PETER", "SELLS", "NINE", "RED", "CUPS")
+SETTINGS = {
+    "seed": 3,
+    "cnn_out_channels": [4, 4, 8],
+    "cnn_features": 160,
+    "d_model": 32,
+    "nhead": 2,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 2,
+    "d_ffn": 48,
+    "output_neurons": 30,
+    "test_beam_size": 4,
+}
+
+
+def small_settings(**changes: Any) -> dict[str, Any]:
+    """Return fresh hparams; the same seed gives the same weights."""
+    folders = {"data_folder": "/none", "output_folder": "/none"}
+    return read_settings(RECIPE / "transformer_cpc1.yaml", SETTINGS | folders | changes)
+
+
+def make_recogniser(asr_folder: Path, n_checkpoints: int = 1) -> Path:
+    """Write checkpoints of differently seeded weights and a tokenizer; return the save folder."""
+    save_folder = asr_folder / "save"
+    for number in range(n_checkpoints):
+        hparams = small_settings(seed=number)
+        with torch.no_grad():
+            hparams["seq_lin"].w.weight *= 6  # or all tokens are about as probable
+            hparams["ctc_lin"].w.weight *= 6
+        normalize = hparams["normalize"]
+        normalize.count = 100
+        normalize.glob_mean = torch.linspace(-20, -40, 80) + number
+        normalize.glob_std = torch.full((80,), 10.0)
+        recoverables = {"model": hparams["model"], "normalizer": normalize}
+        Checkpointer(save_folder, recoverables).save_checkpoint(name=f"epoch_{number}")
+    (save_folder / "tokenizer.ckpt").write_bytes(make_tokenizer(SETTINGS["output_neurons"]))
+    return save_folder
+
+
+def make_tokenizer(n_tokens: int) -> bytes:
+    """Return a SentencePiece model for sentences of the ten words."""
+    rng = np.random.default_rng(0)
+    sentences = (" ".join(rng.choice(WORDS, 5)) for _ in range(200))
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences,
+        model_writer=model,
+        vocab_size=n_tokens,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def babble(seed: int, seconds: float) -> torch.Tensor:
+    """Return noise with the slow fluctuation of speech: (n_samples,), float32, 16 kHz."""
+    generator = torch.Generator().manual_seed(seed)
+    n_samples = int(16000 * seconds)
+    envelope = 1 + torch.sin(2 * torch.pi * 4 * torch.arange(n_samples) / 16000)
+    return 0.05 * envelope * torch.randn(n_samples, generator=generator)
