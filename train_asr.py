@@ -257,7 +257,8 @@ class ASR(sb.Brain):
     def fit_normaliser(self, data):
         """Measure the mean and standard deviation of each feature over the training set."""
         normalize = self.hparams.normalize
-        loader = self.make_dataloader(data, sb.Stage.VALID, None, **self.hparams.valid_dataloader_opts)
+        # One signal at a time: what follows a signal in a padded batch would count as well.
+        loader = self.make_dataloader(data, sb.Stage.VALID, None, batch_size=1)
         normalize.train()
         for batch in tqdm(loader, "feature statistics", disable=not if_main_process()):
             wavs, wav_lens = batch.to(self.device).sig

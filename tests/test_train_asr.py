@@ -1,0 +1,450 @@
+"""Training: it learns, it resumes to the bit, it starts where the published recipe starts.
+
+Tolerances: weights, optimiser states and normalisers are compared bit for bit; gradients of two
+processes against one within 1e-5 of the largest (sums in another order).
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import speechbrain as sb
+import torch
+import toy_asr
+import yaml
+
+import train_asr
+from intelligibility import pretrained
+from intelligibility.cpc1 import RECIPE, read_table, write_table
+from intelligibility.runs import RecipeError, sha256_of
+from intelligibility.training_data import make_dataset, one_row_per_wav, read_tables
+
+GOLDEN = RECIPE.parent / "shared/golden/infer"
+NO_MASKS = {"augmentation": {"min_augmentations": 0, "max_augmentations": 0}}
+LEARNS = NO_MASKS | {"number_of_epochs": 14, "stage_one_epochs": 13, "valid_search_interval": 14}
+
+
+@pytest.fixture(scope="session")
+def learnt(tmp_path_factory):
+    """Return data and recogniser of one training from scratch; read only."""
+    root = tmp_path_factory.mktemp("learnt")
+    data = toy_asr.make_tables(root / "data", 40, 8)
+    toy_asr.train(data, root / "asr", **LEARNS)
+    return data, root / "asr"
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Return a few signals; read only."""
+    return toy_asr.make_tables(tmp_path_factory.mktemp("few"), 8, 2)
+
+
+def load(path):
+    return torch.load(path, "cpu", weights_only=True)
+
+
+def assert_same_state(one, other):
+    """Compare what decides the next epoch, bit for bit."""
+    for name in ("model", "normalizer", "optimizer", "noam_scheduler"):
+        first, second = load(one / f"{name}.ckpt"), load(other / f"{name}.ckpt")
+        torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
+
+
+def in_a_process(code, *arguments):
+    """Run Python code in a process of its own, from another folder; return what it did."""
+    paths = os.pathsep.join([str(RECIPE), str(RECIPE / "tests")])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+# A whole run
+
+
+def test_learns_the_toy_language(learnt):
+    _, asr = learnt
+    report = json.loads((asr / "wer.json").read_text())
+    assert set(report["WER"]) == {"left_dev_msbg", "right_dev_msbg"}
+    assert max(report["WER"].values()) < 25  # per cent; guessing one of six words errs in 83
+    for name, rate in report["WER"].items():
+        first = (asr / f"wer_{name}.txt").read_text().splitlines()[0]
+        assert float(first.split()[1]) == pytest.approx(rate, abs=0.01)
+
+
+def test_writes_its_course(learnt):
+    _, asr = learnt
+    course = toy_asr.epochs(asr)
+    assert [entry["epoch"] for entry in course] == list(range(1, 15))
+    assert [entry["optimizer"] for entry in course] == ["Adam"] * 13 + ["SGD"]
+    assert [("WER" in entry) for entry in course] == [False] * 13 + [True]
+    assert course[-1]["train_loss"] < course[0]["train_loss"] / 5
+    assert len((asr / "train_log.txt").read_text().splitlines()) == 14
+    assert (asr / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_keeps_the_best_and_the_latest(learnt):
+    _, asr = learnt
+    course = toy_asr.epochs(asr)
+    best = max(course, key=lambda entry: (entry["ACC"], entry["epoch"]))
+    kept = [yaml.safe_load((p / "CKPT.yaml").read_text()) for p in (asr / "save").glob("CKPT+*")]
+    assert {meta["epoch"] for meta in kept} == {best["epoch"], 14}
+
+
+def test_noam_sets_the_rate_in_both_stages(learnt):
+    _, asr = learnt
+    size, warm_up = toy_asr.SETTINGS["d_model"], toy_asr.SETTINGS["n_warmup_steps"]
+    for entry in toy_asr.epochs(asr):
+        steps = entry["steps"]
+        scale = min(steps**-0.5, steps * warm_up**-1.5)  # Vaswani et al. 2017, eq. 3
+        rate = toy_asr.SETTINGS["lr_adam"] * size**-0.5 * scale
+        assert entry["lr"] == pytest.approx(rate, rel=1e-9)
+
+
+def test_a_second_run_changes_nothing(learnt, monkeypatch):
+    data, asr = learnt
+    before = {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
+    monkeypatch.setattr(train_asr.ASR, "evaluate_batch", None)
+    toy_asr.train(data, asr, **LEARNS)
+    assert before == {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
+
+
+def test_normaliser_is_that_of_the_training_set_and_stays(learnt):
+    data, asr = learnt
+    hparams = toy_asr.settings(data, asr)
+    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+    feats = [soundfile.read(row["wav"], dtype="float32")[0] for row in rows]
+    feats = torch.cat([hparams["compute_features"](torch.tensor(s)[None])[0] for s in feats])
+    for checkpoint in (asr / "save").glob("CKPT+*"):
+        saved = load(checkpoint / "normalizer.ckpt")
+        torch.testing.assert_close(saved["glob_mean"], feats.mean(0), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(saved["glob_std"], feats.std(0), rtol=1e-3, atol=1e-3)
+
+
+# Resuming
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(data, tmp_path_factory):
+    """Return a recogniser trained in one go, with dropout and masks, through the switch to SGD."""
+    asr = tmp_path_factory.mktemp("uninterrupted")
+    toy_asr.train(data, asr)
+    return asr
+
+
+@pytest.mark.parametrize("stop", [1, 3], ids=["in the Adam stage", "before the switch"])
+def test_resumes_between_epochs_to_the_bit(data, uninterrupted, tmp_path, stop):
+    toy_asr.train(data, tmp_path, number_of_epochs=stop)
+    toy_asr.train(data, tmp_path)
+    assert_same_state(toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted))
+    assert toy_asr.epochs(tmp_path) == toy_asr.epochs(uninterrupted)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch, toy_asr, train_asr
+
+owner, name = {"write": (torch, "save"), "step": (train_asr.ASR, "fit_batch")}[sys.argv[3]]
+original, left = getattr(owner, name), int(sys.argv[4])
+
+def killed(*args, **kwargs):
+    global left
+    left -= 1
+    if left == 0:
+        if name == "save":
+            Path(args[1]).write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+
+setattr(owner, name, killed)
+toy_asr.train(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("where, count", [("write", 10), ("step", 15)])
+def test_resumes_after_a_kill(data, uninterrupted, tmp_path, where, count):
+    """An epoch has four writes by torch and four steps: the third epoch is hit, and the fourth."""
+    run = in_a_process(KILLED, data, tmp_path, where, count)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    reached = int((toy_asr.latest(tmp_path) / "counter.ckpt").read_text())
+    assert 1 <= reached < toy_asr.SETTINGS["number_of_epochs"]
+    toy_asr.train(data, tmp_path)
+    assert_same_state(toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted))
+    assert not list((tmp_path / "save").rglob(".part/*"))
+
+
+def test_resumes_within_an_epoch(data, tmp_path, monkeypatch):
+    """From a checkpoint within an epoch, only the rest of its batches is trained on."""
+    steps = []
+    fit_batch = train_asr.ASR.fit_batch
+
+    def counted(brain, batch):
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        steps.append(batch.id)
+        return fit_batch(brain, batch)
+
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", counted)
+    with pytest.raises(KeyboardInterrupt):
+        toy_asr.train(data, tmp_path, {"ckpt_interval_steps": 2, "ckpt_interval_minutes": 0})
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", fit_batch)
+    toy_asr.train(data, tmp_path, number_of_epochs=1)
+    assert load(toy_asr.latest(tmp_path) / "noam_scheduler.ckpt")["n_steps"] == 4
+
+
+# Starts
+
+
+def published_form(checkpoint, folder, epoch):
+    """Rewrite a checkpoint as SpeechBrain 0.5.x leaves it after a test: see DESIGN in the comments."""
+    folder.mkdir(parents=True)
+    for name in ("model", "noam_scheduler", "dataloader-TRAIN"):
+        shutil.copy(checkpoint / f"{name}.ckpt", folder)
+    normaliser = load(checkpoint / "normalizer.ckpt")
+    normaliser |= {"count": 7, "spk_dict_mean": {}, "spk_dict_std": {}, "spk_dict_count": {}}
+    torch.save(normaliser, folder / "normalizer.ckpt")  # 0.5.x counts batches, not frames
+    (folder / "counter.ckpt").write_text(str(epoch))
+    (folder / "brain.ckpt").write_text("avg_train_loss: 0.0\nstep: 80\n")
+    meta = {"ACC": 1.1, "end-of-epoch": True, "epoch": None, "unixtime": 1.6e9}
+    (folder / "CKPT.yaml").write_text(yaml.dump(meta))
+    return folder
+
+
+def watch_training(monkeypatch):
+    """Record epoch, optimiser and learning rate of each update."""
+    seen = []
+    fit_batch = train_asr.ASR.fit_batch
+
+    def watched(brain, batch):
+        if not seen:
+            model = brain.hparams.model.state_dict()
+            seen.append({name: value.clone() for name, value in model.items()})
+        state = brain.hparams.epoch_counter.current, type(brain.optimizer).__name__
+        seen.append((*state, brain.optimizer.param_groups[0]["lr"]))
+        return fit_batch(brain, batch)
+
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", watched)
+    return seen
+
+
+def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps, lr_sgd, epoch):
+    """One epoch of SGD from the start: weights, normaliser, Noam, checkpoints."""
+    weights, *updates = seen
+    torch.testing.assert_close(weights, dict(load(start / "model.ckpt")), rtol=0, atol=0)
+    assert {update[:2] for update in updates} == {(epoch, "SGD")}
+    steps = steps_before + np.arange(1, len(updates))
+    noam = lr_adam * size**-0.5 * np.minimum(steps**-0.5, steps * n_warmup_steps**-1.5)
+    rates = [rate for *_, rate in updates]
+    np.testing.assert_allclose(rates, [lr_sgd, *noam], rtol=1e-9)
+
+    latest = toy_asr.latest(asr)
+    assert load(latest / "noam_scheduler.ckpt")["n_steps"] == steps_before + len(updates)
+    old, new = load(start / "normalizer.ckpt"), load(latest / "normalizer.ckpt")
+    for name in ("count", "glob_mean", "glob_std"):
+        torch.testing.assert_close(new[name], old[name], rtol=0, atol=0)
+    assert [path.name for path in (asr / "save").glob("CKPT+*")] == [latest.name]
+    assert [path.name for path in (asr / "start").iterdir()] == [start.name]
+
+
+def test_resumes_a_published_checkpoint(data, uninterrupted, tmp_path, monkeypatch):
+    start = published_form(toy_asr.latest(uninterrupted), tmp_path / "kept/CKPT+old+00", epoch=110)
+    shutil.copytree(start, tmp_path / "asr/save/CKPT+old+00")
+    shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "asr/save")
+    seen = watch_training(monkeypatch)
+    stages = {"number_of_epochs": 111, "stage_one_epochs": 90, "lr_sgd": 2.5e-5}
+    toy_asr.train(data, tmp_path / "asr", from_scratch=False, **stages)
+    steps = load(start / "noam_scheduler.ckpt")["n_steps"]
+    noam = [toy_asr.SETTINGS[key] for key in ("d_model", "lr_adam", "n_warmup_steps")]
+    assert_resumed(seen, start, tmp_path / "asr", steps, *noam, 2.5e-5, 111)
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no reference material beside this checkout")
+def test_resumes_the_reference_checkpoint(tmp_path, monkeypatch):
+    """A folder that SpeechBrain 0.5.9 wrote itself, with its own sizes and signals."""
+    found = json.loads((GOLDEN / "expected.json").read_text())
+    asr, data = tmp_path / "asr", tmp_path / "data"
+    shutil.copytree(GOLDEN / "save", asr / "save")
+    shutil.copytree(GOLDEN / "wavs", data / "wavs")
+    rows = []
+    for wav in sorted((data / "wavs").glob("*_msbg.wav")):
+        seconds = soundfile.info(wav).duration
+        row = {"ID": wav.stem, "duration": seconds, "wav": wav, "spk_id": "L0001"}
+        rows.append(row | {"wrd": "ONE TWO THREE"})
+    assert len(rows) == 14 and found
+    for name in ("binaural_train_msbg", "binaural_dev_msbg", "left_dev_msbg", "right_dev_msbg"):
+        write_table(data / f"{name}.csv", rows[: None if "train" in name else 1])
+    seen = watch_training(monkeypatch)
+    sizes = json.loads((GOLDEN / "settings.json").read_text())
+    sizes |= {"number_of_epochs": 23, "batch_size": 4, "gradient_accumulation": 1, "num_workers": 0}
+    folders = {"data_folder": str(data), "output_folder": str(asr)}
+    hparams = train_asr.read_settings(RECIPE / "transformer_cpc1.yaml", sizes | folders)
+    train_asr.train(hparams, train_asr.run_options({"noprogressbar": True}, "cpu"))
+    start = next((GOLDEN / "save").glob("CKPT+*"))
+    assert_resumed(seen, start, asr, 3300, 128, 1.0, 25000, 2.5e-5, 23)
+
+
+@pytest.fixture
+def hub_files(uninterrupted, tmp_path):
+    """Return a folder with the files of the hub's release, made from our own checkpoint."""
+    folder = tmp_path / "hub"
+    checkpoint = toy_asr.latest(uninterrupted)
+    published = published_form(checkpoint, folder / "checkpoint", epoch=110)
+    (published / "model.ckpt").rename(folder / "asr.ckpt")
+    (published / "normalizer.ckpt").rename(folder / "normalizer.ckpt")
+    shutil.rmtree(published)
+    shutil.copy(uninterrupted / "save/tokenizer.ckpt", folder)
+    return folder
+
+
+STAGES = {"from_scratch": False, "number_of_epochs": 111, "stage_one_epochs": 90}
+
+
+def test_starts_from_a_folder_and_then_without_it(data, hub_files, tmp_path, caplog):
+    asr, wanted = tmp_path / "asr", {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500}
+    caplog.set_level("INFO")
+    toy_asr.train(data, asr, **wanted)
+    assert sha256_of([hub_files / "asr.ckpt"]) in caplog.text and str(hub_files) in caplog.text
+    course = toy_asr.epochs(asr)
+    assert [(entry["epoch"], entry["optimizer"]) for entry in course] == [(111, "SGD")]
+    assert course[0]["steps"] == 500 + 4
+    assert (asr / "save/tokenizer.ckpt").read_bytes() == (hub_files / "tokenizer.ckpt").read_bytes()
+    shutil.rmtree(hub_files)
+    toy_asr.train(data, asr, **wanted | {"number_of_epochs": 112})
+    assert [entry["epoch"] for entry in toy_asr.epochs(asr)] == [111, 112]
+
+
+def test_asks_the_hub_for_the_documented_revision(hub_files, tmp_path, data, monkeypatch):
+    asked = []
+
+    def download(repository, name, revision):
+        asked.append((repository, name, revision))
+        return str(hub_files / name)
+
+    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    name = "speechbrain/asr-transformer-transformerlm-librispeech"
+    hparams = toy_asr.settings(data, tmp_path / "asr", **STAGES, pretrained=name)
+    pretrained.provide_start(hparams, hparams["checkpointer"]())
+    pretrained.provide_tokenizer(hparams, [], resumed=True)
+    revision = "93d1bdb4a0cf5b2e2878c513ee6c57a06d150001"
+    files = ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
+    assert asked == [(name, file, revision) for file in files]
+
+
+def test_says_that_the_hub_is_out_of_reach(tmp_path, data, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+
+    def download(*_, **__):
+        raise pretrained_error("no network and nothing in the cache")
+
+    pretrained_error = __import__("huggingface_hub").errors.LocalEntryNotFoundError
+    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    with pytest.raises(RecipeError, match=r"asr.ckpt could not be fetched from some/model.*folder"):
+        toy_asr.train(data, tmp_path / "asr", **STAGES, pretrained="some/model")
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda state: state.pop("2.w.bias"), "Missing key.*2.w.bias"),
+        (lambda state: state.update(extra=torch.zeros(1)), "Unexpected key.*extra"),
+        (lambda state: state.update({"2.w.bias": torch.zeros(5000)}), "size mismatch for 2.w.bias"),
+    ],
+)
+def test_loads_pretrained_files_strictly(data, hub_files, tmp_path, spoil, message):
+    state = load(hub_files / "asr.ckpt")
+    spoil(state)
+    torch.save(state, hub_files / "asr.ckpt")
+    with pytest.raises(RecipeError, match=f"(?s){message}.*pretrained_revision"):
+        toy_asr.train(data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
+    assert not list((tmp_path / "asr/save").glob("CKPT+*"))
+
+
+def test_never_starts_from_nothing_unasked(data, tmp_path):
+    with pytest.raises(RecipeError) as error:
+        toy_asr.train(data, tmp_path, from_scratch=False)
+    for way in (f"{tmp_path}/save", "pretrained=", "from_scratch=true"):
+        assert way in str(error.value)
+
+
+def test_a_checkpoint_without_its_tokenizer_is_no_start(data, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+    (tmp_path / "save/tokenizer.ckpt").unlink()
+    with pytest.raises(RecipeError, match="tokenizer.ckpt: no such file, but there is a checkpoint"):
+        toy_asr.train(data, tmp_path)
+
+
+def test_a_checkpoint_of_another_size_is_named(data, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+    with pytest.raises(RecipeError, match="(?s)CKPT.*size mismatch.*asr_overrides"):
+        toy_asr.train(data, tmp_path, d_ffn=32, number_of_epochs=5)
+
+
+# Bad input, named before the first step
+
+
+@pytest.mark.parametrize(
+    "row, change, message",
+    [
+        ("wav", lambda wav: wav.unlink(), "missing"),
+        ("wav", lambda wav: soundfile.write(wav, np.zeros(8000), 8000), "8000 Hz.*16000 Hz"),
+        ("wav", lambda wav: soundfile.write(wav, np.zeros((8000, 2)), 16000), "2 channels"),
+        ("wav", lambda wav: soundfile.write(wav, np.zeros(0), 16000), "0 samples"),
+        ("wrd", "", "prompt is empty"),
+        ("wrd", "ADA \u00c9T\u00c9", "outside the vocabulary"),
+    ],
+    ids=["no wav", "rate", "stereo", "empty wav", "no prompt", "vocabulary"],
+)
+def test_names_bad_input_before_the_first_step(data, tmp_path, monkeypatch, row, change, message):
+    copy = shutil.copytree(data, tmp_path / "data")
+    table = copy / "binaural_dev_msbg.csv"
+    rows = read_table(table)
+    if row == "wav":
+        change(rows[1]["wav"])
+    else:
+        rows[1][row] = change
+        write_table(table, rows)
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
+    name = "/".join(rows[1]["wav"].with_suffix("").parts[-2:])
+    with pytest.raises(RecipeError, match=f"{name}.*{message}"):
+        toy_asr.train(copy, tmp_path / "asr")
+
+
+def test_names_an_empty_table(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    write_table(copy / "left_dev_msbg.csv", [])
+    with pytest.raises(RecipeError, match=r"left_dev_msbg.csv: no rows.*test_csv"):
+        toy_asr.train(copy, tmp_path / "asr")
+
+
+def test_refuses_an_epoch_without_an_update(data, tmp_path):
+    with pytest.raises(RecipeError, match="4.0 batches.*gradient_accumulation=5"):
+        toy_asr.train(data, tmp_path, gradient_accumulation=5)
+
+
+def test_names_the_signals_of_a_loss_that_is_nan(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    wav = copy / "train/left_msbg/S90003_L9001_E901.wav"
+    signal, rate = soundfile.read(wav)
+    soundfile.write(wav, signal * np.nan, rate, subtype="FLOAT")
+    good = toy_asr.settings(data, tmp_path / "asr")["normalize"]  # fitted below without the bad signal
+    toy_asr.train(data, tmp_path / "asr", number_of_epochs=1)
+    with pytest.raises(RecipeError, match=r"loss is nan in epoch 2.*left_msbg/S90003_L9001_E901"):
+        toy_asr.train(copy, tmp_path / "asr")
+    assert (toy_asr.latest(tmp_path / "asr") / "counter.ckpt").read_text() == "1" and good
+
+
+def test_says_which_batch_did_not_fit(data, tmp_path, monkeypatch):
+    def too_much(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train_asr.ASR, "compute_forward", too_much)
+    with pytest.raises(RecipeError, match=r"(?s)batch of 8 signals of up to \d.*batch_size \(8"):
+        toy_asr.train(data, tmp_path)
