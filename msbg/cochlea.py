@@ -44,4 +44,5 @@ class Cochlea:
             signal = smear(signal, self.severity)
         max_envelope = 10 ** (0.05 * (CATCH_UP_DB - level_0db))
         heard = expand_channels(signal, self.bank, self.expansion, max_envelope)
-        return heard * 10 ** (-0.05 * self.bank.recombination_db)
+        heard *= 10 ** (-0.05 * self.bank.recombination_db)
+        return heard

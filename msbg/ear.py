@@ -67,7 +67,7 @@ class Ear:
 
         Parameters
         ----------
-        signal : ndarray, (n_samples,) or (n_samples, n_channels)
+        signal : ndarray, (n_samples,), (n_samples, 1) or (n_samples, 2)
             44.1 kHz, full scale 1. Every channel goes through this same ear.
         add_calibration : bool
             Put a tone and noise before the signal, and a pause after it.
@@ -83,15 +83,15 @@ class Ear:
         plain_rms = np.sqrt(np.mean(channels**2))
         # The level is corrected by plain over gated RMS, the latter of the first channel only.
         gain = plain_rms / (gated_rms(channels[0]) or plain_rms or 1.0)
-        channels = list(channels * gain)
         if add_calibration:
             before, after = calibration_sounds(plain_rms)
-            channels = [np.concatenate([before, channel, after]) for channel in channels]
-        return [self._hear(channel) for channel in channels]
+            channels = [np.concatenate([before, gain * channel, after]) for channel in channels]
+            gain = 1.0
+        return [self._hear(channel, gain) for channel in channels]
 
-    def _hear(self, channel: np.ndarray) -> np.ndarray:
+    def _hear(self, channel: np.ndarray, gain: float) -> np.ndarray:
         """Source to cochlea, through the cochlea, and back to the source."""
-        sound = oaconvolve(channel, source_to_cochlea(self.src_pos))[: len(channel)]
+        sound = oaconvolve(channel, gain * source_to_cochlea(self.src_pos))[: len(channel)]
         if self.cochlea is not None:
             sound = self.cochlea.simulate(sound, self.equiv_0db_spl + self.ahr)
         return oaconvolve(sound, cochlea_to_source(self.src_pos))[: len(sound)]
@@ -161,16 +161,15 @@ def _checked(signal: np.ndarray) -> np.ndarray:
     signal = np.asarray(signal)
     if not np.issubdtype(signal.dtype, np.floating):
         raise ValueError(f"signal holds {signal.dtype}, expected floats with full scale 1")
-    if signal.ndim not in (1, 2) or 0 in signal.shape:
+    if signal.ndim not in (1, 2) or len(signal) == 0 or signal.shape[1:] not in ((), (1,), (2,)):
         raise ValueError(
-            f"signal has shape {signal.shape}, expected (n_samples,) or (n_samples, n_channels)"
+            f"signal has shape {signal.shape}, expected (n_samples,), (n_samples, 1) or "
+            "(n_samples, 2), with at least one sample"
         )
-    if signal.ndim == 2 and signal.shape[1] > signal.shape[0]:
-        raise ValueError(f"signal has shape {signal.shape}: channels first? expected samples first")
     wrong = np.argwhere(~np.isfinite(signal))
     if len(wrong):
         raise ValueError(
             f"signal holds {signal[tuple(wrong[0])]} at {tuple(map(int, wrong[0]))} and "
             f"{len(wrong) - 1} more values that are not finite"
         )
-    return signal.astype(np.float64).reshape(len(signal), -1)
+    return signal.astype(np.float64, copy=False).reshape(len(signal), -1)

@@ -18,7 +18,7 @@ from msbg.filterbank import Filterbank
 
 MIN_ENVELOPE = 1e-9  # full scale is 1; limits the attenuation of soft sounds
 EDGE = 8  # samples by which the envelope is extended at either end before it is smoothed
-BLOCK = 1024  # samples; a block of all channels stays in the processor's cache
+BLOCK = 2048  # samples; a block of all channels stays in the processor's cache
 
 # Rows of the registers. One lane holds, for one channel:
 LANES = 40  # the largest bank has 36 channels; a multiple of eight
@@ -76,7 +76,7 @@ def expand_channels(
 
 def _sweep_forwards(
     padded: np.ndarray, reads: np.ndarray, blocks: list[tuple[int, int]], bank: Filterbank
-) -> tuple[list[np.ndarray], np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Registers at the start of each block, and those for the way back.
 
     The ends are treated as in `scipy.signal.filtfilt`: the envelope goes on as its point
@@ -87,9 +87,9 @@ def _sweep_forwards(
     opening = np.abs(filter_forwards(padded, reads, 0, EDGE + 1, registers.copy())[0])
     _settle(registers, steady, (2 * opening[0] - opening[:0:-1])[::-1])
 
-    states = []
-    for start, stop in blocks:
-        states.append(registers.copy())
+    states = np.empty((len(blocks), len(registers)))
+    for state, (start, stop) in zip(states, blocks, strict=True):
+        state[:] = registers
         channels, _ = filter_forwards(padded, reads, start, stop, registers)
     ending = np.abs(channels[-EDGE - 1 :])
     ending = (2 * ending[-1] - ending[-2::-1])[::-1].copy()
