@@ -20,8 +20,8 @@ Writes  in exp_folder:
             report{track}.html             all of it on one page
 
 The logistic is fitted on the dev scenes and applied to the test signals (Tu, Ma & Barker 2022).
-Intervals are 95 % percentile intervals of a bootstrap that resamples test scenes; the fitted
-mapping is held fixed. Where no test response is known, only predictions and submission are written.
+Intervals are 95 % intervals of a bootstrap that resamples test scenes; the fitted mapping is held
+fixed. Where no test response is known, only predictions and submission are written.
 """
 
 import itertools

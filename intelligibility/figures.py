@@ -4,6 +4,7 @@ One panel per measure. Colours are those of Okabe & Ito (2008), which colour-bli
 apart; shapes differ as well, for print in black and white. Bars are standard errors of the mean.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from intelligibility.runs import atomic_path
 from intelligibility.scoring import Logistic
 from intelligibility.tables import NAMES, rows_of
 from msbg.audiogram import SEVERITY_LIMITS_DB_HL
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list every glyph
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page

@@ -20,7 +20,7 @@ from scipy.stats import kendalltau
 
 from intelligibility.runs import RecipeError
 
-SCORES = ("RMSE", "Std", "NCC", "KT")
+SCORES = {"RMSE": (0, np.inf), "Std": (0, np.inf), "NCC": (-1, 1), "KT": (-1, 1)}  # and range
 MIN_SIGNALS = 3  # two parameters leave nothing to judge the fit by with fewer
 N_RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -145,10 +145,15 @@ def score(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float | None
 
 
 def draw_scenes(n_scenes: int, seed: int, n_resamples: int = N_RESAMPLES) -> np.ndarray:
-    """Draw scenes with replacement; return (n_resamples, n_scenes) int32, how often each came."""
+    """Draw scenes with replacement; return (n_resamples, n_scenes) int32, how often each came.
+
+    A single scene says nothing of the spread between scenes: there are no resamples of it, (0, 1).
+    """
     rng = np.random.default_rng(seed)
-    drawn = (rng.integers(n_scenes, size=n_scenes) for _ in range(n_resamples))
-    return np.stack([np.bincount(one, minlength=n_scenes).astype(np.int32) for one in drawn])
+    counts = np.zeros((n_resamples if n_scenes > 1 else 0, n_scenes), dtype=np.int32)
+    for resample in counts:
+        resample += np.bincount(rng.integers(n_scenes, size=n_scenes), minlength=n_scenes)
+    return counts
 
 
 def bootstrap_scores(
@@ -207,6 +212,8 @@ def kendall_in_resamples(
     weights. Knight's (1966) algorithm counts it in n log m steps for m distinct observations;
     sorting and ranking are done once, for all resamples.
     """
+    if np.ptp(predicted) == 0:
+        return np.full(len(counts), np.nan)
     order = np.argsort(predicted, kind="stable")
     x_rank = np.unique(predicted[order], return_inverse=True)[1]
     y_values, y_rank = np.unique(observed[order], return_inverse=True)
@@ -214,78 +221,103 @@ def kendall_in_resamples(
 
 
 @numba.njit(cache=True)
-def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):  # pragma: no cover (compiled)
+def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):
     taus = np.empty(counts.shape[0])
     for resample in range(counts.shape[0]):
-        weight_of = counts[resample]
-        tree = np.zeros(n_ranks + 1, np.int64)  # Fenwick tree: weight seen so far, by y rank
-        y_weight = np.zeros(n_ranks, np.int64)
+        weight = counts[resample].astype(np.int64)[scene]
+        tree = np.zeros(n_ranks + 1, np.int64)  # Fenwick tree over y: the weight with a lower x
+        at_y = np.zeros(n_ranks, np.int64)  # the same, per y
         total = tied_x = surplus = 0  # surplus: concordant less discordant pairs
         start = 0
         while start < x_rank.size:
-            end, group = start, 0
+            end, tied = start, 0
             while end < x_rank.size and x_rank[end] == x_rank[start]:
-                weight, rank = np.int64(weight_of[scene[end]]), y_rank[end]
-                if weight:
-                    lower, i = 0, rank
-                    while i > 0:
-                        lower += tree[i]
-                        i -= i & -i
-                    # y_weight holds the equal ones, this group's included; those are taken back
-                    # below.
-                    surplus += weight * (2 * lower + y_weight[rank] - total)
-                    group += weight
+                if weight[end]:
+                    below, equal = _below(tree, y_rank[end]), at_y[y_rank[end]]
+                    above = total - below - equal
+                    surplus += weight[end] * (below - above)
+                    tied += weight[end]
                 end += 1
-            for j in range(start, end):
-                weight, i = np.int64(weight_of[scene[j]]), y_rank[j] + 1
-                y_weight[y_rank[j]] += weight
-                while i <= n_ranks:
-                    tree[i] += weight
-                    i += i & -i
-            total += group
-            tied_x += group * group
+            for signal in range(start, end):
+                at_y[y_rank[signal]] += weight[signal]
+                _add(tree, y_rank[signal], weight[signal])
+            total += tied
+            tied_x += tied * tied
             start = end
-        tied_y = np.sum(y_weight * y_weight)
-        pairs = np.float64(total * total - tied_x) * np.float64(total * total - tied_y)
-        taus[resample] = 2 * surplus / np.sqrt(pairs) if pairs > 0 else np.nan
+        tied_y = np.sum(at_y * at_y)
+        untied = np.float64(total * total - tied_x) * np.float64(total * total - tied_y)
+        taus[resample] = 2 * surplus / np.sqrt(untied) if untied > 0 else np.nan
     return taus
 
 
-def interval(values: np.ndarray) -> list[float] | None:
-    """Return the 95 % percentile interval of a resampled score, [low, high].
-
-    None when the score is not defined in more than one resample in twenty: what is left would
-    flatter.
-    """
-    defined = values[np.isfinite(values)]
-    if defined.size < CONFIDENCE * values.size:
-        return None
-    tail = 50 * (1 - CONFIDENCE)
-    return [float(bound) for bound in np.percentile(defined, [tail, 100 - tail])]
+@numba.njit(cache=True)
+def _below(tree, rank):
+    weight = 0
+    while rank > 0:
+        weight += tree[rank]
+        rank -= rank & -rank
+    return weight
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[list[float] | None, float | None]:
-    """Compare a score of two measures in the same resamples.
+@numba.njit(cache=True)
+def _add(tree, rank, weight):
+    rank += 1
+    while rank < tree.size:
+        tree[rank] += weight
+        rank += rank & -rank
+
+
+def interval(
+    resamples: np.ndarray, estimate: float | None, limits: tuple[float, float] = (-np.inf, np.inf)
+) -> list[float] | None:
+    """Return the 95 % interval of an estimate, [low, high].
+
+    The percentiles of the resamples, moved by the bootstrap's bias so that their mean is the
+    estimate. Resampling adds its noise to means that hold the same noise already, so that scores of
+    group means (Table 3) look worse in resamples than in the data; without the move their intervals
+    can miss the estimate itself (benchmarks/intervals.py). Scores of signals have next to no bias.
 
     Parameters
     ----------
-    a, b : (n_resamples,) array
-        The same score of two predictions, from the same `counts`.
+    resamples : (n_resamples,) array
+        NaN where undefined.
+    estimate : float or None
+        Of the data; None when undefined.
+    limits : (float, float)
+        The score's own range.
 
     Returns
     -------
-    interval : [low, high] or None
-        95 % interval of a - b.
-    p : float or None
-        Two-sided: twice the smaller share of resamples on one side of zero; at least 2 / (n + 1).
+    list or None
+        None when more than one resample in twenty is undefined: what is left would flatter.
     """
-    difference = a - b
-    bounds = interval(difference)
-    if bounds is None:
-        return None, None
-    difference = difference[np.isfinite(difference)]
-    smaller = min(np.sum(difference <= 0), np.sum(difference >= 0))
-    return bounds, float(min(1.0, 2 * (smaller + 1) / (difference.size + 1)))
+    defined = resamples[np.isfinite(resamples)]
+    if estimate is None or defined.size < max(1, CONFIDENCE * resamples.size):
+        return None
+    tail = 50 * (1 - CONFIDENCE)
+    ends = np.percentile(defined, [tail, 100 - tail]) - (defined.mean() - estimate)
+    return [float(end) for end in np.clip(ends, *limits)]
+
+
+def paired_p(resamples: np.ndarray, difference: float) -> float:
+    """Return the two-sided p of a difference between scores, from its paired resamples.
+
+    Parameters
+    ----------
+    resamples : (n_resamples,) array
+        The difference in the same resamples of both; NaN where undefined.
+    difference : float
+        In the data; the resamples are moved to it, as in `interval`.
+
+    Returns
+    -------
+    float
+        Twice the smaller share of resamples on one side of zero, at least 2 / (n_resamples + 1).
+    """
+    defined = resamples[np.isfinite(resamples)]
+    moved = defined - (defined.mean() - difference)
+    smaller = min(np.sum(moved <= 0), np.sum(moved >= 0))
+    return float(min(1.0, 2 * (smaller + 1) / (moved.size + 1)))
 
 
 def group_means(

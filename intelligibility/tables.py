@@ -15,7 +15,7 @@ from intelligibility.scoring import (
     bootstrap_scores,
     group_means,
     interval,
-    paired_difference,
+    paired_p,
     score,
 )
 
@@ -28,6 +28,7 @@ NAMES = {  # in the paper's order
     "dec": "decoder",
 }
 OURS = "this run"
+DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}  # the scores of the paper, and how they are printed
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def rows_of(signals: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 def with_intervals(scores: Mapping[str, Any], resamples: Mapping[str, np.ndarray]) -> dict:
     """Return scores as {name: {"value": score, "interval": [low, high]}}."""
-    return {name: {"value": scores[name], "interval": interval(resamples[name])} for name in SCORES}
+    return {
+        name: {"value": scores[name], "interval": interval(resamples[name], scores[name], limits)}
+        for name, limits in SCORES.items()
+    }
 
 
 def scores_of(signals: pd.DataFrame, measures: list[str], counts: np.ndarray) -> dict[str, dict]:
@@ -119,11 +123,12 @@ def by_group(
         frame["predicted_se"] = spread / np.sqrt(n.to_numpy())
         squares = group_means(error**2, group, scene, counts)
         biases = group_means(error, group, scene, counts)
-        for name, values, resamples in (
-            ("RMSE", np.sqrt(means["square"]), np.sqrt(squares)),
-            ("bias", means["error"], biases),
+        for name, values, resamples, limits in (
+            ("RMSE", np.sqrt(means["square"]), np.sqrt(squares), (0, 100)),
+            ("bias", means["error"], biases, (-100, 100)),
         ):
-            bounds = [interval(column) or [np.nan, np.nan] for column in resamples.T]
+            columns = zip(resamples.T, values, strict=True)
+            bounds = [interval(*column, limits) or [np.nan, np.nan] for column in columns]
             frame[name] = values.to_numpy()
             frame[[f"{name}_low", f"{name}_high"]] = bounds
         frames.append(frame)
@@ -151,29 +156,46 @@ def comparisons(
         `better`: the name whose score is better, or None where the interval of the difference holds
         zero.
     """
-    rows = []
+    rows, resampled = [], {}
     for a, b in pairs:
         both = rows_of(rows_of(signals, a), b)
         if both.empty:
             raise RecipeError(f"{a} and {b} predict no signal in common; nothing to compare")
-        observed, scene = both["correctness"].to_numpy(), both["scene_number"].to_numpy()
-        predicted = [both[f"{name}_prediction"].to_numpy() for name in (a, b)]
-        scores = [score(one, observed) for one in predicted]
-        resamples = [bootstrap_scores(one, observed, scene, counts) for one in predicted]
-        for name in ("RMSE", "NCC", "KT"):
-            bounds, p = paired_difference(resamples[0][name], resamples[1][name])
-            values = [one[name] for one in scores]
-            difference = None if None in values else values[0] - values[1]
-            lower_wins = name == "RMSE"
-            better = None
-            if bounds and (bounds[0] > 0 or bounds[1] < 0):
-                better = a if (bounds[1] < 0) == lower_wins else b
-            rows.append(
-                {"a": a, "b": b, "score": name, "n_signals": len(both)}
-                | {"value_a": values[0], "value_b": values[1], "difference": difference}
-                | {"interval": bounds, "p": p, "better": better}
-            )
+        scored = []
+        for name in (a, b):
+            key = name, both.index.to_numpy().tobytes()  # most pairs are of the same signals
+            if key not in resampled:
+                pair = both[f"{name}_prediction"].to_numpy(), both["correctness"].to_numpy()
+                scene = both["scene_number"].to_numpy()
+                resampled[key] = score(*pair), bootstrap_scores(*pair, scene, counts)
+            scored.append(resampled[key])
+        for name in DIGITS:
+            row = {"a": a, "b": b, "score": name, "n_signals": len(both)}
+            rows.append(row | _difference(row, *((s[name], r[name]) for s, r in scored)))
     return rows
+
+
+def _difference(
+    row: dict[str, Any],
+    of_a: tuple[float | None, np.ndarray],
+    of_b: tuple[float | None, np.ndarray],
+) -> dict[str, Any]:
+    """Compare one score of two predictions, each given as its value and its resamples."""
+    (value_a, resamples_a), (value_b, resamples_b) = of_a, of_b
+    difference = None if value_a is None or value_b is None else value_a - value_b
+    bounds = interval(resamples_a - resamples_b, difference)
+    better = None
+    if bounds and not bounds[0] <= 0 <= bounds[1]:
+        a_is_lower = bounds[1] < 0
+        better = row["a"] if a_is_lower == (row["score"] == "RMSE") else row["b"]
+    return {
+        "value_a": value_a,
+        "value_b": value_b,
+        "difference": difference,
+        "interval": bounds,
+        "p": paired_p(resamples_a - resamples_b, difference) if bounds else None,
+        "better": better,
+    }
 
 
 def table_1(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -272,8 +294,6 @@ def all_tables(
 
 # How the long frames are shown: strings, the interval below its score, the published row below
 # both.
-
-DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}
 
 
 def show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:

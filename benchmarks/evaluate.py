@@ -1,0 +1,63 @@
+"""How long does evaluate.py take on many signals? Prints a table.
+
+    python benchmarks/evaluate.py             # CPC1's size, 10,000 and 100,000 test signals
+    python benchmarks/evaluate.py 100000
+
+Each experiment is made in a temporary folder (planted numbers, four measures, 27 listeners, ten
+systems, twelve signals per scene) and evaluated in a process of its own, start-up included: scores,
+bootstrap of 1000 resamples for every score, paired comparisons, tables, figures and report.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RECIPE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(RECIPE / "tests"))
+
+from evaluation_data import make_experiment  # noqa: E402
+
+PER_SCENE = 12
+
+
+def measure(n_signals: int) -> tuple[float, float, float]:
+    """Return wall seconds, processor seconds and peak memory in MiB of one evaluation."""
+    with tempfile.TemporaryDirectory() as folder:
+        root, exp = make_experiment(
+            Path(folder),
+            n_scenes=2 * round(n_signals / PER_SCENE),
+            n_listeners=27,
+            n_systems=10,
+            per_scene=PER_SCENE,
+            measures=("enc", "dec", "pre", "wcs"),
+        )
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.monotonic()
+        subprocess.run(
+            [sys.executable, RECIPE / "evaluate.py", f"path.root={root}", f"path.exp_folder={exp}"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wall = time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime - before.ru_utime, after.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print the table."""
+    sizes = [int(size) for size in sys.argv[1:]] or [2421, 10_000, 100_000]
+    print(f"{os.cpu_count()} cores")
+    print("| test signals | wall (s) | processor (s) | peak memory (MiB) |")
+    print("| ------------ | -------- | ------------- | ----------------- |")
+    for size in sizes:
+        wall, processor, memory = measure(size)
+        print(f"| {size:>12} | {wall:>8.1f} | {processor:>13.1f} | {memory:>17.0f} |")
+
+
+if __name__ == "__main__":
+    main()

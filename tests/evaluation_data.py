@@ -1,0 +1,110 @@
+"""An experiment as infer.py leaves it, made from planted numbers: no audio, no recogniser."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+MEASURE_FILES = {
+    "enc": "{split}_enc_similarity{track}.json",
+    "dec": "{split}_dec_similarity{track}.json",
+    "pre": "{split}_pre_similarity{track}.json",
+    "wcs": "{split}_wcs_correctness{track}.json",
+}
+NOISE = {"dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0}  # of the logit: dec predicts best
+CHECKPOINT = "5e" * 32
+
+
+def make_experiment(
+    root: Path,
+    n_scenes: int = 24,
+    n_listeners: int = 6,
+    n_systems: int = 3,
+    per_scene: int = 6,
+    measures: tuple[str, ...] = ("enc", "dec"),
+    track: str = "",
+    labelled: bool = True,
+    seed: int = 0,
+) -> tuple[Path, Path]:
+    """Write the metadata of a release and the similarities of its dev and test signals.
+
+    Every scene is heard `per_scene` times, by listeners and through systems drawn at random, who
+    get five words. Half of the scenes are training scenes, of which half are dev scenes.
+
+    Returns
+    -------
+    root, exp_folder : Path
+        For `path.root` and `path.exp_folder`.
+    """
+    rng = np.random.default_rng(seed)
+    exp = root / "exp"
+    names = [f"L{number:04d}" for number in range(1, n_listeners + 1)]
+    losses = dict(zip(names, np.linspace(10, 75, n_listeners).tolist(), strict=True))
+    for split in ("train", "test"):
+        scenes = [f"S{'12'[split == 'test']}{number:05d}" for number in range(n_scenes // 2)]
+        entries, easy = _responses(rng, scenes, names, n_systems, per_scene)
+        used = "test" if split == "test" else "dev"
+        dev = scenes[: len(scenes) // 2]
+        rows = [i for i, entry in enumerate(entries) if used == "test" or entry["scene"] in dev]
+        for measure in measures:
+            logit = easy[rows] + NOISE[measure] * rng.standard_normal(len(rows))
+            similarity = 0.7 + 0.25 / (1 + np.exp(-logit))
+            file = MEASURE_FILES[measure].format(split=used, track=track)
+            _dump(
+                exp / file,
+                {entries[i]["signal"]: float(s) for i, s in zip(rows, similarity, strict=True)},
+            )
+        if split == "train":
+            _dump(exp / f"data_split/scene_dev_list{track}.json", dev)
+        if split == "test" and not labelled:
+            entries = [{k: v for k, v in e.items() if k != "correctness"} for e in entries]
+        archive = root / f"clarity_CPC1_data_{split}" / "metadata"
+        _dump(archive / f"CPC1.{split}{track}.json", entries)
+        listeners = "listeners.CPC1_train.json" if split == "train" else "listeners.CPC1_all.json"
+        _dump(archive / listeners, {name: _listener(name, losses[name]) for name in names})
+    _dump(
+        exp / f"inference{track}.json", {"checkpoint_sha256": CHECKPOINT, "checkpoints": ["CKPT"]}
+    )
+    return root, exp
+
+
+def _responses(
+    rng: np.random.Generator, scenes: list[str], names: list[str], n_systems: int, per_scene: int
+) -> tuple[list[dict], np.ndarray]:
+    """Return the entries of a metadata file, and how easy each signal was, as a logit."""
+    pairs = [(name, f"E{system:03d}") for name in names for system in range(1, n_systems + 1)]
+    entries, easy = [], []
+    for scene in scenes:
+        ease = 1.5 * rng.standard_normal()
+        for pick in rng.permutation(len(pairs))[:per_scene]:
+            listener, system = pairs[pick]
+            logit = ease + 0.8 * (int(system[1:]) - (n_systems + 1) / 2) + 0.5
+            logit += 0.5 * rng.standard_normal()
+            hits = int(rng.binomial(5, 1 / (1 + np.exp(-logit))))
+            easy.append(logit)
+            entries.append(
+                {
+                    "signal": f"{scene}_{listener}_{system}",
+                    "scene": scene,
+                    "listener": listener,
+                    "system": system,
+                    "prompt": "two old boats",
+                    "correctness": 20.0 * hits,
+                }
+            )
+    return entries, np.array(easy)
+
+
+def _listener(name: str, loss: float) -> dict:
+    levels = [float(min(100, max(0, loss + step))) for step in (-20, -15, -10, -5, 0, 5, 10, 15)]
+    return {
+        "name": name,
+        "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
+        "audiogram_levels_l": levels,
+        "audiogram_levels_r": [min(100.0, level + 3) for level in levels],
+    }
+
+
+def _dump(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
