@@ -20,7 +20,6 @@ bits.
 
 import dataclasses
 import logging
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,51 +81,47 @@ class Signal:
 @reports_errors
 def run(cfg: DictConfig) -> None:
     """Measure the dev and test signals of one track."""
-    started = time.monotonic()
     cpc1 = Cpc1.from_config(cfg)
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
-    device = pick_device(cfg.device)
-    torch.set_num_threads(joblib.effective_n_jobs(cfg.n_jobs))
+    scenes = group_by_reference(list_signals(cpc1))
+    recogniser, inference = load_recogniser(cfg, cpc1)
+    with sole_run(cpc1.exp_folder, f"inference{cpc1.track}", cfg.shard, cfg.n_shards):
+        part = shard_of(scenes, cfg.shard, cfg.n_shards)
+        journal = measure_all(part, recogniser, inference, cpc1, cfg)
+        if cfg.n_shards > 1:
+            logger.info(
+                "Shard %d of %d is done; run without shard to write the results",
+                cfg.shard,
+                cfg.n_shards,
+            )
+            return
+        write_measures(cpc1, [signal for scene in scenes for signal in scene], journal)
+        result = cpc1.results_file("inference", ".json")
+        write_result(result, inference | {"provenance": provenance(cfg)})
+    n_signals = sum(map(len, scenes))
+    logger.info("Wrote the measures of %d signals to %s", n_signals, cpc1.exp_folder)
+
+
+def load_recogniser(cfg: DictConfig, cpc1: Cpc1) -> tuple[Recogniser, dict[str, Any]]:
+    """Load the recogniser; return it with a description of all that decides its measures."""
     for noisy in ("checkpoints", "seed"):
         logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
-    save_folder = cpc1.asr_folder / "save"
+    torch.set_num_threads(joblib.effective_n_jobs(cfg.n_jobs))
+    # SpeechBrain allows products rounded to 10 bits; similarities would differ in the third digit.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     hparams = load_settings(cfg, cpc1)
-    recogniser = Recogniser.load(hparams, save_folder, device, cfg.decoder_states)
+    save_folder = cpc1.asr_folder / "save"
+    recogniser = Recogniser.load(hparams, save_folder, pick_device(cfg.device), cfg.decoder_states)
     files = checkpoint_files(save_folder)
+    numbers = {name: hparams[name] for name in ("sample_rate", "n_fft", "n_mels", "nhead")}
+    search = dataclasses.asdict(search_settings(hparams))
     inference = {
         "checkpoint_sha256": sha256_of(files),
-        "checkpoints": sorted(p.parent.name for p in files if p.name == "model.ckpt"),
-        "settings": inference_settings(hparams, cfg),
+        "checkpoints": sorted(path.parent.name for path in files if path.name == "model.ckpt"),
+        "settings": numbers | search | {"decoder_states": cfg.decoder_states, "dtw": cfg.dtw},
     }
-    scenes = group_by_reference(list_signals(cpc1))
-    with sole_run(cpc1.exp_folder, f"inference{cpc1.track}", cfg.shard, cfg.n_shards):
-        journal = measure_all(
-            shard_of(scenes, cfg.shard, cfg.n_shards), recogniser, inference, cpc1, cfg
-        )
-    if cfg.n_shards > 1:
-        logger.info(
-            "Shard %d of %d is done; run without shard to write the results",
-            cfg.shard,
-            cfg.n_shards,
-        )
-        return
-    write_measures(cpc1, [signal for scene in scenes for signal in scene], journal)
-    result = cpc1.results_file("inference", ".json")
-    write_result(result, inference | {"provenance": provenance(cfg)})
-    logger.info(
-        "Wrote the measures of %d signals to %s in %.0f s",
-        sum(map(len, scenes)),
-        cpc1.exp_folder,
-        time.monotonic() - started,
-    )
-
-
-def inference_settings(hparams: dict[str, Any], cfg: DictConfig) -> dict[str, Any]:
-    """Return all settings, besides the recogniser's weights, that decide a measure."""
-    features = {name: hparams[name] for name in ("sample_rate", "n_fft", "n_mels")}
-    search = dataclasses.asdict(search_settings(hparams))
-    return features | search | {"decoder_states": cfg.decoder_states, "dtw": cfg.dtw}
+    return recogniser, inference
 
 
 def list_signals(cpc1: Cpc1) -> list[Signal]:
@@ -202,6 +197,7 @@ def measure_all(
         signal.key: {
             "checkpoint_sha256": inference["checkpoint_sha256"],
             "settings": inference["settings"],
+            "prompt": signal.prompt,
             "wavs": [file_stamp(wav) for wav in (*signal.processed, *signal.reference)],
         }
         for scene in scenes

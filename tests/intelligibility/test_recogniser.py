@@ -1,7 +1,7 @@
 """Loading and running the recogniser, on one made here and on one that SpeechBrain 0.5.9 saved.
 
-Tolerances, in float32: the old version's features 1e-5 (encoder 0, decoder 1.2e-6 measured); signals
-recognised together 1e-5 from signals recognised alone (1e-6 measured).
+Tolerances, in float32: the old version's features 1e-5 (encoder 0, decoder 1.2e-6 measured);
+signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
 """
 
 import json

@@ -1,0 +1,377 @@
+"""The inference stage, on a small recogniser and on the one that the published code was run with.
+
+The published similarities are met to 1e-4 (1.2e-7 measured).
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+import infer
+from intelligibility.cpc1 import EARS, MEASURES, Cpc1, write_table
+from intelligibility.recogniser import Recogniser, word_correctness
+from intelligibility.runs import RecipeError, read_json
+from tests.conftest import configure, run_script
+from tests.small_recogniser import SETTINGS, WORDS, babble, make_recogniser
+
+N_SCENES = {"dev": 2, "test": 3}
+LISTENERS = ("L0001", "L0002")  # both hear every scene
+N_SIGNALS = 10
+OVERRIDES = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
+
+
+def make_experiment(exp_folder: Path, seed: int = 0) -> None:
+    """Write tables and ear signals as prepare_data.py leaves them, and a recogniser."""
+    rng = np.random.default_rng(seed)
+    for split, n_scenes in N_SCENES.items():
+        rows = {(ear, kind): [] for ear in EARS for kind in ("msbg", "ref")}
+        for number in range(n_scenes):
+            scene, seconds = f"S{split == 'test':d}{number:04d}", 0.3 + 0.1 * number
+            prompt = " ".join(rng.choice(WORDS, 4))
+            for listener in LISTENERS:
+                for (ear, kind), table in rows.items():
+                    name = scene if kind == "ref" else f"{scene}_{listener}_E001"
+                    folder = exp_folder / "cpc1_asr_data" / f"{split}/{ear}_{kind}"
+                    wav = folder / f"{name}.wav"
+                    if not wav.is_file():
+                        folder.mkdir(parents=True, exist_ok=True)
+                        signal = babble(int(rng.integers(2**31)), seconds).numpy()
+                        sf.write(wav, signal, 16000, subtype="FLOAT")
+                    row = {"ID": f"{scene}_{listener}_E001", "duration": seconds, "wav": wav}
+                    table.append(row | {"spk_id": listener, "wrd": prompt})
+        for (ear, kind), table in rows.items():
+            write_table(exp_folder / f"cpc1_asr_data/{ear}_{split}_{kind}.csv", table)
+    make_recogniser(exp_folder / "transformer_cpc1")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """Return an experiment that is ready for inference."""
+    exp_folder = tmp_path_factory.mktemp("prepared") / "exp"
+    make_experiment(exp_folder)
+    return exp_folder
+
+
+@pytest.fixture
+def exp(prepared, tmp_path) -> Path:
+    """Return a fresh copy of it, times of change included."""
+    return shutil.copytree(prepared, tmp_path / "exp")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory) -> Path:
+    """Return a copy of it after inference in one go."""
+    folder = shutil.copytree(prepared, tmp_path_factory.mktemp("undisturbed") / "exp")
+    run(folder)
+    return folder
+
+
+@pytest.fixture
+def heard(monkeypatch) -> list[int]:
+    """Return a list that fills with the lengths of the signals that the recogniser takes."""
+    lengths = []
+    plain = Recogniser.recognise_batch
+
+    def noting(self, batch):
+        lengths.extend(len(signal) for signal in batch)
+        return plain(self, batch)
+
+    monkeypatch.setattr(Recogniser, "recognise_batch", noting)
+    return lengths
+
+
+def run(exp_folder: Path, *overrides: str) -> None:
+    """Run the stage in this process."""
+    infer.run.__wrapped__.__wrapped__(
+        configure(exp_folder / "no release", exp_folder, "device=cpu", *OVERRIDES, *overrides)
+    )
+
+
+def measures(exp_folder: Path, split: str, name: str) -> dict[str, float]:
+    """Read one json of measures."""
+    what = "correctness" if name == "wcs" else "similarity"
+    return read_json(exp_folder / f"{split}_{name}_{what}.json", dict)
+
+
+def outputs(exp_folder: Path) -> dict[str, str]:
+    """Return hashes of the results, the journals and the record of the run left out."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in exp_folder.glob("*.json")
+        if path.name != "inference.json"
+    }
+
+
+def test_every_signal_gets_its_four_measures(undisturbed):
+    for split, n_scenes in N_SCENES.items():
+        for name in MEASURES:
+            found = measures(undisturbed, split, name)
+            assert len(found) == n_scenes * len(LISTENERS)
+            assert list(found) == sorted(found)  # the order of the tables
+            assert all(-1 <= value <= 1 and math.isfinite(value) for value in found.values())
+
+
+def test_measures_are_those_of_a_plain_loop(undisturbed):
+    """Each signal alone, its references recognised anew, as the published code goes about it."""
+    cfg = configure(undisturbed, undisturbed, "device=cpu", *OVERRIDES)
+    recogniser, _ = infer.load_recogniser(cfg, Cpc1.from_config(cfg))
+    for signal in infer.list_signals(Cpc1.from_config(cfg)):
+        ears = [infer.read_wav(wav) for wav in (*signal.processed, *signal.reference)]
+        left, right, left_ref, right_ref = recogniser.recognise(ears)
+        pairs = ((left_ref, left), (left_ref, right), (right_ref, left), (right_ref, right))
+        found = {name: measures(undisturbed, signal.split, name)[signal.name] for name in MEASURES}
+        for name, layer in (("enc", "encoder"), ("pre", "cnn")):
+            cosines = [
+                torch.nn.functional.cosine_similarity(getattr(a, layer), getattr(b, layer), dim=-1)
+                for a, b in pairs
+            ]
+            assert found[name] == pytest.approx(
+                torch.stack(cosines).amax(0).mean().item(), abs=1e-6
+            )
+        scores = [word_correctness(ear.text, signal.prompt) for ear in (left, right)]
+        assert found["wcs"] == max(scores)
+
+
+def test_the_record_says_how_the_measures_were_made(undisturbed):
+    record = read_json(undisturbed / "inference.json", dict)
+    assert record["checkpoints"] == ["CKPT+epoch_0"]
+    assert len(record["checkpoint_sha256"]) == 64
+    assert record["settings"]["beam_size"] == 4
+    assert record["settings"]["decoder_states"] == "last_beam"
+    assert record["provenance"]["config"]["seed"] == 1
+
+
+def test_each_reference_is_recognised_once(exp, heard):
+    run(exp)
+    assert len(heard) == 2 * N_SIGNALS + 2 * sum(N_SCENES.values())
+
+
+def test_a_second_run_changes_nothing(exp, heard):
+    run(exp)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in exp.glob("*.json*")}
+    heard.clear()
+    run(exp)
+    assert not heard
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in exp.glob("*.json*")}
+
+
+@pytest.mark.parametrize("n_before", [1, 5, 13])
+def test_a_killed_run_goes_on_where_it_was(exp, undisturbed, heard, monkeypatch, n_before):
+    plain = infer.read_wav
+    wavs = []
+
+    def killing(path):
+        wavs.append(path)
+        if len(wavs) > n_before:
+            raise KeyboardInterrupt
+        return plain(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(infer, "read_wav", killing)
+        with pytest.raises(KeyboardInterrupt):
+            run(exp)
+    assert not list(exp.glob("*.json"))
+    journal = exp / "inference.jsonl"
+    done = len(journal.read_text().splitlines())
+    with journal.open("a") as stream:
+        stream.write('{"key": "dev/S0')  # the line that was being written
+    heard.clear()
+    run(exp)
+    assert outputs(exp) == outputs(undisturbed)
+    n_again = 2 * (N_SIGNALS - done)
+    assert n_again < len(heard) <= n_again + 2 * sum(N_SCENES.values())
+
+
+def test_shards_together_give_what_one_run_gives(exp, undisturbed, heard):
+    n_heard = []
+    for shard in range(2):
+        run(exp, "n_shards=2", f"shard={shard}")
+        n_heard.append(len(heard))
+        heard.clear()
+        assert not list(exp.glob("*.json"))
+    assert sum(n_heard) == 2 * N_SIGNALS + 2 * sum(N_SCENES.values())
+    assert min(n_heard) > 0
+    run(exp)
+    assert not heard
+    assert outputs(exp) == outputs(undisturbed)
+
+
+def test_shards_last_about_as_long_and_keep_scenes_together():
+    rng = np.random.default_rng(1)
+    scenes = [
+        [
+            infer.Signal("dev", f"S{n}_{k}", (), (), "", float(rng.uniform(3, 8)))
+            for k in range(rng.integers(1, 7))
+        ]
+        for n in range(100)
+    ]
+    parts = [infer.shard_of(scenes, shard, 7) for shard in range(7)]
+    assert sorted(s[0].name for part in parts for s in part) == sorted(s[0].name for s in scenes)
+    loads = [sum(map(infer.total_duration, part)) for part in parts]
+    assert max(loads) < 1.05 * min(loads)
+    with pytest.raises(RecipeError, match="shard=7 n_shards=7: expected shard from 0"):
+        infer.shard_of(scenes, 7, 7)
+
+
+def test_only_what_is_stale_is_made_again(exp, heard, caplog):
+    run(exp)
+    first = measures(exp, "dev", "enc")
+    wav = exp / "cpc1_asr_data/dev/left_msbg/S00000_L0001_E001.wav"
+    sf.write(wav, babble(77, 0.3).numpy(), 16000, subtype="FLOAT")
+    os.utime(wav, (0, 0))
+    heard.clear()
+    run(exp)
+    assert len(heard) == 4
+    second = measures(exp, "dev", "enc")
+    assert {name for name in first if first[name] != second[name]} == {"S00000_L0001_E001"}
+    assert "Measuring anew, since these changed: {'wavs': 1}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change", ["asr_overrides.test_beam_size=3", "decoder_states=best_hypothesis", "dtw=exact"]
+)
+def test_another_search_makes_all_again(exp, heard, caplog, change):
+    run(exp)
+    heard.clear()
+    run(exp, change)
+    assert len(heard) == 2 * N_SIGNALS + 2 * sum(N_SCENES.values())
+    assert f"since these changed: {{'settings': {N_SIGNALS}}}" in caplog.text
+
+
+def test_another_recogniser_makes_all_again(exp, heard, caplog):
+    run(exp)
+    heard.clear()
+    before = measures(exp, "test", "dec")
+    make_recogniser(exp / "transformer_cpc1", n_checkpoints=2)
+    run(exp)
+    assert len(heard) == 2 * N_SIGNALS + 2 * sum(N_SCENES.values())
+    assert f"since these changed: {{'checkpoint_sha256': {N_SIGNALS}}}" in caplog.text
+    assert measures(exp, "test", "dec") != before
+    assert read_json(exp / "inference.json")["checkpoints"] == ["CKPT+epoch_0", "CKPT+epoch_1"]
+
+
+def test_the_open_track_has_files_of_its_own(exp, undisturbed):
+    shutil.move(exp / "cpc1_asr_data", exp / "cpc1_asr_data_indep")
+    shutil.move(exp / "transformer_cpc1", exp / "transformer_cpc1_indep")
+    run(exp, "cpc1_track=open")
+    closed = (undisturbed / "test_dec_similarity.json").read_bytes()
+    assert (exp / "test_dec_similarity_indep.json").read_bytes() == closed
+    assert (exp / "inference_indep.jsonl").is_file()
+    assert not (exp / "test_dec_similarity.json").exists()
+
+
+def test_an_empty_dev_set_gives_empty_measures(exp):
+    for table in (exp / "cpc1_asr_data").glob("*_dev_*.csv"):
+        write_table(table, [])
+    run(exp)
+    assert measures(exp, "dev", "enc") == {}
+    assert len(measures(exp, "test", "enc")) == 6
+
+
+def test_from_the_command_line(exp, undisturbed, tmp_path):
+    paths = [f"path.exp_folder='{exp}'", "n_jobs=1", "device=cpu"]
+    done = run_script("infer.py", *paths, *OVERRIDES, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"Wrote the measures of {N_SIGNALS} signals" in done.stderr + done.stdout
+    assert outputs(exp) == outputs(undisturbed)
+
+
+def test_a_table_that_is_not_there_is_named(exp):
+    (exp / "cpc1_asr_data/right_test_ref.csv").unlink()
+    with pytest.raises(RecipeError, match="right_test_ref.csv: no such table; run prepare_data.py"):
+        run(exp)
+
+
+def test_a_wav_that_is_not_there_is_named(exp):
+    (exp / "cpc1_asr_data/test/right_ref/S10001.wav").unlink()
+    with pytest.raises(RecipeError, match="2 faults.*right_ref/S10001.wav is missing"):
+        run(exp)
+
+
+def test_a_signal_that_lacks_an_ear_is_named(exp):
+    table = exp / "cpc1_asr_data/right_dev_msbg.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(
+        RecipeError, match="S00001_L0002_E001 is missing from the dev table of msbg"
+    ):
+        run(exp)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate"),
+    [(np.zeros((800, 2)), 16000), (np.zeros(800), 44100), (np.zeros(0), 16000), ([np.nan], 16000)],
+)
+def test_a_wav_of_another_kind_is_named(exp, samples, rate):
+    wav = exp / "cpc1_asr_data/dev/left_ref/S00000.wav"
+    sf.write(wav, samples, rate, subtype="FLOAT")
+    with pytest.raises(RecipeError, match=f"S00000.wav: .* at {rate} Hz, expected one channel"):
+        run(exp)
+
+
+def test_a_truncated_wav_is_named(exp):
+    wav = exp / "cpc1_asr_data/dev/left_ref/S00000.wav"
+    wav.write_bytes(wav.read_bytes()[:20])
+    with pytest.raises(RecipeError, match="S00000.wav: .*; run prepare_data.py again"):
+        run(exp)
+
+
+def test_a_prompt_without_words_is_named(exp):
+    table = exp / "cpc1_asr_data/left_dev_msbg.csv"
+    lines = table.read_text().splitlines()
+    lines[1] = lines[1].rsplit(",", 1)[0] + ",..."
+    table.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RecipeError, match="S00000_L0001_E001 has no word in its prompt"):
+        run(exp)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dtw=slow", "dtw=slow: expected fastdtw or exact"),
+        ("decoder_states=all", "decoder_states=all: expected last_beam or best_hypothesis"),
+        ("device=abacus", "device=abacus: expected auto, cpu or cuda"),
+        ("path.asr_folder=/nowhere", "/nowhere/save: no checkpoint"),
+    ],
+)
+def test_a_misspelt_setting_is_named(exp, override, message):
+    with pytest.raises(RecipeError, match=message):
+        run(exp, override)
+
+
+def test_the_published_similarities(shared, tmp_path):
+    folder = shared / "golden/infer"
+    expected = read_json(folder / "expected.json", dict)
+    data = tmp_path / "exp/cpc1_asr_data"
+    shutil.copytree(folder / "wavs", data / "wavs")
+    for split, names in (("dev", sorted(expected)[:3]), ("test", sorted(expected)[3:])):
+        for ear in EARS:
+            for kind in ("msbg", "ref"):
+                rows = [
+                    {
+                        "ID": name,
+                        "duration": 2.0,
+                        "wav": data / f"wavs/{name}_{ear}_{kind}.wav",
+                        "spk_id": expected[name]["listener"],
+                        "wrd": expected[name]["prompt"],
+                    }
+                    for name in names
+                ]
+                write_table(data / f"{ear}_{split}_{kind}.csv", rows)
+    settings = read_json(folder / "settings.json", dict)
+    overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in settings.items()]
+    run(tmp_path / "exp", f"path.asr_folder='{folder}'", *overrides)
+    compared = 0
+    for split in N_SCENES:
+        for name in ("enc", "dec"):
+            for signal, value in measures(tmp_path / "exp", split, name).items():
+                assert value == pytest.approx(expected[signal][f"{name}_similarity"], abs=1e-4)
+                compared += 1
+    assert compared == 2 * len(expected)
