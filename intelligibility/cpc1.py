@@ -14,10 +14,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from intelligibility.runs import RecipeError, atomic_path, read_json
+from intelligibility.runs import RECIPE, RecipeError, atomic_path, read_json
 from msbg import Listener
 
-RECIPE = Path(__file__).resolve().parent.parent
 TRACKS = {"closed": "", "open": "_indep"}
 SPLITS = ("train", "dev", "test")
 EARS = ("left", "right")
@@ -31,8 +30,10 @@ ARCHIVE = "clarity_CPC1_data"  # what both archives call their outermost folder
 
 OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
 
-# Hydra refuses keys that config.yaml does not name; these two mappings take any: asr_overrides.batch_size=8
-FREE_MAPPINGS = {key: DictConfig({}, flags={"struct": False}) for key in ("asr_overrides", "run_opts")}
+# Hydra refuses keys that config.yaml does not name; these two take any: asr_overrides.batch_size=8
+FREE_MAPPINGS = {
+    key: DictConfig({}, flags={"struct": False}) for key in ("asr_overrides", "run_opts")
+}
 ConfigStore.instance().store(name="free_mappings", node=FREE_MAPPINGS)
 
 
@@ -249,8 +250,9 @@ def _response(entry: Any) -> Response:
         raise ValueError(f"{entry!r:.60} where a mapping was expected")
     for field in ("signal", "scene", "listener", "system"):
         # These become file names: nothing in them may lead to another folder.
-        if not re.fullmatch(r"\w[\w.+-]{0,200}", str(entry.get(field, "")), flags=re.ASCII):
-            raise ValueError(f"{field} is {entry.get(field)!r:.60}, expected a name such as S08510")
+        name = entry.get(field)
+        if not (isinstance(name, str) and re.fullmatch(r"\w[\w.+-]{0,200}", name, flags=re.ASCII)):
+            raise ValueError(f"{field} is {name!r:.60}, expected a name such as S08510")
     if not isinstance(entry.get("prompt"), str):
         raise ValueError(f"prompt is {entry.get('prompt')!r:.60}, expected the sentence")
     correctness = entry.get("correctness")
@@ -259,7 +261,7 @@ def _response(entry: Any) -> Response:
         if not (number and 0 <= correctness <= 100):
             raise ValueError(f"correctness is {correctness!r:.60}, expected percent, 0 to 100")
         correctness = float(correctness)
-    names = (str(entry[field]) for field in ("signal", "scene", "listener", "system"))
+    names = (entry[field] for field in ("signal", "scene", "listener", "system"))
     return Response(*names, entry["prompt"], correctness)
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 logbook = logging.getLogger("logbook")  # goes to the log file only: see config.yaml
 
+RECIPE = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
 
@@ -33,9 +34,14 @@ class RecipeError(Exception):
 def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Let a stage end with our message and exit status 1, not with a traceback.
 
-    It also logs what runs, and takes `-v` for Hydra's `hydra.verbose=true`.
+    It also logs what runs. From a terminal, `-v` logs more, and `--help` shows the script's manual
+    and the configuration with its comments.
     """
-    sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
+    if run.__module__ == "__main__":
+        if "--help" in sys.argv:  # Hydra's own would search every folder here, .venv too
+            print(run.__globals__["__doc__"], (RECIPE / "config.yaml").read_text(), sep="\n")
+            sys.exit()
+        sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
 
     @functools.wraps(run)
     def guarded(cfg: DictConfig) -> None:
