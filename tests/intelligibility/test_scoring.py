@@ -1,0 +1,263 @@
+"""The mapping, the scores and their intervals, against scipy, grids, plain loops and simulation.
+
+Tolerances: the fitted logistic 1e-6 of planted parameters and 1e-5 (relative) of scipy's; scores 1e-12
+of their formulas; resampled scores 1e-9 of scoring each resample written out.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.optimize import OptimizeWarning, curve_fit
+from scipy.stats import pearsonr
+
+from intelligibility.runs import RecipeError
+from intelligibility.scoring import (
+    SCORES,
+    Logistic,
+    bootstrap_averaged_scores,
+    bootstrap_scores,
+    draw_scenes,
+    fit_logistic,
+    group_means,
+    interval,
+    paired_p,
+    score,
+)
+
+
+def made(rng, n=300, n_scenes=30, levels=7):
+    """Return similarities, responses with few distinct values, and scenes with an effect."""
+    scene = rng.integers(0, n_scenes, n)
+    ease = rng.standard_normal(n_scenes)[scene] + rng.standard_normal(n)
+    observed = np.round(levels / (1 + np.exp(-1.5 * ease))) / levels * 100
+    similarity = 0.75 + 0.1 * np.tanh(0.7 * ease + 0.7 * rng.standard_normal(n))
+    return similarity, observed, scene
+
+
+def squared_error(logistic, similarity, correctness):
+    return np.sum((logistic.predict(similarity) - correctness) ** 2)
+
+
+def grid_minimum(similarity, correctness):
+    """Return the least squared error over a dense grid that follows nobody's gradient."""
+    x = 100 * similarity
+    spread = x.std()
+    midpoints = np.linspace(x.min() - 6 * spread, x.max() + 6 * spread, 200)
+    slopes = np.geomspace(0.05, 60, 120) / spread
+    return min(
+        squared_error(Logistic(x0, k), similarity, correctness)
+        for x0 in midpoints
+        for k in np.concatenate([-slopes, slopes])
+    )
+
+
+# The logistic
+
+
+def test_predicts_half_at_the_midpoint():
+    logistic = Logistic(x0=60.0, k=0.2)
+    predicted = logistic.predict(np.array([0.6, 0.6 + np.log(3) / 20, -50.0, 50.0]))
+    np.testing.assert_allclose(predicted, [50, 75, 0, 100], atol=1e-12)
+
+
+@pytest.mark.parametrize("planted", [Logistic(50, 0.1), Logistic(97.5, 4.0), Logistic(30, -0.3)])
+def test_recovers_planted_parameters(planted):
+    similarity = planted.x0 / 100 + np.linspace(-3, 2, 40) / (100 * abs(planted.k))
+    fit = fit_logistic(similarity, planted.predict(similarity))
+    assert fit.x0 == pytest.approx(planted.x0, abs=1e-6)
+    assert fit.k == pytest.approx(planted.k, abs=1e-6)
+
+
+def test_agrees_with_scipy_where_the_published_start_converges():
+    rng = np.random.default_rng(1)
+    similarity = rng.uniform(0.2, 0.8, 200)
+    correctness = np.clip(Logistic(50, 0.12).predict(similarity) + 15 * rng.normal(size=200), 0, 100)
+    published, _ = curve_fit(
+        lambda x, x0, k: 100 / (1 + np.exp(-k * (x - x0))), 100 * similarity, correctness, [50, 1]
+    )
+    fit = fit_logistic(similarity, correctness)
+    np.testing.assert_allclose([fit.x0, fit.k], published, rtol=1e-5)
+
+
+def test_finds_the_optimum_where_the_published_start_stalls():
+    rng = np.random.default_rng(2)
+    similarity = rng.uniform(0.985, 0.995, 150)
+    correctness = np.round(5 / (1 + np.exp(-8 * (100 * similarity - 99)))) * 20
+    with np.errstate(over="ignore"), pytest.warns(OptimizeWarning):
+        stalled, _ = curve_fit(
+            lambda x, x0, k: 100 / (1 + np.exp(-k * (x - x0))),
+            100 * similarity,
+            correctness,
+            [50, 1],
+        )
+    ours = squared_error(fit_logistic(similarity, correctness), similarity, correctness)
+    assert ours < 0.5 * squared_error(Logistic(*stalled), similarity, correctness)
+    assert ours <= grid_minimum(similarity, correctness) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_grid_point_fits_better(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 60))
+    similarity = rng.uniform(0, 1) + rng.uniform(0.001, 0.2) * rng.random(n)
+    correctness = rng.choice([0.0, 20, 40, 60, 80, 100], n)
+    correctness[:2] = 0, 100
+    ours = squared_error(fit_logistic(similarity, correctness), similarity, correctness)
+    assert ours <= grid_minimum(similarity, correctness) * (1 + 1e-9)
+
+
+def test_separated_responses_give_a_finite_step():
+    similarity = np.array([0.9, 0.91, 0.92, 0.95, 0.96])
+    fit = fit_logistic(similarity, np.array([0.0, 0, 0, 100, 100]))
+    assert np.isfinite([fit.x0, fit.k]).all() and 92 < fit.x0 < 95
+    np.testing.assert_allclose(fit.predict(similarity), [0, 0, 0, 100, 100], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "correctness", "says"),
+    [
+        ([], [], "0 dev signals.*at least 3.*dev_percent"),
+        ([0.5, 0.6], [20, 40], "2 dev signals.*at least 3"),
+        ([0.9, 0.9, 0.9], [20, 40, 60], "all 3 similarities are 90 %"),
+        ([0.7, 0.8, 0.9], [40, 40, 40], "all 3 responses are 40 %"),
+        ([0.7, np.nan, 0.9], [40, 50, 60], "not finite"),
+        ([0.7, 0.8, 0.9], [40, 50], "3.*similarities for.*2.*responses"),
+    ],
+)
+def test_says_why_nothing_can_be_fitted(similarity, correctness, says):
+    with pytest.raises(RecipeError, match=says):
+        fit_logistic(np.array(similarity, float), np.array(correctness, float))
+
+
+# The scores
+
+
+def tau_b(x, y):
+    """Count Kendall's tau-b pair by pair."""
+    dx, dy = np.sign(np.subtract.outer(x, x)), np.sign(np.subtract.outer(y, y))
+    return np.sum(dx * dy) / np.sqrt(np.sum(dx * dx) * np.sum(dy * dy))
+
+
+def test_scores_are_the_published_formulas():
+    similarity, observed, _ = made(np.random.default_rng(3))
+    predicted = np.round(100 * similarity)  # ties on both sides
+    scores = score(predicted, observed)
+    error = predicted - observed
+    assert tuple(scores) == tuple(SCORES)
+    assert scores["RMSE"] == pytest.approx(np.sqrt(np.mean(error**2)), abs=1e-12)
+    assert scores["Std"] == pytest.approx(np.std(error) / np.sqrt(len(error)), abs=1e-12)
+    assert scores["NCC"] == pytest.approx(pearsonr(predicted, observed)[0], abs=1e-12)
+    assert scores["KT"] == pytest.approx(tau_b(predicted, observed), abs=1e-12)
+
+
+def test_correlations_of_a_constant_are_absent_not_nan():
+    scores = score(np.full(4, 60.0), np.array([0.0, 50, 100, 100]))
+    assert scores["NCC"] is None and scores["KT"] is None
+    assert scores["RMSE"] == pytest.approx(np.sqrt((60**2 + 10**2 + 2 * 40**2) / 4))
+
+
+def test_nothing_to_score_is_an_error():
+    with pytest.raises(RecipeError, match="0 predictions"):
+        score(np.array([]), np.array([]))
+
+
+@pytest.mark.parametrize(("track", "n", "rmse"), [("", 2421, 36.4), ("_indep", 632, 36.2)])
+def test_the_mean_of_the_real_responses_scores_as_the_challenge_prior(shared, track, n, rmse):
+    path = shared / f"cpc1_sample/test_listener_responses/CPC1.test{track}.json"
+    observed = np.array([entry["correctness"] for entry in json.loads(path.read_text())])
+    assert len(observed) == n
+    assert round(score(np.full(n, observed.mean()), observed)["RMSE"], 1) == rmse
+
+
+# The bootstrap
+
+
+def test_draws_are_seeded_and_as_many_as_there_are_scenes():
+    counts = draw_scenes(40, seed=5, n_resamples=200)
+    assert counts.shape == (200, 40) and (counts.sum(axis=1) == 40).all()
+    np.testing.assert_array_equal(counts, draw_scenes(40, seed=5, n_resamples=200))
+    assert (counts != draw_scenes(40, seed=6, n_resamples=200)).any()
+    assert counts.mean(axis=0) == pytest.approx(1, abs=0.4)  # 5 standard errors of a Poisson mean
+
+
+@pytest.mark.parametrize("digits", [0, 9], ids=["tied predictions", "distinct predictions"])
+def test_resampled_scores_are_those_of_the_resamples_written_out(digits):
+    similarity, observed, scene = made(np.random.default_rng(7))
+    predicted = np.round(100 * similarity, digits)
+    counts = draw_scenes(30, seed=1, n_resamples=25)
+    resampled = bootstrap_scores(predicted, observed, scene, counts)
+    for row, times in enumerate(counts):
+        drawn = np.repeat(np.arange(len(scene)), times[scene])
+        expected = score(predicted[drawn], observed[drawn])
+        for name in SCORES:
+            assert resampled[name][row] == pytest.approx(expected[name], abs=1e-9), name
+
+
+def test_resamples_of_a_constant_have_no_correlation():
+    _, observed, scene = made(np.random.default_rng(8))
+    resampled = bootstrap_scores(np.full(300, 60.0), observed, scene, draw_scenes(30, 1, 20))
+    assert np.isnan(resampled["NCC"]).all() and np.isnan(resampled["KT"]).all()
+    assert np.isfinite(resampled["RMSE"]).all()
+
+
+def test_group_means_are_those_of_the_resamples_written_out():
+    similarity, observed, scene = made(np.random.default_rng(9))
+    group = np.random.default_rng(9).integers(0, 5, 300)
+    counts = draw_scenes(30, seed=2, n_resamples=10)
+    means = group_means(observed, group, scene, counts)
+    scores = bootstrap_averaged_scores(100 * similarity, observed, group, scene, counts)
+    for row, times in enumerate(counts):
+        drawn = np.repeat(np.arange(300), times[scene])
+        pairs = [
+            [values[drawn][group[drawn] == one].mean() for one in range(5)]
+            for values in (100 * similarity, observed)
+        ]
+        np.testing.assert_allclose(means[row], pairs[1], atol=1e-9)
+        expected = score(*map(np.array, pairs))
+        for name in SCORES:
+            assert scores[name][row] == pytest.approx(expected[name], abs=1e-9), name
+
+
+def test_a_group_that_a_resample_misses_has_no_mean_there():
+    counts = np.array([[2, 0], [1, 1]])
+    means = group_means(np.array([10.0, 20, 60]), np.array([0, 0, 1]), np.array([0, 0, 1]), counts)
+    np.testing.assert_array_equal(means, [[15, np.nan], [15, 60]])
+
+
+def test_the_interval_is_centred_on_the_estimate():
+    resamples = np.random.default_rng(0).normal(3.0, 1.0, 200_000)  # biased by 1
+    low, high = interval(resamples, estimate=2.0)
+    assert (low, high) == (pytest.approx(2 - 1.96, abs=0.02), pytest.approx(2 + 1.96, abs=0.02))
+    assert interval(resamples, 2.0, limits=(0.5, 3.0)) == [0.5, 3.0]
+
+
+def test_no_interval_where_a_score_is_often_undefined():
+    resamples = np.append(np.full(6, np.nan), np.linspace(0, 1, 94))
+    assert interval(resamples, 0.5) is None
+    assert interval(resamples[3:], 0.5) is not None
+    assert interval(resamples, None) is None
+    assert interval(np.array([]), 0.5) is None  # a single scene
+
+
+def test_intervals_cover_the_truth_where_scenes_differ():
+    """The signals of a scene err alike; 95 % must mean 95 % all the same."""
+    rng = np.random.default_rng(11)
+    covered, naive = [], []
+    for _ in range(200):
+        scene = np.repeat(np.arange(40), 8)
+        error = 10 * rng.standard_normal(40)[scene] + 10 * rng.standard_normal(320)
+        for scenes, hits in ((scene, covered), (np.arange(320), naive)):
+            counts = draw_scenes(scenes.max() + 1, seed=1, n_resamples=200)
+            bias = group_means(error, np.zeros(320, int), scenes, counts)[:, 0]
+            low, high = interval(bias, error.mean())
+            hits.append(low <= 0 <= high)
+    assert 0.90 <= np.mean(covered) <= 0.98
+    assert np.mean(naive) < 0.85  # as if signals were independent: too narrow
+
+
+def test_p_is_one_for_equals_and_small_for_a_clear_difference():
+    rng = np.random.default_rng(12)
+    assert paired_p(np.zeros(1000), 0.0) == 1.0
+    assert paired_p(rng.normal(5, 1, 999), 5.0) == pytest.approx(2 / 1000)
+    assert paired_p(rng.normal(1, 1, 9999), 1.0) == pytest.approx(2 * 0.1587, abs=0.03)
