@@ -150,7 +150,7 @@ def gated_rms(channel: np.ndarray) -> float:
     """
     threshold = max(np.mean(channel**2) * 10 ** (GATE_RELATIVE_DB / 10), 10 ** (GATE_FLOOR_DB / 10))
     n_windows = len(channel) // GATE_WINDOW
-    power = np.mean(channel[: n_windows * GATE_WINDOW].reshape(n_windows, -1) ** 2, axis=1)
+    power = np.mean(channel[: n_windows * GATE_WINDOW].reshape(n_windows, GATE_WINDOW) ** 2, axis=1)
     # The published gate adds a floor 30 dB below the threshold before it compares.
     active = power[power + threshold * 1e-3 >= threshold]
     return float(np.sqrt(active.mean())) if len(active) else 0.0

@@ -62,7 +62,7 @@ def expand_channels(
     longest = bank.delays.max()
     padded = np.pad(signal, (longest, longest + EDGE))
     reads = _lanes(bank.delays + longest)  # where each channel reads its first sample
-    states, backward = _sweep_forwards(padded, reads, blocks, bank)
+    states, backward = sweep_forwards(padded, reads, blocks, bank)
 
     heard = np.empty(n_samples)
     exponent = _lanes(expansion - 1)
@@ -74,7 +74,7 @@ def expand_channels(
     return heard[: len(signal)]
 
 
-def _sweep_forwards(
+def sweep_forwards(
     padded: np.ndarray, reads: np.ndarray, blocks: list[tuple[int, int]], bank: Filterbank
 ) -> tuple[np.ndarray, np.ndarray]:
     """Registers at the start of each block, and those for the way back.

@@ -1,0 +1,63 @@
+"""The simulation in other processes: forked, spawned, with a compiled-code cache, and alone."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msbg_oracle as oracle
+import numpy as np
+import pytest
+
+from msbg import Audiogram, Listener, simulate
+
+RECIPE = Path(__file__).resolve().parents[2]
+SIGNAL = oracle.speech_like(3000)
+LISTENER = Listener(Audiogram(oracle.LEVELS["SEVERE"]), Audiogram(oracle.LEVELS["MILD"]), "L1")
+
+
+def run(code: str, folder: Path, **environment: str) -> str:
+    """Run Python in a new process, in a folder of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(RECIPE), "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return result.stdout
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_give_what_the_parent_gives(method: str) -> None:
+    """Bit for bit; whatever the parent had built before."""
+    here = simulate(SIGNAL, LISTENER)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        for there in pool.starmap(simulate, [(SIGNAL, LISTENER)] * 3):
+            assert np.array_equal(there, here)
+
+
+def test_imports_nothing_of_ours_and_no_torch(tmp_path: Path) -> None:
+    """msbg stands alone: numpy, scipy, numba and the standard library."""
+    code = (
+        "import json, sys, msbg; print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
+    )
+    loaded = set(json.loads(run(code, tmp_path)))
+    assert {"numpy", "scipy", "numba"} <= loaded
+    assert not loaded & {"torch", "speechbrain", "intelligibility", "soundfile", "pandas", "hydra"}
+
+
+def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
+    """The first process compiles and stores, the second one loads."""
+    code = (
+        "import numpy as np; from msbg import Audiogram, Ear; from msbg import recruitment as r;"
+        "ear = Ear(); ear.set_audiogram(Audiogram([50] * 8)); ear.process(np.ones(1000));"
+        "print([sum(f.stats.cache_hits.values()) for f in (r.filter_forwards, r.smooth_backwards)])"
+    )
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert run(code, tmp_path, **cache).strip() == "[0, 0]"
+    assert run(code, tmp_path, **cache).strip() == "[1, 1]"
