@@ -364,7 +364,7 @@ class BeamSearch:
         self.transformer, self.seq_lin, self.ctc_lin = transformer, seq_lin, ctc_lin
         self.settings = settings
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, encoded: Tensor, lengths: Tensor | None = None) -> list[SearchResult]:
         """Search the best transcription of each utterance.
 

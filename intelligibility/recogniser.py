@@ -136,7 +136,7 @@ class Recogniser:
         half = len(batch) // 2
         return self._recognise_halving(batch[:half]) + self._recognise_halving(batch[half:])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def recognise_batch(self, batch: list[Tensor]) -> list[Recognition]:
         """Recognise signals (n_samples,) all at once."""
         cnn, encoded, lengths = self.encode(batch)
@@ -161,7 +161,7 @@ class Recogniser:
             )
         return recognitions
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def encode(self, batch: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         """Run the front end and the encoder.
 

@@ -1,0 +1,131 @@
+"""infer.py beside the published procedure: recogniser passes and time per signal.
+
+    python benchmarks/infer.py                              # on the miniature, after make demo
+    python benchmarks/infer.py --signals 50 device=cuda     # overrides of demo/config.yaml
+    python benchmarks/infer.py --ours path.exp_folder=...   # without the published procedure
+
+The published procedure recognises four ear signals for every hearing-aid output, the two of the
+reference again and again, each with a forced decoding of the prompt whose result it throws away,
+and with SpeechBrain's search. Both take the same signals, whole scenes, and their similarities are
+compared. Time is that of the process on one core, or of the clock with a GPU.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+RECIPE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(RECIPE))
+
+from infer import Signal, group_by_reference, list_signals, measure, read_wav  # noqa: E402
+from intelligibility.cpc1 import Cpc1  # noqa: E402
+from intelligibility.recogniser import Recogniser  # noqa: E402
+from intelligibility.runs import pick_device  # noqa: E402
+from intelligibility.settings import load_settings  # noqa: E402
+from intelligibility.similarity import aligned_similarity, framewise_similarity  # noqa: E402
+
+
+class PublishedProcedure:
+    """Every ear signal by itself, as the published code does it."""
+
+    def __init__(self, hparams: dict[str, Any], recogniser: Recogniser):
+        self.hparams, self.recogniser = hparams, recogniser
+        self.search = hparams["test_search"].to(recogniser.device).eval()
+        self.last_beam_states = torch.empty(0)
+        self.plain_decode = recogniser.transformer.decode
+        recogniser.transformer.decode = self.decode
+
+    def decode(self, tokens: Tensor, encoded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode for SpeechBrain's search, and note the states of beam 0."""
+        states, attention = self.plain_decode(tokens, encoded, lengths)
+        self.last_beam_states = states[0]
+        return states, attention
+
+    @torch.inference_mode()
+    def features(self, wav: Path, prompt: str) -> tuple[Tensor, Tensor]:
+        """Return the encoder's and the decoder's features of one ear signal."""
+        _, encoded, _ = self.recogniser.encode([read_wav(wav)])
+        tokens = [self.hparams["bos_index"], *self.recogniser.tokenizer.encode_as_ids(prompt)]
+        self.plain_decode(torch.tensor([tokens], device=encoded.device), encoded)
+        self.search(encoded, torch.ones(1, device=encoded.device))
+        return encoded[0].cpu(), self.last_beam_states.cpu()
+
+    def measure(self, scenes: list[list[Signal]]) -> Iterator[tuple[Signal, dict[str, float]]]:
+        """Measure signals one by one."""
+        for signal in (signal for scene in scenes for signal in scene):
+            processed, reference = (
+                [self.features(wav, signal.prompt) for wav in pair]
+                for pair in (signal.processed, signal.reference)
+            )
+            encoder, decoder = (
+                (tuple(ear[layer] for ear in processed), tuple(ear[layer] for ear in reference))
+                for layer in (0, 1)
+            )
+            yield (
+                signal,
+                {"enc": framewise_similarity(*encoder), "dec": aligned_similarity(*decoder)},
+            )
+
+
+def timed(
+    measured: Iterator[tuple[Signal, dict[str, float]]], clock: Callable[[], float]
+) -> tuple[float, dict[str, dict[str, float]]]:
+    """Return the seconds that measuring takes and what is measured."""
+    started = clock()
+    found = {signal.key: measures for signal, measures in measured}
+    return clock() - started, found
+
+
+def some_scenes(cpc1: Cpc1, n_signals: int) -> list[list[Signal]]:
+    """Return whole scenes of the test set, with at least so many signals if it has them."""
+    scenes, count = [], 0
+    for scene in group_by_reference([s for s in list_signals(cpc1) if s.split == "test"]):
+        if count >= n_signals:
+            break
+        scenes.append(scene)
+        count += len(scene)
+    return scenes
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--signals", type=int, default=24, help="at least so many")
+    parser.add_argument("--ours", action="store_true", help="leave the published procedure out")
+    arguments, overrides = parser.parse_known_args()
+    with initialize_config_dir(str(RECIPE), version_base="1.3"):
+        cfg = compose("demo/config", overrides)
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    cpc1, device = Cpc1.from_config(cfg), pick_device(cfg.device)
+    hparams = load_settings(cfg, cpc1)
+    recogniser = Recogniser.load(hparams, cpc1.asr_folder / "save", device)
+    scenes = some_scenes(cpc1, arguments.signals)
+    n_signals = sum(map(len, scenes))
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    list(measure(scenes[:1], recogniser, "fastdtw"))  # warms up
+    seconds, ours = timed(measure(scenes, recogniser, "fastdtw"), clock)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU core"
+    print(f"{n_signals} signals of {len(scenes)} scenes, {name}\n")
+    print("| procedure | passes per signal | s per signal | signals per s |\n|---|---|---|---|")
+    row = "| {} | {:.2f} | {:.4f} | {:.2f} |"
+    passes = 2 + 2 * len(scenes) / n_signals
+    print(row.format("infer.py", passes, seconds / n_signals, n_signals / seconds), flush=True)
+    if not arguments.ours:
+        published = PublishedProcedure(hparams, recogniser)
+        seconds, theirs = timed(published.measure(scenes), clock)
+        print(row.format("published", 4, seconds / n_signals, n_signals / seconds))
+        for what in ("enc", "dec"):
+            largest = max(abs(ours[key][what] - theirs[key][what]) for key in theirs)
+            print(f"\nLargest difference of {what} similarities: {largest:.1e}")
+
+
+if __name__ == "__main__":
+    main()
