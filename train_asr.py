@@ -26,6 +26,7 @@ A run that was stopped is started again with the same command. `python train_asr
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from intelligibility.runs import (
     read_json,
     reports_errors,
     sha256_of,
+    sole_run,
     versions,
     write_json,
 )
@@ -82,6 +84,15 @@ def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
         SpeechBrain's options: device, precision, compile and so on.
     """
     ddp_init_group(run_opts)
+    folder = Path(hparams["output_folder"])
+    with sole_run(folder, "train_asr") if if_main_process() else nullcontext():
+        train_and_test(hparams, run_opts)
+    if is_distributed_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def train_and_test(hparams: dict[str, Any], run_opts: RunOptions) -> None:
+    """Check the data, provide the start, train, and measure the word error rates."""
     tables = {key: read_tables(hparams, key) for key in ("train_csv", "valid_csv", "test_csv")}
     train_rows = one_row_per_wav(tables["train_csv"].values())
     valid_rows = one_row_per_wav(tables["valid_csv"].values())
@@ -108,8 +119,6 @@ def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
         valid_loader_kwargs=hparams["valid_dataloader_opts"],
     )
     brain.test(tables["test_csv"])
-    if is_distributed_initialized():
-        torch.distributed.destroy_process_group()
 
 
 class ASR(sb.Brain):
@@ -189,6 +198,15 @@ class ASR(sb.Brain):
         """Let Noam set the learning rate after every update, in the SGD stage too, as published."""
         if should_step:
             self.hparams.noam_annealing(self.optimizer)
+
+    def _wrap_distributed(self):
+        """Wrap the modules for several processes; on CPUs without SyncBatchNorm, which needs GPUs."""
+        if not (self.distributed_launch and self.device == "cpu"):
+            super()._wrap_distributed()
+            return
+        for name, module in self.modules.items():
+            if any(parameter.requires_grad for parameter in module.parameters()):
+                self.modules[name] = torch.nn.parallel.DistributedDataParallel(module)
 
     def init_optimizers(self):
         """Make the optimiser of the stage that the checkpoint stands in, so that its state fits."""
@@ -321,14 +339,16 @@ def run(cfg: DictConfig) -> None:
     train(load_settings(cfg, cpc1), run_options(given, str(pick_device(cfg.device))))
 
 
-@reports_errors
 def run_published_way(arguments: list[str]) -> None:
     """Train from a settings file alone: transformer_cpc1.yaml --data_folder=... --output_folder=..."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings_file, options, overrides = sb.parse_arguments(arguments)
     given = {key: options[key] for key in options.overridden_args}
-    device = str(pick_device(given.pop("device", "auto")))
-    train(read_settings(settings_file, overrides), run_options(given, device))
+    try:
+        device = str(pick_device(given.pop("device", "auto")))
+        train(read_settings(settings_file, overrides), run_options(given, device))
+    except RecipeError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,10 @@ class WholeCheckpointer(Checkpointer):
                 saved = Checkpoint(
                     saved.path.rename(folder / saved.path.name),
                     saved.meta,
-                    {key: folder / saved.path.name / path.name for key, path in saved.paramfiles.items()},
+                    {
+                        key: folder / saved.path.name / path.name
+                        for key, path in saved.paramfiles.items()
+                    },
                 )
                 logger.log(verbosity, "saved %s", saved.path)
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
@@ -79,19 +82,24 @@ class WholeCheckpointer(Checkpointer):
         data, and a published average is marked with an accuracy of 1.1. It moves to start/ beside save/,
         because the recogniser used afterwards is the average of all that save/ holds.
         """
-        checkpoints = self.list_checkpoints()
-        ours = [c for c in checkpoints if c.meta.get("trained_by") == OURS["trained_by"]]
-        epochs = [c for c in ours if c.meta["end-of-epoch"]]
-        if if_main_process() and ours:
-            kept = {max(ours, key=ckpt_recency)}
-            if epochs:
-                kept |= {max(epochs, key=ckpt_recency), max(epochs, key=_accuracy)}
-            for checkpoint in checkpoints:
-                if checkpoint not in ours:
-                    _move(checkpoint.path, self.checkpoints_dir.parent / "start")
-                elif checkpoint not in kept:
-                    shutil.rmtree(_move(checkpoint.path, self.checkpoints_dir / PART))
+        if if_main_process():  # no process lists the folder while another changes it
+            self._sort_out(self.list_checkpoints())
         ddp_barrier()
+
+    def _sort_out(self, checkpoints: list[Checkpoint]) -> None:
+        ours = [found for found in checkpoints if OURS.items() <= found.meta.items()]
+        epochs = [found for found in ours if found.meta["end-of-epoch"]]
+        kept = [max(ours, key=ckpt_recency)] if ours else checkpoints
+        if epochs:
+            kept += [max(epochs, key=ckpt_recency), max(epochs, key=_accuracy)]
+        for checkpoint in checkpoints:
+            if checkpoint in kept:
+                continue
+            if checkpoint in ours:
+                shutil.rmtree(_move(checkpoint.path, self.checkpoints_dir / PART))
+            else:
+                _move(checkpoint.path, self.checkpoints_dir.parent / "start")
+        shutil.rmtree(self.checkpoints_dir / PART, ignore_errors=True)
 
     def list_checkpoints(self) -> list[Checkpoint]:
         """List the checkpoints that hold at least the model, the normaliser and the two counters."""
@@ -114,7 +122,14 @@ class WholeCheckpointer(Checkpointer):
         """
         try:
             super().load_checkpoint(checkpoint)
-        except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        except (
+            OSError,
+            EOFError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            pickle.UnpicklingError,
+        ) as error:
             raise RecipeError(
                 f"{checkpoint.path} cannot be loaded: {str(error):.600}\nIf its sizes are not those of the "
                 "settings, correct asr_overrides; if it is damaged, move it away to go on without it"
