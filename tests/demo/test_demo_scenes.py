@@ -34,7 +34,7 @@ def test_levels_and_timing(material, kind, azimuths):
     spoken, interferer = scenes.render(scene(kind, azimuths), target, spectrum, talkers, rng)
     before, after = round(scenes.BEFORE * SAMPLE_RATE), round(scenes.AFTER * SAMPLE_RATE)
     assert spoken.shape == interferer.shape == (before + len(target) + after, 2)
-    assert np.abs(spoken[: before - 441]).max() < 2e-3 * np.abs(spoken).max()
+    assert np.abs(spoken[: before - 441]).max() < 0.01 * np.abs(spoken).max()
     assert interferer[before // 2 : before].std() == pytest.approx(interferer.std(), rel=0.1)
     during = slice(before, before + len(target))
     snr = level(spoken[during]) - level(interferer)
