@@ -109,6 +109,7 @@ def train_and_test(hparams: dict[str, Any], run_opts: RunOptions) -> None:
     valid_data = in_order(make_dataset(valid_rows, hparams), "ascending")
     loader_options = train_loader_options(train_data, hparams)
     brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)
+    brain.train_sampler = loader_options.get("batch_sampler")  # SpeechBrain tells it the epoch
     if not resumed:
         brain.fit_normaliser(train_data)
     brain.fit(

@@ -25,7 +25,12 @@ import train_asr
 from intelligibility import pretrained
 from intelligibility.cpc1 import RECIPE, read_table, write_table
 from intelligibility.runs import RecipeError, sha256_of
-from intelligibility.training_data import make_dataset, one_row_per_wav, read_tables
+from intelligibility.training_data import (
+    make_dataset,
+    one_row_per_wav,
+    padding_share,
+    read_tables,
+)
 
 GOLDEN = RECIPE.parent / "shared/golden/infer"
 NO_MASKS = {"augmentation": {"min_augmentations": 0, "max_augmentations": 0}}
@@ -470,7 +475,12 @@ import os, sys
 from pathlib import Path
 import speechbrain as sb, torch, toy_asr, train_asr
 from intelligibility.pretrained import load_tokenizer
-from intelligibility.training_data import make_dataset, one_row_per_wav, read_tables
+from intelligibility.training_data import (
+    make_dataset,
+    one_row_per_wav,
+    padding_share,
+    read_tables,
+)
 
 data, asr, result = map(Path, sys.argv[1:])
 masks = {"min_augmentations": 0, "max_augmentations": 0}
@@ -563,3 +573,103 @@ def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path):
     assert run.returncode == 1
     assert "no checkpoint to start from" in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
+
+
+# Batches
+
+
+def loaded(data, asr, epoch, **changes):
+    """Return the ids and signals of an epoch's training batches."""
+    hparams = toy_asr.settings(data, asr, **changes)
+    train_asr.load_tokenizer(hparams)
+    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+    dataset = train_asr.in_order(make_dataset(rows, hparams), hparams["sorting"])
+    options = train_asr.run_options({}, "cpu")
+    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
+    kinds = train_asr.train_loader_options(dataset, hparams)
+    brain.train_sampler = kinds.get("batch_sampler")
+    loader = brain.make_dataloader(dataset, sb.Stage.TRAIN, None, **kinds)
+    brain.train_sampler.set_epoch(epoch)
+    return [(batch.id, batch.sig[0]) for batch in loader]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_batches_do_not_depend_on_the_number_of_workers(learnt, dynamic):
+    options = {"dynamic_batching": dynamic, "max_batch_length": 8, "num_buckets": 4}
+    alone = loaded(*learnt, epoch=2, **options)
+    shared = loaded(*learnt, epoch=2, **options, num_workers=2)
+    assert [ids for ids, _ in alone] == [ids for ids, _ in shared]
+    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(alone, shared, strict=True))
+
+
+def test_batches_of_similar_length_hold_every_signal_and_less_padding(learnt):
+    options = {"dynamic_batching": True, "max_batch_length": 8, "num_buckets": 30}
+    plain, similar = loaded(*learnt, epoch=1), loaded(*learnt, epoch=1, **options)
+    names = [sorted(name for ids, _ in batches for name in ids) for batches in (plain, similar)]
+    assert names[0] == names[1] and len(names[0]) == 160
+    hparams = toy_asr.settings(*learnt)
+    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+    lengths = {row["ID"]: row["duration"] for row in rows}
+    shares = [padding_share([lengths[n] for n in ids] for ids, _ in b) for b in (plain, similar)]
+    assert shares[1] < shares[0] / 2
+    assert all(sum(lengths[name] for name in ids) <= 8.5 for ids, _ in similar)
+    again = loaded(*learnt, epoch=2, **options)
+    assert [ids for ids, _ in again] != [ids for ids, _ in similar]
+
+
+def test_padding_share_of_a_known_case():
+    assert padding_share([[1.0, 3.0], [2.0]]) == pytest.approx(2 / 8)
+
+
+def test_trains_on_batches_of_similar_length(data, tmp_path):
+    toy_asr.train(data, tmp_path, dynamic_batching=True, max_batch_length=9, number_of_epochs=1)
+    assert toy_asr.epochs(tmp_path)[0]["steps"] > 1
+
+
+@pytest.mark.parametrize("sorting, reverse", [("ascending", False), ("descending", True)])
+def test_sorts_by_duration(learnt, sorting, reverse):
+    hparams = toy_asr.settings(*learnt, sorting=sorting)
+    train_asr.load_tokenizer(hparams)
+    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+    dataset = train_asr.in_order(make_dataset(rows, hparams), sorting)
+    durations = [dataset.data[name]["duration"] for name in dataset.data_ids]
+    assert durations == sorted(durations, reverse=reverse)
+    assert train_asr.train_loader_options(dataset, hparams)["shuffle"] is False
+    with pytest.raises(RecipeError, match="sorting=upwards: expected"):
+        train_asr.in_order(dataset, "upwards")
+
+
+def test_gradients_are_accumulated(data, tmp_path):
+    toy_asr.train(data, tmp_path, gradient_accumulation=2, number_of_epochs=1)
+    assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # four batches
+
+
+# The losses
+
+
+def test_losses_by_their_formulas(learnt):
+    """CTC by torch, and label smoothing written out: Szegedy et al. 2016, section 7."""
+    hparams = toy_asr.settings(*learnt)
+    train_asr.load_tokenizer(hparams)
+    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())[:4]
+    options = train_asr.run_options({}, "cpu")
+    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
+    loader = brain.make_dataloader(make_dataset(rows, hparams), sb.Stage.VALID, None, batch_size=4)
+    batch = next(iter(loader))
+    torch.manual_seed(0)
+    p_ctc = torch.randn(4, 60, 40).log_softmax(-1)
+    p_seq = torch.randn(4, batch.tokens_eos[0].shape[1], 40).log_softmax(-1)
+    loss = brain.compute_objectives((p_ctc, p_seq, batch.sig[1], None), batch, sb.Stage.TRAIN)
+
+    ctc = kl = 0.0
+    for row in range(4):
+        tokens = hparams["tokenizer"].encode_as_ids(batch.wrd[row])
+        frames = round(60 * float(batch.sig[1][row]))
+        scores = p_ctc[row, :frames, None]
+        sizes = torch.tensor([frames]), torch.tensor([len(tokens)])
+        ctc += torch.nn.functional.ctc_loss(scores, torch.tensor([tokens]), *sizes, reduction="sum")
+        for step, token in enumerate([*tokens, hparams["eos_index"]]):
+            wanted = torch.full((40,), 0.1 / 39)
+            wanted[token] = 0.9
+            kl += (wanted * (wanted.log() - p_seq[row, step])).sum()
+    assert float(loss) == pytest.approx(float(0.5 * ctc / 4 + 0.5 * kl / 4), rel=1e-4)
