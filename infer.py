@@ -35,6 +35,7 @@ from tqdm import tqdm
 from intelligibility.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
 from intelligibility.journal import Journal, file_stamp
 from intelligibility.recogniser import (
+    SPEECH_LENGTHS,
     Recogniser,
     Recognition,
     checkpoint_files,
@@ -262,10 +263,12 @@ def read_wav(path: Path) -> torch.Tensor:
     except (sf.SoundFileError, OSError) as error:
         raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
     signal = torch.from_numpy(samples)
-    if signal.ndim != 1 or rate != ASR_RATE or len(signal) == 0 or not signal.isfinite().all():
+    shortest, longest = SPEECH_LENGTHS
+    fits = signal.ndim == 1 and shortest <= len(signal) <= longest
+    if not fits or rate != ASR_RATE or not signal.isfinite().all():
         raise RecipeError(
-            f"{path}: {tuple(signal.shape)} samples at {rate} Hz, expected one channel of finite "
-            f"samples at {ASR_RATE} Hz; run prepare_data.py again"
+            f"{path}: {tuple(signal.shape)} samples at {rate} Hz, expected one channel of "
+            f"{shortest} to {longest} finite samples at {ASR_RATE} Hz; run prepare_data.py again"
         )
     return signal
 

@@ -25,6 +25,8 @@ from intelligibility.runs import RecipeError, sha256_of
 logger = logging.getLogger(__name__)
 
 DECODER_STATES = ("last_beam", "best_hypothesis")
+# Samples at 16 kHz: the CNN needs three feature frames, the encoder counts positions up to 2500.
+SPEECH_LENGTHS = (320, 99 * 16000)
 GPU_BATCH = 32  # utterances; on a CPU one at a time is as fast, and exactly the published numbers
 
 

@@ -307,7 +307,14 @@ def test_a_signal_that_lacks_an_ear_is_named(exp):
 
 @pytest.mark.parametrize(
     ("samples", "rate"),
-    [(np.zeros((800, 2)), 16000), (np.zeros(800), 44100), (np.zeros(0), 16000), ([np.nan], 16000)],
+    [
+        (np.zeros((800, 2)), 16000),
+        (np.zeros(800), 44100),
+        (np.zeros(0), 16000),
+        (np.zeros(319), 16000),
+        (np.zeros(99 * 16000 + 1), 16000),
+        (np.full(800, np.nan), 16000),
+    ],
 )
 def test_a_wav_of_another_kind_is_named(exp, samples, rate):
     wav = exp / "cpc1_asr_data/dev/left_ref/S00000.wav"

@@ -15,6 +15,7 @@ import torch
 
 from intelligibility.cpc1 import RECIPE
 from intelligibility.recogniser import (
+    SPEECH_LENGTHS,
     Recogniser,
     Recognition,
     checkpoint_files,
@@ -66,6 +67,12 @@ def test_features_have_the_shapes_of_the_network(recogniser):
     assert found.encoder.shape == (26, 32)
     assert found.decoder.shape[1] == 32
     assert 1 <= len(found.decoder) <= 26
+
+
+@pytest.mark.parametrize("n_samples", SPEECH_LENGTHS)
+def test_the_shortest_and_the_longest_signal_are_encoded(recogniser, n_samples):
+    cnn, encoded, _ = recogniser.encode([babble(0, n_samples / 16000)])
+    assert encoded.shape[1] == len(cnn[0]) == -(-(n_samples // 160 + 1) // 4)
 
 
 def test_all_checkpoints_of_the_folder_are_averaged(tmp_path):
