@@ -221,7 +221,9 @@ def to_compare(
         return test, pairs
     path = Path(other).expanduser()
     try:
-        theirs = pd.read_csv(path).set_index("signal", verify_integrity=True)
+        theirs = pd.read_csv(path).set_index("signal")
+        if not theirs.index.is_unique:
+            raise ValueError("signals in it more than once")
         shared = [measure for measure in measures if f"{measure}_prediction" in theirs]
         joined = test.join(theirs.add_prefix("other "), on="signal")
         observed = joined["other correctness"]

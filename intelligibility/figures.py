@@ -298,6 +298,7 @@ def save(figure: Figure, stem: Path) -> None:
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         with atomic_path(stem.with_name(stem.name + suffix)) as part:
             figure.savefig(part, dpi=200, metadata=metadata)
+        figure.set_layout_engine("none")  # laid out once, the same in both
 
 
 def _tenths(rows: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -54,13 +54,14 @@ def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
     _warn(split, "with more than one response", double)
     _warn(split, "with a similarity, but not among the release's: left out", unknown)
 
-    rows = pd.DataFrame([vars(known[name]) for name in similarities.index if name in known])
-    if rows.empty:
+    found = [vars(known[name]) for name in similarities.index if name in known]
+    if not found and len(similarities):
         raise RecipeError(
             f"{split}: none of the {len(similarities)} signals with a similarity is among the "
             f"{len(known)} that the release lists; give cpc1_track and the paths as for infer.py"
         )
-    signals = rows[FIELDS].astype({"correctness": float}).join(similarities, on="signal")
+    rows = pd.DataFrame(found, columns=FIELDS)
+    signals = rows.astype({"correctness": float}).join(similarities, on="signal")
     return signals, {
         "matched": int(signals["correctness"].notna().sum()),
         "unlabelled": int(signals["correctness"].isna().sum()),
@@ -94,10 +95,9 @@ def read_similarities(cpc1: Cpc1, split: str) -> pd.DataFrame:
                     f"{path}: {listed(wrong)}; expected similarities, -1 to 1; run infer.py again"
                 )
             columns[f"{measure}_similarity"] = pd.Series(values, dtype=float)
-    if not columns or not any(column.size for column in columns.values()):
-        what = "no signals in it" if columns else "no such file"
+    if not columns:
         raise RecipeError(
-            f"{files['enc']}: {what}; run infer.py first, with the same config, so that each "
+            f"{files['enc']}: no such file; run infer.py first, with the same config, so that each "
             f"{split} signal has a similarity"
         )
     return pd.DataFrame(columns).sort_index()

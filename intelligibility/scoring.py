@@ -347,15 +347,32 @@ def bootstrap_averaged_scores(
     scene: np.ndarray,
     counts: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Return the scores of group means in every resample; arguments as `group_means`."""
-    pairs = zip(
-        group_means(predicted, group, scene, counts),
-        group_means(observed, group, scene, counts),
-        strict=True,
-    )
-    undefined = dict.fromkeys(SCORES, np.nan)
-    rows = []
-    for p, y in pairs:
-        there = np.isfinite(p)
-        rows.append(score(p[there], y[there]) if there.any() else undefined)
-    return {name: np.array([row[name] for row in rows], dtype=float) for name in SCORES}
+    """Return the scores of group means in every resample; arguments as `group_means`.
+
+    Returns
+    -------
+    dict
+        (n_resamples,) arrays; NaN in resamples where a score is not defined.
+    """
+    p = group_means(predicted, group, scene, counts)
+    y = group_means(observed, group, scene, counts)
+    error = p - y
+    n = np.sum(np.isfinite(error), axis=1)  # a resample can miss a group
+    deviation_p = p - np.nanmean(p, axis=1, keepdims=True)
+    deviation_y = y - np.nanmean(y, axis=1, keepdims=True)
+    squares = np.nansum(deviation_p**2, axis=1) * np.nansum(deviation_y**2, axis=1)
+    varies = squares > (n * CONSTANT) ** 2
+    once = np.ones((1, p.shape[1]), dtype=np.int32)
+    kt = np.full(len(p), np.nan)
+    for resample in np.flatnonzero(varies):
+        there = np.isfinite(error[resample])
+        pair = p[resample, there], y[resample, there]
+        kt[resample] = kendall_in_resamples(*pair, np.arange(n[resample]), once)[0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ncc = np.nansum(deviation_p * deviation_y, axis=1) / np.sqrt(squares)
+    return {
+        "RMSE": np.sqrt(np.nanmean(error**2, axis=1)),
+        "Std": np.nanstd(error, axis=1) / np.sqrt(n),
+        "NCC": np.where(varies, ncc, np.nan),
+        "KT": kt,
+    }

@@ -1,6 +1,6 @@
 """The mapping, the scores and their intervals, against scipy, grids, plain loops and simulation.
 
-Tolerances: the fitted logistic 1e-6 of planted parameters and 1e-5 (relative) of scipy's; scores 1e-12
+Tolerances: fitted logistic 1e-6 of planted parameters, 1e-5 (relative) of scipy's; scores 1e-12
 of their formulas; resampled scores 1e-9 of scoring each resample written out.
 """
 
@@ -72,7 +72,9 @@ def test_recovers_planted_parameters(planted):
 def test_agrees_with_scipy_where_the_published_start_converges():
     rng = np.random.default_rng(1)
     similarity = rng.uniform(0.2, 0.8, 200)
-    correctness = np.clip(Logistic(50, 0.12).predict(similarity) + 15 * rng.normal(size=200), 0, 100)
+    correctness = np.clip(
+        Logistic(50, 0.12).predict(similarity) + 15 * rng.normal(size=200), 0, 100
+    )
     published, _ = curve_fit(
         lambda x, x0, k: 100 / (1 + np.exp(-k * (x - x0))), 100 * similarity, correctness, [50, 1]
     )

@@ -1,0 +1,103 @@
+"""The page: complete, and drawn by a browser that has no network."""
+
+import base64
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from conftest import configure
+from evaluation_data import CHECKPOINT, make_experiment
+
+import evaluate
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+N_FIGURES = 5
+
+
+class Page(HTMLParser):
+    """What a page refers to and says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.references, self.words, self.tags, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "srcset", "action", "data", "poster"):
+                self.references.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Return the report of a small experiment."""
+    folder = tmp_path_factory.mktemp("a <b> & c")  # a name that would break careless HTML
+    root, exp = make_experiment(folder)
+    evaluate.run(configure(root, exp))
+    return exp / "report.html"
+
+
+def test_refers_to_nothing_outside(report):
+    text = report.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert [reference[:5] for reference in page.references] == ["data:"] * (N_FIGURES + 1)
+    assert "script" not in page.tags
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_says_what_was_run_on_what(report):
+    words = re.sub(r"\s+", " ", "".join(Page(report.read_text(encoding="utf-8")).words))
+    for said in (
+        "closed track",
+        "3 hearing-aid systems for 6 listeners: 72 test signals from 12 scenes",
+        "fitted on 36 held-out dev signals",
+        "These are 72 test signals; the closed test set of CPC1 has 2421",
+        CHECKPOINT,
+        "Table 1",
+        "Table 3",
+        "Which is better?",
+        "By severity",
+        "cpc1_track: closed",
+        "numpy ",
+    ):
+        assert said in words, said
+
+
+def test_the_images_are_the_figures(report):
+    images = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", report.read_text("utf-8"))
+    files = sorted((report.parent / "figures").glob("*.png"))
+    assert len(files) == N_FIGURES
+    assert sorted(map(base64.b64decode, images)) == sorted(file.read_bytes() for file in files)
+
+
+def test_a_browser_draws_every_image_without_a_word_on_its_console(report, tmp_path):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    counting = (
+        '<script>addEventListener("load", () => { document.body.dataset.drawn = '
+        "[...document.images].filter(i => i.complete && i.naturalWidth > 0).length })</script>"
+    )
+    copy = tmp_path / "report.html"
+    copy.write_text(report.read_text("utf-8").replace("</body>", counting + "</body>"), "utf-8")
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--no-first-run",
+        "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0",
+        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert f'data-drawn="{N_FIGURES}"' in done.stdout
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -1,0 +1,328 @@
+"""The fourth stage on planted similarities: its files, its messages, a second run."""
+
+import json
+import logging
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import configure, edit, run_script
+from evaluation_data import CHECKPOINT, make_experiment
+from scipy.optimize import curve_fit
+
+import evaluate
+from intelligibility.scoring import score
+
+SCORES = ["RMSE", "Std", "NCC", "KT"]
+ALL = ("enc", "dec", "pre", "wcs")
+
+
+def contents(folder):
+    """Return every file but the logs: its bytes by name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.parent.name != "logs"
+    }
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """Return the root and the experiment folder of a run with all four measures."""
+    root, exp = make_experiment(tmp_path_factory.mktemp("evaluated"), measures=ALL)
+    evaluate.run(configure(root, exp))
+    return root, exp
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Return the root and the folder of a fresh experiment, evaluated without figures."""
+    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
+    return make_experiment(tmp_path)
+
+
+def refused(cfg, caplog):
+    """Run a stage that has to end with a message; return the message."""
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stopped:
+        evaluate.run(cfg)
+    assert stopped.value.code == 1
+    return caplog.records[-1].getMessage()
+
+
+def test_results_are_the_published_scores(evaluated):
+    """Against the published recipe written out: scipy's fit from [50, 1], then its four scores."""
+    root, exp = evaluated
+    labels = {
+        entry["signal"]: entry["correctness"]
+        for split in ("train", "test")
+        for entry in load(root / f"clarity_CPC1_data_{split}/metadata/CPC1.{split}.json")
+    }
+    results = load(exp / "results.json")
+    for measure in ("enc", "dec"):
+        dev, test = (load(exp / f"{split}_{measure}_similarity.json") for split in ("dev", "test"))
+        x, y = 100 * np.array(list(dev.values())), np.array([labels[name] for name in dev])
+        fit = results["calibration"]["measures"][measure]
+
+        def logistic(x, x0, k):
+            return 100 / (1 + np.exp(-k * (x - x0)))
+
+        (x0, k), _ = curve_fit(logistic, x, y, [80, 0.1], ftol=1e-14, xtol=1e-14)
+        assert [fit["x0"], fit["k"]] == pytest.approx([x0, k], rel=1e-5)
+        predicted = logistic(100 * np.array(list(test.values())), fit["x0"], fit["k"])
+        expected = score(predicted, np.array([labels[name] for name in test]))
+        assert list(results[f"{measure}_results"]) == SCORES
+        assert results[f"{measure}_results"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_results_hold_provenance_counts_and_intervals(evaluated):
+    _, exp = evaluated
+    results = load(exp / "results.json")
+    made = results["provenance"]
+    assert made["checkpoint_sha256"] == CHECKPOINT
+    assert made["config"]["cpc1_track"] == "closed" and made["seed"] == 1
+    assert {"numpy", "scipy", "python"} <= set(made["versions"]) and made["time"]
+    assert results["counts"]["dev"]["matched"] == 36 and results["counts"]["test"]["scenes"] == 12
+    for measure in ALL:
+        for name in SCORES:
+            low, high = results["scores"][measure][name]["interval"]
+            assert low <= results[f"{measure}_results"][name] <= high
+    assert results["prior_results"]["NCC"] is None
+    assert "NaN" not in (exp / "results.json").read_text()
+
+
+def test_predictions_and_submission(evaluated):
+    _, exp = evaluated
+    predictions = pd.read_csv(exp / "predictions.csv")
+    expected = ["signal", "scene", "listener", "system", "correctness"]
+    for measure in ("wcs", "pre", "enc", "dec"):
+        expected += [f"{measure}_similarity", f"{measure}_prediction"]
+    assert list(predictions) == expected and len(predictions) == 72
+    assert predictions.filter(like="prediction").stack().between(0, 100).all()
+    submission = pd.read_csv(exp / "submission.csv")
+    assert list(submission) == ["signal_ID", "intelligibility_score"]
+    np.testing.assert_array_equal(submission["signal_ID"], predictions["signal"])
+    np.testing.assert_allclose(submission["intelligibility_score"], predictions["dec_prediction"])
+
+
+def test_every_table_is_there_twice_and_every_figure(evaluated):
+    _, exp = evaluated
+    stems = ["by_listener", "by_severity", "by_system", "comparisons", "table1", "table3"]
+    names = {path.name for path in (exp / "tables").iterdir()}
+    assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md")}
+    figures = ["by_listener", "by_system", "calibration", "residuals", "scatter"]
+    names = {path.name for path in (exp / "figures").iterdir()}
+    assert names == {f"{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf")}
+    long = pd.read_csv(exp / "tables/table1.csv")
+    ours = long[(long["source"] == "this run") & (long["measure"] == "dec")].iloc[0]
+    assert ours["RMSE"] == load(exp / "results.json")["dec_results"]["RMSE"]
+
+
+def test_a_second_run_leaves_every_file_as_it_was(tmp_path):
+    root, exp = make_experiment(tmp_path)
+    evaluate.run(configure(root, exp))
+    first = contents(exp)
+    results = load(exp / "results.json")
+    results["provenance"]["time"] = "2001-01-01T00:00:00+00:00"  # as if made long ago
+    (exp / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    evaluate.run(configure(root, exp))
+    second = contents(exp)
+    assert load(exp / "results.json")["provenance"]["time"].startswith("2001")
+    changed = {name for name in first if first[name] != second[name]}
+    assert set(first) == set(second) and changed == {"results.json", "report.html"}
+    evaluate.run(configure(root, exp))
+    assert contents(exp)["report.html"] == second["report.html"]
+
+
+def test_two_processes_agree_whatever_the_order_of_the_files(experiment, tmp_path):
+    root, exp = experiment
+    done = run_script("evaluate.py", f"path.root='{root}'", f"path.exp_folder='{exp}'")
+    assert done.returncode == 0, done.stderr
+    assert "Table 1" in done.stderr and "report.html" in done.stderr
+    predictions, numbers = (exp / "predictions.csv").read_bytes(), load(exp / "results.json")
+    for split in ("dev", "test"):
+        path = exp / f"{split}_enc_similarity.json"
+        path.write_text(json.dumps(dict(reversed(load(path).items()))))
+    done = run_script("evaluate.py", f"path.root='{root}'", f"path.exp_folder='{exp}'")
+    assert done.returncode == 0, done.stderr
+    assert (exp / "predictions.csv").read_bytes() == predictions
+    assert load(exp / "results.json") == numbers
+
+
+def test_both_tracks_stand_side_by_side(experiment):
+    root, exp = experiment
+    make_experiment(root, n_scenes=16, track="_indep", seed=3)
+    evaluate.run(configure(root, exp))
+    evaluate.run(configure(root, exp, "cpc1_track=open"))
+    head = (exp / "tables/table1.md").read_text().splitlines()[0]
+    assert "closed RMSE" in head and "open RMSE" in head
+    assert (exp / "results_indep.json").is_file() and (exp / "report_indep.html").is_file()
+    assert load(exp / "results_indep.json")["counts"]["test"]["scenes"] == 8
+
+
+def test_unlabelled_test_data_get_predictions_and_a_word(tmp_path, caplog):
+    root, exp = make_experiment(tmp_path, labelled=False)
+    with caplog.at_level(logging.WARNING):
+        evaluate.run(configure(root, exp))
+    assert "scores cannot be computed" in caplog.text and "path.test_responses" in caplog.text
+    assert len(pd.read_csv(exp / "submission.csv")) == 72
+    assert pd.read_csv(exp / "predictions.csv")["correctness"].isna().all()
+    assert not (exp / "results.json").exists()
+
+
+@pytest.mark.parametrize("n_left", [0, 2])
+def test_too_few_dev_signals_is_one_message(experiment, caplog, n_left):
+    root, exp = experiment
+    for measure in ("enc", "dec"):
+        path = exp / f"dev_{measure}_similarity.json"
+        path.write_text(json.dumps(dict(list(load(path).items())[:n_left])))
+    message = refused(configure(root, exp), caplog)
+    assert f"{n_left} dev signals" in message and "at least 3" in message
+    assert not (exp / "results.json").exists()
+
+
+def test_an_empty_dev_split_is_one_message(experiment, caplog):
+    root, exp = experiment
+    (exp / "data_split/scene_dev_list.json").write_text("[]")
+    message = refused(configure(root, exp), caplog)
+    assert "dev is empty" in message and "at least 3 dev signals" in message
+
+
+def test_nothing_inferred_yet(experiment, caplog):
+    root, exp = experiment
+    for path in exp.glob("*similarity.json"):
+        path.unlink()
+    assert "run infer.py first" in refused(configure(root, exp), caplog)
+
+
+def test_a_measure_without_dev_similarities(experiment, caplog):
+    root, exp = experiment
+    (exp / "dev_dec_similarity.json").unlink()
+    assert "dec: test similarities, but no logistic" in refused(configure(root, exp), caplog)
+
+
+# The mapping travels
+
+
+def test_a_calibration_replaces_the_dev_data(experiment, caplog):
+    root, exp = experiment
+    evaluate.run(configure(root, exp))
+    expected = load(exp / "results.json")["dec_results"]
+    kept = exp.parent / "kept.json"
+    (exp / "calibration.json").rename(kept)
+    for path in [*exp.glob("dev_*"), exp / "data_split/scene_dev_list.json"]:
+        path.unlink()
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        evaluate.run(configure(root, exp, f"calibration='{kept}'"))
+    assert load(exp / "results.json")["dec_results"] == expected
+    assert "checkpoint" not in caplog.text and not (exp / "calibration.json").exists()
+
+
+def test_a_calibration_of_another_checkpoint_warns(experiment, caplog):
+    root, exp = experiment
+    evaluate.run(configure(root, exp))
+    edit(exp / "inference.json", lambda record: record.update(checkpoint_sha256="00" * 32))
+    with caplog.at_level(logging.WARNING):
+        evaluate.run(configure(root, exp, f"calibration='{exp / 'calibration.json'}'"))
+    assert f"checkpoint {CHECKPOINT[:12]}" in caplog.text and "0" * 12 in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "no such file"),
+        ("[1, 2]", "expected a dict"),
+        ('{"measures": {"dec": {"x0": 50}}, "mean_correctness": 60}', "not a calibration.*'k'"),
+        ('{"measures": {}, "mean_correctness": 60}', "no logistic"),
+    ],
+)
+def test_what_is_no_calibration_is_refused(experiment, caplog, content, says):
+    root, exp = experiment
+    path = exp.parent / "other.json"
+    if content is not None:
+        path.write_text(content)
+    message = refused(configure(root, exp, f"calibration='{path}'"), caplog)
+    assert re.search(says, message), message
+
+
+# Two runs compared
+
+
+def test_another_run_is_compared_in_pairs(experiment, tmp_path):
+    root, exp = experiment
+    evaluate.run(configure(root, exp))
+    other = pd.read_csv(exp / "predictions.csv")
+    rng = np.random.default_rng(0)
+    other["dec_prediction"] = 100 * rng.random(len(other))
+    other.sample(frac=1, random_state=0).to_csv(tmp_path / "other.csv", index=False)
+    evaluate.run(configure(root, exp, f"compare='{tmp_path / 'other.csv'}'"))
+    compared = {
+        (one["a"], one["b"], one["score"]): one for one in load(exp / "results.json")["comparisons"]
+    }
+    assert compared["dec", "other dec", "RMSE"]["better"] == "dec"
+    assert compared["dec", "other dec", "RMSE"]["p"] < 0.01
+    assert compared["enc", "other enc", "RMSE"]["difference"] == pytest.approx(0, abs=1e-9)
+    assert compared["enc", "other enc", "RMSE"]["better"] is None
+    assert ("dec", "enc", "KT") in compared
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t.rename(columns={"signal": "name"}), "not a predictions.csv"),
+        (lambda t: t.drop(columns=["dec_prediction", "enc_prediction"]), "no prediction by"),
+        (lambda t: t.assign(correctness=(t["correctness"] + 20) % 100), "have another response"),
+        (lambda t: pd.concat([t, t.head(1)]), "not a predictions.csv.*more than once"),
+        (lambda t: t.assign(signal=t["signal"] + "x"), "no signal in common"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(experiment, tmp_path, caplog, change, says):
+    root, exp = experiment
+    evaluate.run(configure(root, exp))
+    change(pd.read_csv(exp / "predictions.csv")).to_csv(tmp_path / "other.csv", index=False)
+    message = refused(configure(root, exp, f"compare='{tmp_path / 'other.csv'}'"), caplog)
+    assert re.search(says, message), message
+
+
+# The real responses
+
+
+@pytest.mark.parametrize(
+    ("track", "suffix", "n", "rmse"), [("closed", "", 2421, 36.4), ("open", "_indep", 632, 36.2)]
+)
+def test_the_real_responses_with_made_similarities(
+    shared, tmp_path, monkeypatch, track, suffix, n, rmse
+):
+    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
+    sample = shared / "cpc1_sample"
+    real = load(sample / f"test_listener_responses/CPC1.test{suffix}.json")
+    exp = tmp_path / "exp"
+    exp.mkdir()
+    rng = np.random.default_rng(0)
+    made = {one["signal"]: 0.7 + 0.002 * one["correctness"] + 0.05 * rng.random() for one in real}
+    (exp / f"test_dec_similarity{suffix}.json").write_text(json.dumps(made))
+    mean = float(np.mean([one["correctness"] for one in real]))
+    mapping = {"mean_correctness": mean, "measures": {"dec": {"x0": 82.0, "k": 0.2}}}
+    (tmp_path / "calibration.json").write_text(json.dumps(mapping))
+    evaluate.run(
+        configure(
+            sample,
+            exp,
+            f"cpc1_track={track}",
+            f"path.test_responses='{sample / 'test_listener_responses'}'",
+            f"calibration='{tmp_path / 'calibration.json'}'",
+        )
+    )
+    results = load(exp / f"results{suffix}.json")
+    assert results["counts"]["test"]["matched"] == n
+    assert results["counts"]["test"]["listeners"] == 27
+    assert round(results["prior_results"]["RMSE"], 1) == rmse  # the challenge's constant prior
+    assert results["dec_results"]["RMSE"] < 20 and results["dec_results"]["NCC"] > 0.9
+    predicted = {name: 100 / (1 + np.exp(-0.2 * (100 * s - 82))) for name, s in made.items()}
+    error = np.array([predicted[one["signal"]] - one["correctness"] for one in real])
+    assert results["dec_results"]["RMSE"] == pytest.approx(np.sqrt(np.mean(error**2)))
