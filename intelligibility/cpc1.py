@@ -4,6 +4,7 @@ Everything is per track: closed ("" in file names) or open ("_indep"). The relea
 """
 
 import csv
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -296,6 +297,8 @@ def _row(values: list[str], root: Path) -> dict[str, Any]:
         raise ValueError(f"row {values!r:.80} has {len(values)} fields, expected {len(COLUMNS)}")
     row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
     row["duration"] = float(row["duration"])
+    if not 0 < row["duration"] < math.inf:
+        raise ValueError(f"{row['ID']}: duration is {values[1]}, expected seconds")
     row["wav"] = Path(row["wav"].replace("$data_root", str(root), 1)).resolve()
     if not row["wav"].is_relative_to(root):
         raise ValueError(f"{row['ID']}: wav {values[2]} lies outside {root}")

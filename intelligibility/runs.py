@@ -17,6 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -24,11 +27,15 @@ logger = logging.getLogger(__name__)
 logbook = logging.getLogger("logbook")  # goes to the log file only: see config.yaml
 
 RECIPE = Path(__file__).resolve().parent.parent
+MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
 
-class RecipeError(Exception):
-    """What the user can mend: says what was found, what was expected and what to do."""
+class RecipeError(CompactHydraException):
+    """What the user can mend: says what was found, what was expected and what to do.
+
+    Hydra shows errors of this base, which come from the jobs of its launchers, without a traceback.
+    """
 
 
 def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -41,6 +48,9 @@ def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], 
         if "--help" in sys.argv:  # Hydra's own would search every folder here, .venv too
             print(run.__globals__["__doc__"], (RECIPE / "config.yaml").read_text(), sep="\n")
             sys.exit()
+        # Jobs that a launcher starts elsewhere unpickle this script and import what it imports.
+        python_path = [str(RECIPE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
         sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
 
     @functools.wraps(run)
@@ -51,6 +61,8 @@ def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], 
             run(cfg)
         except RecipeError as error:
             logger.error("%s", error)
+            if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise RecipeError(f"Shard {cfg.shard} of {cfg.n_shards}: {error}") from None
             sys.exit(1)
         logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
 
@@ -149,6 +161,11 @@ def read_json(path: str | Path, expected: type = object) -> Any:
     """
     path = Path(path)
     try:
+        if path.stat().st_size > MAX_JSON:
+            raise RecipeError(
+                f"{path}: {path.stat().st_size / 1e6:.0f} MB of json where at most "
+                f"{MAX_JSON / 1e6:.0f} MB are expected; restore the file"
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None

@@ -156,7 +156,10 @@ def test_tables_hold_relative_paths_and_can_be_moved(tmp_path):
         "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/../../secret.wav,L1,A\n",
         "ID,duration,wav,spk_id,wrd\na,1.0,/etc/passwd,L1,A\n",
         "ID,duration,wav,spk_id,wrd\na,long,$data_root/a.wav,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,nan,$data_root/a.wav,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,-1,$data_root/a.wav,L1,A\n",
         "ID,duration,wav,spk_id,wrd\na,1.0\n",
+        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a.wav,L1," + "A" * 200_000 + "\n",
         "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a\x00.wav,L1,A\n",
     ],
 )

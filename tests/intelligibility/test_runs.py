@@ -76,6 +76,13 @@ def test_json_of_another_type_is_named(tmp_path):
         read_json(tmp_path / "b.json")
 
 
+def test_json_of_absurd_size_is_refused_unread(tmp_path):
+    with (tmp_path / "a.json").open("wb") as stream:
+        stream.truncate(10**12)
+    with pytest.raises(RecipeError, match="1000000 MB of json where at most 500 MB"):
+        read_json(tmp_path / "a.json")
+
+
 def test_provenance_resolves_what_it_can():
     made_by = provenance(CFG)
     assert made_by["seed"] == 3

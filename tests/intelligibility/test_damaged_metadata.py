@@ -1,0 +1,128 @@
+"""Whatever is in a file: every outcome of a reader is a result or one of our errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from intelligibility.check import check_release
+from intelligibility.cpc1 import Cpc1, parse_responses, read_responses, read_table
+from intelligibility.journal import Journal
+from intelligibility.runs import RecipeError, read_json
+from tests.conftest import configure, dump, listeners, make_release
+
+QUICK = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+ABSURD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=40)
+    | st.sampled_from(["../x", "/", "\x00", "L0001", "S" * 10000, "1e999"]),
+    lambda inner: (
+        st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=9), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+ENTRY = {
+    "signal": "S10000_L0001_E001",
+    "scene": "S10000",
+    "listener": "L0001",
+    "system": "E001",
+    "prompt": "anna keeps two old boats",
+    "correctness": 40.0,
+}
+
+
+def damaged(whole: dict, draw: st.DataObject) -> dict:
+    """Replace or remove a few of the fields of a sound entry."""
+    entry = dict(whole)
+    for key in draw.draw(st.lists(st.sampled_from(sorted(whole)), max_size=3)):
+        if draw.draw(st.booleans()):
+            entry[key] = draw.draw(ABSURD)
+        else:
+            entry.pop(key, None)
+    return entry
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory) -> Path:
+    return make_release(tmp_path_factory.mktemp("fuzz"), n_train=1, n_test=1)
+
+
+@QUICK
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=200).map(str.encode)
+    | ABSURD.map(lambda value: json.dumps(value).encode())
+)
+def test_any_bytes_as_metadata(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    for read in (read_json, read_responses, parse_responses):
+        try:
+            read(path)
+        except RecipeError as error:
+            assert "x.json" in str(error)
+            assert len(str(error)) < 2000
+
+
+@QUICK
+@given(st.data())
+def test_damaged_entries(tmp_path, data):
+    path = tmp_path / "CPC1.train.json"
+    dump(path, [damaged(ENTRY, data) for _ in range(3)])
+    responses, faults = parse_responses(path)
+    assert len(responses) + len(faults) == 3
+    for response in responses:
+        assert "/" not in response.signal and response.signal not in (".", "..")
+        assert response.correctness is None or 0 <= response.correctness <= 100
+
+
+@settings(QUICK, max_examples=50)
+@given(st.data())
+def test_a_damaged_release(release, tmp_path, data):
+    archive = release / "clarity_CPC1_data_train/metadata"
+    dump(archive / "CPC1.train.json", [ENTRY, damaged(ENTRY, data)])
+    audiograms = listeners()
+    name = data.draw(st.sampled_from([*audiograms, "L0003"]))
+    audiograms[name] = damaged(audiograms.get(name, audiograms["L0001"]), data)
+    dump(archive / "listeners.CPC1_train.json", audiograms)
+    cpc1 = Cpc1.from_config(configure(release, tmp_path))
+    try:
+        checked = check_release(cpc1)
+    except RecipeError:
+        return
+    for entry in checked.signals["train"]:
+        assert entry.listener in audiograms
+
+
+@QUICK
+@given(st.text(max_size=300) | st.lists(st.text(max_size=20), max_size=6).map(",".join))
+def test_any_text_as_a_table(tmp_path, text):
+    path = tmp_path / "left_dev_msbg.csv"
+    path.write_bytes(b"ID,duration,wav,spk_id,wrd\n" + text.encode())
+    try:
+        rows = read_table(path)
+    except RecipeError:
+        return
+    for row in rows:
+        assert row["wav"].is_relative_to(tmp_path.resolve())
+        assert row["duration"] > 0
+
+
+@QUICK
+@given(st.lists(ABSURD.map(json.dumps) | st.text(max_size=60), max_size=4))
+def test_any_lines_as_a_journal(tmp_path, lines):
+    path = tmp_path / "prepared.jsonl"
+    path.write_bytes("\n".join(lines).encode())
+    with Journal(path) as journal:
+        journal.add("a", {"n": 1}, {"m": 2})
+    assert Journal(path).result("a", {"n": 1}) == {"m": 2}
