@@ -129,7 +129,7 @@ class ASR(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Return log-probabilities (batch, frames, tokens) of both heads, and hypotheses when searched."""
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         wavs, wav_lens = batch.sig
         tokens_bos, _ = batch.tokens_bos
 
@@ -178,6 +178,11 @@ class ASR(sb.Brain):
         epoch = self.hparams.epoch_counter.current
         due = epoch % self.hparams.valid_search_interval == 0
         return stage == sb.Stage.TEST or (stage == sb.Stage.VALID and due)
+
+    def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **options):
+        """Load into pinned memory when the device is a GPU, so that copying does not stop it."""
+        options.setdefault("pin_memory", self.device_type == "cuda")
+        return super().make_dataloader(dataset, stage, ckpt_prefix, **options)
 
     # The updates
 

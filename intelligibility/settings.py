@@ -50,8 +50,8 @@ def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str
             hparams = load_hyperpyyaml(stream, overrides)
     except KeyError as error:
         raise RecipeError(f"{path}, asr_overrides: {error.args[0]}") from None
-    except ValueError as error:
-        raise RecipeError(f"{path}: {error}") from None
+    except (ValueError, AssertionError) as error:  # a !PLACEHOLDER, or sizes that a layer refuses
+        raise RecipeError(f"{path}: {error}; see asr_overrides") from None
     check_sizes(hparams)
     return hparams
 
@@ -64,10 +64,6 @@ def check_sizes(hparams: dict[str, Any]) -> None:
         raise RecipeError(
             f"cnn_features={hparams['cnn_features']}: with cnn_out_channels={channels} and "
             f"n_mels={n_mels} the CNN gives {expected} features per frame; set cnn_features={expected}"
-        )
-    if hparams["d_model"] % hparams["nhead"]:
-        raise RecipeError(
-            f"d_model={hparams['d_model']} is not a multiple of nhead={hparams['nhead']}"
         )
     if hparams["lm_weight"] != 0:
         raise RecipeError(

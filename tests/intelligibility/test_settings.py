@@ -1,0 +1,164 @@
+"""transformer_cpc1.yaml: the published names and values, each of them read by someone.
+
+Values are compared exactly.
+"""
+
+import re
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from speechbrain.utils.run_opts import RunOptions
+
+from intelligibility.cpc1 import RECIPE, Cpc1
+from intelligibility.runs import RecipeError
+from intelligibility.settings import load_settings, read_settings
+
+FILE = RECIPE / "transformer_cpc1.yaml"
+PUBLISHED = {
+    "ckpt_interval_minutes": 30,
+    "number_of_epochs": 120,
+    "batch_size": 16,
+    "ctc_weight": 0.3,
+    "gradient_accumulation": 4,
+    "gradient_clipping": 5.0,
+    "loss_reduction": "batchmean",
+    "sorting": "random",
+    "stage_one_epochs": 90,
+    "lr_adam": 1.0,
+    "lr_sgd": 0.000025,
+    "sample_rate": 16000,
+    "n_fft": 400,
+    "n_mels": 80,
+    "d_model": 768,
+    "nhead": 8,
+    "num_encoder_layers": 12,
+    "num_decoder_layers": 6,
+    "d_ffn": 3072,
+    "transformer_dropout": 0.0,
+    "output_neurons": 5000,
+    "vocab_size": 5000,
+    "blank_index": 0,
+    "label_smoothing": 0.1,
+    "pad_index": 0,
+    "bos_index": 1,
+    "eos_index": 2,
+    "unk_index": 0,
+    "min_decode_ratio": 0.0,
+    "max_decode_ratio": 1.0,
+    "valid_search_interval": 10,
+    "valid_beam_size": 10,
+    "test_beam_size": 66,
+    "lm_weight": 0.0,
+    "ctc_weight_decode": 0.4,
+    # These sit inside blocks in the published file.
+    "n_warmup_steps": 25000,
+    "cnn_out_channels": [128, 256, 512],
+    "cnn_features": 10240,
+}
+SMALL = {"d_model": 32, "nhead": 2, "num_encoder_layers": 1, "num_decoder_layers": 1, "d_ffn": 32}
+SMALL |= {"cnn_out_channels": [4, 4, 4], "cnn_features": 80, "output_neurons": 12}
+FOLDERS = {"data_folder": "data", "output_folder": "out"}
+
+
+def keys() -> list[str]:
+    """Return the top-level keys of the file, in order."""
+    return re.findall(r"^(\w+):", FILE.read_text(), flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Return small hparams."""
+    return read_settings(FILE, SMALL | FOLDERS)
+
+
+def test_published_names_and_values():
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda loader, tag, node: f"{tag} {node.value}")
+    found = yaml.load(FILE.read_text(), Loader)
+    values = {key: found[key] for key in PUBLISHED if key != "vocab_size"}
+    assert values == {key: PUBLISHED[key] for key in values}
+    assert found["vocab_size"] == "ref <output_neurons>"
+    for key in ("data_folder", "output_folder"):
+        assert found[key].startswith("PLACEHOLDER")
+
+
+def test_no_key_that_nothing_reads():
+    text = FILE.read_text()
+    sources = [RECIPE / "train_asr.py", RECIPE / "infer.py", *(RECIPE / "intelligibility").glob("*.py")]
+    code = "\n".join(path.read_text() for path in sources if path.is_file())
+    sources_of_speechbrain = set(RunOptions().as_dict()) | {"sorting", "__set_seed"}
+    names = keys()
+    assert len(names) > 60
+    unread = []
+    for key in names:
+        referred = f"<{key}>" in text
+        read = re.search(rf"""hparams\.{key}\b|\[["']{key}["']\]|["']{key}["']""", code)
+        if not (referred or read or key in sources_of_speechbrain):
+            unread.append(key)
+    assert unread == []
+
+
+def test_speechbrain_today_as_it_was(small):
+    """Batch normalisation and attention in both directions were defaults when the model was made."""
+    kinds = {type(module).__name__ for module in small["CNN"].modules()}
+    assert "BatchNorm2d" in kinds and "LayerNorm" not in kinds
+    assert small["Transformer"].causal is False
+    assert small["test_search"].length_normalization and not small["valid_search"].length_normalization
+    assert small["test_search"].ctc_weight == 0.4 and not small["test_search"].using_eos_threshold
+
+
+def test_frozen_normaliser(small):
+    """Published: updates until epoch 4. Here none, in any epoch."""
+    normalize = small["normalize"].train()
+    assert not any(normalize._should_update(epoch) for epoch in range(1, 130))
+
+
+def test_reading_writes_nothing(tmp_path):
+    read_settings(FILE, SMALL | {"data_folder": str(tmp_path / "d"), "output_folder": str(tmp_path / "o")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_gives_folders_seed_and_overrides(tmp_path):
+    cfg = OmegaConf.create(
+        {
+            "asr_config": "transformer_cpc1.yaml",
+            "asr_overrides": SMALL | {"train_dataloader_opts": {"batch_size": 3}},
+            "seed": 17,
+            "pretrained": None,
+            "pretrained_revision": "abc",
+            "from_scratch": True,
+        }
+    )
+    cpc1 = Cpc1("_indep", None, None, tmp_path, tmp_path / "asr")
+    hparams = load_settings(cfg, cpc1)
+    assert hparams["train_csv"] == str(tmp_path / "cpc1_asr_data_indep/binaural_train_msbg.csv")
+    assert hparams["save_folder"] == str(tmp_path / "asr/save")
+    assert (hparams["seed"], hparams["from_scratch"], hparams["d_ffn"]) == (17, True, 32)
+    assert hparams["train_dataloader_opts"]["batch_size"] == 3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"batchsize": 3}, "transformer_cpc1.yaml, asr_overrides: .*'batchsize' not found"),
+        ({"cnn_out_channels": [4, 4, 8]}, "cnn_features=80.*set cnn_features=160"),
+        ({"nhead": 5}, "embed_dim must be divisible by num_heads; see asr_overrides"),
+        ({"lm_weight": 0.6}, "lm_weight=0.6.*set it to 0"),
+    ],
+)
+def test_refuses_what_does_not_fit(change, message):
+    with pytest.raises(RecipeError, match=message):
+        read_settings(FILE, SMALL | FOLDERS | change)
+
+
+def test_names_a_folder_that_is_not_given():
+    with pytest.raises(RecipeError, match="output_folder"):
+        read_settings(FILE, {"data_folder": "data"})
+
+
+def test_names_a_file_that_is_not_there():
+    with pytest.raises(RecipeError, match="other.yaml: no such file"):
+        read_settings(RECIPE / "other.yaml", {})
