@@ -30,7 +30,6 @@ import joblib
 import soundfile as sf
 import torch
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from intelligibility.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
 from intelligibility.journal import Journal, file_stamp
@@ -46,6 +45,7 @@ from intelligibility.recogniser import (
 from intelligibility.runs import (
     RecipeError,
     pick_device,
+    progress,
     provenance,
     reports_errors,
     sha256_of,
@@ -215,10 +215,9 @@ def measure_all(
         if journal.outdated:
             logger.warning("Measuring anew, since these changed: %s", dict(journal.outdated))
         logger.info("%d of %d signals are done already", len(made_by) - n_todo, len(made_by))
-        with tqdm(total=n_todo, unit="signal", desc="recogniser") as progress:
-            for signal, measures in measure(todo, recogniser, cfg.dtw):
-                journal.add(signal.key, made_by[signal.key], measures)
-                progress.update()
+        measured = measure(todo, recogniser, cfg.dtw)
+        for signal, measures in progress(measured, "recogniser", n_todo, unit="signal"):
+            journal.add(signal.key, made_by[signal.key], measures)
     return journal
 
 

@@ -37,6 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROUNDING = 1e-9  # by which a bound computed in float64 may fall under the score that it bounds
+SCORED_AT_ONCE = 8192  # candidates per utterance, so that memory does not depend on their number
 LEAST = torch.finfo(torch.float64).min  # the lowest score that a hypothesis can have; -inf: none
 
 
@@ -293,8 +294,13 @@ class CtcPrefixes:
         -------
         Tensor of float64, (utterances, candidates)
         """
-        entered, emitted = self._extension(beams, tokens)
-        return (entered + emitted).logsumexp(-1)
+        parts = []
+        for part in zip(
+            beams.split(SCORED_AT_ONCE, 1), tokens.split(SCORED_AT_ONCE, 1), strict=True
+        ):
+            entered, emitted = self._extension(*part)
+            parts.append((entered + emitted).logsumexp(-1))
+        return torch.cat(parts, 1)
 
     def _extension(self, beams: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return per frame how extensions are entered and their token's log probability."""
