@@ -50,7 +50,6 @@ from intelligibility.runs import (
 )
 from intelligibility.scoring import (
     CONFIDENCE,
-    N_RESAMPLES,
     Logistic,
     draw_scenes,
     fit_logistic,
@@ -101,16 +100,9 @@ def run(cfg: DictConfig) -> None:
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
     drawn = draw_scenes(len(scenes), cfg.seed)
-    scores = scores_of(test, ["prior", *measures], drawn)
-    averages = ("listener", "system")
-    counts = {"dev": dev_counts, "test": test_counts | sizes_of(test)}
-    results = {f"{measure}_results": values_of(scores[measure]) for measure in scores} | {
-        "scores": scores,
-        "averaged": {by: averaged_scores_of(test, measures, by, drawn) for by in averages},
-        "comparisons": comparisons(*to_compare(test, measures, cfg.compare), drawn),
+    results = score_all(cfg, test, measures, drawn) | {
         "calibration": calibration,
-        "counts": counts,
-        "bootstrap": {"resamples": N_RESAMPLES, "unit": "scene", "confidence": CONFIDENCE},
+        "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
         "provenance": provenance(cfg) | {"checkpoint_sha256": checkpoint_of(cpc1)},
     }
     results = write_result(cpc1.results_file("results", ".json"), results)
@@ -207,9 +199,23 @@ def write_predictions(cpc1: Cpc1, test: pd.DataFrame, measures: list[str]) -> No
     write_text(cpc1.results_file("submission", ".csv"), submission.to_csv(index=False))
 
 
-def values_of(scores: dict[str, dict]) -> dict[str, float | None]:
-    """Return the scores without their intervals, as the published results.json has them."""
-    return {name: scored["value"] for name, scored in scores.items()}
+def score_all(
+    cfg: DictConfig, test: pd.DataFrame, measures: list[str], drawn: np.ndarray
+) -> dict[str, Any]:
+    """Score every measure over signals and over means, and compare them, all with intervals."""
+    scores = scores_of(test, ["prior", *measures], drawn)
+    published = {  # the scores alone, as the published results.json has them
+        f"{measure}_results": {name: one["value"] for name, one in scored.items()}
+        for measure, scored in scores.items()
+    }
+    return published | {
+        "scores": scores,
+        "averaged": {
+            by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
+        },
+        "comparisons": comparisons(*to_compare(test, measures, cfg.compare), drawn),
+        "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
+    }
 
 
 def to_compare(
