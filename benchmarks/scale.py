@@ -1,0 +1,127 @@
+"""Does the recipe scale? prepare_data.py and infer.py on 50, 200 and 800 made signals.
+
+    python benchmarks/scale.py                 # after make test
+    python benchmarks/scale.py 20 40           # other sizes
+
+Prints CPU time per signal and peak memory of one process (n_jobs=1), which should stay flat, and
+what they come to for whole corpora on more cores. Signals are modulated noise of 5.9 s as in CPC1,
+each scene heard by two listeners. The recogniser that is run on all sizes is a small one with
+random weights; the published size is timed on two ear signals, since it decides a real run.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+RECIPE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(RECIPE))
+
+from intelligibility.cpc1 import ASR_RATE, NO_SPEECH  # noqa: E402
+from intelligibility.recogniser import Recogniser  # noqa: E402
+from intelligibility.settings import read_settings  # noqa: E402
+from tests.conftest import make_release  # noqa: E402
+from tests.small_recogniser import SETTINGS, babble, make_recogniser  # noqa: E402
+
+SECONDS = 5.9  # of a CPC1 signal, two of them before the speech
+# Signals per corpus. CPC1: 4863 for training and 2421 for the closed test. The later releases are
+# taken as three times that.
+CORPORA = {"CPC1": 7284, "CPC2": 3 * 7284, "CPC3": 3 * 7284}
+INFERRED = (0.3 * 4863 + 2421) / 7284  # share that infer.py measures: dev and test
+EAR_SIGNALS = 2 * (1 + 200 / 2421)  # that the recogniser hears per signal: 200 scenes share theirs
+N_STEPS = 14  # of a search: about as many tokens as CPC1's sentences of 7 to 10 words have
+CORES = (2, 16, 64)
+
+
+@dataclass
+class Cost:
+    """What one process took: CPU seconds per signal, and megabytes at its peak."""
+
+    seconds: float
+    megabytes: float
+
+
+def cost_of(script: str, arguments: list[str], n_signals: int) -> Cost:
+    """Run a stage in a process of its own, with one thread."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(RECIPE / script), *arguments, "n_jobs=1"]
+    log = os.open(os.devnull, os.O_WRONLY)
+    actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    process = os.posix_spawn(command[0], command, environment, file_actions=actions)
+    _, status, usage = os.wait4(process, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"{script} failed; run it by hand: {' '.join(command)}")
+    return Cost((usage.ru_utime + usage.ru_stime) / n_signals, usage.ru_maxrss / 1024)
+
+
+def measure(n_signals: int, folder: Path) -> tuple[Cost, Cost]:
+    """Prepare a release of `n_signals`, and infer the half of it that is dev or test."""
+    n_test = n_signals // 4
+    make_release(folder / "cpc1", n_signals // 2 - n_test, n_test, seconds=SECONDS)
+    arguments = [f"path.root={folder}/cpc1", f"path.exp_folder={folder}/exp", "dev_percent=0.1"]
+    prepare = cost_of("prepare_data.py", arguments, n_signals)
+    make_recogniser(folder / "exp/transformer_cpc1")
+    sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
+    n_inferred = sum(
+        len((folder / f"exp/cpc1_asr_data/left_{split}_msbg.csv").read_text().splitlines()) - 1
+        for split in ("dev", "test")
+    )
+    return prepare, cost_of("infer.py", [*arguments, *sizes], n_inferred)
+
+
+def main() -> None:
+    """Measure every size, print the table and what it means for whole corpora."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("sizes", type=int, nargs="*", default=[50, 200, 800])
+    sizes = parser.parse_args().sizes
+
+    print("signals   prepare: CPU s/signal      MB   infer (small): CPU s/signal      MB")
+    costs = []
+    for n_signals in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            prepare, infer = measure(n_signals, Path(folder))
+        costs.append(prepare)
+        print(
+            f"{n_signals:7d} {prepare.seconds:23.3f} {prepare.megabytes:7.0f} "
+            f"{infer.seconds:29.3f} {infer.megabytes:7.0f}"
+        )
+    full = full_size_seconds()
+    print(f"\nPublished recogniser, beam 66: {full:.1f} CPU s per ear signal")
+    print("\nHours on a CPU              " + "".join(f"{cores:>9d} cores" for cores in CORES))
+    for corpus, n_signals in CORPORA.items():
+        stages = {
+            "prepare_data.py": n_signals * costs[-1].seconds,
+            "infer.py": n_signals * INFERRED * EAR_SIGNALS * full,
+        }
+        for stage, seconds in stages.items():
+            hours = "".join(f"{seconds / 3600 / cores:15.2f}" for cores in CORES)
+            print(f"{corpus} {n_signals:6d} {stage:16s}{hours}")
+
+
+def full_size_seconds() -> float:
+    """Return the CPU seconds that the published recogniser takes for an ear signal."""
+    torch.set_num_threads(1)
+    wav = babble(1, SECONDS - NO_SPEECH)
+    frames = len(wav) / ASR_RATE * 25  # of the encoder
+    folders = {"data_folder": "none", "output_folder": "none"}
+    hparams = read_settings(
+        RECIPE / "transformer_cpc1.yaml", folders | {"max_decode_ratio": N_STEPS / frames}
+    )
+    hparams["normalize"].glob_mean = torch.full((hparams["n_mels"],), -20.0)
+    hparams["normalize"].glob_std = torch.full((hparams["n_mels"],), 10.0)
+    recogniser = Recogniser(hparams, torch.device("cpu"))
+    recogniser.tokenizer = SimpleNamespace(decode_ids=str)  # words are not needed here
+    started = time.process_time()
+    for _ in recogniser.recognise([wav, wav]):
+        pass
+    return (time.process_time() - started) / 2
+
+
+if __name__ == "__main__":
+    main()
