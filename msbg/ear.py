@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from scipy.signal import oaconvolve
 
 from msbg.audiogram import Audiogram, Listener
 from msbg.calibration import calibration_sounds
 from msbg.cochlea import Cochlea
 from msbg.constants import SAMPLE_RATE
-from msbg.transfer import EARDRUM_DB, cochlea_to_source, source_to_cochlea
+from msbg.transfer import EARDRUM_DB, cochlea_to_source, fir_filter, source_to_cochlea
 
 GATE_WINDOW = 441  # samples, 10 ms
 GATE_RELATIVE_DB = -12.0  # windows this far below the plain RMS do not count
@@ -91,10 +90,10 @@ class Ear:
 
     def _hear(self, channel: np.ndarray, gain: float) -> np.ndarray:
         """Source to cochlea, through the cochlea, and back to the source."""
-        sound = oaconvolve(channel, gain * source_to_cochlea(self.src_pos))[: len(channel)]
+        sound = fir_filter(channel, gain * source_to_cochlea(self.src_pos))
         if self.cochlea is not None:
             sound = self.cochlea.simulate(sound, self.equiv_0db_spl + self.ahr)
-        return oaconvolve(sound, cochlea_to_source(self.src_pos))[: len(sound)]
+        return fir_filter(sound, cochlea_to_source(self.src_pos))
 
 
 def simulate(

@@ -66,10 +66,15 @@ def expand_channels(
 
     heard = np.empty(n_samples)
     exponent = _lanes(expansion - 1)
+    buffers = np.empty((2, BLOCK + EDGE, len(reads)))
     for (start, stop), state in zip(blocks[::-1], states[::-1], strict=True):
-        channels, envelope = filter_forwards(padded, reads, start, stop, state)
-        smooth_backwards(envelope, backward)
-        gain = (np.clip(envelope, MIN_ENVELOPE, max_envelope) / max_envelope) ** exponent
+        channels, gain = buffers[:, : stop - start]
+        filter_forwards(padded, reads, start, state, channels, gain)
+        smooth_backwards(gain, backward)
+        # The envelope becomes the gain in place: fresh memory for each block would take longer.
+        np.clip(gain, MIN_ENVELOPE, max_envelope, out=gain)
+        gain /= max_envelope
+        gain **= exponent
         heard[start:stop] = np.einsum("tc,tc->t", channels, gain)
     return heard[: len(signal)]
 
@@ -83,14 +88,19 @@ def sweep_forwards(
     reflection, and the smoother starts in the steady state of the first sample.
     """
     registers, steady = bank_registers(bank, n_samples=blocks[-1][1])
-    filter_forwards(padded, reads, -bank.delays.max(), 0, registers)
-    opening = np.abs(filter_forwards(padded, reads, 0, EDGE + 1, registers.copy())[0])
+    buffers = np.empty((2, BLOCK + EDGE, len(reads)))
+    longest = bank.delays.max()
+    filter_forwards(padded, reads, -longest, registers, *buffers[:, :longest])
+    channels, envelopes = buffers[:, : EDGE + 1]
+    filter_forwards(padded, reads, 0, registers.copy(), channels, envelopes)
+    opening = np.abs(channels)
     _settle(registers, steady, (2 * opening[0] - opening[:0:-1])[::-1])
 
     states = np.empty((len(blocks), len(registers)))
     for state, (start, stop) in zip(states, blocks, strict=True):
         state[:] = registers
-        channels, _ = filter_forwards(padded, reads, start, stop, registers)
+        channels, envelopes = buffers[:, : stop - start]
+        filter_forwards(padded, reads, start, registers, channels, envelopes)
     ending = np.abs(channels[-EDGE - 1 :])
     ending = (2 * ending[-1] - ending[-2::-1])[::-1].copy()
     smooth_backwards(ending, registers)
@@ -139,21 +149,20 @@ def _lanes(values: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
 def filter_forwards(
-    padded: np.ndarray, reads: np.ndarray, start: int, stop: int, r: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Filter samples start to stop into channels, and smooth their envelopes.
+    padded: np.ndarray,
+    reads: np.ndarray,
+    start: int,
+    r: np.ndarray,
+    channels: np.ndarray,
+    envelopes: np.ndarray,
+) -> None:
+    """Filter the sound from sample `start` on into channels, and smooth their envelopes.
 
-    The registers `r` give the filters' states at the start, and take those at the end.
-
-    Returns
-    -------
-    channels : ndarray, (stop - start, n_lanes)
-    envelopes : ndarray, (stop - start, n_lanes)
+    Fills both (n_samples, n_lanes). The registers `r` give the filters' states at the start, and
+    take those at the end.
     """
-    n_lanes = len(reads)
-    channels = np.empty((stop - start, n_lanes))
-    envelopes = np.empty((stop - start, n_lanes))
-    for t in range(start, stop):
+    n_samples, n_lanes = channels.shape
+    for t in range(start, start + n_samples):
         for c in range(n_lanes):
             r[X + c] = padded[t + reads[c]]
         for c in range(n_lanes):
@@ -182,7 +191,6 @@ def filter_forwards(
         for c in range(n_lanes):
             channels[t - start, c] = r[X + c]
             envelopes[t - start, c] = r[ENVELOPE + c]
-    return channels, envelopes
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})

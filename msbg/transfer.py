@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from scipy.signal import firwin
+from scipy.signal import firwin, oaconvolve
 from scipy.signal.windows import kaiser
 
 from msbg.constants import SAMPLE_RATE
@@ -53,6 +53,7 @@ EARDRUM_DB = {
 }
 N_TAPS = 1015  # 23 ms, long enough for the response down to about 100 Hz
 N_GRID = 512  # frequency steps up to Nyquist on which a response is sampled
+PIECE = 2**16  # samples that are filtered at once
 UPPER_CUTOFF_HZ = 18_000  # the way back would exaggerate what processing left above
 
 
@@ -68,6 +69,15 @@ def cochlea_to_source(src_pos: str) -> np.ndarray:
     inverse = _ear_filter(MIDDLE_EAR_DB - EARDRUM_DB[src_pos])
     low_pass = firwin(133, UPPER_CUTOFF_HZ / (SAMPLE_RATE / 2), window=("kaiser", 8))
     return np.convolve(inverse, low_pass)
+
+
+def fir_filter(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Filter a signal, (n_samples,) to (n_samples,), in pieces that spare memory and time."""
+    filtered = np.zeros(len(signal) + len(taps) - 1)
+    for start in range(0, len(signal), PIECE):
+        piece = oaconvolve(signal[start : start + PIECE], taps)
+        filtered[start : start + len(piece)] += piece
+    return filtered[: len(signal)]
 
 
 def _ear_filter(response_db: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ Tolerance 1e-12 of the largest tap; 6e-15 was measured.
 import msbg_oracle as oracle
 import numpy as np
 import pytest
-from scipy.signal import firwin, freqz
+from scipy.signal import firwin, freqz, lfilter
 
-from msbg.transfer import cochlea_to_source, source_to_cochlea
+from msbg import transfer
+from msbg.transfer import cochlea_to_source, fir_filter, source_to_cochlea
 
 TOLERANCE = 1e-12
 
@@ -31,3 +32,12 @@ def test_the_way_back_undoes_the_way_there(src_pos: str) -> None:
     _, response = freqz(both, worN=hertz, fs=44100)
     assert np.median(np.abs(20 * np.log10(np.abs(response)))) < 0.1
     assert np.allclose(both, both[::-1], atol=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [1, 1000, 2999, 3000, 3001, 10_000])
+def test_filtering_in_pieces(n_samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than a piece, just one, and several; shorter and longer than the filter."""
+    monkeypatch.setattr(transfer, "PIECE", 3000)
+    signal = np.random.default_rng(0).standard_normal(n_samples)
+    taps = source_to_cochlea("ff")
+    assert np.abs(fir_filter(signal, taps) - lfilter(taps, 1, signal)).max() < TOLERANCE

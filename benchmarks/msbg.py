@@ -1,0 +1,176 @@
+"""How fast is msbg/, and does it give what the published simulator gives?
+
+    pip install --no-deps pyclarity==0.9.0        # for this script only; its other needs are ours
+    python benchmarks/msbg.py
+
+Both simulators process the same 5.9 s of speech-like sound at 44.1 kHz in turns, on one thread, for
+one ear of each severity. Printed are the CPU seconds per ear (the best of five runs each), their
+ratio, the largest difference between both outputs relative to the peak, and the share of each
+stage of ours. Then: time and peak memory by length of the signal, and what a new process pays
+before its first ear is done, all in processes of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+RECIPE = Path(__file__).resolve().parent.parent
+sys.path[0] = str(RECIPE)  # or else `import msbg` would find this script
+
+import numpy as np  # noqa: E402
+
+from msbg import Audiogram, Ear  # noqa: E402
+from msbg.constants import CATCH_UP_DB, SAMPLE_RATE  # noqa: E402
+from msbg.recruitment import expand_channels  # noqa: E402
+from msbg.smearing import smear  # noqa: E402
+from msbg.transfer import cochlea_to_source, fir_filter, source_to_cochlea  # noqa: E402
+
+SECONDS = 5.9  # mean length of a CPC1 signal
+RUNS = 5
+LEVELS_DB_HL = {
+    "SEVERE": [30, 25, 25, 50, 65, 75, 75, 90],
+    "MODERATE": [25, 35, 50, 45, 50, 45, 65, 70],
+    "MILD": [15, 20, 35, 45, 25, 25, 45, 35],
+    "NOTHING": [0] * 8,
+}
+ONE_EAR = r"""
+import re, sys, time
+from benchmarks.msbg import *
+ear, signal = impaired_ear("MILD"), speech_like(float(sys.argv[1]))
+ear.process(speech_like(1.0))
+start = time.process_time()
+ear.process(signal)
+seconds = time.process_time() - start
+peak = re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())
+print(seconds, int(peak[1]) / 1024)
+"""
+FIRST_EAR = """
+import numpy as np
+from msbg import Audiogram, Ear
+ear = Ear()
+ear.set_audiogram(Audiogram([15, 20, 35, 45, 25, 25, 45, 35]))
+ear.process(np.ones(441))
+"""
+
+
+def main() -> None:
+    """Print all tables."""
+    try:
+        from clarity.evaluator.msbg.msbg import Ear as PublishedEar
+        from clarity.utils.audiogram import Audiogram as PublishedAudiogram
+    except ImportError as error:
+        raise SystemExit(f"{error}\nFirst: pip install --no-deps pyclarity==0.9.0") from error
+    signal = speech_like(SECONDS)
+
+    print(f"CPU seconds per ear of {SECONDS} s, one thread")
+    print(f"{'':10}{'pyclarity':>10}{'msbg':>8}{'ratio':>7}{'difference/peak':>17}")
+    for severity, levels in LEVELS_DB_HL.items():
+        ours, theirs = impaired_ear(severity), PublishedEar()
+        theirs.set_audiogram(PublishedAudiogram(np.array(levels, dtype=float)))
+        seconds, (heard,), seconds_theirs, (expected,) = in_turns(
+            lambda ear=ours: ear.process(signal), lambda ear=theirs: ear.process(signal)
+        )
+        difference = np.abs(heard - expected).max() / np.abs(expected).max()
+        ratio = seconds_theirs / seconds
+        print(f"{severity:10}{seconds_theirs:10.3f}{seconds:8.3f}{ratio:7.1f}{difference:17.1e}")
+
+    print("\nShare of each stage of msbg in percent")
+    print(f"{'':10}{'to cochlea':>12}{'smearing':>12}{'recruitment':>13}{'to source':>12}")
+    for severity in LEVELS_DB_HL:
+        seconds = stages(signal, severity)
+        shares = [f"{100 * second / sum(seconds):.0f}" for second in seconds]
+        print(f"{severity:10}{shares[0]:>12}{shares[1]:>12}{shares[2]:>13}{shares[3]:>12}")
+
+    print("\nOne MILD ear by length")
+    print(f"{'seconds':>10}{'CPU seconds':>13}{'per second':>12}{'peak memory, MB':>17}")
+    for length in (5.9, 15.0, 30.0, 60.0):
+        cpu, memory = map(float, new_process(ONE_EAR, str(length))[0].split())
+        print(f"{length:10}{cpu:13.3f}{cpu / length:12.4f}{memory:17.0f}")
+
+    new_process(FIRST_EAR)
+    _, cpu = new_process(FIRST_EAR)
+    _, cpu_imports = new_process("import numpy, scipy.signal, numba")
+    print(f"\nA new process with its first ear: {cpu:.2f} CPU seconds, of which the imports of")
+    print(f"numpy, scipy.signal and numba are {cpu_imports:.2f}.")
+
+
+def speech_like(seconds: float) -> np.ndarray:
+    """Harmonics with syllables and pauses, in soft noise: (n_samples,), 44.1 kHz."""
+    rng = np.random.default_rng(0)
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 0.4 * t)) / SAMPLE_RATE
+    syllables = np.maximum(0, np.sin(2 * np.pi * 3 * t)) * (np.sin(2 * np.pi * 0.3 * t) > -0.5)
+    voice = np.zeros(len(t))
+    for harmonic in range(1, 40):
+        voice += np.cos(harmonic * phase) / harmonic
+    voice *= syllables
+    voice += 0.01 * rng.standard_normal(len(t))
+    voice *= 0.1
+    return voice
+
+
+def impaired_ear(severity: str) -> Ear:
+    """Return an ear with a loss of this severity."""
+    ear = Ear()
+    ear.set_audiogram(Audiogram(LEVELS_DB_HL[severity]))
+    return ear
+
+
+def in_turns(ours: Callable, theirs: Callable) -> tuple:
+    """Run both in turns; return the best CPU time and the result of each."""
+    seconds = {ours: [], theirs: []}
+    results = {}
+    ours()  # builds filters and matrix once
+    for _ in range(RUNS):
+        for call, times in seconds.items():
+            start = time.process_time()
+            results[call] = call()
+            times.append(time.process_time() - start)
+    return min(seconds[ours]), results[ours], min(seconds[theirs]), results[theirs]
+
+
+def stages(signal: np.ndarray, severity: str) -> list[float]:
+    """CPU seconds of the four stages, in the order of `Ear.process`."""
+    cochlea = impaired_ear(severity).cochlea
+    max_envelope = 10 ** (0.05 * (CATCH_UP_DB - 120))
+    steps = [
+        lambda sound: fir_filter(sound, source_to_cochlea("ff")),
+        lambda sound: smear(sound, severity) if severity != "NOTHING" else sound,
+        lambda sound: expand_channels(sound, cochlea.bank, cochlea.expansion, max_envelope),
+        lambda sound: fir_filter(sound, cochlea_to_source("ff")),
+    ]
+    seconds = np.full((RUNS, len(steps)), np.inf)
+    for run in range(RUNS):
+        sound = signal
+        for number, step in enumerate(steps):
+            start = time.process_time()
+            sound = step(sound)
+            seconds[run, number] = time.process_time() - start
+    return seconds.min(axis=0).tolist()
+
+
+def new_process(code: str, *arguments: str) -> tuple[str, float]:
+    """Run Python in a process of its own; return what it printed, and its CPU seconds."""
+    before = os.times()
+    printed = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(RECIPE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    after = os.times()
+    children = (after.children_user + after.children_system) - (
+        before.children_user + before.children_system
+    )
+    return printed, children
+
+
+if __name__ == "__main__":
+    main()
