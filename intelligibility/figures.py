@@ -29,7 +29,7 @@ COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
 PERCENT_CORRECT = "words correct (%)"
 NARROW = 12  # groups up to which two panels fit beside each other
 MAX_LABELS = 45  # group names along one axis before they touch
-MANY = 5000  # points beyond which a PDF holds the cloud as an image
+MANY = 3000  # dots in one cloud; with more, nothing can be told apart
 JITTER = 1.5  # percent: values that are few would hide each other
 FEW_VALUES = 60
 
@@ -72,8 +72,9 @@ def all_figures(
     drawings = {
         "scatter": Drawing(
             "Similarity and percent words correct",
-            "One mark per signal; values that are few, such as the responses', are spread by up to "
-            f"{JITTER} %. Squares: means of up to ten bins of equal size, with standard errors.",
+            f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
+            f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
+            "equal size, with standard errors.",
             scatter(test, dev, measures, fits),
         )
     }
@@ -145,15 +146,13 @@ def _cloud(
 ) -> None:
     """Draw one dot per signal, the paler the more there are."""
     rng = np.random.default_rng(0)
+    rows = rows.sample(min(len(rows), MANY), random_state=0)
     x, y = (
         values + rng.uniform(-JITTER, JITTER, len(rows)) * (values.nunique() < FEW_VALUES)
         for values in (100 * rows[column], rows["correctness"])
     )
     alpha = float(np.clip(20 / np.sqrt(len(rows) + 1), 0.04, 0.8))
-    axes.scatter(
-        x, y, s=9, marker=marker, color=colour, linewidths=0, alpha=alpha, label=label,
-        rasterized=len(rows) > MANY,
-    )  # fmt: skip
+    axes.scatter(x, y, s=9, marker=marker, color=colour, linewidths=0, alpha=alpha, label=label)
 
 
 @rc_context(STYLE)
@@ -337,4 +336,7 @@ def _percent_axis(axis) -> None:
 
 def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     """Put the legend below the panels, where it covers no data."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    handles, labels = axes.get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
