@@ -2,16 +2,17 @@
 
     python train_asr.py pretrained=speechbrain/asr-transformer-transformerlm-librispeech
 
-reads       exp_folder/cpc1_asr_data{track}/binaural_{train,dev}_msbg.csv and the wavs that they name
-starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x checkpoint, or this script's
-            own after an interruption; else from `pretrained`; else, with from_scratch=true, from nothing
+reads       exp_folder/cpc1_asr_data{track}/binaural_{train,dev}_msbg.csv and the wavs they name
+starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x checkpoint, or this
+            script's own after an interruption; else from `pretrained`; else, with
+            from_scratch=true, from nothing
 writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt
             asr_folder/         train_log.txt, training.json, training.png, as training goes
                                 wer_{left,right}_dev_msbg.txt and wer.json at its end
 
-The recogniser is SpeechBrain's LibriSpeech Transformer with a CTC and an attention loss: Noam/Adam for
-`stage_one_epochs`, then SGD. Its settings are in transformer_cpc1.yaml; any of them can be changed with
-asr_overrides.<name>=<value>, SpeechBrain's own options with run_opts.<name>=<value>:
+The recogniser is SpeechBrain's LibriSpeech Transformer with a CTC and an attention loss: Noam/Adam
+for `stage_one_epochs`, then SGD. Its settings are in transformer_cpc1.yaml; any of them can be
+changed with asr_overrides.<name>=<value>, SpeechBrain's options with run_opts.<name>=<value>:
 
     python train_asr.py asr_overrides.batch_size=8 run_opts.precision=bf16
     torchrun --standalone --nproc_per_node=4 train_asr.py
@@ -20,7 +21,7 @@ The published way, without config.yaml, works too:
 
     python train_asr.py transformer_cpc1.yaml --data_folder=... --output_folder=... --pretrained=...
 
-A run that was stopped is started again with the same command. `python train_asr.py --help` lists the keys.
+A run that was stopped is started again with the same command. --help lists the configuration.
 """
 
 import logging
@@ -128,7 +129,7 @@ class ASR(sb.Brain):
     # The forward pass and the losses
 
     def compute_forward(self, batch, stage):
-        """Return log-probabilities (batch, frames, tokens) of both heads, and hypotheses when searched."""
+        """Return log-probabilities (batch, time, tokens) of both heads, and hypotheses if due."""
         batch = batch.to(self.device, non_blocking=True)
         wavs, wav_lens = batch.sig
         tokens_bos, _ = batch.tokens_bos
@@ -153,7 +154,7 @@ class ASR(sb.Brain):
         return p_ctc, p_seq, wav_lens, hyps
 
     def compute_objectives(self, predictions, batch, stage):
-        """Return ctc_weight * CTC + (1 - ctc_weight) * label-smoothed Kullback-Leibler divergence."""
+        """Return ctc_weight * CTC + (1 - ctc_weight) * label-smoothed KL divergence."""
         p_ctc, p_seq, wav_lens, hyps = predictions
         tokens, tokens_lens = batch.tokens
         tokens_eos, tokens_eos_lens = batch.tokens_eos
@@ -163,8 +164,8 @@ class ASR(sb.Brain):
         loss = self.hparams.ctc_weight * loss_ctc + (1 - self.hparams.ctc_weight) * loss_seq
         if not torch.isfinite(loss):
             raise RecipeError(
-                f"the loss is {loss.item()} in epoch {self.hparams.epoch_counter.current}, for the batch of "
-                f"{', '.join(batch.id)}; look at these signals, or lower lr_adam and lr_sgd"
+                f"the loss is {loss.item()} in epoch {self.hparams.epoch_counter.current}, for the "
+                f"batch of {', '.join(batch.id)}; look at these signals, or lower the learning rate"
             )
         if stage != sb.Stage.TRAIN:
             self.acc_metric.append(p_seq, tokens_eos, tokens_eos_lens)
@@ -195,9 +196,9 @@ class ASR(sb.Brain):
             seconds = wavs.shape[1] / self.hparams.sample_rate
             raise RecipeError(
                 f"out of memory with a batch of {len(wavs)} signals of up to {seconds:.1f} s: "
-                f"{', '.join(batch.id)}\nLower batch_size ({self.hparams.batch_size}; with dynamic_batching "
-                f"max_batch_length, {self.hparams.max_batch_length} s) and raise gradient_accumulation by as "
-                "much, or set run_opts.precision=bf16"
+                f"{', '.join(batch.id)}\nLower batch_size ({self.hparams.batch_size}; with "
+                f"dynamic_batching max_batch_length, {self.hparams.max_batch_length} s) and raise "
+                "gradient_accumulation by as much, or set run_opts.precision=bf16"
             ) from error
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
@@ -206,7 +207,7 @@ class ASR(sb.Brain):
             self.hparams.noam_annealing(self.optimizer)
 
     def _wrap_distributed(self):
-        """Wrap the modules for several processes; on CPUs without SyncBatchNorm, which needs GPUs."""
+        """Wrap the modules for several processes; on CPUs without SyncBatchNorm, a GPU's."""
         if not (self.distributed_launch and self.device == "cpu"):
             super()._wrap_distributed()
             return
@@ -217,14 +218,15 @@ class ASR(sb.Brain):
     def init_optimizers(self):
         """Make the optimiser of the stage that the checkpoint stands in, so that its state fits."""
         found = self.checkpointer.find_checkpoint()
-        epoch = int(found.paramfiles["counter"].read_text()) if found else 0
-        self.use_optimizer("SGD" if epoch > self.hparams.stage_one_epochs else "Adam")
+        self.use_optimizer_of(int(found.paramfiles["counter"].read_text()) if found else 0)
 
-    def use_optimizer(self, name):
-        """Start with a fresh Adam or SGD; its state is loaded from a checkpoint that has one."""
-        self.optimizer = getattr(self.hparams, name)(self.modules.parameters())
-        self.optimizers_dict = {"opt_class": self.optimizer}
-        self.checkpointer.add_recoverable("optimizer", self.optimizer, optional_load=True)
+    def use_optimizer_of(self, epoch):
+        """Use Adam up to `stage_one_epochs` and SGD afterwards, fresh where they change."""
+        name = "SGD" if epoch > self.hparams.stage_one_epochs else "Adam"
+        if self.optimizers_dict is None or type(self.optimizer).__name__ != name:
+            self.optimizer = getattr(self.hparams, name)(self.modules.parameters())
+            self.optimizers_dict = {"opt_class": self.optimizer}
+            self.checkpointer.add_recoverable("optimizer", self.optimizer, optional_load=True)
 
     # The course of training
 
@@ -239,12 +241,11 @@ class ASR(sb.Brain):
             self.step, self.avg_train_loss = 0, 0.0
 
     def on_stage_start(self, stage, epoch=None):
-        """Seed the epoch's draws, so that an interrupted run draws what an uninterrupted one would."""
+        """Seed the epoch's draws: an interrupted run draws what an uninterrupted one would."""
         if stage == sb.Stage.TRAIN:
             draws = np.random.SeedSequence([self.hparams.seed, epoch, get_rank() or 0])
             sb.utils.seed.seed_everything(int(draws.generate_state(1)[0]), verbose=False)
-            if epoch > self.hparams.stage_one_epochs and not isinstance(self.optimizer, torch.optim.SGD):
-                self.use_optimizer("SGD")
+            self.use_optimizer_of(epoch)
         else:
             self.acc_metric = self.hparams.acc_computer()
             self.wer_metric = self.hparams.error_rate_computer()
@@ -291,21 +292,23 @@ class ASR(sb.Brain):
     def test(self, tables):
         """Write the word error rate of each table, with the average of the checkpoints in save/."""
         models = sorted(found.paramfiles["model"] for found in self.checkpointer.list_checkpoints())
-        sha256, folder = sha256_of(models), Path(self.hparams.output_folder)
-        report = folder / "wer.json"
-        if report.is_file() and read_json(report, dict).get("checkpoint_sha256") == sha256:
-            logger.info("%s: word error rates of this recogniser are there", report)
+        names = [model.parent.name for model in models]
+        result = {"checkpoint_sha256": sha256_of(models), "checkpoints": names}
+        result |= made_by(vars(self.hparams))
+        report, wer_file = (
+            Path(self.hparams.output_folder) / "wer.json",
+            Path(self.hparams.wer_file),
+        )
+        if report.is_file() and result.items() <= read_json(report, dict).items():
+            logger.info("%s: the word error rates of this recogniser are there", report)
             return
         rates = {}
         for name, rows in tables.items():
             data = in_order(make_dataset(rows, vars(self.hparams)), "ascending")
             self.evaluate(data, test_loader_kwargs=dict(self.hparams.test_dataloader_opts))
             rates[name] = self.test_stats["WER"]
-            wer_file = Path(self.hparams.wer_file)
             run_on_main(self.write_wer, [wer_file.with_name(f"{wer_file.stem}_{name}.txt")])
-        names = [model.parent.name for model in models]
-        result = {"checkpoint_sha256": sha256, "checkpoints": names, "WER": rates}
-        run_on_main(write_json, [report, result | made_by(vars(self.hparams))])
+        run_on_main(write_json, [report, {"WER": rates} | result])
         logger.info("word error rates: %s; written to %s", rates, report)
 
     def write_wer(self, path):
@@ -331,7 +334,9 @@ def run_options(given: dict[str, Any], device: str) -> RunOptions:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
-        return RunOptions.from_dictionary({"device": device, "distributed_backend": backend} | given)
+        return RunOptions.from_dictionary(
+            {"device": device, "distributed_backend": backend} | given
+        )
     except TypeError as error:
         raise RecipeError(f"run_opts: {error}; see speechbrain.utils.run_opts.RunOptions") from None
 
@@ -346,7 +351,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def run_published_way(arguments: list[str]) -> None:
-    """Train from a settings file alone: transformer_cpc1.yaml --data_folder=... --output_folder=..."""
+    """Train from a settings file alone, without config.yaml."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings_file, options, overrides = sb.parse_arguments(arguments)
     given = {key: options[key] for key in options.overridden_args}

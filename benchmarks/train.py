@@ -7,8 +7,8 @@
 
 `padding` compares batches drawn at random with dynamic_batching over an epoch: the share of padding
 and the number of batches. `steps` trains the recogniser of transformer_cpc1.yaml on noise bursts as
-long as CPC1's signals, from the same weights for each precision, and saves and loads its checkpoint;
-the losses of each step go to --losses as json.
+long as CPC1's signals, from the same weights for each precision, and saves and loads its
+checkpoint; the losses of each step go to --losses as json.
 """
 
 import argparse
@@ -36,19 +36,21 @@ from intelligibility.training_data import (  # noqa: E402
     train_loader_options,
 )
 
-N_SIGNALS = 6818  # 70 % of 4863 signals as two ears, CPC1's closed training set (made, not counted)
+N_SIGNALS = 6808  # both ears of 70 % of the 4863 signals of CPC1's closed training set
 WORDS = ("CLARITY", "ENHANCES", "SPEECH", "FOR", "LISTENERS", "WITH", "HEARING", "LOSS")
 
 
 def made_durations(count: int, seed: int = 0) -> np.ndarray:
-    """Return seconds after the first two: sentences of seven to ten words, then a second of noise."""
+    """Return seconds after the first two: sentences of seven to ten words, then a second."""
     rng = np.random.default_rng(seed)
     return 1 + rng.integers(7, 11, count) * rng.normal(0.33, 0.05, count).clip(0.2)
 
 
 def compare_padding(table: str | None) -> None:
     """Print the padding of both ways of making batches."""
-    durations = [row["duration"] for row in read_table(table)] if table else made_durations(N_SIGNALS)
+    durations = (
+        [row["duration"] for row in read_table(table)] if table else made_durations(N_SIGNALS)
+    )
     rows = [{"ID": str(i), "wav": "", "duration": s, "wrd": ""} for i, s in enumerate(durations)]
     print(f"{len(rows)} signals of {min(durations):.1f} to {max(durations):.1f} s")
     print(f"{'batches':42} {'padding':>8} {'batches':>8} {'most s':>7}")
@@ -59,7 +61,9 @@ def compare_padding(table: str | None) -> None:
         options = {"dynamic_batching": True, "num_buckets": buckets, "sorting": "random", "seed": 0}
         hparams = {"max_batch_length": 80, "batch_size": 16, "gradient_accumulation": 4} | options
         hparams["train_dataloader_opts"] = {"batch_size": 16}
-        sampler = train_loader_options(make_dataset(rows, {"tokenizer": None}), hparams)["batch_sampler"]
+        sampler = train_loader_options(make_dataset(rows, {"tokenizer": None}), hparams)[
+            "batch_sampler"
+        ]
         name = f"dynamic, max_batch_length=80, num_buckets={buckets}"
         show(name, [[durations[index] for index in batch] for batch in sampler])
 
@@ -77,7 +81,9 @@ def compare_precisions(arguments: argparse.Namespace) -> None:
     print("precision  step/s  signals/s  peak GiB  checkpoint MB  save s  load s")
     losses = {}
     with tempfile.TemporaryDirectory() as folder:
-        rows = make_signals(Path(folder), arguments.batch_size * (arguments.steps + arguments.warm_up))
+        rows = make_signals(
+            Path(folder), arguments.batch_size * (arguments.steps + arguments.warm_up)
+        )
         for precision in arguments.precision:
             losses[precision] = measure(Path(folder), rows, precision, arguments)
     Path(arguments.losses).write_text(json.dumps(losses))
@@ -97,15 +103,25 @@ def make_signals(folder: Path, count: int) -> list[dict]:
     return rows
 
 
-def measure(folder: Path, rows: list[dict], precision: str, arguments: argparse.Namespace) -> list[float]:
+def measure(
+    folder: Path, rows: list[dict], precision: str, arguments: argparse.Namespace
+) -> list[float]:
     """Train for some steps, print a row of the table, return the losses."""
-    overrides = {"from_scratch": True, "gradient_accumulation": 1, "batch_size": arguments.batch_size}
+    overrides = {
+        "from_scratch": True,
+        "gradient_accumulation": 1,
+        "batch_size": arguments.batch_size,
+    }
     folders = {"data_folder": str(folder), "output_folder": str(folder / precision)}
     settings = read_settings(RECIPE / "transformer_cpc1.yaml", overrides | folders)
     train_asr.provide_tokenizer(settings, [row["wrd"] for row in rows], resumed=False)
     train_asr.load_tokenizer(settings)
-    options = train_asr.run_options({"precision": precision, "noprogressbar": True}, arguments.device)
-    brain = train_asr.ASR(settings["modules"], settings["Adam"], settings, options, settings["checkpointer"]())
+    options = train_asr.run_options(
+        {"precision": precision, "noprogressbar": True}, arguments.device
+    )
+    brain = train_asr.ASR(
+        settings["modules"], settings["Adam"], settings, options, settings["checkpointer"]()
+    )
     brain.on_fit_start()
     brain.on_stage_start(sb.Stage.TRAIN, 1)
     brain.modules.train()
@@ -113,7 +129,9 @@ def measure(folder: Path, rows: list[dict], precision: str, arguments: argparse.
     dataset = make_dataset(rows, settings)
     brain.fit_normaliser(dataset)
     losses = []
-    for batch in brain.make_dataloader(dataset, sb.Stage.VALID, None, **settings["train_dataloader_opts"]):
+    for batch in brain.make_dataloader(
+        dataset, sb.Stage.VALID, None, **settings["train_dataloader_opts"]
+    ):
         if len(losses) == arguments.warm_up:
             started = clock(arguments.device)
         brain.step += 1
@@ -150,7 +168,9 @@ def peak_memory(device: str) -> float:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("what", choices=["padding", "steps"])
     parser.add_argument("table", nargs="?")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])

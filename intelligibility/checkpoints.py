@@ -21,8 +21,9 @@ OURS = {"trained_by": "train_asr.py"}
 class WholeCheckpointer(Checkpointer):
     """SpeechBrain's checkpointer, but a folder called CKPT+... is always a whole checkpoint.
 
-    SpeechBrain writes the meta file first and deletes file by file, so a run killed in between leaves a
-    folder that is taken for a checkpoint and cannot be loaded. Here both happen under another name.
+    SpeechBrain writes the meta file first and deletes file by file, so a run killed in between
+    leaves a folder that is taken for a checkpoint and cannot be loaded. Here both happen under
+    another name.
     """
 
     def save_checkpoint(
@@ -32,7 +33,7 @@ class WholeCheckpointer(Checkpointer):
         name: str | None = None,
         verbosity: int = logging.INFO,
     ) -> Checkpoint | None:
-        """Save all recoverables. Every process calls this; the main one writes and gets the checkpoint.
+        """Save all recoverables. Every process calls this; the main one writes.
 
         Raises
         ------
@@ -59,8 +60,8 @@ class WholeCheckpointer(Checkpointer):
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             shutil.rmtree(part, ignore_errors=True)
             raise RecipeError(
-                f"{folder}: the checkpoint could not be written ({error}); earlier checkpoints are whole: "
-                "make room on the disk and start again"
+                f"{folder}: the checkpoint could not be written ({error}); "
+                "earlier ones are whole: make room on the disk and start again"
             ) from error
         finally:
             self.checkpoints_dir = folder
@@ -78,9 +79,9 @@ class WholeCheckpointer(Checkpointer):
     def keep_best_and_latest(self) -> None:
         """Delete all but the checkpoint of the best accuracy, the last epoch's and the newest.
 
-        The start, which this training did not write, is no candidate: its accuracy was measured on other
-        data, and a published average is marked with an accuracy of 1.1. It moves to start/ beside save/,
-        because the recogniser used afterwards is the average of all that save/ holds.
+        The start, which this training did not write, is no candidate: its accuracy was measured on
+        other data, and a published average is marked with an accuracy of 1.1. It moves to start/
+        beside save/, because the recogniser used afterwards is the average of all in save/.
         """
         if if_main_process():  # no process lists the folder while another changes it
             self._sort_out(self.list_checkpoints())
@@ -102,7 +103,7 @@ class WholeCheckpointer(Checkpointer):
         shutil.rmtree(self.checkpoints_dir / PART, ignore_errors=True)
 
     def list_checkpoints(self) -> list[Checkpoint]:
-        """List the checkpoints that hold at least the model, the normaliser and the two counters."""
+        """List the checkpoints that hold at least model, normaliser and the two counters."""
         needed = {"model", "normalizer", "noam_scheduler", "counter"}
         whole = []
         for checkpoint in super().list_checkpoints():
@@ -131,8 +132,9 @@ class WholeCheckpointer(Checkpointer):
             pickle.UnpicklingError,
         ) as error:
             raise RecipeError(
-                f"{checkpoint.path} cannot be loaded: {str(error):.600}\nIf its sizes are not those of the "
-                "settings, correct asr_overrides; if it is damaged, move it away to go on without it"
+                f"{checkpoint.path} cannot be loaded: {str(error):.600}\n"
+                "If its sizes are not those of the settings, correct asr_overrides; "
+                "if it is damaged, move it away to go on without it"
             ) from error
 
 

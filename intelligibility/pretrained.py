@@ -1,4 +1,4 @@
-"""What training starts from: a checkpoint in save/, pretrained files, or nothing but a tokenizer."""
+"""What training starts from: a checkpoint, pretrained files, or nothing but a tokenizer."""
 
 import io
 import logging
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 THREE_WAYS = """{save}: no checkpoint to start from. Give one of
   - a SpeechBrain save/ folder: put CKPT+... and tokenizer.ckpt into {save}
-  - pretrained files: pretrained=speechbrain/asr-transformer-transformerlm-librispeech, or pretrained=<folder>
-    that holds asr.ckpt, normalizer.ckpt and tokenizer.ckpt
+  - pretrained files: pretrained=speechbrain/asr-transformer-transformerlm-librispeech, or
+    pretrained=<folder> that holds asr.ckpt, normalizer.ckpt and tokenizer.ckpt
   - no start at all: from_scratch=true"""
 
 
@@ -30,7 +30,7 @@ def provide_start(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
     Raises
     ------
     RecipeError
-        There is no start and `from_scratch` is not set, or the pretrained files do not fit the settings.
+        There is no start and `from_scratch` is not set, or the pretrained files do not fit.
     """
     if hparams["pretrained"] and hparams["from_scratch"]:
         raise RecipeError(
@@ -50,7 +50,7 @@ def provide_start(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
 
 
 def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
-    """Turn pretrained files into a checkpoint at `pretrained_epoch`, as a 0.5.x save/ folder has it.
+    """Turn pretrained files into a checkpoint at `pretrained_epoch`, like that of a save/ folder.
 
     Strictly: the model has to have exactly the settings' parameters.
     """
@@ -71,9 +71,10 @@ def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> N
         pickle.UnpicklingError,
     ) as error:
         raise RecipeError(
-            f"pretrained={source} does not fit the settings: {str(error):.600}\nThe published start is "
-            "speechbrain/asr-transformer-transformerlm-librispeech at pretrained_revision "
-            "93d1bdb4a0cf5b2e2878c513ee6c57a06d150001, with the sizes that transformer_cpc1.yaml comes with"
+            f"pretrained={source} does not fit the settings: {str(error):.600}\n"
+            "The published start is speechbrain/asr-transformer-transformerlm-librispeech at "
+            "pretrained_revision 93d1bdb4a0cf5b2e2878c513ee6c57a06d150001, with the sizes that "
+            "transformer_cpc1.yaml comes with"
         ) from error
     hparams["epoch_counter"].current = hparams["pretrained_epoch"]
     hparams["noam_annealing"].n_steps = hparams["pretrained_steps"]
@@ -81,7 +82,7 @@ def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> N
 
 
 def fetch(source: str, revision: str, name: str) -> Path:
-    """Return a pretrained file from a folder, or from the hub (or its cache, when it was fetched before).
+    """Return a pretrained file from a folder, or from the hub, which is asked only once.
 
     Raises
     ------
@@ -99,8 +100,8 @@ def fetch(source: str, revision: str, name: str) -> Path:
             path = Path(hf_hub_download(source, name, revision=revision))
         except (OSError, ValueError) as error:  # all that the hub's client raises, offline included
             raise RecipeError(
-                f"{name} could not be fetched from {where}: {str(error):.300}\nCheck the name and the "
-                "network, or give a folder that holds the files: pretrained=<folder>"
+                f"{name} could not be fetched from {where}: {str(error):.300}\n"
+                "Check name and network, or give a folder that holds the files: pretrained=<folder>"
             ) from error
     logger.info("%s from %s, SHA-256 %s", name, where, sha256_of([path]))
     return path
@@ -126,8 +127,8 @@ def provide_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], resumed: 
             shutil.copyfile(fetch(source, hparams["pretrained_revision"], path.name), part)
     elif resumed:
         raise RecipeError(
-            f"{path}: no such file, but there is a checkpoint; put the tokenizer that it was trained with "
-            "there, or name where it is: pretrained_lm_tokenizer_path"
+            f"{path}: no such file, but there is a checkpoint; put the tokenizer that it was "
+            "trained with there, or name where it is: pretrained_lm_tokenizer_path"
         )
     else:
         train_tokenizer(hparams, prompts, path)
@@ -136,8 +137,8 @@ def provide_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], resumed: 
 def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path) -> None:
     """Train a byte-pair SentencePiece model of at most `vocab_size` pieces.
 
-    The published tokenizer is a unigram model of 5000 pieces. On a few hundred prompts SentencePiece's
-    unigram training stops at little more than letters; byte pairs grow to whole words.
+    The published tokenizer is a unigram model of 5000 pieces. On a few hundred prompts unigram
+    training stops at little more than letters; byte pairs grow to whole words.
     """
     model = io.BytesIO()
     try:
@@ -171,6 +172,6 @@ def load_tokenizer(hparams: dict[str, Any]) -> None:
         raise RecipeError(f"{path}: not a SentencePiece model ({error}); restore it") from error
     if tokenizer.get_piece_size() > hparams["output_neurons"]:
         raise RecipeError(
-            f"{path} has {tokenizer.get_piece_size()} pieces, the model {hparams['output_neurons']} outputs; "
-            "set output_neurons to the number of pieces"
+            f"{path} has {tokenizer.get_piece_size()} pieces, the model "
+            f"{hparams['output_neurons']} outputs; set output_neurons to the number of pieces"
         )

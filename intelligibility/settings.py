@@ -63,9 +63,9 @@ def check_sizes(hparams: dict[str, Any]) -> None:
     if hparams["cnn_features"] != expected:
         raise RecipeError(
             f"cnn_features={hparams['cnn_features']}: with cnn_out_channels={channels} and "
-            f"n_mels={n_mels} the CNN gives {expected} features per frame; set cnn_features={expected}"
+            f"n_mels={n_mels} the CNN gives other features; set cnn_features={expected}"
         )
     if hparams["lm_weight"] != 0:
         raise RecipeError(
-            f"lm_weight={hparams['lm_weight']}: the published decoding uses no language model; set it to 0"
+            f"lm_weight={hparams['lm_weight']}: no language model is used here; set it to 0"
         )

@@ -54,12 +54,14 @@ def check_rows(rows: Iterable[dict[str, Any]], hparams: dict[str, Any]) -> None:
     Raises
     ------
     RecipeError
-        A wav is missing, empty, or not mono at `sample_rate`; a prompt is empty or has a token outside
-        the vocabulary.
+        A wav is missing, empty, or not mono at `sample_rate`; a prompt is empty or has a token
+        outside the vocabulary.
     """
     faults = []
     for row in rows:
-        if fault := _wav_fault(row["wav"], hparams["sample_rate"]) or _prompt_fault(row["wrd"], hparams):
+        if fault := _wav_fault(row["wav"], hparams["sample_rate"]) or _prompt_fault(
+            row["wrd"], hparams
+        ):
             faults.append(f"{row['ID']}: {fault}")
     if faults:
         raise RecipeError(f"{len(faults)} signals cannot be used: {listed(faults)}")
@@ -139,8 +141,9 @@ def check_updates(batches: float, hparams: dict[str, Any]) -> None:
     """Refuse an epoch that is too short for a single update."""
     if batches < (accumulation := hparams["gradient_accumulation"]):
         raise RecipeError(
-            f"an epoch has {batches:.1f} batches of batch_size={hparams['batch_size']}, and an update takes "
-            f"gradient_accumulation={accumulation} of them: the recogniser would not learn; lower one of them"
+            f"an epoch has {batches:.1f} batches of batch_size={hparams['batch_size']}, and an "
+            f"update takes gradient_accumulation={accumulation} of them: the recogniser would not "
+            "learn; lower one of them"
         )
 
 

@@ -19,8 +19,8 @@ def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]
     folder : str or Path
         The recogniser's folder.
     entry : dict
-        epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It replaces what an
-        interrupted run left for this epoch and later ones.
+        epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It replaces
+        what an interrupted run left for this epoch and later ones.
     made_by : dict
         Settings and versions, kept beside the epochs.
     """

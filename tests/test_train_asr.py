@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,7 +217,9 @@ def published_form(checkpoint, folder, epoch):
     for name in ("noam_scheduler", "dataloader-TRAIN"):
         shutil.copy(checkpoint / f"{name}.ckpt", folder)
     model = load(checkpoint / "model.ckpt")
-    torch.save({name.replace(NEW, OLD): value for name, value in model.items()}, folder / "model.ckpt")
+    torch.save(
+        {name.replace(NEW, OLD): value for name, value in model.items()}, folder / "model.ckpt"
+    )
     normaliser = load(checkpoint / "normalizer.ckpt")
     normaliser |= {"count": 7, "spk_dict_mean": {}, "spk_dict_std": {}, "spk_dict_count": {}}
     torch.save(normaliser, folder / "normalizer.ckpt")  # 0.5.x counts batches, not frames
@@ -320,7 +321,10 @@ STAGES = {"from_scratch": False, "number_of_epochs": 111, "stage_one_epochs": 90
 
 
 def test_starts_from_a_folder_and_then_without_it(data, hub_files, tmp_path, caplog):
-    asr, wanted = tmp_path / "asr", {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500}
+    asr, wanted = (
+        tmp_path / "asr",
+        {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500},
+    )
     caplog.set_level("INFO")
     toy_asr.train(data, asr, **wanted)
     assert sha256_of([hub_files / "asr.ckpt"]) in caplog.text and str(hub_files) in caplog.text
@@ -355,7 +359,9 @@ def test_says_that_the_hub_is_out_of_reach(tmp_path, data, monkeypatch):
         raise LocalEntryNotFoundError("no network and nothing in the cache")
 
     monkeypatch.setattr(pretrained, "hf_hub_download", download)
-    with pytest.raises(RecipeError, match=r"(?s)asr.ckpt could not be fetched from some/model.*folder"):
+    with pytest.raises(
+        RecipeError, match=r"(?s)asr.ckpt could not be fetched from some/model.*folder"
+    ):
         toy_asr.train(data, tmp_path / "asr", **STAGES, pretrained="some/model")
 
 
@@ -386,7 +392,9 @@ def test_never_starts_from_nothing_unasked(data, tmp_path):
 def test_a_checkpoint_without_its_tokenizer_is_no_start(data, uninterrupted, tmp_path):
     shutil.copytree(uninterrupted / "save", tmp_path / "save")
     (tmp_path / "save/tokenizer.ckpt").unlink()
-    with pytest.raises(RecipeError, match="tokenizer.ckpt: no such file, but there is a checkpoint"):
+    with pytest.raises(
+        RecipeError, match="tokenizer.ckpt: no such file, but there is a checkpoint"
+    ):
         toy_asr.train(data, tmp_path)
 
 
@@ -488,14 +496,15 @@ hparams = toy_asr.settings(data, asr, transformer_dropout=0.0, augmentation=mask
 load_tokenizer(hparams)
 rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
 lengths = [row["wrd"].count(" ") for row in rows]
-longest = max(set(lengths), key=lengths.count)  # one length: padding would change the frames beside it
-rows = [row for row, length in zip(rows, lengths) if length == longest][:8]
+usual = max(set(lengths), key=lengths.count)  # padding would change the frames beside it
+rows = [row for row, length in zip(rows, lengths) if length == usual][:8]
 assert len(rows) == 8
 options = train_asr.run_options({"noprogressbar": True}, "cpu")
 train_asr.ddp_init_group(options)
 rank = int(os.environ.get("RANK", 0))
 mine = rows[rank::2] if "RANK" in os.environ else rows
-brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, hparams["checkpointer"]())
+checkpointer = hparams["checkpointer"]()
+brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, checkpointer)
 brain.on_fit_start()
 brain.modules.eval()  # batch normalisation held fixed
 gradients = {}
@@ -531,9 +540,19 @@ def command_line(folder, asr):
     """Return the toy settings as Hydra takes them."""
     overrides = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1}
     del overrides["from_scratch"], overrides["seed"]
-    changes = [f"asr_overrides.{key}={value}".replace("'", "").replace(" ", "") for key, value in overrides.items()]
+    changes = [
+        f"asr_overrides.{key}={value}".replace("'", "").replace(" ", "")
+        for key, value in overrides.items()
+    ]
     paths = [f"path.exp_folder={folder}", f"path.asr_folder={asr}"]
-    return [*paths, "seed=3", "device=cpu", "from_scratch=true", "run_opts.noprogressbar=true", *changes]
+    return [
+        *paths,
+        "seed=3",
+        "device=cpu",
+        "from_scratch=true",
+        "run_opts.noprogressbar=true",
+        *changes,
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -549,16 +568,29 @@ def test_two_processes_train_and_end(experiment, tmp_path):
     assert run.returncode == 0, run.stderr
     assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # 32 signals, 8 each for two processes
     assert len(list((tmp_path / "save").glob("CKPT+*"))) == 1
-    assert set(json.loads((tmp_path / "wer.json").read_text())["WER"]) == {"left_dev_msbg", "right_dev_msbg"}
+    assert set(json.loads((tmp_path / "wer.json").read_text())["WER"]) == {
+        "left_dev_msbg",
+        "right_dev_msbg",
+    }
 
 
 def test_both_ways_of_starting_are_one(experiment, data, tmp_path):
     """With Hydra, and on the settings file alone as published: the same weights."""
-    hydra = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path / "hydra")]
+    hydra = [
+        sys.executable,
+        str(RECIPE / "train_asr.py"),
+        *command_line(experiment, tmp_path / "hydra"),
+    ]
     overrides = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1}
     overrides |= {"data_folder": data, "output_folder": tmp_path / "published"}
     published = [f"--{key}={value}".replace("'", "") for key, value in overrides.items()]
-    published = [*hydra[:2], str(RECIPE / "transformer_cpc1.yaml"), *published, "--noprogressbar", "--device=cpu"]
+    published = [
+        *hydra[:2],
+        str(RECIPE / "transformer_cpc1.yaml"),
+        *published,
+        "--noprogressbar",
+        "--device=cpu",
+    ]
     for command in (hydra, published):
         run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
@@ -569,7 +601,9 @@ def test_both_ways_of_starting_are_one(experiment, data, tmp_path):
 
 def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path):
     command = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path)]
-    run = subprocess.run([*command, "from_scratch=false"], capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [*command, "from_scratch=false"], capture_output=True, text=True, timeout=300
+    )
     assert run.returncode == 1
     assert "no checkpoint to start from" in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
@@ -673,3 +707,37 @@ def test_losses_by_their_formulas(learnt):
             wanted[token] = 0.9
             kl += (wanted * (wanted.log() - p_seq[row, step])).sum()
     assert float(loss) == pytest.approx(float(0.5 * ctc / 4 + 0.5 * kl / 4), rel=1e-4)
+
+
+# SpeechBrain's options
+
+
+def test_bfloat16_trains_and_saves_float32(data, tmp_path):
+    toy_asr.train(data, tmp_path, {"precision": "bf16"}, number_of_epochs=1)
+    model = load(toy_asr.latest(tmp_path) / "model.ckpt")
+    assert {value.dtype for value in model.values()} == {torch.float32, torch.int64}
+    toy_asr.train(data, tmp_path, number_of_epochs=2)  # and goes on without it
+    assert [entry["epoch"] for entry in toy_asr.epochs(tmp_path)] == [1, 2]
+
+
+def test_published_names_reach_speechbrain(data, tmp_path):
+    def options(**run_opts):
+        hparams = toy_asr.settings(data, tmp_path, gradient_clipping=1.5, gradient_accumulation=3)
+        given = train_asr.run_options(run_opts, "cpu")
+        brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, given, None)
+        return brain.max_grad_norm, brain.grad_accumulation_factor
+
+    assert options() == (1.5, 3)
+    assert options(max_grad_norm=7.0) == (7.0, 3)
+
+
+def test_names_a_run_option_that_does_not_exist():
+    with pytest.raises(RecipeError, match="run_opts: .*precison"):
+        train_asr.run_options({"precison": "bf16"}, "cpu")
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    options = train_asr.run_options({}, "cuda")
+    assert (options.device, options.distributed_backend) == ("cuda:3", "nccl")
+    assert train_asr.run_options({}, "cpu").distributed_backend == "gloo"

@@ -87,7 +87,11 @@ def test_published_names_and_values():
 
 def test_no_key_that_nothing_reads():
     text = FILE.read_text()
-    sources = [RECIPE / "train_asr.py", RECIPE / "infer.py", *(RECIPE / "intelligibility").glob("*.py")]
+    sources = [
+        RECIPE / "train_asr.py",
+        RECIPE / "infer.py",
+        *(RECIPE / "intelligibility").glob("*.py"),
+    ]
     code = "\n".join(path.read_text() for path in sources if path.is_file())
     sources_of_speechbrain = set(RunOptions().as_dict()) | {"sorting", "__set_seed"}
     names = keys()
@@ -102,11 +106,13 @@ def test_no_key_that_nothing_reads():
 
 
 def test_speechbrain_today_as_it_was(small):
-    """Batch normalisation and attention in both directions were defaults when the model was made."""
+    """Batch normalisation and attention both ways were defaults when the model was made."""
     kinds = {type(module).__name__ for module in small["CNN"].modules()}
     assert "BatchNorm2d" in kinds and "LayerNorm" not in kinds
     assert small["Transformer"].causal is False
-    assert small["test_search"].length_normalization and not small["valid_search"].length_normalization
+    assert (
+        small["test_search"].length_normalization and not small["valid_search"].length_normalization
+    )
     assert small["test_search"].ctc_weight == 0.4 and not small["test_search"].using_eos_threshold
 
 
@@ -117,7 +123,9 @@ def test_frozen_normaliser(small):
 
 
 def test_reading_writes_nothing(tmp_path):
-    read_settings(FILE, SMALL | {"data_folder": str(tmp_path / "d"), "output_folder": str(tmp_path / "o")})
+    read_settings(
+        FILE, SMALL | {"data_folder": str(tmp_path / "d"), "output_folder": str(tmp_path / "o")}
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,100 @@
+"""Checkpoints are whole or absent: on a full disk, after a kill, and when others are damaged."""
+
+import resource
+import shutil
+
+import pytest
+import torch
+import yaml
+from speechbrain.processing.features import InputNormalization
+from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.epoch_loop import EpochCounter
+
+from intelligibility.checkpoints import WholeCheckpointer
+from intelligibility.runs import RecipeError
+
+
+@pytest.fixture
+def checkpointer(tmp_path):
+    """Return a checkpointer of a layer of 4 MB."""
+    model, normaliser = torch.nn.Linear(1000, 1000), InputNormalization()
+    recoverables = {"model": model, "normalizer": normaliser}
+    counters = {"noam_scheduler": EpochCounter(9), "counter": EpochCounter(9)}
+    return WholeCheckpointer(tmp_path / "save", recoverables | counters)
+
+
+def names(checkpointer):
+    return sorted(path.name for path in checkpointer.checkpoints_dir.iterdir())
+
+
+def save(checkpointer, accuracy):
+    return checkpointer.save_and_keep_only({"ACC": accuracy})
+
+
+def test_keeps_best_and_latest(checkpointer):
+    saved = [save(checkpointer, accuracy).path for accuracy in (0.2, 0.6, 0.5, 0.4)]
+    assert names(checkpointer) == sorted([saved[1].name, saved[3].name])
+
+
+def test_of_equals_the_later_is_best(checkpointer):
+    saved = [save(checkpointer, accuracy).path for accuracy in (0.5, 0.5)]
+    assert names(checkpointer) == [saved[1].name]
+
+
+def test_within_an_epoch_the_last_epoch_stays(checkpointer):
+    saved = [save(checkpointer, accuracy).path for accuracy in (0.6, 0.5)]
+    first = checkpointer.save_and_keep_only(end_of_epoch=False, num_to_keep=1).path
+    second = checkpointer.save_and_keep_only(end_of_epoch=False, num_to_keep=1).path
+    assert names(checkpointer) == sorted([*(path.name for path in saved), second.name])
+    assert first != second and checkpointer.find_checkpoint().path == second
+
+
+def test_a_start_is_moved_not_deleted_and_never_the_best(checkpointer):
+    start = checkpointer.save_checkpoint({"ACC": 1.1}).path
+    checkpointer.keep_best_and_latest()
+    assert names(checkpointer) == [start.name]
+    ours = save(checkpointer, 0.1).path
+    assert names(checkpointer) == [ours.name]
+    assert (checkpointer.checkpoints_dir.parent / "start" / start.name / "model.ckpt").is_file()
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(checkpointer):
+    before = save(checkpointer, 0.5)
+    content = {path: path.read_bytes() for path in before.path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # a file of 4 MB does not fit
+    try:
+        with pytest.raises(RecipeError, match="could not be written.*make room on the disk"):
+            save(checkpointer, 0.9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(checkpointer) == [before.path.name]
+    assert content == {path: path.read_bytes() for path in before.path.iterdir()}
+    assert len(names(checkpointer)) == 1 and save(checkpointer, 0.9)
+
+
+def test_a_folder_without_all_its_files_is_passed_over(checkpointer):
+    whole = save(checkpointer, 0.5)
+    half = shutil.copytree(whole.path, whole.path.with_name("CKPT+2199-01-01+00-00-00+00"))
+    meta = yaml.safe_load((half / "CKPT.yaml").read_text()) | {"unixtime": 7e9}
+    (half / "CKPT.yaml").write_text(yaml.dump(meta))
+    assert checkpointer.find_checkpoint().path == half
+    (half / "model.ckpt").unlink()
+    assert checkpointer.find_checkpoint().path == whole.path
+    assert Checkpointer(checkpointer.checkpoints_dir).find_checkpoint().path == half
+
+
+def test_a_damaged_checkpoint_is_named(checkpointer):
+    saved = save(checkpointer, 0.5)
+    (saved.path / "model.ckpt").write_bytes(b"half")
+    with pytest.raises(RecipeError, match="CKPT.* cannot be loaded"):
+        checkpointer.recover_if_possible()
+
+
+def test_weights_come_back(checkpointer):
+    model = checkpointer.recoverables["model"]
+    weights = model.weight.detach().clone()
+    save(checkpointer, 0.5)
+    torch.nn.init.zeros_(model.weight)
+    checkpointer.recover_if_possible()
+    assert torch.equal(model.weight, weights)
