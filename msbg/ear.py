@@ -16,6 +16,7 @@ from msbg.cochlea import Cochlea
 from msbg.constants import SAMPLE_RATE
 from msbg.transfer import EARDRUM_DB, cochlea_to_source, fir_filter, source_to_cochlea
 
+MAX_SAMPLE = 1e6  # full scale is 1; what exceeds it so far was never scaled
 GATE_WINDOW = 441  # samples, 10 ms
 GATE_RELATIVE_DB = -12.0  # windows this far below the plain RMS do not count
 GATE_FLOOR_DB = -80.0  # dB re full scale
@@ -170,5 +171,9 @@ def _checked(signal: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"signal holds {signal[tuple(wrong[0])]} at {tuple(map(int, wrong[0]))} and "
             f"{len(wrong) - 1} more values that are not finite"
+        )
+    if np.abs(signal).max() > MAX_SAMPLE:
+        raise ValueError(
+            f"signal reaches {np.abs(signal).max():g}, expected floats with full scale 1"
         )
     return signal.astype(np.float64, copy=False).reshape(len(signal), -1)

@@ -109,7 +109,10 @@ def sweep_forwards(
 
 
 def _settle(registers: np.ndarray, steady: np.ndarray, envelope: np.ndarray) -> None:
-    """Start the smoother in the steady state of the last row, and run it back to the first."""
+    """Bring the smoother into the steady state of the last row, then run it back to the first.
+
+    Where the smoother should run forwards, the rows are handed over in reverse.
+    """
     n_lanes = envelope.shape[1]
     registers[EP : EP + n_lanes], registers[EQ : EQ + n_lanes] = steady * envelope[-1]
     smooth_backwards(envelope.copy(), registers)

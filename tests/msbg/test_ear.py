@@ -259,6 +259,7 @@ def test_ears_of_simulate_are_independent() -> None:
         (np.zeros(100, dtype=np.int16), "holds int16"),
         (np.zeros(100, dtype=complex), "holds complex128"),
         (np.array(["a"]), "holds <U1"),
+        (np.full(100, -1e160), r"reaches 1e\+160, expected floats with full scale 1"),
     ],
 )
 def test_refused_signals(signal: np.ndarray, message: str) -> None:
