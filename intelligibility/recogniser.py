@@ -1,5 +1,6 @@
 """The speech recogniser as one object: its checkpoints, its representations, its words."""
 
+import functools
 import logging
 import pickle
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
@@ -20,7 +22,9 @@ from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
 from intelligibility.beam_search import BeamSearch, SearchSettings
+from intelligibility.cpc1 import Cpc1
 from intelligibility.runs import RecipeError, sha256_of
+from intelligibility.settings import load_settings
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +196,15 @@ class Recogniser:
         padded = torch.nn.utils.rnn.pad_sequence(cnn, batch_first=True)
         encoded = self.transformer.encode(padded, (lengths / lengths.max()).to(self.device))
         return cnn, encoded, lengths
+
+
+@functools.cache
+def recogniser_of_process(config: str) -> Recogniser:
+    """Load the recogniser that a configuration describes, as yaml, once in a worker process."""
+    cfg = OmegaConf.create(config)
+    cpc1 = Cpc1.from_config(cfg)
+    hparams, save_folder = load_settings(cfg, cpc1), cpc1.asr_folder / "save"
+    return Recogniser.load(hparams, save_folder, torch.device("cpu"), cfg.decoder_states)
 
 
 def search_settings(hparams: dict[str, Any]) -> SearchSettings:

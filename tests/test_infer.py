@@ -221,6 +221,11 @@ def test_shards_last_about_as_long_and_keep_scenes_together():
         infer.shard_of(scenes, 7, 7)
 
 
+def test_the_numbers_do_not_depend_on_the_number_of_processes(exp, undisturbed):
+    run(exp, "n_jobs=2")
+    assert outputs(exp) == outputs(undisturbed)
+
+
 def test_only_what_is_stale_is_made_again(exp, heard, caplog):
     run(exp)
     first = measures(exp, "dev", "enc")
