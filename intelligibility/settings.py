@@ -1,5 +1,6 @@
 """The recogniser's settings: transformer_cpc1.yaml with what config.yaml says about it."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def load_settings(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
 
 def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str, Any]:
     """Read a settings file by itself, with `overrides` as a mapping or as yaml text."""
+    # It warns that torchvision is not installed, which nothing here needs.
+    logging.getLogger("speechbrain.utils.train_logger").addFilter(lambda record: False)
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; asr_config names the recogniser's settings")
