@@ -8,6 +8,10 @@ import json
 import math
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +23,7 @@ import infer
 from intelligibility.cpc1 import EARS, MEASURES, Cpc1, write_table
 from intelligibility.recogniser import Recogniser, word_correctness
 from intelligibility.runs import RecipeError, read_json
-from tests.conftest import configure, run_script
+from tests.conftest import RECIPE, configure, run_script
 from tests.small_recogniser import SETTINGS, WORDS, babble, make_recogniser
 
 N_SCENES = {"dev": 2, "test": 3}
@@ -43,8 +47,8 @@ def make_experiment(exp_folder: Path, seed: int = 0) -> None:
                     wav = folder / f"{name}.wav"
                     if not wav.is_file():
                         folder.mkdir(parents=True, exist_ok=True)
-                        signal = babble(int(rng.integers(2**31)), seconds).numpy()
-                        sf.write(wav, signal, 16000, subtype="FLOAT")
+                        noise = babble(int(rng.integers(2**31)), seconds).numpy()
+                        sf.write(wav, noise, 16000, subtype="FLOAT")
                     row = {"ID": f"{scene}_{listener}_E001", "duration": seconds, "wav": wav}
                     table.append(row | {"spk_id": listener, "wrd": prompt})
         for (ear, kind), table in rows.items():
@@ -81,7 +85,7 @@ def heard(monkeypatch) -> list[int]:
     plain = Recogniser.recognise_batch
 
     def noting(self, batch):
-        lengths.extend(len(signal) for signal in batch)
+        lengths.extend(map(len, batch))
         return plain(self, batch)
 
     monkeypatch.setattr(Recogniser, "recognise_batch", noting)
@@ -123,11 +127,11 @@ def test_measures_are_those_of_a_plain_loop(undisturbed):
     """Each signal alone, its references recognised anew, as the published code goes about it."""
     cfg = configure(undisturbed, undisturbed, "device=cpu", *OVERRIDES)
     recogniser, _ = infer.load_recogniser(cfg, Cpc1.from_config(cfg))
-    for signal in infer.list_signals(Cpc1.from_config(cfg)):
-        ears = [infer.read_wav(wav) for wav in (*signal.processed, *signal.reference)]
+    for entry in infer.list_signals(Cpc1.from_config(cfg)):
+        ears = [infer.read_wav(wav) for wav in (*entry.processed, *entry.reference)]
         left, right, left_ref, right_ref = recogniser.recognise(ears)
         pairs = ((left_ref, left), (left_ref, right), (right_ref, left), (right_ref, right))
-        found = {name: measures(undisturbed, signal.split, name)[signal.name] for name in MEASURES}
+        found = {name: measures(undisturbed, entry.split, name)[entry.name] for name in MEASURES}
         for name, layer in (("enc", "encoder"), ("pre", "cnn")):
             cosines = [
                 torch.nn.functional.cosine_similarity(getattr(a, layer), getattr(b, layer), dim=-1)
@@ -136,7 +140,7 @@ def test_measures_are_those_of_a_plain_loop(undisturbed):
             assert found[name] == pytest.approx(
                 torch.stack(cosines).amax(0).mean().item(), abs=1e-6
             )
-        scores = [word_correctness(ear.text, signal.prompt) for ear in (left, right)]
+        scores = [word_correctness(ear.text, entry.prompt) for ear in (left, right)]
         assert found["wcs"] == max(scores)
 
 
@@ -188,6 +192,20 @@ def test_a_killed_run_goes_on_where_it_was(exp, undisturbed, heard, monkeypatch,
     assert outputs(exp) == outputs(undisturbed)
     n_again = 2 * (N_SIGNALS - done)
     assert n_again < len(heard) <= n_again + 2 * sum(N_SCENES.values())
+
+
+def test_kill_9_in_the_middle(exp, undisturbed, heard):
+    command = [sys.executable, str(RECIPE / "infer.py"), f"path.exp_folder='{exp}'", *OVERRIDES]
+    process = subprocess.Popen([*command, "n_jobs=1", "device=cpu"], stderr=subprocess.DEVNULL)
+    journal = exp / "inference.jsonl"
+    while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not list(exp.glob("*_similarity.json"))
+    run(exp)
+    assert len(heard) < 2 * N_SIGNALS + 2 * sum(N_SCENES.values())
+    assert outputs(exp) == outputs(undisturbed)
 
 
 def test_shards_together_give_what_one_run_gives(exp, undisturbed, heard):
@@ -383,7 +401,7 @@ def test_the_published_similarities(shared, tmp_path):
     compared = 0
     for split in N_SCENES:
         for name in ("enc", "dec"):
-            for signal, value in measures(tmp_path / "exp", split, name).items():
-                assert value == pytest.approx(expected[signal][f"{name}_similarity"], abs=1e-4)
+            for key, value in measures(tmp_path / "exp", split, name).items():
+                assert value == pytest.approx(expected[key][f"{name}_similarity"], abs=1e-4)
                 compared += 1
     assert compared == 2 * len(expected)
