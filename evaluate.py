@@ -41,6 +41,7 @@ from intelligibility.report import write_report
 from intelligibility.responses import better_ear, read_signals
 from intelligibility.runs import (
     RecipeError,
+    logbook,
     provenance,
     read_json,
     reports_errors,
@@ -70,6 +71,7 @@ logger = logging.getLogger(__name__)
 
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
+METHOD = ("enc", "dec")  # the published method; pre and wcs are there to compare
 SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published entry took dec
 
 
@@ -86,8 +88,7 @@ def run(cfg: DictConfig) -> None:
         write_json(cpc1.results_file("calibration", ".json"), calibration)
 
     test, test_counts = read_signals(cpc1, "test")
-    measures = [measure for measure in NAMES if f"{measure}_similarity" in test]
-    predict(test, measures, calibration)
+    measures = predict(test, calibration)
     write_predictions(cpc1, test, measures)
     if not test["correctness"].notna().any():
         logger.warning(
@@ -103,6 +104,7 @@ def run(cfg: DictConfig) -> None:
     results = score_all(cfg, test, measures, drawn) | {
         "calibration": calibration,
         "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
+        "left_out": left_out_of(cpc1),
         "provenance": provenance(cfg) | {"checkpoint_sha256": checkpoint_of(cpc1)},
     }
     results = write_result(cpc1.results_file("results", ".json"), results)
@@ -128,7 +130,13 @@ def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
         if f"{measure}_similarity" in dev:
             rows = dev.dropna(subset=["correctness", f"{measure}_similarity"])
             pair = rows[f"{measure}_similarity"].to_numpy(), rows["correctness"].to_numpy()
-            logistic = fit_logistic(*pair)
+            try:
+                logistic = fit_logistic(*pair)
+            except RecipeError as error:
+                if measure in METHOD:
+                    raise
+                logger.warning("%s is left out: %s", NAMES[measure], error)
+                continue
             fits[measure] = asdict(logistic) | {
                 "n_signals": len(rows),
                 "RMSE": score(logistic.predict(pair[0]), pair[1])["RMSE"],
@@ -172,18 +180,34 @@ def checkpoint_of(cpc1: Cpc1) -> str | None:
     return read_json(record, dict).get("checkpoint_sha256") if record.is_file() else None
 
 
-def predict(test: pd.DataFrame, measures: list[str], calibration: dict[str, Any]) -> None:
-    """Add `{measure}_prediction`, percent words correct, to the test signals; and the prior's."""
+def left_out_of(cpc1: Cpc1) -> dict[str, Any] | None:
+    """Name the file of signals that prepare_data.py had to leave out; None when all were used."""
+    path = cpc1.results_file("left_out", ".json")
+    return {"file": path.name, "signals": len(read_json(path, dict))} if path.is_file() else None
+
+
+def predict(test: pd.DataFrame, calibration: dict[str, Any]) -> list[str]:
+    """Add `{measure}_prediction`, percent words correct, to the test signals; and the prior's.
+
+    Returns
+    -------
+    list of str
+        The measures that have both similarities and a logistic.
+    """
+    measures = [measure for measure in NAMES if f"{measure}_similarity" in test]
+    without = [measure for measure in measures if measure not in calibration["measures"]]
+    if set(without) & set(METHOD) or without == measures:
+        raise RecipeError(
+            f"{', '.join(without)}: test similarities, but no logistic; it was fitted for "
+            f"{', '.join(calibration['measures']) or 'nothing'}. Run infer.py on dev too"
+        )
+    measures = [measure for measure in measures if measure in calibration["measures"]]
     for measure in measures:
-        if measure not in calibration["measures"]:
-            raise RecipeError(
-                f"{measure}: test similarities, but no logistic; it was fitted for "
-                f"{', '.join(calibration['measures']) or 'nothing'}. Run infer.py on dev too"
-            )
         fit = calibration["measures"][measure]
         logistic = Logistic(fit["x0"], fit["k"])
         test[f"{measure}_prediction"] = logistic.predict(test[f"{measure}_similarity"])
     test["prior_prediction"] = calibration["mean_correctness"]
+    return measures
 
 
 def write_predictions(cpc1: Cpc1, test: pd.DataFrame, measures: list[str]) -> None:
@@ -269,7 +293,9 @@ def write_table(cpc1: Cpc1, name: str, table: Table) -> None:
         stem = cpc1.exp_folder / "tables" / name  # of both tracks
     write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))
     write_text(stem.with_suffix(".md"), markdown(table.shown))
-    logger.info("%s (%s.csv)\n%s", table.title, stem, markdown(table.shown))
+    text = f"{table.title} ({stem}.csv)\n{markdown(table.shown)}"
+    print(f"\n{text}")
+    logbook.info("%s", text)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def _dev_responses(cpc1: Cpc1) -> list[Response]:
+    if not cpc1.scene_list("dev").is_file():
+        raise RecipeError(f"{cpc1.scene_list('dev')}: no such file; run prepare_data.py first")
     scenes = set(read_json(cpc1.scene_list("dev"), list))
     if not scenes:
         raise RecipeError(

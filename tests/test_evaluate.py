@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import configure, edit, run_script
-from evaluation_data import CHECKPOINT, make_experiment
+from evaluation_data import CHECKPOINT, MEASURE_FILES, make_experiment
 from scipy.optimize import curve_fit
 
 import evaluate
@@ -142,7 +142,7 @@ def test_two_processes_agree_whatever_the_order_of_the_files(experiment, tmp_pat
     root, exp = experiment
     done = run_script("evaluate.py", f"path.root='{root}'", f"path.exp_folder='{exp}'")
     assert done.returncode == 0, done.stderr
-    assert "Table 1" in done.stderr and "report.html" in done.stderr
+    assert "Table 1" in done.stdout and "report.html" in done.stderr
     predictions, numbers = (exp / "predictions.csv").read_bytes(), load(exp / "results.json")
     for split in ("dev", "test"):
         path = exp / f"{split}_enc_similarity.json"
@@ -206,6 +206,32 @@ def test_a_measure_without_dev_similarities(experiment, caplog):
 
 
 # The mapping travels
+
+
+@pytest.mark.parametrize(("measure", "goes_on"), [("wcs", True), ("dec", False)])
+def test_a_constant_measure_stops_only_the_method(tmp_path, caplog, measure, goes_on):
+    root, exp = make_experiment(tmp_path, measures=("enc", "dec", "wcs"))
+    path = exp / MEASURE_FILES[measure].format(split="dev", track="")
+    path.write_text(json.dumps(dict.fromkeys(load(path), 0.5)))
+    cfg = configure(root, exp)
+    if not goes_on:
+        assert "all" in refused(cfg, caplog) and "similarities are 50 %" in caplog.text
+        return
+    evaluate.run(cfg)
+    assert "is left out: logistic fit: all" in caplog.text
+    results = load(exp / "results.json")
+    assert "dec_results" in results and "wcs_results" not in results
+    assert "wcs" not in (exp / "predictions.csv").read_text()
+
+
+def test_results_name_what_was_left_out(experiment):
+    root, exp = experiment
+    cfg = configure(root, exp)
+    evaluate.run(cfg)
+    assert load(exp / "results.json")["left_out"] is None
+    (exp / "left_out.json").write_text(json.dumps({"S1": "missing file: S1.wav"}))
+    evaluate.run(cfg)
+    assert load(exp / "results.json")["left_out"] == {"file": "left_out.json", "signals": 1}
 
 
 def test_a_calibration_replaces_the_dev_data(experiment, caplog):
