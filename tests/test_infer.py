@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 
 import infer
 from intelligibility.cpc1 import EARS, MEASURES, Cpc1, write_table
-from intelligibility.recogniser import Recogniser, word_correctness
+from intelligibility.recogniser import Recogniser, Recognition, word_correctness
 from intelligibility.runs import RecipeError, read_json
 from tests.conftest import RECIPE, configure, run_script
 from tests.small_recogniser import SETTINGS, WORDS, babble, make_recogniser
@@ -156,6 +157,23 @@ def test_the_record_says_how_the_measures_were_made(undisturbed):
 def test_each_reference_is_recognised_once(exp, heard):
     run(exp)
     assert len(heard) == 2 * N_SIGNALS + 2 * sum(N_SCENES.values())
+
+
+def test_no_more_is_held_than_a_reference_and_a_signal(exp, monkeypatch):
+    plain = Recogniser.recognise_batch
+    held, most = weakref.WeakSet(), []
+
+    def noting(self, batch):
+        found = plain(self, batch)
+        held.update(found)
+        most.append(len(held))
+        return found
+
+    monkeypatch.setattr(Recogniser, "recognise_batch", noting)
+    monkeypatch.setattr(Recognition, "__hash__", object.__hash__)
+    run(exp)
+    # The two ears of a reference and of a signal, and the signal before until it is replaced.
+    assert max(most) <= 6 < len(most)
 
 
 def test_a_second_run_changes_nothing(exp, heard):
