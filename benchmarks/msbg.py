@@ -1,13 +1,14 @@
 """How fast is msbg/, and does it give what the published simulator gives?
 
     pip install --no-deps pyclarity==0.9.0        # for this script only; its other needs are ours
-    python benchmarks/msbg.py
+    python benchmarks/msbg.py [signal.wav]
 
-Both simulators process the same 5.9 s of speech-like sound at 44.1 kHz in turns, on one thread, for
-one ear of each severity. Printed are the CPU seconds per ear (the best of five runs each), their
-ratio, the largest difference between both outputs relative to the peak, and the share of each
-stage of ours. Then: time and peak memory by length of the signal, and what a new process pays
-before its first ear is done, all in processes of their own.
+Both simulators process the same 5.9 s of sound at 44.1 kHz in turns, on one thread, for one ear of
+each severity: speech-like sound, or the first channel of the file named. Printed are the CPU
+seconds per ear (the best of five runs each), their ratio, the largest difference between both
+outputs relative to the peak, and the share of each stage of ours. Then: time and peak memory by
+length of the signal, and what a new process pays before its first ear is done, all in processes of
+their own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ RECIPE = Path(__file__).resolve().parent.parent
 sys.path[0] = str(RECIPE)  # or else `import msbg` would find this script
 
 import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
+from scipy.signal import resample_poly  # noqa: E402
 
 from msbg import Audiogram, Ear  # noqa: E402
 from msbg.constants import CATCH_UP_DB, SAMPLE_RATE  # noqa: E402
@@ -66,7 +69,7 @@ def main() -> None:
         from clarity.utils.audiogram import Audiogram as PublishedAudiogram
     except ImportError as error:
         raise SystemExit(f"{error}\nFirst: pip install --no-deps pyclarity==0.9.0") from error
-    signal = speech_like(SECONDS)
+    signal = from_file(sys.argv[1]) if sys.argv[1:] else speech_like(SECONDS)
 
     print(f"CPU seconds per ear of {SECONDS} s, one thread")
     print(f"{'':10}{'pyclarity':>10}{'msbg':>8}{'ratio':>7}{'difference/peak':>17}")
@@ -98,6 +101,13 @@ def main() -> None:
     _, cpu_imports = new_process("import numpy, scipy.signal, numba")
     print(f"\nA new process with its first ear: {cpu:.2f} CPU seconds, of which the imports of")
     print(f"numpy, scipy.signal and numba are {cpu_imports:.2f}.")
+
+
+def from_file(name: str) -> np.ndarray:
+    """First channel of a recording, at 44.1 kHz, repeated or cut to 5.9 s."""
+    signal, rate = soundfile.read(name, always_2d=True)
+    signal = resample_poly(signal[:, 0], SAMPLE_RATE, rate)
+    return np.resize(signal, int(SECONDS * SAMPLE_RATE))
 
 
 def speech_like(seconds: float) -> np.ndarray:

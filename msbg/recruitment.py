@@ -73,7 +73,7 @@ def expand_channels(
         smooth_backwards(gain, backward)
         # The envelope becomes the gain in place: fresh memory for each block would take longer.
         np.clip(gain, MIN_ENVELOPE, max_envelope, out=gain)
-        gain /= max_envelope
+        gain *= 1 / max_envelope
         gain **= exponent
         heard[start:stop] = np.einsum("tc,tc->t", channels, gain)
     return heard[: len(signal)]
