@@ -45,7 +45,6 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 from speechbrain.utils.run_opts import RunOptions
-from tqdm import tqdm
 
 from intelligibility.cpc1 import Cpc1
 from intelligibility.pretrained import load_tokenizer, provide_start, provide_tokenizer
@@ -53,6 +52,7 @@ from intelligibility.runs import (
     RecipeError,
     atomic_path,
     pick_device,
+    progress,
     read_json,
     reports_errors,
     sha256_of,
@@ -285,7 +285,9 @@ class ASR(sb.Brain):
         # One signal at a time: what follows a signal in a padded batch would count as well.
         loader = self.make_dataloader(data, sb.Stage.VALID, None, batch_size=1)
         normalize.train()
-        for batch in tqdm(loader, "feature statistics", disable=not if_main_process()):
+        if if_main_process():
+            loader = progress(loader, "feature statistics", len(loader), "signal")
+        for batch in loader:
             wavs, wav_lens = batch.to(self.device).sig
             normalize(self.hparams.compute_features(wavs), wav_lens, epoch=0)
 
@@ -329,14 +331,17 @@ def made_by(hparams: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_options(given: dict[str, Any], device: str) -> RunOptions:
-    """Return SpeechBrain's run options, each process of torchrun with a device of its own."""
+    """Return SpeechBrain's run options, each process of torchrun with a device of its own.
+
+    A progress bar is for a terminal; a log file gets a line per epoch.
+    """
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     backend = "nccl" if device.startswith("cuda") else "gloo"
+    defaults = {"device": device, "distributed_backend": backend}
+    defaults["noprogressbar"] = not sys.stderr.isatty()
     try:
-        return RunOptions.from_dictionary(
-            {"device": device, "distributed_backend": backend} | given
-        )
+        return RunOptions.from_dictionary(defaults | given)
     except TypeError as error:
         raise RecipeError(f"run_opts: {error}; see speechbrain.utils.run_opts.RunOptions") from None
 
