@@ -109,7 +109,7 @@ def run(cfg: DictConfig) -> None:
 def report(faults: Findings, later: Findings, cfg: DictConfig) -> None:
     """Log all that is wrong; stop unless it may be left out."""
     if later.groups:
-        logger.warning("The later stages will miss:\n%s", later.text())
+        logger.warning("The later stages will lack:\n%s", later.text())
     if faults.groups:
         logger.warning("The release is not whole:\n%s", faults.text())
     if cfg.check_only and (faults.groups or later.groups):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import soundfile as sf
+import torch
 from omegaconf import DictConfig
 from sentencepiece import SentencePieceProcessor
 
@@ -234,19 +235,37 @@ def check_later_stages(cfg: DictConfig, cpc1: Cpc1, release: CheckedRelease) -> 
     """Look for what train_asr.py, infer.py and evaluate.py will need."""
     needs = Findings()
     save = cpc1.asr_folder / "save"
-    if not (any(save.glob("CKPT+*/model.ckpt")) or cfg.pretrained or cfg.from_scratch):
-        needs.add("no recogniser to start from", f"put a checkpoint in {save}, or set pretrained")
+    if any(save.glob("CKPT+*")):
+        if cfg.check_only:  # reading weights takes its time
+            _check_recogniser(cfg, cpc1, needs)
+    elif not (cfg.pretrained or cfg.from_scratch):
+        needs.add("recogniser to start from", f"put a checkpoint in {save}, or set pretrained")
     if (save / "tokenizer.ckpt").is_file():
-        tokenizer = SentencePieceProcessor(model_file=str(save / "tokenizer.ckpt"))
-        for signal in itertools.chain(*release.signals.values()):
-            if tokenizer.unk_id() in tokenizer.encode(signal.prompt.upper()):
-                needs.add(
-                    "prompt that the tokenizer cannot write", f"{signal.signal}: {signal.prompt}"
-                )
-    known = {
-        response.signal for response in cpc1.responses("test") if response.correctness is not None
-    }
+        _check_prompts(save / "tokenizer.ckpt", release, needs)
+    labelled = {r.signal for r in cpc1.responses("test") if r.correctness is not None}
     for signal in release.signals["test"]:
-        if signal.signal not in known:
-            needs.add("test signal without a response", signal.signal)
+        if signal.signal not in labelled:
+            needs.add("response to a test signal, in path.test_responses", signal.signal)
     return needs
+
+
+def _check_recogniser(cfg: DictConfig, cpc1: Cpc1, needs: Findings) -> None:
+    # Here, since no other use of this module should wait for SpeechBrain.
+    from intelligibility.recogniser import Recogniser
+    from intelligibility.settings import load_settings
+
+    try:
+        Recogniser.load(load_settings(cfg, cpc1), cpc1.asr_folder / "save", torch.device("cpu"))
+    except RecipeError as error:
+        needs.add("recogniser that fits the settings", error)
+
+
+def _check_prompts(tokenizer_file: Path, release: CheckedRelease, needs: Findings) -> None:
+    try:
+        tokenizer = SentencePieceProcessor(model_file=str(tokenizer_file))
+    except (RuntimeError, OSError) as error:
+        needs.add("tokenizer that can be read", f"{tokenizer_file}: {error}")
+        return
+    for signal in itertools.chain(*release.signals.values()):
+        if tokenizer.unk_id() in tokenizer.encode(signal.prompt.upper()):
+            needs.add("token for every prompt", f"{signal.signal}: {signal.prompt}")

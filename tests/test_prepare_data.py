@@ -14,6 +14,7 @@ from intelligibility.check import Source, check_release
 from intelligibility.cpc1 import Cpc1, read_table
 from msbg import Listener, simulate
 from tests.conftest import configure, dump, edit, make_release, run_script
+from tests.small_recogniser import SETTINGS, make_recogniser
 
 RESAMPLING_ERROR_DB = -80  # against the ideal band-limited signal, below 0.45 of the lower rate
 
@@ -356,8 +357,44 @@ def test_check_only_looks_ahead(release, tmp_path, caplog):
     edit(path, lambda entries: [entry.pop("correctness") for entry in entries])
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp", "check_only=true")
-    assert "no recogniser to start from" in caplog.text
-    assert "4 x test signal without a response" in caplog.text
+    assert "recogniser to start from" in caplog.text
+    assert "4 x response to a test signal" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda save: None, None),
+        (lambda save: (save / "CKPT+epoch_0/model.ckpt").write_bytes(b"half"), "is damaged"),
+        (lambda save: (save / "tokenizer.ckpt").unlink(), "no tokenizer"),
+        (lambda save: (save / "tokenizer.ckpt").write_bytes(b"half"), "tokenizer that can be read"),
+    ],
+)
+def test_check_only_looks_at_the_recogniser(release, tmp_path, caplog, spoil, message):
+    spoil(make_recogniser(tmp_path / "exp/transformer_cpc1"))
+    sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
+    if message is None:
+        prepare(release, tmp_path / "exp", "check_only=true", *sizes)
+        return
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "check_only=true", *sizes)
+    assert message in caplog.text
+
+
+def test_check_only_finds_a_recogniser_of_another_size(release, tmp_path, caplog):
+    make_recogniser(tmp_path / "exp/transformer_cpc1")
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "check_only=true")
+    assert "recogniser that fits the settings" in caplog.text
+
+
+def test_check_only_finds_prompts_that_have_no_token(release, tmp_path, caplog):
+    make_recogniser(tmp_path / "exp/transformer_cpc1")
+    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
+    edit(path, lambda entries: entries[3].update(prompt="anna keeps 2 old bøats"))
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "check_only=true")
+    assert "1 x token for every prompt" in caplog.text
 
 
 def test_a_full_disk_is_foreseen(release, tmp_path, caplog, monkeypatch):
