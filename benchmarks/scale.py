@@ -3,13 +3,14 @@
     python benchmarks/scale.py                 # after make test
     python benchmarks/scale.py 20 40           # other sizes
 
-Prints CPU time per signal and peak memory of one process (n_jobs=1), which should stay flat, and
+Prints CPU time per signal (less start-up) and peak memory of one process (n_jobs=1), which should stay flat, and
 what they come to for whole corpora on more cores. Signals are modulated noise of 5.9 s as in CPC1,
 each scene heard by two listeners. The recogniser that is run on all sizes is a small one with
 random weights; the published size is timed on two ear signals, since it decides a real run.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -41,13 +42,19 @@ CORES = (2, 16, 64)
 
 @dataclass
 class Cost:
-    """What one process took: CPU seconds per signal, and megabytes at its peak."""
+    """What one process took: CPU seconds, and megabytes at its peak."""
 
     seconds: float
     megabytes: float
 
 
-def cost_of(script: str, arguments: list[str], n_signals: int) -> Cost:
+def cost_per_signal(script: str, arguments: list[str], n_signals: int) -> Cost:
+    """Run a stage twice: the second time nothing is left to do, and start-up is all it costs."""
+    first, second = (cost_of(script, arguments) for _ in range(2))
+    return Cost((first.seconds - second.seconds) / n_signals, first.megabytes)
+
+
+def cost_of(script: str, arguments: list[str]) -> Cost:
     """Run a stage in a process of its own, with one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(RECIPE / script), *arguments, "n_jobs=1"]
@@ -57,7 +64,7 @@ def cost_of(script: str, arguments: list[str], n_signals: int) -> Cost:
     _, status, usage = os.wait4(process, 0)
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"{script} failed; run it by hand: {' '.join(command)}")
-    return Cost((usage.ru_utime + usage.ru_stime) / n_signals, usage.ru_maxrss / 1024)
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def measure(n_signals: int, folder: Path) -> tuple[Cost, Cost]:
@@ -65,14 +72,37 @@ def measure(n_signals: int, folder: Path) -> tuple[Cost, Cost]:
     n_test = n_signals // 4
     make_release(folder / "cpc1", n_signals // 2 - n_test, n_test, seconds=SECONDS)
     arguments = [f"path.root={folder}/cpc1", f"path.exp_folder={folder}/exp", "dev_percent=0.1"]
-    prepare = cost_of("prepare_data.py", arguments, n_signals)
+    prepare = cost_per_signal("prepare_data.py", arguments, n_signals)
     make_recogniser(folder / "exp/transformer_cpc1")
     sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
     n_inferred = sum(
         len((folder / f"exp/cpc1_asr_data/left_{split}_msbg.csv").read_text().splitlines()) - 1
         for split in ("dev", "test")
     )
-    return prepare, cost_of("infer.py", [*arguments, *sizes], n_inferred)
+    return prepare, cost_per_signal("infer.py", [*arguments, *sizes], n_inferred)
+
+
+def check_seconds(n_signals: int, folder: Path) -> float:
+    """Return the time of check_only=true on a release of `n_signals`, all links to few files."""
+    make_release(folder / "cpc1", 1, 1, seconds=SECONDS)
+    archive = folder / "cpc1/clarity_CPC1_data_train"
+    (first, *_) = entries = json.loads((archive / "metadata/CPC1.train.json").read_text())
+    wavs = archive / "clarity_data/HA_outputs/train"
+    scenes = archive / "clarity_data/scenes"
+    for number in range(1, n_signals):
+        scene = f"T{number:06d}"
+        signal = f"{scene}_{first['listener']}_E001"
+        entries.append(first | {"scene": scene, "signal": signal})
+        os.link(wavs / f"{first['signal']}.wav", wavs / f"{signal}.wav")
+        os.link(
+            scenes / f"{first['scene']}_target_anechoic.wav",
+            scenes / f"{scene}_target_anechoic.wav",
+        )
+    (archive / "metadata/CPC1.train.json").write_text(json.dumps(entries))
+    arguments = [f"path.root={folder}/cpc1", f"path.exp_folder={folder}/exp"]
+    started = time.monotonic()
+    cost_of("prepare_data.py", [*arguments, "check_only=true", "from_scratch=true"])
+    return time.monotonic() - started
 
 
 def main() -> None:
@@ -91,6 +121,10 @@ def main() -> None:
             f"{n_signals:7d} {prepare.seconds:23.3f} {prepare.megabytes:7.0f} "
             f"{infer.seconds:29.3f} {infer.megabytes:7.0f}"
         )
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = check_seconds(CORPORA["CPC1"], Path(folder))
+    print(f"\ncheck_only=true on {CORPORA['CPC1']} signals, a reference each: {seconds:.1f} s")
+
     full = full_size_seconds()
     print(f"\nPublished recogniser, beam 66: {full:.1f} CPU s per ear signal")
     print("\nHours on a CPU              " + "".join(f"{cores:>9d} cores" for cores in CORES))
