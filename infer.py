@@ -14,8 +14,8 @@ Writes  exp_folder/{dev,test}_{enc,dec,pre}_similarity{track}.json   {signal: 0.
 A run that was stopped goes on where it was. What was made by another recogniser, with other
 settings or from other wavs is made again. The two ear signals of a reference go through the
 recogniser once, however many hearing aids and listeners share its scene. With a GPU one process
-recognises many signals at once. Without, `n_jobs` processes, each with a recogniser of its own (0.7
-GB at full size), take one signal at a time on one thread each: the numbers do not depend on n_jobs.
+recognises many signals at once. Without, `n_jobs` processes of one thread, each with a recogniser
+of its own (1.4 GB at full size), take one signal at a time: the numbers do not depend on n_jobs.
 """
 
 import dataclasses
@@ -29,6 +29,7 @@ import hydra
 import joblib
 import soundfile as sf
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
@@ -253,8 +254,14 @@ def measure_in_parallel(
         measured = joblib.Parallel(n_jobs=n_workers, return_as="generator_unordered")(
             joblib.delayed(measure_scene)(scene, config, cfg.dtw) for scene in scenes
         )
-        for scene in measured:
-            yield from scene
+        try:
+            for scene in measured:
+                yield from scene
+        except TerminatedWorkerError:
+            raise RecipeError(
+                "one of the processes was killed, most likely for want of memory; go on with a "
+                "smaller n_jobs"
+            ) from None
 
 
 def measure_scene(
