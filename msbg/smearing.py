@@ -89,7 +89,9 @@ def smear(signal: np.ndarray, severity: str) -> np.ndarray:
         Between 192 and 255 samples longer.
     """
     n_frames = -(-len(signal) // SHIFT)
-    repeated = np.zeros(FRAME_SIZE + (n_frames - 1) * SHIFT)
+    # Always as many frames at once: an odd number would round otherwise with more BLAS threads.
+    n_rounds = -(-n_frames // FRAMES_AT_ONCE)
+    repeated = np.zeros(FRAME_SIZE + (n_rounds * FRAMES_AT_ONCE - 1) * SHIFT)
     repeated[: min(FRAME_SIZE, len(signal))] = signal[:FRAME_SIZE]
     repeated[FRAME_SIZE : FRAME_SIZE + max(0, len(signal) - SHIFT)] = signal[SHIFT:]
     frames = sliding_window_view(repeated, FRAME_SIZE)[::SHIFT]
@@ -97,12 +99,12 @@ def smear(signal: np.ndarray, severity: str) -> np.ndarray:
     overlap_added = np.zeros((n_frames + OVERLAPS - 1, SHIFT))
     matrix = smearing_matrix(severity)
     for start in range(0, n_frames, FRAMES_AT_ONCE):
-        smeared = _smear_frames(frames[start : start + FRAMES_AT_ONCE], matrix)
+        smeared = _smear_frames(frames[start : start + FRAMES_AT_ONCE], matrix)[: n_frames - start]
         for part in range(OVERLAPS):
             overlap_added[start + part : start + part + len(smeared)] += smeared[:, part]
 
     last = np.zeros((OVERLAPS, OVERLAPS, SHIFT))
-    last[-n_frames:] = _smear_frames(frames[-OVERLAPS:], matrix)
+    last[-n_frames:] = _smear_frames(frames[max(0, n_frames - OVERLAPS) : n_frames], matrix)
     overlap_added[-3] = last[-4, 0] + last[-1, 1] + last[-2, 2]
     overlap_added[-2] = last[-4, 1] + last[-1, 2]
     overlap_added[-1] = last[-4, 2]

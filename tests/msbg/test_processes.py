@@ -41,6 +41,16 @@ def test_workers_give_what_the_parent_gives(method: str) -> None:
             assert np.array_equal(there, here)
 
 
+def test_threads_of_blas_do_not_matter(tmp_path: Path) -> None:
+    """Bit for bit, over several lengths of the last group of frames."""
+    code = (
+        "import numpy as np; from hashlib import sha256; from msbg.smearing import smear;"
+        "signal = np.random.default_rng(0).standard_normal(20_000);"
+        "print([sha256(smear(signal[n:], 'MILD')).hexdigest() for n in range(0, 8000, 500)])"
+    )
+    assert run(code, tmp_path) == run(code, tmp_path, OMP_NUM_THREADS="2")
+
+
 def test_imports_nothing_of_ours_and_no_torch(tmp_path: Path) -> None:
     """msbg stands alone: numpy, scipy, numba and the standard library."""
     code = (
