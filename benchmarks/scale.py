@@ -3,10 +3,11 @@
     python benchmarks/scale.py                 # after make test
     python benchmarks/scale.py 20 40           # other sizes
 
-Prints CPU time per signal (less start-up) and peak memory of one process (n_jobs=1), which should stay flat, and
-what they come to for whole corpora on more cores. Signals are modulated noise of 5.9 s as in CPC1,
-each scene heard by two listeners. The recogniser that is run on all sizes is a small one with
-random weights; the published size is timed on two ear signals, since it decides a real run.
+Prints CPU time per signal (less start-up) and peak memory of one process (n_jobs=1), which should
+stay flat, and what they come to for whole corpora on more cores. Signals are modulated noise of
+5.9 s as in CPC1, each scene heard by two listeners. The recogniser that is run on all sizes is a
+small one with random weights; the published size is timed on two ear signals, since it decides a
+real run.
 """
 
 import argparse
