@@ -1,6 +1,6 @@
 """SpeechBrain's beam search and ours on the same weights: CPU time per utterance, one core.
 
-    python benchmarks/search.py                 # full size, 10 steps: a few minutes, 8 GB of memory
+    python benchmarks/search.py                 # about two minutes, some GB of memory
     python benchmarks/search.py --steps 5
     python benchmarks/search.py --trained path.exp_folder=/data/exp ...      # a trained recogniser
 
