@@ -31,6 +31,7 @@ from intelligibility.training_data import (
     read_tables,
 )
 
+pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
 GOLDEN = RECIPE.parent / "shared/golden/infer"
 NO_MASKS = {"augmentation": {"min_augmentations": 0, "max_augmentations": 0}}
 LEARNS = NO_MASKS | {"number_of_epochs": 14, "stage_one_epochs": 13, "valid_search_interval": 14}
