@@ -20,7 +20,7 @@ of its own (1.4 GB at full size), take one signal at a time: the numbers do not 
 
 import dataclasses
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from intelligibility.runs import (
     provenance,
     reports_errors,
     sha256_of,
+    shard_of,
     sole_run,
     write_json,
     write_result,
@@ -90,7 +91,9 @@ def run(cfg: DictConfig) -> None:
     scenes = group_by_reference(list_signals(cpc1))
     recogniser, inference = load_recogniser(cfg, cpc1)
     with sole_run(cpc1.exp_folder, f"inference{cpc1.track}", cfg.shard, cfg.n_shards):
-        part = shard_of(scenes, cfg.shard, cfg.n_shards)
+        durations = {scene[0].key: total_duration(scene) for scene in scenes}
+        mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
+        part = [scene for scene in scenes if scene[0].key in mine]
         journal = measure_all(part, recogniser, inference, cpc1, cfg)
         if cfg.n_shards > 1:
             logger.info(
@@ -165,22 +168,6 @@ def group_by_reference(signals: list[Signal]) -> list[list[Signal]]:
     for signal in signals:
         groups[signal.reference].append(signal)
     return list(groups.values())
-
-
-def shard_of(scenes: list[list[Signal]], shard: int, n_shards: int) -> list[list[Signal]]:
-    """Return this shard's scenes, which last about as long as those of the others."""
-    if not 0 <= shard < n_shards:
-        raise RecipeError(
-            f"shard={shard} n_shards={n_shards}: expected shard from 0 to n_shards - 1"
-        )
-    loads: Counter[int] = Counter(dict.fromkeys(range(n_shards), 0))
-    part = []
-    for scene in sorted(scenes, key=lambda scene: (-total_duration(scene), scene[0].key)):
-        lightest = min(range(n_shards), key=loads.__getitem__)
-        loads[lightest] += total_duration(scene)
-        if lightest == shard:
-            part.append(scene)
-    return part
 
 
 def total_duration(scene: list[Signal]) -> float:

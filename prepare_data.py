@@ -64,6 +64,7 @@ from intelligibility.runs import (
     progress,
     read_json,
     reports_errors,
+    shard_of,
     sole_run,
     write_json,
 )
@@ -169,7 +170,9 @@ def make_ear_signals(cpc1: Cpc1, release: CheckedRelease, cfg: DictConfig) -> di
         Duration in s of the 16 kHz signals, per key of a source; what failed is missing.
     """
     ear_settings = OmegaConf.to_container(cfg.MSBGEar)
-    sources = {s.key: s for s in shard_of(release.sources, cfg.shard, cfg.n_shards)}
+    durations = {source.key: source.duration for source in release.sources}
+    mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
+    sources = {source.key: source for source in release.sources if source.key in mine}
     made_by = {key: what_makes(source, ear_settings) for key, source in sources.items()}
     targets = {key: ear_wavs(cpc1, source) for key, source in sources.items()}
     with Journal(cpc1.data_folder / "prepared.jsonl", cfg.shard, cfg.n_shards) as journal:
@@ -274,19 +277,6 @@ def is_whole(targets: tuple[Path, Path], result: dict | None) -> bool:
         target.is_file() and target.stat().st_size == n_bytes
         for target, n_bytes in zip(targets, result["bytes"], strict=True)
     )
-
-
-def shard_of(sources: list[Source], shard: int, n_shards: int) -> list[Source]:
-    """Return this shard's part of the work, about equal in duration to the others'."""
-    if not 0 <= shard < n_shards:
-        raise RecipeError(f"shard={shard} n_shards={n_shards}: expected a shard below n_shards")
-    loads: list[float] = [0.0] * n_shards
-    parts: list[list[Source]] = [[] for _ in range(n_shards)]
-    for source in sorted(sources, key=lambda source: (-source.duration, source.key)):
-        lightest = loads.index(min(loads))
-        loads[lightest] += source.duration
-        parts[lightest].append(source)
-    return sorted(parts[shard], key=lambda source: source.key)
 
 
 def log_resampled(sources: list[Source], ear_rate: int) -> None:

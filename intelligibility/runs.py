@@ -1,6 +1,7 @@
 """What every run needs, whatever its stage: errors in words, whole files, provenance, device."""
 
 import datetime
+import errno
 import fcntl
 import functools
 import hashlib
@@ -59,7 +60,11 @@ def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], 
         logbook.info("%s", json.dumps(provenance(cfg), indent=1))
         try:
             run(cfg)
-        except RecipeError as error:
+        except (RecipeError, OSError) as error:
+            if isinstance(error, OSError):
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                error = RecipeError(f"{error}; make room and run again: what is done is kept")
             logger.error("%s", error)
             if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise RecipeError(f"Shard {cfg.shard} of {cfg.n_shards}: {error}") from None
@@ -67,6 +72,33 @@ def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], 
         logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
 
     return guarded
+
+
+def shard_of(durations: Mapping[str, float], shard: int, n_shards: int) -> list[str]:
+    """Choose this shard's part of the work: the parts last about as long as each other.
+
+    Parameters
+    ----------
+    durations : mapping of str to float
+        Seconds of every piece of work by its name.
+    shard, n_shards : int
+        Which part, from 0, and of how many.
+
+    Returns
+    -------
+    list of str
+        Names, sorted. All shards together have every name once.
+    """
+    if not 0 <= shard < n_shards:
+        raise RecipeError(f"shard={shard} n_shards={n_shards}: expected 0 to n_shards - 1")
+    loads = [0.0] * n_shards
+    part = []
+    for name in sorted(durations, key=lambda name: (-durations[name], name)):  # longest first
+        lightest = loads.index(min(loads))
+        loads[lightest] += durations[name]
+        if lightest == shard:
+            part.append(name)
+    return sorted(part)
 
 
 @contextmanager

@@ -240,23 +240,6 @@ def test_shards_together_give_what_one_run_gives(exp, undisturbed, heard):
     assert outputs(exp) == outputs(undisturbed)
 
 
-def test_shards_last_about_as_long_and_keep_scenes_together():
-    rng = np.random.default_rng(1)
-    scenes = [
-        [
-            infer.Signal("dev", f"S{n}_{k}", (), (), "", float(rng.uniform(3, 8)))
-            for k in range(rng.integers(1, 7))
-        ]
-        for n in range(100)
-    ]
-    parts = [infer.shard_of(scenes, shard, 7) for shard in range(7)]
-    assert sorted(s[0].name for part in parts for s in part) == sorted(s[0].name for s in scenes)
-    loads = [sum(map(infer.total_duration, part)) for part in parts]
-    assert max(loads) < 1.05 * min(loads)
-    with pytest.raises(RecipeError, match="shard=7 n_shards=7: expected shard from 0"):
-        infer.shard_of(scenes, 7, 7)
-
-
 def test_the_numbers_do_not_depend_on_the_number_of_processes(exp, undisturbed):
     run(exp, "n_jobs=2")
     assert outputs(exp) == outputs(undisturbed)

@@ -212,20 +212,6 @@ def test_shards_together_make_the_whole(release, tmp_path):
     assert fingerprint(tmp_path / "parts", *kinds) == fingerprint(tmp_path / "whole", *kinds)
 
 
-def test_shards_are_even_in_duration():
-    rng = np.random.default_rng(1)
-    sources = [
-        Source("train", "msbg", f"S{n}", None, frames=int(rng.integers(1e5, 4e5)), rate=44100)
-        for n in range(200)
-    ]
-    parts = [prepare_data.shard_of(sources, shard, 7) for shard in range(7)]
-    assert sorted(s.key for part in parts for s in part) == sorted(s.key for s in sources)
-    loads = [sum(s.duration for s in part) for part in parts]
-    assert max(loads) / min(loads) < 1.02
-    with pytest.raises(prepare_data.RecipeError, match="shard=7 n_shards=7"):
-        prepare_data.shard_of(sources, 7, 7)
-
-
 def remove_wav(release):
     (release / "clarity_CPC1_data_test/clarity_data/HA_outputs/test/S20001_L0002_E001.wav").unlink()
 

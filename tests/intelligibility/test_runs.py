@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import random
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from intelligibility.runs import (
     read_json,
     reports_errors,
     sha256_of,
+    shard_of,
     write_json,
     write_result,
 )
@@ -110,6 +113,31 @@ def test_our_errors_end_a_stage_without_a_traceback(caplog):
         stage(CFG)
     assert stop.value.code == 1
     assert "found 1 channel" in caplog.text
+
+
+@pytest.mark.parametrize("n_shards", [1, 7, 300])
+def test_shards_have_every_name_once_and_last_about_as_long(n_shards):
+    rng = random.Random(n_shards)
+    durations = {f"S{n:03d}": rng.uniform(3, 9) for n in range(200)}
+    parts = [shard_of(durations, shard, n_shards) for shard in range(n_shards)]
+    assert sorted(name for part in parts for name in part) == sorted(durations)
+    loads = [sum(durations[name] for name in part) for part in parts]
+    assert max(loads) - min(loads) <= max(durations.values())
+    shuffled = dict(rng.sample(sorted(durations.items()), len(durations)))
+    assert shard_of(shuffled, 0, n_shards) == parts[0]
+    with pytest.raises(RecipeError, match=f"shard={n_shards} n_shards={n_shards}: expected 0 to"):
+        shard_of(durations, n_shards, n_shards)
+
+
+@pytest.mark.parametrize(("number", "is_ours"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_a_full_disk_is_a_message_wherever_it_strikes(caplog, number, is_ours):
+    @reports_errors
+    def stage(cfg):
+        raise OSError(number, "reason", "prepared.jsonl")
+
+    with pytest.raises(SystemExit if is_ours else OSError):
+        stage(CFG)
+    assert ("make room and run again" in caplog.text) == is_ours
 
 
 def test_sha256_is_of_all_files_in_order(tmp_path):
