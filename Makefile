@@ -8,7 +8,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check -q
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
-	$(PY) demo/make_miniature.py
+	$(PY) -m demo.make_miniature
 	@set -e; for script in $(SCRIPTS); do \
 	  echo; echo "== $$script"; \
 	  $(PY) $$script --config-name demo/config; \
