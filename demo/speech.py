@@ -31,12 +31,10 @@ MATRIX = (
 TARGET_VOICES = (
     "en-us+f2",
     "en+f4",
-    "en-us+linda",
     "en-gb-x-rp+f1",
     "en-us+m3",
     "en+m2",
     "en-gb-scotland+m1",
-    "en-us+m7",
 )
 COMPETING_VOICES = ("en+f3", "en-us+Andy", "en-us+belinda", "en+m5")
 COMPETING_TEXT = (
