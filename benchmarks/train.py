@@ -29,6 +29,7 @@ sys.path.insert(0, str(RECIPE))
 
 import train_asr  # noqa: E402
 from intelligibility.cpc1 import read_table  # noqa: E402
+from intelligibility.pretrained import train_tokenizer  # noqa: E402
 from intelligibility.settings import read_settings  # noqa: E402
 from intelligibility.training_data import (  # noqa: E402
     make_dataset,
@@ -114,8 +115,9 @@ def measure(
     }
     folders = {"data_folder": str(folder), "output_folder": str(folder / precision)}
     settings = read_settings(RECIPE / "transformer_cpc1.yaml", overrides | folders)
-    train_asr.provide_tokenizer(settings, [row["wrd"] for row in rows], resumed=False)
-    train_asr.load_tokenizer(settings)
+    tokenizer = folder / "tokenizer.ckpt"  # of eight words: far fewer pieces than outputs
+    train_tokenizer(settings | {"vocab_size": 60}, [row["wrd"] for row in rows], tokenizer)
+    settings["tokenizer"].load(str(tokenizer))
     options = train_asr.run_options(
         {"precision": precision, "noprogressbar": True}, arguments.device
     )

@@ -135,7 +135,7 @@ def provide_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], resumed: 
 
 
 def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path) -> None:
-    """Train a byte-pair SentencePiece model of at most `vocab_size` pieces.
+    """Train a byte-pair SentencePiece model of `vocab_size` pieces.
 
     The published tokenizer is a unigram model of 5000 pieces. On a few hundred prompts unigram
     training stops at little more than letters; byte pairs grow to whole words.
@@ -147,7 +147,6 @@ def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path)
             model_writer=model,
             model_type="bpe",
             vocab_size=hparams["vocab_size"],
-            hard_vocab_limit=False,
             required_chars="ABCDEFGHIJKLMNOPQRSTUVWXYZ'",  # so that any prompt can be written
             unk_id=hparams["unk_index"],
             bos_id=hparams["bos_index"],
@@ -157,21 +156,24 @@ def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path)
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
-        raise RecipeError(f"vocab_size={hparams['vocab_size']}: no tokenizer ({error})") from error
+        raise RecipeError(
+            f"output_neurons={hparams['vocab_size']}: the prompts do not yield as many pieces, or "
+            f"they need more ({str(error).strip()})"
+        ) from error
     with atomic_path(path) as part:
         part.write_bytes(model.getvalue())
     logger.info("tokenizer trained on the prompts: %s", path)
 
 
 def load_tokenizer(hparams: dict[str, Any]) -> None:
-    """Load the tokenizer and see that the model has an output for each of its pieces."""
+    """Load the tokenizer and see that it has a piece for each output of the model."""
     path, tokenizer = Path(hparams["save_folder"]) / "tokenizer.ckpt", hparams["tokenizer"]
     try:
         tokenizer.load(str(path))
     except (OSError, RuntimeError) as error:
         raise RecipeError(f"{path}: not a SentencePiece model ({error}); restore it") from error
-    if tokenizer.get_piece_size() > hparams["output_neurons"]:
+    if (pieces := tokenizer.get_piece_size()) != hparams["output_neurons"]:
         raise RecipeError(
-            f"{path} has {tokenizer.get_piece_size()} pieces, the model "
-            f"{hparams['output_neurons']} outputs; set output_neurons to the number of pieces"
+            f"{path} has {pieces} pieces, expected output_neurons={hparams['output_neurons']}; "
+            f"take the recogniser's own tokenizer, or set output_neurons={pieces}"
         )

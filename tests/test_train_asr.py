@@ -405,6 +405,35 @@ def test_a_checkpoint_of_another_size_is_named(data, uninterrupted, tmp_path):
         toy_asr.train(data, tmp_path, d_ffn=32, number_of_epochs=5)
 
 
+def test_a_tokenizer_trained_on_the_prompts(learnt):
+    """As many pieces as outputs, the published indices, and any capital letter can be written."""
+    data, asr = learnt
+    hparams = toy_asr.settings(data, asr)
+    train_asr.load_tokenizer(hparams)
+    tokenizer = hparams["tokenizer"]
+    assert tokenizer.get_piece_size() == 40
+    assert (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id()) == (0, 1, 2)
+    assert tokenizer.decode_ids(tokenizer.encode_as_ids("QUITE O'ZJX")) == "QUITE O'ZJX"
+    assert len(tokenizer.encode_as_ids("ADA BED COB")) < 9
+    again = asr.parent / "again.ckpt"
+    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+    pretrained.train_tokenizer(hparams, [row["wrd"] for row in reversed(rows)], again)
+    assert again.read_bytes() == (asr / "save/tokenizer.ckpt").read_bytes()
+
+
+def test_more_pieces_than_the_prompts_yield(data, tmp_path):
+    with pytest.raises(RecipeError, match="output_neurons=5000: the prompts do not yield"):
+        toy_asr.train(data, tmp_path, output_neurons=5000)
+    assert not (tmp_path / "save/tokenizer.ckpt").exists()
+
+
+def test_a_tokenizer_of_another_size_is_named(data, uninterrupted, tmp_path):
+    (tmp_path / "save").mkdir()
+    shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "save")
+    with pytest.raises(RecipeError, match="has 40 pieces, expected output_neurons=44"):
+        toy_asr.train(data, tmp_path, output_neurons=44)
+
+
 # Bad input, named before the first step
 
 
