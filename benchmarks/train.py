@@ -104,10 +104,10 @@ def make_signals(folder: Path, count: int) -> list[dict]:
     return rows
 
 
-def measure(
+def make_brain(
     folder: Path, rows: list[dict], precision: str, arguments: argparse.Namespace
-) -> list[float]:
-    """Train for some steps, print a row of the table, return the losses."""
+) -> tuple[train_asr.ASR, sb.dataio.dataset.DynamicItemDataset]:
+    """Return the full-size recogniser ready for its first step, and its data."""
     overrides = {
         "from_scratch": True,
         "gradient_accumulation": 1,
@@ -130,10 +130,17 @@ def measure(
     settings["epoch_counter"].current = 1
     dataset = make_dataset(rows, settings)
     brain.fit_normaliser(dataset)
+    return brain, dataset
+
+
+def measure(
+    folder: Path, rows: list[dict], precision: str, arguments: argparse.Namespace
+) -> list[float]:
+    """Train for some steps, print a row of the table, return the losses."""
+    brain, dataset = make_brain(folder, rows, precision, arguments)
+    options = brain.hparams.train_dataloader_opts
     losses = []
-    for batch in brain.make_dataloader(
-        dataset, sb.Stage.VALID, None, **settings["train_dataloader_opts"]
-    ):
+    for batch in brain.make_dataloader(dataset, sb.Stage.VALID, None, **options):
         if len(losses) == arguments.warm_up:
             started = clock(arguments.device)
         brain.step += 1
