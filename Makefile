@@ -16,7 +16,7 @@ demo: .venv/.demo
 
 test: .venv/.test
 	$(PY) -m ruff check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup
 
 clean-demo:
 	rm -rf demo/data demo/exp
