@@ -14,7 +14,6 @@ from demo.scenes import FULL_SCALE
 from demo.speech import SAMPLE_RATE
 
 WINDOW, HOP = 512, 256  # samples; 11.6 ms and 5.8 ms
-FLAT_GAIN = 10.0  # dB, of the linear aid
 COMPRESSION_RATIO = 2.0
 COMPRESSION_LEVEL = 65.0  # dB SPL at which the compressing aid gives its prescribed gain
 ATTACK, RELEASE = 0.005, 0.1  # s
@@ -68,8 +67,12 @@ def nal_r(frequencies: np.ndarray, audiogram: dict[int, float]) -> np.ndarray:
 
 
 def linear(heard: np.ndarray, frequencies: np.ndarray, audiogram: dict[int, float]) -> np.ndarray:
-    """Amplify all by the same gain, for every listener. Returns factors (n_frequencies, 1)."""
-    return np.full((len(frequencies), 1), _factor(FLAT_GAIN))
+    """Amplify all frequencies alike, by half the mean loss at 0.5, 1 and 2 kHz (Lybarger, 1944).
+
+    Returns factors (n_frequencies, 1).
+    """
+    gain = (audiogram[500] + audiogram[1000] + audiogram[2000]) / 3 / 2
+    return np.full((len(frequencies), 1), _factor(gain))
 
 
 def prescribed(

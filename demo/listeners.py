@@ -29,17 +29,17 @@ STANDARD_AUDIOGRAMS = {
 # Left and right ear of each listener; neighbouring types make the ears differ.
 LISTENERS = {
     "L9001": ("N1", "N1"),
-    "L9002": ("N2", "N2"),
-    "L9003": ("N2", "N3"),
-    "L9004": ("N3", "N3"),
-    "L9005": ("N4", "N3"),
-    "L9006": ("N4", "N4"),
-    "L9007": ("N5", "N4"),
+    "L9002": ("N2", "N1"),
+    "L9003": ("N2", "N2"),
+    "L9004": ("N2", "N3"),
+    "L9005": ("N3", "N3"),
+    "L9006": ("N4", "N3"),
+    "L9007": ("N4", "N4"),
     "L9008": ("S1", "S1"),
     "L9009": ("S1", "S2"),
     "L9010": ("S2", "S2"),
-    "L9011": ("S3", "S2"),
-    "L9012": ("N3", "N2"),
+    "L9011": ("S2", "S3"),
+    "L9012": ("N5", "N4"),
 }
 
 # ANSI S3.5-1997, table 4 (octave bands): edges and centres in Hz, importance, spectrum levels in dB
@@ -53,9 +53,6 @@ INTERNAL_NOISE = np.array([-3.9, -9.7, -12.5, -17.7, -25.9, -7.1])
 # Oldenburg sentence test in its own noise (Wagener, Brand & Kollmeier, 1999, Z. Audiol. 38:86-95).
 THRESHOLD = -7.1  # dB SNR at which normal-hearing listeners repeat half of the words
 SLOPE = 0.171  # share of words per dB there
-# Wardenga et al. (2015, Int. J. Audiol. 55:71-79): dB by which each dB HL of pure-tone average
-# raises that threshold. Measured up to 47 dB HL; beyond, audibility decides, which the index holds.
-THRESHOLD_PER_LOSS = 0.094
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def answer(
     for ear, audiogram in enumerate(ears):
         speech, noise = spectrum_levels(target[:, ear]), spectrum_levels(interferer[:, ear])
         index = speech_intelligibility_index(speech, noise, [audiogram[f] for f in BAND_CENTRES])
-        chances.append(word_score(index, pure_tone_average(audiogram)))
+        chances.append(word_score(index))
     chance = max(chances)  # the better ear decides
     words = prompt.split()
     heard = [word for word in words if rng.random() < chance]
@@ -140,25 +137,12 @@ def speech_intelligibility_index(
     return float(np.sum(BAND_IMPORTANCE * distortion * audibility))
 
 
-def pure_tone_average(audiogram: dict[int, float]) -> float:
-    """Return the mean loss at 0.5, 1, 2 and 3 kHz in dB HL, as Wardenga et al. define it."""
-    return float(np.mean([audiogram[f] for f in (500, 1000, 2000, 3000)]))
+def word_score(index: float) -> float:
+    """Return the chance to repeat a word, from the Speech Intelligibility Index.
 
-
-def word_score(index: float, loss: float) -> float:
-    """Return the chance to repeat a word.
-
-    The index counts as the signal-to-noise ratio with which the test's own noise has it, 30 SII -
-    15 dB. The logistic is that of Brand & Kollmeier (2002, J. Acoust. Soc. Am. 111:2801-2810, eq.
-    1).
-
-    Parameters
-    ----------
-    index : float
-        Speech Intelligibility Index.
-    loss : float
-        Pure-tone average of the ear, dB HL.
+    The index counts as the signal-to-noise ratio with which the test's own noise has it,
+    30 SII - 15 dB. The logistic is that of Brand & Kollmeier (2002, J. Acoust. Soc. Am.
+    111:2801-2810), with threshold and slope of the Oldenburg test.
     """
     snr = 30 * index - 15
-    threshold = THRESHOLD + THRESHOLD_PER_LOSS * loss
-    return float(1 / (1 + np.exp(4 * SLOPE * (threshold - snr))))
+    return float(1 / (1 + np.exp(4 * SLOPE * (THRESHOLD - snr))))

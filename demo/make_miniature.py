@@ -43,7 +43,7 @@ STAMP = "miniature.json"
 HELD_OUT_SYSTEM = "E904"  # unseen in the open track's training, as are the listeners
 HELD_OUT_LISTENERS = ("L9003", "L9010")
 HEADROOM = 10 ** (20 / 20)  # CPC1's references have 0 dB FS at 100 dB SPL, the aids' outputs at 120
-SNRS = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0, 12.0)  # dB
+SNRS = (-15.0, -12.0, -9.0, -6.0, -3.0, 0.0, 3.0, 6.0)  # dB
 LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_all.json"}
 NOTICE = """# A miniature of CPC1, for trying the recipe out
 
@@ -147,8 +147,9 @@ def plan_scenes(settings: Settings) -> list[tuple[scenes.Scene, str, list[tuple[
     for number in range(n_scenes):
         snr, interferer = conditions[number]
         target_azimuth = float(rng.integers(-30, 31))
-        sides = rng.integers(30, 91, size=1 if interferer == "noise" else 2)
-        sides = sides * (rng.choice((-1, 1)) * np.array((1, -1)))[: len(sides)]
+        n_sources = 1 if interferer == "noise" else len(speech.COMPETING_VOICES)
+        sides = rng.integers(30, 91, size=n_sources) * np.resize((1, -1), n_sources)
+        sides *= rng.choice((-1, 1))
         scene = scenes.Scene(
             f"S9{number + 1:04d}",
             prompts[number],

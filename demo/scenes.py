@@ -29,7 +29,7 @@ class Scene:
     name, prompt, voice : str
         Such as S90001, the sentence, and the espeak-ng voice that speaks it.
     interferer : str
-        "noise" (speech-shaped) or "talkers" (two competing talkers).
+        "noise" (speech-shaped) or "talkers" (competing talkers at different places).
     snr : float
         dB, target to interferer in the free field, without the head.
     target_azimuth : float

@@ -49,9 +49,9 @@ def test_nal_r_on_paper_and_on_a_tone(kind, frequency, expected):
     assert gain("E902", frequency, kind) == pytest.approx(expected, abs=GAIN_TOLERANCE)
 
 
-def test_the_linear_aid_ignores_the_audiogram():
-    for kind, frequency in (("N1", 500), ("N6", 4000)):
-        assert gain("E901", frequency, kind) == pytest.approx(10, abs=FLAT_TOLERANCE)
+def test_the_linear_aid_gives_half_the_mean_loss_at_every_frequency():
+    for kind, frequency, expected in (("N1", 500, 35 / 6), ("N6", 4000, 255 / 6)):
+        assert gain("E901", frequency, kind) == pytest.approx(expected, abs=FLAT_TOLERANCE)
 
 
 def test_the_compressing_aid_halves_level_differences():
