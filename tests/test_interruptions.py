@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,27 +112,63 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
     assert not list(exp.rglob("*.part*"))
 
 
-def test_a_full_disk_stops_the_run_and_keeps_what_is_whole(
-    undisturbed, tmp_path, monkeypatch, caplog
-):
-    release, whole = undisturbed
-    write, room = scipy.io.wavfile.write, iter(range(7))
+def write_until_full(monkeypatch, n_files):
+    """Let scipy write so many files and then find the disk full, in the middle of the next."""
+    write, room = scipy.io.wavfile.write, iter(range(n_files))
 
-    def write_until_full(path, rate, samples):
+    def write_or_fail(path, rate, samples):
         if next(room, None) is None:
             Path(path).write_bytes(b"RIFF")
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, rate, samples)
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(scipy.io.wavfile, "write", write_until_full)
+    monkeypatch.setattr(scipy.io.wavfile, "write", write_or_fail)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_whole(undisturbed, tmp_path, caplog):
+    release, whole = undisturbed
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        write_until_full(patch, 7)
         prepare_data.run(configure(release, tmp_path))
     assert "No space left on device" in caplog.text and "make room" in caplog.text
     assert_no_partial_file(tmp_path)
     assert len(list(tmp_path.rglob("*.wav"))) == 7
     prepare_data.run(configure(release, tmp_path))
-    wavs = {name: sha for name, sha in outputs(whole).items() if name.endswith((".wav", ".csv"))}
-    assert wavs.items() <= outputs(tmp_path).items()
+    assert prepared(whole).items() <= outputs(tmp_path).items()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a file system of its own of 256 KB: room for a few ear signals."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_system_that_fills_up(undisturbed, small_disk, tmp_path, caplog, monkeypatch):
+    release, whole = undisturbed
+    with pytest.raises(SystemExit):
+        prepare_data.run(configure(release, small_disk / "exp"))
+    assert "disk too full" in caplog.text
+    assert not (small_disk / "exp").exists()
+
+    monkeypatch.setattr(prepare_data, "check_disk", lambda cpc1, release: None)
+    with pytest.raises(SystemExit):
+        prepare_data.run(configure(release, small_disk / "exp"))
+    assert "No space left on device" in caplog.text and "make room" in caplog.text
+    assert_no_partial_file(small_disk)
+    shutil.copytree(small_disk / "exp", tmp_path / "exp")
+    prepare_data.run(configure(release, tmp_path / "exp"))
+    assert prepared(whole).items() <= outputs(tmp_path / "exp").items()
+
+
+def prepared(exp: Path) -> dict[str, str]:
+    """Return the hashes of what the prepare stage writes."""
+    return {name: sha for name, sha in outputs(exp).items() if name.endswith((".wav", ".csv"))}
 
 
 def test_a_read_only_release_will_do(undisturbed, tmp_path):
