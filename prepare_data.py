@@ -27,6 +27,7 @@ import logging
 import math
 import random
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -181,6 +182,7 @@ def make_ear_signals(cpc1: Cpc1, release: CheckedRelease, cfg: DictConfig) -> di
         if journal.outdated:
             logger.warning("Making ear signals anew, for a change of: %s", dict(journal.outdated))
         logger.info("%d of %d files are done already", len(sources) - len(todo), len(sources))
+        started = time.monotonic()
         with parallel_config("loky", inner_max_num_threads=1):
             made = Parallel(n_jobs=cfg.n_jobs, return_as="generator_unordered")(
                 delayed(make_ear_signal)(sources[key], targets[key], ear_settings) for key in todo
@@ -189,6 +191,7 @@ def make_ear_signals(cpc1: Cpc1, release: CheckedRelease, cfg: DictConfig) -> di
                 done[key] = result
                 if result["fault"] is None:
                     journal.add(key, made_by[key], result)
+    logger.info("%d files took %.1f s", len(todo), time.monotonic() - started)
     log_resampled([sources[key] for key in todo], ear_settings["sample_rate"])
     leave_out_failed(release, {sources[key]: done[key]["fault"] for key in sources}, cfg.skip_bad)
     return {key: result["duration"] for key, result in done.items() if result["fault"] is None}

@@ -55,10 +55,10 @@ def cost_per_signal(script: str, arguments: list[str], n_signals: int) -> Cost:
     return Cost((first.seconds - second.seconds) / n_signals, first.megabytes)
 
 
-def cost_of(script: str, arguments: list[str]) -> Cost:
-    """Run a stage in a process of its own, with one thread."""
+def cost_of(script: str, arguments: list[str], n_jobs: int = 1) -> Cost:
+    """Run a stage in a process of its own, with one thread per process."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(RECIPE / script), *arguments, "n_jobs=1"]
+    command = [sys.executable, str(RECIPE / script), *arguments, f"n_jobs={n_jobs}"]
     log = os.open(os.devnull, os.O_WRONLY)
     actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     process = os.posix_spawn(command[0], command, environment, file_actions=actions)
@@ -81,6 +81,21 @@ def measure(n_signals: int, folder: Path) -> tuple[Cost, Cost]:
         for split in ("dev", "test")
     )
     return prepare, cost_per_signal("infer.py", [*arguments, *sizes], n_inferred)
+
+
+def parallel_seconds(n_signals: int, folder: Path) -> tuple[float, float]:
+    """Return the time by the clock that prepare_data.py takes with one process and with two."""
+    make_release(folder / "cpc1", n_signals // 2, 1, seconds=SECONDS)
+    seconds = []
+    for n_jobs in (1, 2):
+        started = time.monotonic()
+        cost_of(
+            "prepare_data.py",
+            [f"path.root={folder}/cpc1", f"path.exp_folder={folder}/{n_jobs}"],
+            n_jobs,
+        )
+        seconds.append(time.monotonic() - started)
+    return seconds[0], seconds[1]
 
 
 def check_seconds(n_signals: int, folder: Path) -> float:
@@ -122,6 +137,10 @@ def main() -> None:
             f"{n_signals:7d} {prepare.seconds:23.3f} {prepare.megabytes:7.0f} "
             f"{infer.seconds:29.3f} {infer.megabytes:7.0f}"
         )
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = parallel_seconds(sizes[-1] // 2, Path(folder))
+    print(f"\nn_jobs=1: {one:.1f} s, n_jobs=2: {two:.1f} s by the clock ({two / one:.2f})")
+
     with tempfile.TemporaryDirectory() as folder:
         seconds = check_seconds(CORPORA["CPC1"], Path(folder))
     print(f"\ncheck_only=true on {CORPORA['CPC1']} signals, a reference each: {seconds:.1f} s")
