@@ -25,6 +25,7 @@ import os
 import shutil
 import uuid
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,6 +67,15 @@ class Settings:
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class Plan:
+    """One scene: how it sounds, train or test, and the (listener, system) pairs that hear it."""
+
+    scene: scenes.Scene
+    split: str
+    heard_by: list[tuple[str, str]]
+
+
 def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
     """Build the miniature, whole or not at all.
 
@@ -104,7 +114,7 @@ def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
 
 def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
     plans = plan_scenes(settings)
-    texts = [(plan.voice, plan.prompt) for plan, _, _ in plans]
+    texts = [(plan.scene.voice, plan.scene.prompt) for plan in plans]
     talkers = [(voice, speech.COMPETING_TEXT) for voice in speech.COMPETING_VOICES]
     spoken = speech.speak(texts + talkers)
     targets, talkers = spoken[: len(texts)], spoken[len(texts) :]
@@ -115,26 +125,23 @@ def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
             (_archive(folder, split) / "clarity_data" / name).mkdir(parents=True)
     jobs = (
         delayed(_write_scene)(
-            (folder, split, settings.seed), scene, heard_by, target, spectrum, talkers
+            _archive(folder, plan.split), plan, target, spectrum, talkers, settings.seed
         )
-        for (scene, split, heard_by), target in zip(plans, targets, strict=True)
+        for plan, target in zip(plans, targets, strict=True)
     )
     done = Parallel(n_jobs, return_as="generator")(jobs)
     entries = list(tqdm(done, total=len(plans), desc="scenes", unit="scene", disable=None))
     for split in ("train", "test"):
-        rows = [row for row, (_, where, _) in zip(entries, plans, strict=True) if where == split]
+        rows = [row for row, plan in zip(entries, plans, strict=True) if plan.split == split]
         _write_metadata(_archive(folder, split), split, rows)
     write_text(folder / "README.md", NOTICE)
 
 
-def plan_scenes(settings: Settings) -> list[tuple[scenes.Scene, str, list[tuple[str, str]]]]:
-    """Decide what is said in each scene, how it sounds, and who hears it through what.
+def plan_scenes(settings: Settings) -> list[Plan]:
+    """Plan the training scenes, then the test scenes.
 
-    Returns
-    -------
-    list of (Scene, split, [(listener, system), ...])
-        Training scenes first. Conditions, voices and pairs of listener and system are each used
-        equally often.
+    Signal-to-noise ratios and interferers, voices, and pairs of listener and system are each used
+    equally often.
     """
     n_scenes = settings.n_train_scenes + settings.n_test_scenes
     rng = np.random.default_rng(settings.seed)
@@ -148,25 +155,24 @@ def plan_scenes(settings: Settings) -> list[tuple[scenes.Scene, str, list[tuple[
         snr, interferer = conditions[number]
         target_azimuth = float(rng.integers(-30, 31))
         n_sources = 1 if interferer == "noise" else len(speech.COMPETING_VOICES)
-        sides = rng.integers(30, 91, size=n_sources) * np.resize((1, -1), n_sources)
-        sides *= rng.choice((-1, 1))
+        azimuths = rng.integers(30, 91, size=n_sources) * np.resize((1, -1), n_sources)
+        azimuths *= rng.choice((-1, 1))
         scene = scenes.Scene(
-            f"S9{number + 1:04d}",
-            prompts[number],
-            voices[number],
-            interferer,
-            snr,
-            target_azimuth,
-            tuple(map(float, sides)),
+            name=f"S9{number + 1:04d}",
+            prompt=prompts[number],
+            voice=voices[number],
+            interferer=interferer,
+            snr=snr,
+            target_azimuth=target_azimuth,
+            interferer_azimuths=tuple(map(float, azimuths)),
         )
         first = number * settings.signals_per_scene
-        split = "train" if number < settings.n_train_scenes else "test"
         mine = sorted(set(heard_by[first : first + settings.signals_per_scene]))
-        plans.append((scene, split, mine))
+        plans.append(Plan(scene, "train" if number < settings.n_train_scenes else "test", mine))
     return plans
 
 
-def _balanced(choices, n_draws: int, rng: np.random.Generator) -> list:
+def _balanced(choices: Sequence, n_draws: int, rng: np.random.Generator) -> list:
     """Draw `n_draws` times, each choice equally often, in random order."""
     order = np.concatenate(
         [rng.permutation(len(choices)) for _ in range(-(-n_draws // len(choices)))]
@@ -179,29 +185,27 @@ def _archive(folder: Path, split: str) -> Path:
 
 
 def _write_scene(
-    place: tuple[Path, str, int],
-    scene: scenes.Scene,
-    heard_by: list[tuple[str, str]],
-    speech_signal: np.ndarray,
+    archive: Path,
+    plan: Plan,
+    spoken: np.ndarray,
     spectrum: np.ndarray,
     talkers: list[np.ndarray],
+    seed: int,
 ) -> tuple[dict, list[dict]]:
-    """Write the audio of one scene; return its entry in scenes.json and those of its signals."""
-    folder, split, seed = place
+    """Write the audio of one scene; return its entry in the list of scenes and its responses."""
+    scene, split, data = plan.scene, plan.split, archive / "clarity_data"
     rng = np.random.default_rng([seed, zlib.crc32(scene.name.encode())])
-    parts = scenes.render(scene, speech_signal, spectrum, talkers, rng)
-    data = _archive(folder, split) / "clarity_data"
-    reference = data / "scenes" / f"{scene.name}_target_anechoic.wav"
-    _write_wav(reference, parts[0] * HEADROOM)
+    parts = scenes.render(scene, spoken, spectrum, talkers, rng)
+    _write_wav(data / "scenes" / f"{scene.name}_target_anechoic.wav", parts[0] * HEADROOM)
     start = round(scenes.BEFORE * speech.SAMPLE_RATE)
     stop = len(parts[0]) - round(scenes.AFTER * speech.SAMPLE_RATE)
     responses = []
-    for listener, system in heard_by:
+    for listener, system in plan.heard_by:
         signal = f"{scene.name}_{listener}_{system}"
         aided = hearing_aids.process(system, parts, listeners.audiograms(listener))
-        _write_wav(data / "HA_outputs" / split / f"{signal}.wav", sum(aided))
+        wav = data / "HA_outputs" / split / f"{signal}.wav"
+        _write_wav(wav, sum(aided))
         if in_open_track(split, listener, system):
-            wav = data / "HA_outputs" / split / f"{signal}.wav"
             _link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
         target, interferer = (part[start:stop] for part in aided)
         heard = listeners.answer(scene.prompt, listener, target, interferer, rng)

@@ -54,7 +54,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
-    """Draw sentences so that each ten in a row use each of the fifty words once, as test lists do.
+    """Draw lists of ten that use each of the fifty words once; no sentence comes twice.
 
     Parameters
     ----------
@@ -71,7 +71,9 @@ def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
     sentences: list[str] = []
     while len(sentences) < n_sentences:
         columns = [rng.permutation(words) for words in MATRIX]
-        sentences += [" ".join(words) for words in zip(*columns, strict=True)]
+        ten = [" ".join(words) for words in zip(*columns, strict=True)]
+        if set(ten).isdisjoint(sentences):
+            sentences += ten
     return sentences[:n_sentences]
 
 

@@ -17,6 +17,11 @@ def test_each_ten_sentences_use_every_word_once():
             assert sorted(words) == sorted(expected)
 
 
+def test_no_sentence_comes_twice():
+    sentences = speech.matrix_sentences(1500, np.random.default_rng(4))
+    assert len(set(sentences)) == len(sentences) == 1500
+
+
 def test_the_matrix_has_fifty_different_words():
     words = [word for column in speech.MATRIX for word in column]
     assert [len(column) for column in speech.MATRIX] == [10] * 5

@@ -133,12 +133,18 @@ def test_files_say_that_speech_is_synthetic(miniature):
 
 def test_conditions_are_balanced_and_a_scene_has_several_listeners():
     plans = make_miniature.plan_scenes(Settings(n_train_scenes=160, n_test_scenes=32))
-    conditions = Counter((scene.snr, scene.interferer) for scene, _, _ in plans)
+    conditions = Counter((plan.scene.snr, plan.scene.interferer) for plan in plans)
     assert set(conditions.values()) == {12}
-    heard = Counter(pair for _, _, pairs in plans for pair in pairs)
+    heard = Counter(pair for plan in plans for pair in plan.heard_by)
     assert len(heard) == len(listeners.LISTENERS) * len(hearing_aids.SYSTEMS)
     assert max(heard.values()) - min(heard.values()) <= 1
-    assert {len(pairs) for _, _, pairs in plans} == {2}
-    assert {scene.prompt for scene, split, _ in plans if split == "train"}.isdisjoint(
-        scene.prompt for scene, split, _ in plans if split == "test"
-    )
+    assert {len(plan.heard_by) for plan in plans} == {2}
+
+
+def test_no_test_sentence_is_trained_on():
+    plans = make_miniature.plan_scenes(Settings())
+    prompts = {"train": set(), "test": set()}
+    for plan in plans:
+        prompts[plan.split].add(plan.scene.prompt)
+    assert len(prompts["test"]) == 60
+    assert prompts["train"].isdisjoint(prompts["test"])
