@@ -34,7 +34,7 @@ def undisturbed(tmp_path_factory):
     """Return (release, experiment) after both stages went through without a stop."""
     folder = tmp_path_factory.mktemp("whole")
     # As a user's disk may have it: spaces, letters beyond ASCII, and the words of our own names.
-    n_train = max(4, N_KILLS)  # a killed run makes at least one file, so there must be enough
+    n_train = max(4, 2 * N_KILLS)  # a killed run does at least one signal: there must be enough
     release = make_release(folder / "left ref/Hörgeräte msbg" / "cpc1", n_train=n_train)
     exp = folder / "exp"
     prepare_data.run(configure(release, exp))
