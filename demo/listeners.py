@@ -53,6 +53,9 @@ INTERNAL_NOISE = np.array([-3.9, -9.7, -12.5, -17.7, -25.9, -7.1])
 # Oldenburg sentence test in its own noise (Wagener, Brand & Kollmeier, 1999, Z. Audiol. 38:86-95).
 THRESHOLD = -7.1  # dB SNR at which normal-hearing listeners repeat half of the words
 SLOPE = 0.171  # share of words per dB there
+# Wardenga et al. (2015, Int. J. Audiol. 55:71-79): dB by which each dB HL of pure-tone average
+# raises that threshold. Measured up to 47 dB HL; beyond, audibility decides, which the index holds.
+THRESHOLD_PER_LOSS = 0.094
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def answer(
     for ear, audiogram in enumerate(ears):
         speech, noise = spectrum_levels(target[:, ear]), spectrum_levels(interferer[:, ear])
         index = speech_intelligibility_index(speech, noise, [audiogram[f] for f in BAND_CENTRES])
-        chances.append(word_score(index))
+        chances.append(word_score(index, pure_tone_average(audiogram)))
     chance = max(chances)  # the better ear decides
     words = prompt.split()
     heard = [word for word in words if rng.random() < chance]
@@ -137,12 +140,25 @@ def speech_intelligibility_index(
     return float(np.sum(BAND_IMPORTANCE * distortion * audibility))
 
 
-def word_score(index: float) -> float:
-    """Return the chance to repeat a word, from the Speech Intelligibility Index.
+def pure_tone_average(audiogram: dict[int, float]) -> float:
+    """Return the mean loss at 0.5, 1, 2 and 3 kHz in dB HL, as Wardenga et al. define it."""
+    return float(np.mean([audiogram[f] for f in (500, 1000, 2000, 3000)]))
+
+
+def word_score(index: float, loss: float) -> float:
+    """Return the chance to repeat a word.
 
     The index counts as the signal-to-noise ratio with which the test's own noise has it,
     30 SII - 15 dB. The logistic is that of Brand & Kollmeier (2002, J. Acoust. Soc. Am.
     111:2801-2810), with threshold and slope of the Oldenburg test.
+
+    Parameters
+    ----------
+    index : float
+        Speech Intelligibility Index.
+    loss : float
+        Pure-tone average of the ear, dB HL.
     """
     snr = 30 * index - 15
-    return float(1 / (1 + np.exp(4 * SLOPE * (THRESHOLD - snr))))
+    threshold = THRESHOLD + THRESHOLD_PER_LOSS * loss
+    return float(1 / (1 + np.exp(4 * SLOPE * (threshold - snr))))

@@ -44,7 +44,7 @@ STAMP = "miniature.json"
 HELD_OUT_SYSTEM = "E904"  # unseen in the open track's training, as are the listeners
 HELD_OUT_LISTENERS = ("L9003", "L9010")
 HEADROOM = 10 ** (20 / 20)  # CPC1's references have 0 dB FS at 100 dB SPL, the aids' outputs at 120
-SNRS = (-15.0, -12.0, -9.0, -6.0, -3.0, 0.0, 3.0, 6.0)  # dB
+SNRS = (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0, 16.0)  # dB
 LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_all.json"}
 NOTICE = """# A miniature of CPC1, for trying the recipe out
 

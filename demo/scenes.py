@@ -13,7 +13,7 @@ from scipy.signal import welch
 from demo.speech import SAMPLE_RATE
 
 FULL_SCALE = 120.0  # dB SPL of a root mean square of 1.0
-NOISE_LEVEL = 65.0  # dB SPL; the matrix tests fix the noise and move the speech
+LEVEL = 65.0  # dB SPL of the target or of the interferer, whichever is louder
 BEFORE, AFTER = 2.0, 1.0  # s of interferer alone, before and after the target
 RAMP = 0.05  # s
 HEAD_RADIUS = 0.0875  # m
@@ -75,13 +75,13 @@ def render(
         Target and interferer at the ears, each (n_samples, 2), left then right, 1.0 is 120 dB SPL.
     """
     before, after = round(BEFORE * SAMPLE_RATE), round(AFTER * SAMPLE_RATE)
-    target = np.pad(at_level(target, NOISE_LEVEL + scene.snr), (before, after))
+    target = np.pad(at_level(target, LEVEL + min(scene.snr, 0)), (before, after))
     if scene.interferer == "noise":
         sources = [speech_shaped_noise(spectrum, len(target), rng)]
     else:
         chosen = rng.choice(len(talkers), size=len(scene.interferer_azimuths), replace=False)
         sources = [_excerpt(talkers[i], len(target), rng) for i in chosen]
-    level = NOISE_LEVEL - 10 * np.log10(len(sources))
+    level = LEVEL - max(scene.snr, 0) - 10 * np.log10(len(sources))
     places = zip(sources, scene.interferer_azimuths, strict=True)
     interferer = sum(at_ears(at_level(source, level), azimuth) for source, azimuth in places)
     return at_ears(target, scene.target_azimuth), _ramped(interferer)

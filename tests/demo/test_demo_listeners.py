@@ -36,13 +36,17 @@ def test_spectrum_levels_of_white_noise_are_flat_and_add_up():
     np.testing.assert_allclose(levels, per_hertz, atol=LEVEL_TOLERANCE)
 
 
-def test_word_score_is_the_oldenburg_function():
+def test_word_score_is_the_oldenburg_function_for_normal_hearing():
     def at_snr(snr):
-        return listeners.word_score((snr + 15) / 30)
+        return listeners.word_score((snr + 15) / 30, loss=0.0)
 
     assert at_snr(-7.1) == pytest.approx(0.5)
     slope = (at_snr(-7.0) - at_snr(-7.2)) / 0.2
     assert slope == pytest.approx(0.171, abs=1e-4)
+
+
+def test_a_greater_loss_needs_a_better_signal_to_noise_ratio():
+    assert listeners.word_score((-7.1 + 4.7 + 15) / 30, loss=50.0) == pytest.approx(0.5)
 
 
 def test_listeners_have_standard_audiograms_that_msbg_can_take():
@@ -54,7 +58,7 @@ def test_listeners_have_standard_audiograms_that_msbg_can_take():
 
 
 def test_hits_scatter_as_a_binomial(monkeypatch):
-    monkeypatch.setattr(listeners, "word_score", lambda index: 0.3)
+    monkeypatch.setattr(listeners, "word_score", lambda index, loss: 0.3)
     sound = np.random.default_rng(0).standard_normal((SAMPLE_RATE // 10, 2))
     rng = np.random.default_rng(1)
     hits = [listeners.answer("a b c d e", "L9001", sound, sound, rng).hits for _ in range(1000)]

@@ -21,24 +21,25 @@ def material():
     return target, scenes.speech_spectrum([target]), talkers
 
 
-def scene(interferer, azimuths, snr=-3.0):
+def scene(interferer, azimuths, snr):
     return scenes.Scene("S90001", "alan", "en+m2", interferer, snr, 0.0, azimuths)
 
 
+@pytest.mark.parametrize("snr", [-3.0, 5.0])
 @pytest.mark.parametrize(("kind", "azimuths"), [("noise", (0.0,)), ("talkers", (0.0, 0.0))])
-def test_levels_and_timing(material, kind, azimuths):
+def test_levels_and_timing(material, kind, azimuths, snr):
     # In front, a low-frequency source reaches both ears at its free-field level: so does low-passed
     # noise.
     target, spectrum, talkers = material
     rng = np.random.default_rng(1)
-    spoken, interferer = scenes.render(scene(kind, azimuths), target, spectrum, talkers, rng)
+    spoken, interferer = scenes.render(scene(kind, azimuths, snr), target, spectrum, talkers, rng)
     before, after = round(scenes.BEFORE * SAMPLE_RATE), round(scenes.AFTER * SAMPLE_RATE)
     assert spoken.shape == interferer.shape == (before + len(target) + after, 2)
     assert np.abs(spoken[: before - 441]).max() < 0.01 * np.abs(spoken).max()
     assert interferer[before // 2 : before].std() == pytest.approx(interferer.std(), rel=0.1)
     during = slice(before, before + len(target))
-    snr = level(spoken[during]) - level(interferer)
-    assert snr == pytest.approx(-3.0, abs=LEVEL_TOLERANCE)
+    ratio = level(spoken[during]) - level(interferer)
+    assert ratio == pytest.approx(snr, abs=LEVEL_TOLERANCE)
 
 
 def test_a_source_on_the_right_is_earlier_and_louder_there():
