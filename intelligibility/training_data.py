@@ -35,7 +35,8 @@ def read_tables(hparams: dict[str, Any], key: str) -> dict[str, list[dict[str, A
     names = hparams[key] if isinstance(hparams[key], list) else [hparams[key]]
     tables = {}
     for name in names:
-        path = Path(hparams["data_folder"]) / name
+        # A reference such as <data_folder>/x.csv has its folder already, which may be relative.
+        path = Path(name) if Path(name).name != name else Path(hparams["data_folder"]) / name
         tables[path.stem] = read_table(path)
         if not tables[path.stem]:
             raise RecipeError(f"{path}: no rows; training needs signals in every table of {key}")

@@ -471,6 +471,14 @@ def test_names_an_empty_table(data, tmp_path):
         toy_asr.train(copy, tmp_path / "asr")
 
 
+def test_finds_the_tables_of_a_relative_folder(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    hparams = toy_asr.settings(data.name, tmp_path, train_csv=["binaural_train_msbg.csv"])
+    for key in ("train_csv", "valid_csv", "test_csv"):
+        for name, rows in read_tables(hparams, key).items():
+            assert rows == read_table(data / f"{name}.csv")
+
+
 def test_refuses_an_epoch_without_an_update(data, tmp_path):
     with pytest.raises(RecipeError, match="4.0 batches.*gradient_accumulation=5"):
         toy_asr.train(data, tmp_path, gradient_accumulation=5)
