@@ -26,6 +26,7 @@ fixed. Where no test response is known, only predictions and submission are writ
 
 import itertools
 import logging
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -155,23 +156,43 @@ def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
 
 def read_calibration(path: str, cpc1: Cpc1) -> dict[str, Any]:
     """Read a mapping that was fitted elsewhere; warn when it is another recogniser's."""
-    calibration = read_json(Path(path).expanduser(), dict)
+    content = read_json(Path(path).expanduser(), dict)
     try:
-        float(calibration["mean_correctness"])
-        for fit in calibration["measures"].values():
-            Logistic(float(fit["x0"]), float(fit["k"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fits = dict(content["measures"])
+        calibration = {
+            "checkpoint_sha256": _checksum(content.get("checkpoint_sha256")),
+            "mean_correctness": _finite(content["mean_correctness"], 0, 100),
+            "measures": {
+                measure: {"x0": _finite(fits[measure]["x0"]), "k": _finite(fits[measure]["k"])}
+                for measure in NAMES
+                if measure in fits
+            },
+        }
+    except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(
             f"{path}: not a calibration of this recipe ({error!r}); expected checkpoint_sha256, "
             "mean_correctness and measures with x0 and k, as evaluate.py writes them"
         ) from None
-    ours, theirs = checkpoint_of(cpc1), calibration.get("checkpoint_sha256")
+    ours, theirs = checkpoint_of(cpc1), calibration["checkpoint_sha256"]
     if ours is None or ours != theirs:
         logger.warning(
             "%s was made with checkpoint %s, these similarities with %s: it may not hold here",
             *(path, (theirs or "unknown")[:12], (ours or "unknown")[:12]),
         )
     return calibration
+
+
+def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and low <= value <= high):  # nor is NaN between them
+        raise ValueError(f"{value!r:.60} where a number from {low:g} to {high:g} was expected")
+    return float(value)
+
+
+def _checksum(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+        raise ValueError(f"checkpoint_sha256 is {value!r:.60}, expected 64 hexadecimal digits")
+    return value
 
 
 def checkpoint_of(cpc1: Cpc1) -> str | None:
@@ -251,13 +272,17 @@ def to_compare(
         return test, pairs
     path = Path(other).expanduser()
     try:
-        theirs = pd.read_csv(path).set_index("signal")
+        theirs = pd.read_csv(path, dtype={"signal": str}).set_index("signal")
         if not theirs.index.is_unique:
             raise ValueError("signals in it more than once")
         shared = [measure for measure in measures if f"{measure}_prediction" in theirs]
+        columns = ["correctness", *(f"{measure}_prediction" for measure in shared)]
+        theirs = theirs[columns].apply(pd.to_numeric).astype(float)
+        if ((theirs < 0) | (theirs > 100)).any(axis=None):
+            raise ValueError("values that are not percent, 0 to 100")
         joined = test.join(theirs.add_prefix("other "), on="signal")
         observed = joined["other correctness"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
             f"compare={other}: not a predictions.csv of this recipe ({error})"
         ) from None

@@ -265,6 +265,10 @@ def test_a_calibration_of_another_checkpoint_warns(experiment, caplog):
         ("[1, 2]", "expected a dict"),
         ('{"measures": {"dec": {"x0": 50}}, "mean_correctness": 60}', "not a calibration.*'k'"),
         ('{"measures": {}, "mean_correctness": 60}', "no logistic"),
+        ('{"measures": {"dec": {"x0": "50", "k": 1}}, "mean_correctness": 60}', "'50' where"),
+        ('{"measures": {"dec": {"x0": 50, "k": NaN}}, "mean_correctness": 60}', "nan where"),
+        ('{"measures": [], "mean_correctness": Infinity}', "inf where a number from 0 to 100"),
+        ('{"measures": {}, "mean_correctness": 60, "checkpoint_sha256": 7}', "sha256 is 7"),
     ],
 )
 def test_what_is_no_calibration_is_refused(experiment, caplog, content, says):
@@ -305,6 +309,10 @@ def test_another_run_is_compared_in_pairs(experiment, tmp_path):
         (lambda t: t.assign(correctness=(t["correctness"] + 20) % 100), "have another response"),
         (lambda t: pd.concat([t, t.head(1)]), "not a predictions.csv.*more than once"),
         (lambda t: t.assign(signal=t["signal"] + "x"), "no signal in common"),
+        (lambda t: t.assign(signal=range(len(t))), "no signal in common"),
+        (lambda t: t.assign(correctness="many"), "not a predictions.csv.*many"),
+        (lambda t: t.assign(dec_prediction="high"), "not a predictions.csv.*high"),
+        (lambda t: t.assign(dec_prediction=np.inf), "not a predictions.csv.*percent"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(experiment, tmp_path, caplog, change, says):
