@@ -7,7 +7,8 @@ starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x chec
             script's own after an interruption; else from `pretrained`; else, with
             from_scratch=true, from nothing
 writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt
-            asr_folder/         train_log.txt, training.json, training.png, as training goes
+            asr_folder/         trained_on.json before the first step
+                                train_log.txt, training.json, training.png, as training goes
                                 wer_{left,right}_dev_msbg.txt and wer.json at its end
 
 The recogniser is SpeechBrain's LibriSpeech Transformer with a CTC and an attention loss: Noam/Adam
@@ -67,6 +68,7 @@ from intelligibility.training_data import (
     make_dataset,
     one_row_per_wav,
     read_tables,
+    record_data,
     train_loader_options,
 )
 from intelligibility.training_log import add_epoch
@@ -105,6 +107,8 @@ def train_and_test(hparams: dict[str, Any], run_opts: RunOptions) -> None:
     load_tokenizer(hparams)
     for rows in (train_rows, valid_rows, *tables["test_csv"].values()):
         check_rows(rows, hparams)
+    goes_on = checkpointer.goes_on()
+    run_on_main(record_data, [hparams, tables["train_csv"], train_rows, goes_on])
 
     train_data = in_order(make_dataset(train_rows, hparams), hparams["sorting"])
     valid_data = in_order(make_dataset(valid_rows, hparams), "ascending")

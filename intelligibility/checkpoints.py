@@ -102,6 +102,11 @@ class WholeCheckpointer(Checkpointer):
                 _move(checkpoint.path, self.checkpoints_dir.parent / "start")
         shutil.rmtree(self.checkpoints_dir / PART, ignore_errors=True)
 
+    def goes_on(self) -> bool:
+        """Say whether the latest checkpoint is this training's own, and no start."""
+        found = self.find_checkpoint()
+        return found is not None and OURS.items() <= found.meta.items()
+
     def list_checkpoints(self) -> list[Checkpoint]:
         """List the checkpoints that hold at least model, normaliser and the two counters."""
         needed = {"model", "normalizer", "noam_scheduler", "counter"}

@@ -1,5 +1,6 @@
 """The training, validation and test sets: checked rows of the tables, and how batches are drawn."""
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
 from intelligibility.cpc1 import listed, read_table
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,51 @@ def _prompt_fault(prompt: str, hparams: dict[str, Any]) -> str | None:
     if hparams["unk_index"] in tokens:
         return f"the prompt {prompt!r} has a token outside the vocabulary of tokenizer.ckpt"
     return None
+
+
+def record_data(
+    hparams: dict[str, Any], names: Iterable[str], rows: list[dict[str, Any]], goes_on: bool
+) -> None:
+    """Write what is trained on to trained_on.json; warn when it was something else before.
+
+    Parameters
+    ----------
+    hparams : dict
+        The settings.
+    names : iterable of str
+        The training tables.
+    rows : list of dict
+        Their checked rows.
+    goes_on : bool
+        Whether the latest checkpoint was trained here. Its record is kept, or it has none.
+    """
+    path = Path(hparams["output_folder"]) / "trained_on.json"
+    now = {"tables": list(names), "signals": len(rows), "sha256": data_sha256(rows)}
+    if not goes_on:
+        write_json(path, now)
+    elif path.is_file() and (then := read_json(path, dict)) != now:
+        logger.warning(
+            "%s was trained on other data: %s, now %s; delete %s to train anew",
+            hparams["save_folder"],
+            *(f"{data.get('signals')} signals of {data.get('tables')}" for data in (then, now)),
+            path.parent,
+        )
+
+
+def data_sha256(rows: Iterable[dict[str, Any]]) -> str:
+    """Return one hash of the signals' IDs, prompts, sizes, and 4 KiB from the middle of each wav.
+
+    Another model of the ear keeps every length, so sizes alone would not tell; the whole of CPC1's
+    training set is gigabytes.
+    """
+    digest = hashlib.sha256()
+    for row in sorted(rows, key=lambda row: row["ID"]):
+        size = row["wav"].stat().st_size
+        digest.update(repr((row["ID"], row["wrd"], size)).encode())
+        with row["wav"].open("rb") as stream:
+            stream.seek(size // 2)
+            digest.update(stream.read(4096))
+    return digest.hexdigest()
 
 
 def make_dataset(rows: Iterable[dict[str, Any]], hparams: dict[str, Any]) -> DynamicItemDataset:

@@ -113,13 +113,15 @@ def test_noam_sets_the_rate_in_both_stages(learnt):
         assert entry["lr"] == pytest.approx(rate, rel=1e-9)
 
 
-def test_a_second_run_changes_nothing(learnt, monkeypatch):
+def test_a_second_run_changes_nothing(learnt, monkeypatch, caplog):
     data, asr = learnt
+    assert (asr / "trained_on.json").is_file()
     before = {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
     monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
     monkeypatch.setattr(train_asr.ASR, "evaluate_batch", None)
     toy_asr.train(data, asr, **LEARNS)
     assert before == {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
+    assert "other data" not in caplog.text
 
 
 def test_normaliser_is_that_of_the_training_set_and_stays(learnt):
@@ -151,6 +153,37 @@ def test_resumes_between_epochs_to_the_bit(data, uninterrupted, tmp_path, stop):
     toy_asr.train(data, tmp_path)
     assert_same_state(toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted))
     assert toy_asr.epochs(tmp_path) == toy_asr.epochs(uninterrupted)
+
+
+def quieter(copy):
+    wav = copy / "train/left_msbg/S90003_L9001_E901.wav"
+    signal, rate = soundfile.read(wav)
+    soundfile.write(wav, signal / 2, rate, subtype="FLOAT")  # of the same size
+
+
+def fewer(copy):
+    table = copy / "binaural_train_msbg.csv"
+    write_table(table, read_table(table)[1:])
+
+
+def reworded(copy):
+    table = copy / "binaural_train_msbg.csv"
+    first, *rows = read_table(table)
+    write_table(table, [first | {"wrd": first["wrd"] + " ADA"}, *rows])
+
+
+@pytest.mark.parametrize("change, count", [(quieter, 32), (fewer, 31), (reworded, 32)])
+def test_warns_of_other_training_data(data, uninterrupted, tmp_path, caplog, change, count):
+    asr, other = tmp_path / "asr", shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(uninterrupted, asr)
+    record = (asr / "trained_on.json").read_bytes()
+    toy_asr.train(other, asr)  # a copy is the same data
+    assert "other data" not in caplog.text
+    change(other)
+    toy_asr.train(other, asr)
+    assert f"{asr}/save was trained on other data: 32 signals" in caplog.text
+    assert f"now {count} signals" in caplog.text and f"delete {asr} to train anew" in caplog.text
+    assert (asr / "trained_on.json").read_bytes() == record
 
 
 KILLED = """
@@ -268,16 +301,19 @@ def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps
     assert [path.name for path in (asr / "start").iterdir()] == [start.name]
 
 
-def test_resumes_a_published_checkpoint(data, uninterrupted, tmp_path, monkeypatch):
+def test_resumes_a_published_checkpoint(data, uninterrupted, tmp_path, monkeypatch, caplog):
     start = published_form(toy_asr.latest(uninterrupted), tmp_path / "kept/CKPT+old+00", epoch=110)
     shutil.copytree(start, tmp_path / "asr/save/CKPT+old+00")
     shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "asr/save")
+    (tmp_path / "asr/trained_on.json").write_text("{}")  # of what was in the folder before
     seen = watch_training(monkeypatch)
     stages = {"number_of_epochs": 111, "stage_one_epochs": 90, "lr_sgd": 2.5e-5}
     toy_asr.train(data, tmp_path / "asr", from_scratch=False, **stages)
     steps = load(start / "noam_scheduler.ckpt")["n_steps"]
     noam = [toy_asr.SETTINGS[key] for key in ("d_model", "lr_adam", "n_warmup_steps")]
     assert_resumed(seen, start, tmp_path / "asr", steps, *noam, 2.5e-5, 111)
+    assert "other data" not in caplog.text
+    assert json.loads((tmp_path / "asr/trained_on.json").read_text())["signals"] == 32
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="no reference material beside this checkout")
