@@ -4,6 +4,7 @@ Everything is per track: closed ("" in file names) or open ("_indep"). The relea
 """
 
 import csv
+import logging
 import math
 import re
 from collections.abc import Iterable
@@ -15,8 +16,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from intelligibility.runs import RECIPE, RecipeError, atomic_path, read_json
+from intelligibility.runs import MAX_JSON, RECIPE, RecipeError, atomic_path, read_json
 from msbg import Listener
+
+logger = logging.getLogger(__name__)
 
 TRACKS = {"closed": "", "open": "_indep"}
 SPLITS = ("train", "dev", "test")
@@ -171,10 +174,23 @@ class Cpc1:
         """Read the labelled responses of "train" or "test".
 
         Test responses come from `path.test_responses` when it is set, else from the metadata.
+        Damaged entries are left out with a warning: prepare_data.py was told to leave them out.
         """
+        name = f"CPC1.{split}{self.track}.json"
         if split == "test" and self.test_responses is not None:
-            return read_responses(self.test_responses / f"CPC1.test{self.track}.json")
-        return self.signals(split)
+            path = self.test_responses / name
+            if not path.is_file():
+                raise RecipeError(
+                    f"{path}: no such file; set path.test_responses to the folder that holds {name}"
+                )
+        else:
+            path = self._metadata(split, name)
+        responses, faults = parse_responses(path)
+        if faults:
+            logger.warning(
+                "%s: %d damaged entries are left out: %s", path, len(faults), listed(faults)
+            )
+        return responses
 
     def listeners(self, split: str) -> dict[str, Listener]:
         """Read the listeners of "train" or "test" with their audiograms."""
@@ -277,12 +293,17 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
     Raises
     ------
     RecipeError
-        No such table, other columns, or a wav outside the table's folder.
+        No such table, one of more than 500 MB, other columns, or a wav outside its folder.
     """
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"{path}: no such table; run prepare_data.py first, with the same config")
     try:
+        if path.stat().st_size > MAX_JSON:  # no metadata is larger, whatever its format
+            raise ValueError(
+                f"{path.stat().st_size / 1e6:.0f} MB where at most {MAX_JSON / 1e6:.0f} MB are "
+                "expected"
+            )
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.reader(stream))
         if not rows or tuple(rows[0]) != COLUMNS:

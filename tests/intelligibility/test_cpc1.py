@@ -109,6 +109,9 @@ def test_test_responses_may_lie_beside_the_release(release, tmp_path):
     cpc1 = Cpc1.from_config(cfg)
     assert [r.correctness for r in cpc1.responses("test")] == [70.0]
     assert len(cpc1.signals("test")) == 4
+    (folder / "CPC1.test.json").unlink()
+    with pytest.raises(RecipeError, match=r"no such file; set path\.test_responses to the folder"):
+        cpc1.responses("test")
 
 
 def test_listeners_without_a_file_or_a_level(release, tmp_path):
@@ -168,6 +171,13 @@ def test_a_damaged_table_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(RecipeError, match="left_dev_msbg.csv"):
         read_table(path)
+
+
+def test_a_table_of_absurd_size_is_refused_unread(tmp_path):
+    with (tmp_path / "left_dev_msbg.csv").open("wb") as stream:
+        stream.truncate(10**12)
+    with pytest.raises(RecipeError, match="1000000 MB where at most 500 MB.*prepare_data.py again"):
+        read_table(tmp_path / "left_dev_msbg.csv")
 
 
 def test_a_missing_table_tells_which_script_makes_it(tmp_path):

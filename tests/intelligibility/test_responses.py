@@ -95,6 +95,22 @@ def test_responses_may_be_released_apart_and_for_a_part(made, tmp_path):
     assert signals["correctness"].notna().sum() == 10 and counts["missing"] == 0
 
 
+def test_damaged_entries_that_were_left_out_are_left_out_here_too(made, tmp_path, caplog):
+    root, exp, cpc1 = made
+    train = root / "clarity_CPC1_data_train/metadata/CPC1.train.json"
+    for path in (train, root / RESPONSES):
+        edit(path, lambda entries: entries.extend([{"signal": "S9"}, 3]))
+    assert read_signals(cpc1, "dev")[1]["matched"] == 36
+    assert read_signals(cpc1, "test")[1]["matched"] == 72
+    for path in (train, root / RESPONSES):
+        assert f"{path}: 2 damaged entries are left out: entry 73: scene is None" in caplog.text
+    with pytest.raises(RecipeError, match="entry 74: 3 where a mapping"):
+        cpc1.signals("test")
+    (tmp_path / "CPC1.test.json").write_text("[]")  # no response is released yet
+    cpc1 = Cpc1.from_config(configure(root, exp, f"path.test_responses='{tmp_path}'"))
+    assert read_signals(cpc1, "test")[1]["unlabelled"] == 0  # the release's are still known
+
+
 @pytest.mark.parametrize("value", ["null", "NaN", "1.2", '"high"', "true"])
 def test_a_similarity_that_is_none_is_named(made, value):
     _, exp, cpc1 = made
