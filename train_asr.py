@@ -196,14 +196,34 @@ class ASR(sb.Brain):
         try:
             return super().fit_batch(batch)
         except torch.OutOfMemoryError as error:
-            wavs, _ = batch.sig
-            seconds = wavs.shape[1] / self.hparams.sample_rate
-            raise RecipeError(
-                f"out of memory with a batch of {len(wavs)} signals of up to {seconds:.1f} s: "
-                f"{', '.join(batch.id)}\nLower batch_size ({self.hparams.batch_size}; with "
-                f"dynamic_batching max_batch_length, {self.hparams.max_batch_length} s) and raise "
-                "gradient_accumulation by as much, or set run_opts.precision=bf16"
+            raise self.no_memory(
+                batch,
+                f"Lower batch_size ({self.hparams.batch_size}; with dynamic_batching "
+                f"max_batch_length, {self.hparams.max_batch_length} s) and raise "
+                "gradient_accumulation by as much, or set run_opts.precision=bf16",
             ) from error
+
+    def evaluate_batch(self, batch, stage):
+        """Do SpeechBrain's evaluation, and say which batch did not fit into memory."""
+        try:
+            return super().evaluate_batch(batch, stage)
+        except torch.OutOfMemoryError as error:
+            name = "test" if stage == sb.Stage.TEST else "valid"
+            beam = getattr(self.hparams, f"{name}_beam_size")
+            options = f"{name}_dataloader_opts"
+            size = getattr(self.hparams, options)["batch_size"]
+            raise self.no_memory(
+                batch, f"Lower {name}_beam_size ({beam}) or {options}.batch_size ({size})"
+            ) from error
+
+    def no_memory(self, batch, remedy):
+        """Return the error that names a batch, the length of its signals and a remedy."""
+        wavs, _ = batch.sig
+        seconds = wavs.shape[1] / self.hparams.sample_rate
+        return RecipeError(
+            f"out of memory with a batch of {len(wavs)} signals of up to {seconds:.1f} s: "
+            f"{', '.join(batch.id)}\n{remedy}"
+        )
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Let Noam set the learning rate after every update, in the SGD stage too, as published."""

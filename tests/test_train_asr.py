@@ -540,6 +540,20 @@ def test_says_which_batch_did_not_fit(data, tmp_path, monkeypatch):
         toy_asr.train(data, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "search, remedy",
+    [("valid_search", r"valid_beam_size \(2\)"), ("test_search", r"test_beam_size \(4\)")],
+)
+def test_says_which_search_did_not_fit(data, tmp_path, monkeypatch, search, remedy):
+    def too_much(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hparams = toy_asr.settings(data, tmp_path, number_of_epochs=1, valid_search_interval=1)
+    hparams[search] = too_much
+    with pytest.raises(RecipeError, match=rf"(?s)batch of \d signals of up to \d.*{remedy}"):
+        train_asr.train(hparams, train_asr.run_options({"noprogressbar": True}, "cpu"))
+
+
 # Several processes
 
 
