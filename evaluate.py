@@ -126,7 +126,7 @@ def run(cfg: DictConfig) -> None:
 
 def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
     """Fit the logistic of every measure on the dev signals with a response."""
-    fits = {}
+    checkpoint, fits = checkpoint_of(cpc1), {}
     for measure in NAMES:
         if f"{measure}_similarity" in dev:
             rows = dev.dropna(subset=["correctness", f"{measure}_similarity"])
@@ -148,7 +148,7 @@ def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
             if logistic.k < 0:
                 logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
     return {
-        "checkpoint_sha256": checkpoint_of(cpc1),
+        "checkpoint_sha256": checkpoint,
         "mean_correctness": float(dev["correctness"].mean()),
         "measures": fits,
     }
@@ -196,9 +196,20 @@ def _checksum(value: Any) -> str | None:
 
 
 def checkpoint_of(cpc1: Cpc1) -> str | None:
-    """Return the hash of the recogniser that infer.py used, None when it left no record."""
+    """Return the hash of the recogniser that infer.py used, None when it did not record it.
+
+    infer.py writes this record last: without it, the similarities may be of two runs.
+    """
     record = cpc1.results_file("inference", ".json")
-    return read_json(record, dict).get("checkpoint_sha256") if record.is_file() else None
+    if not record.is_file():
+        raise RecipeError(
+            f"{record}: no such file: infer.py did not run here, or was stopped while it wrote; "
+            "run it again"
+        )
+    try:
+        return _checksum(read_json(record, dict).get("checkpoint_sha256"))
+    except ValueError as error:
+        raise RecipeError(f"{record}: {error}; run infer.py again") from None
 
 
 def left_out_of(cpc1: Cpc1) -> dict[str, Any] | None:

@@ -199,6 +199,18 @@ def test_nothing_inferred_yet(experiment, caplog):
     assert "run infer.py first" in refused(configure(root, exp), caplog)
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_similarities_that_may_be_of_two_runs(experiment, caplog, calibrated):
+    root, exp = experiment
+    evaluate.run(configure(root, exp))
+    mapping = f"calibration='{exp / 'calibration.json'}'"
+    cfg = configure(root, exp, *([mapping] if calibrated else []))
+    edit(exp / "inference.json", lambda record: record.update(checkpoint_sha256=["5e"]))
+    assert "inference.json: checkpoint_sha256 is ['5e']" in refused(cfg, caplog)
+    (exp / "inference.json").unlink()
+    assert "stopped while it wrote; run it again" in refused(cfg, caplog)
+
+
 def test_a_measure_without_dev_similarities(experiment, caplog):
     root, exp = experiment
     (exp / "dev_dec_similarity.json").unlink()
@@ -341,6 +353,7 @@ def test_the_real_responses_with_made_similarities(
     made = {one["signal"]: 0.7 + 0.002 * one["correctness"] + 0.05 * rng.random() for one in real}
     (exp / f"test_dec_similarity{suffix}.json").write_text(json.dumps(made))
     mean = float(np.mean([one["correctness"] for one in real]))
+    (exp / f"inference{suffix}.json").write_text("{}")
     mapping = {"mean_correctness": mean, "measures": {"dec": {"x0": 82.0, "k": 0.2}}}
     (tmp_path / "calibration.json").write_text(json.dumps(mapping))
     evaluate.run(
