@@ -19,6 +19,7 @@ of its own (1.4 GB at full size), take one signal at a time: the numbers do not 
 """
 
 import dataclasses
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
@@ -49,14 +50,16 @@ from intelligibility.runs import (
     pick_device,
     progress,
     provenance,
+    read_json,
     reports_errors,
     sha256_of,
     shard_of,
+    shared_use,
     sole_run,
     write_json,
     write_result,
 )
-from intelligibility.settings import load_settings
+from intelligibility.settings import describe_model, load_settings
 from intelligibility.similarity import DTW, aligned_similarity, framewise_similarity
 
 logger = logging.getLogger(__name__)
@@ -89,8 +92,11 @@ def run(cfg: DictConfig) -> None:
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
     scenes = group_by_reference(list_signals(cpc1))
-    recogniser, inference = load_recogniser(cfg, cpc1)
-    with sole_run(cpc1.exp_folder, f"inference{cpc1.track}", cfg.shard, cfg.n_shards):
+    with (
+        sole_run(cpc1.exp_folder, f"inference{cpc1.track}", cfg.shard, cfg.n_shards),
+        shared_use(cpc1.asr_folder, "train_asr"),  # its checkpoints must not change meanwhile
+    ):
+        recogniser, inference = load_recogniser(cfg, cpc1)
         durations = {scene[0].key: total_duration(scene) for scene in scenes}
         mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
         part = [scene for scene in scenes if scene[0].key in mine]
@@ -102,9 +108,8 @@ def run(cfg: DictConfig) -> None:
                 cfg.n_shards,
             )
             return
-        write_measures(cpc1, [signal for scene in scenes for signal in scene], journal)
-        result = cpc1.results_file("inference", ".json")
-        write_result(result, inference | {"provenance": provenance(cfg)})
+        measures = gather(cpc1, [signal for scene in scenes for signal in scene], journal)
+        write_measures(cpc1, measures, inference | {"provenance": provenance(cfg)})
     n_signals = sum(map(len, scenes))
     logger.info("Wrote the measures of %d signals to %s", n_signals, cpc1.exp_folder)
 
@@ -118,15 +123,16 @@ def load_recogniser(cfg: DictConfig, cpc1: Cpc1) -> tuple[Recogniser, dict[str, 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     hparams = load_settings(cfg, cpc1)
     save_folder = cpc1.asr_folder / "save"
-    recogniser = Recogniser.load(hparams, save_folder, pick_device(cfg.device), cfg.decoder_states)
     files = checkpoint_files(save_folder)
-    numbers = {name: hparams[name] for name in ("sample_rate", "n_fft", "n_mels", "nhead")}
+    model = hashlib.sha256(describe_model(cfg, cpc1).encode()).hexdigest()
     search = dataclasses.asdict(search_settings(hparams))
     inference = {
         "checkpoint_sha256": sha256_of(files),
         "checkpoints": sorted(path.parent.name for path in files if path.name == "model.ckpt"),
-        "settings": numbers | search | {"decoder_states": cfg.decoder_states, "dtw": cfg.dtw},
+        "settings": search
+        | {"decoder_states": cfg.decoder_states, "dtw": cfg.dtw, "model_sha256": model},
     }
+    recogniser = Recogniser.load(hparams, save_folder, pick_device(cfg.device), cfg.decoder_states)
     return recogniser, inference
 
 
@@ -292,17 +298,32 @@ def read_wav(path: Path) -> torch.Tensor:
     return signal
 
 
-def write_measures(cpc1: Cpc1, signals: list[Signal], journal: Journal) -> None:
-    """Write one json per split and measure, in the order of the tables."""
-    for split in SPLITS:
-        results = {
-            signal.name: journal.latest[signal.key]["result"]
+def gather(cpc1: Cpc1, signals: list[Signal], journal: Journal) -> dict[Path, dict[str, float]]:
+    """Return what each file of measures has to hold, in the order of the tables."""
+    return {
+        cpc1.measure_file(split, name): {
+            signal.name: journal.latest[signal.key]["result"][name]
             for signal in signals
             if signal.split == split
         }
-        for name in MEASURES:
-            values = {signal: result[name] for signal, result in results.items()}
-            write_json(cpc1.measure_file(split, name), values)
+        for split in SPLITS
+        for name in MEASURES
+    }
+
+
+def write_measures(
+    cpc1: Cpc1, measures: dict[Path, dict[str, float]], inference: dict[str, Any]
+) -> None:
+    """Write one json per split and measure, and last the record of how they were made.
+
+    While files change there is no record: evaluate.py takes no mixture of two runs.
+    """
+    record = cpc1.results_file("inference", ".json")
+    if any(not path.is_file() or read_json(path) != values for path, values in measures.items()):
+        record.unlink(missing_ok=True)
+    for path, values in measures.items():
+        write_json(path, values)
+    write_result(record, inference)
 
 
 if __name__ == "__main__":

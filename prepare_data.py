@@ -30,6 +30,7 @@ import shutil
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import hydra
 import numpy as np
@@ -69,7 +70,7 @@ from intelligibility.runs import (
     sole_run,
     write_json,
 )
-from msbg import simulate
+from msbg import Ear, simulate
 
 logger = logging.getLogger(__name__)
 
@@ -87,14 +88,17 @@ KAISER_BEST = {
 def run(cfg: DictConfig) -> None:
     """Prepare one track of the release."""
     cpc1 = Cpc1.from_config(cfg)
+    ear_settings = check_ear_settings(cfg)
     release = check_release(cpc1)
     check_disk(cpc1, release)
     report(release.faults, check_later_stages(cfg, cpc1, release), cfg)
     if cfg.check_only:
         return
     with sole_run(cpc1.data_folder, "prepare_data", cfg.shard, cfg.n_shards):
+        if cfg.n_shards == 1:
+            remove_partial_files(cpc1.data_folder)
         split_of = split_scenes(cpc1, release.train_scenes, cfg.dev_percent, cfg.seed)
-        durations = make_ear_signals(cpc1, release, cfg)
+        durations = make_ear_signals(cpc1, release, ear_settings, cfg)
         if cfg.n_shards > 1:
             logger.info(
                 "Shard %d of %d is done; a run without shard writes the tables",
@@ -106,6 +110,25 @@ def run(cfg: DictConfig) -> None:
         keep_metadata(cpc1)
         list_left_out(cpc1, release.faults.left_out)
     logger.info("Wrote %d ear signals and their tables to %s", 2 * len(durations), cpc1.data_folder)
+
+
+def check_ear_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Try the settings of MSBG before thousands of files do."""
+    settings = OmegaConf.to_container(cfg.MSBGEar)
+    try:
+        Ear(**settings)
+        levels = [float(settings[key]) for key in ("equiv_0db_spl", "ahr")]
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"MSBGEar: {error}") from None
+    if not np.isfinite(levels).all():
+        raise RecipeError(f"MSBGEar: levels are {levels}, expected dB")
+    return settings
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed runs left under temporary names."""
+    for path in folder.rglob(".*.part.*"):
+        path.unlink()
 
 
 def report(faults: Findings, later: Findings, cfg: DictConfig) -> None:
@@ -134,35 +157,36 @@ def split_scenes(cpc1: Cpc1, scenes: list[str], dev_percent: float, seed: int) -
     dict
         "train" or "dev" per training scene.
     """
-    if not 0 <= dev_percent < 1:
-        raise RecipeError(
-            f"dev_percent={dev_percent}: expected a share of the scenes, 0 to below 1"
-        )
     dev = set(random.Random(seed).sample(scenes, math.floor(len(scenes) * dev_percent)))
-    lists = {"train": [s for s in scenes if s not in dev], "dev": sorted(dev)}
-    files = {split: cpc1.scene_list(split) for split in lists}
-    made_by = {"seed": seed, "dev_percent": dev_percent, "n_scenes": len(scenes)}
+    drawn = {"train": [s for s in scenes if s not in dev], "dev": sorted(dev)}
+    files = {split: cpc1.scene_list(split) for split in drawn}
     record = files["train"].with_name(f"made_by{cpc1.track}.json")
+    made_by = read_json(record, dict) if record.is_file() else {}
 
-    if all(path.is_file() for path in files.values()) and not record.is_file():
-        lists = {split: read_json(path, list) for split, path in files.items()}
-        if sorted(map(str, lists["train"] + lists["dev"])) != scenes:
+    found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
+    if len(found) == 2 and found != made_by.get("drawn"):
+        if sorted(map(str, found["train"] + found["dev"])) != scenes:
             raise RecipeError(
-                f"{files['train'].parent}: the two lists do not hold each of the {len(scenes)} "
-                "training scenes once; mend them, or delete them for a new split"
+                f"{record.parent}: the two scene lists were made by hand and do not hold each of "
+                f"the {len(scenes)} training scenes once; mend them, or delete them for new ones"
             )
-        logger.info("Kept the scene lists found in %s", files["train"].parent)
-    else:
-        if record.is_file() and read_json(record, dict) != made_by:
-            logger.warning("The split was made with other settings; drawing it anew: %s", made_by)
-        write_json(record, made_by)  # before the lists: a torn run must not look like lists by hand
+        logger.info("Kept the scene lists found in %s", record.parent)
+        drawn = found
+    elif found != drawn:
+        if found:
+            logger.warning("Other scenes, seed or dev_percent than before: a new split is drawn")
+        for path in files.values():
+            path.unlink(missing_ok=True)  # half a new split must not look like lists made by hand
+        write_json(record, {"seed": seed, "dev_percent": dev_percent, "drawn": drawn})
         for split, path in files.items():
-            write_json(path, lists[split])
-    logger.info("%d training and %d dev scenes", len(lists["train"]), len(lists["dev"]))
-    return {scene: split for split, names in lists.items() for scene in names}
+            write_json(path, drawn[split])
+    logger.info("%d training and %d dev scenes", len(drawn["train"]), len(drawn["dev"]))
+    return {scene: split for split, names in drawn.items() for scene in names}
 
 
-def make_ear_signals(cpc1: Cpc1, release: CheckedRelease, cfg: DictConfig) -> dict[str, float]:
+def make_ear_signals(
+    cpc1: Cpc1, release: CheckedRelease, ear_settings: dict[str, Any], cfg: DictConfig
+) -> dict[str, float]:
     """Make the ear signals that are not there yet, or were made from something else.
 
     Returns
@@ -170,7 +194,6 @@ def make_ear_signals(cpc1: Cpc1, release: CheckedRelease, cfg: DictConfig) -> di
     dict
         Duration in s of the 16 kHz signals, per key of a source; what failed is missing.
     """
-    ear_settings = OmegaConf.to_container(cfg.MSBGEar)
     durations = {source.key: source.duration for source in release.sources}
     mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
     sources = {source.key: source for source in release.sources if source.key in mine}
@@ -181,6 +204,7 @@ def make_ear_signals(cpc1: Cpc1, release: CheckedRelease, cfg: DictConfig) -> di
         todo = [key for key in sources if not is_whole(targets[key], done[key])]
         if journal.outdated:
             logger.warning("Making ear signals anew, for a change of: %s", dict(journal.outdated))
+            remove_tables(cpc1)  # no later stage may take a mixture of old and new
         logger.info("%d of %d files are done already", len(sources) - len(todo), len(sources))
         started = time.monotonic()
         with parallel_config("loky", inner_max_num_threads=1):
@@ -303,6 +327,12 @@ def leave_out_failed(
             f"{len(failed)} of {len(faults)} files failed, the others are done: {listed(failed)}; "
             "mend them and run again, or leave them out with skip_bad=true"
         )
+
+
+def remove_tables(cpc1: Cpc1) -> None:
+    """Remove the CSVs; the later stages ask for this one then."""
+    for ear, split, kind in itertools.product((*EARS, "binaural"), SPLITS, KINDS):
+        cpc1.table(ear, split, kind).unlink(missing_ok=True)
 
 
 def write_tables(

@@ -26,6 +26,7 @@ from msbg.audiogram import TRUSTED_DB_HL
 logger = logging.getLogger(__name__)
 
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz, a release may have
+SPEECH_SECONDS = (0.05, 98)  # what the recogniser can take, with room for rounding
 N_READERS = 16  # headers read at once: a shared disk answers many requests as fast as one
 
 
@@ -129,6 +130,10 @@ def check_release(cpc1: Cpc1) -> CheckedRelease:
     wanted = {(split, s.signal) for split, entries in signals.items() for s in entries}
     wanted |= {(split, s.scene) for split, entries in signals.items() for s in entries}
     sources = [source for source in sources if (source.split, source.name) in wanted]
+    for split, entries in signals.items():
+        if not entries:
+            faults.add("no usable signal left", cpc1.metadata_file(split))
+            faults.blocking = True
     # Drawn over all scenes that are listed, the split stays the same whatever is left out.
     scenes = sorted({entry.scene for entry in parse_responses(cpc1.metadata_file("train"))[0]})
     sources.sort(key=lambda source: source.key)
@@ -207,8 +212,11 @@ def _read_header(source: Source) -> tuple[int, int] | str:
         return f"unexpected sample rate of {header.samplerate} Hz"
     if "should be" in header.extra_info:  # libsndfile's words for a chunk that the file cuts short
         return "truncated file"
-    if header.frames <= NO_SPEECH * header.samplerate:
+    speech = header.frames / header.samplerate - NO_SPEECH
+    if speech < SPEECH_SECONDS[0]:
         return f"file no longer than the {NO_SPEECH:g} s before the speech"
+    if speech > SPEECH_SECONDS[1]:
+        return f"file with more than {SPEECH_SECONDS[1]} s of speech"
     return header.frames, header.samplerate
 
 
@@ -238,11 +246,17 @@ def check_later_stages(cfg: DictConfig, cpc1: Cpc1, release: CheckedRelease) -> 
     if any(save.glob("CKPT+*")):
         if cfg.check_only:  # reading weights takes its time
             _check_recogniser(cfg, cpc1, needs)
-    elif not (cfg.pretrained or cfg.from_scratch):
+    elif cfg.pretrained:
+        _check_pretrained(cfg.pretrained, release, needs)
+    elif not cfg.from_scratch:
         needs.add("recogniser to start from", f"put a checkpoint in {save}, or set pretrained")
     if (save / "tokenizer.ckpt").is_file():
-        _check_prompts(save / "tokenizer.ckpt", release, needs)
-    labelled = {r.signal for r in cpc1.responses("test") if r.correctness is not None}
+        _check_prompts(save / "tokenizer.ckpt", release)
+    try:
+        labelled = {r.signal for r in cpc1.responses("test") if r.correctness is not None}
+    except RecipeError as error:
+        needs.add("responses to the test signals", error)
+        return needs
     for signal in release.signals["test"]:
         if signal.signal not in labelled:
             needs.add("response to a test signal, in path.test_responses", signal.signal)
@@ -260,12 +274,29 @@ def _check_recogniser(cfg: DictConfig, cpc1: Cpc1, needs: Findings) -> None:
         needs.add("recogniser that fits the settings", error)
 
 
-def _check_prompts(tokenizer_file: Path, release: CheckedRelease, needs: Findings) -> None:
+def _check_pretrained(pretrained: str, release: CheckedRelease, needs: Findings) -> None:
+    folder = Path(pretrained).expanduser()
+    if not folder.is_dir():
+        if pretrained[0] in "/.~":
+            needs.add("pretrained recogniser", f"{pretrained} is no folder")
+        return  # a hub id: what it holds is known when it is fetched
+    for name in ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt"):
+        if not (folder / name).is_file():
+            needs.add("pretrained recogniser", f"{folder / name} is missing")
+    if (folder / "tokenizer.ckpt").is_file():
+        _check_prompts(folder / "tokenizer.ckpt", release)
+
+
+def _check_prompts(tokenizer_file: Path, release: CheckedRelease) -> None:
     try:
         tokenizer = SentencePieceProcessor(model_file=str(tokenizer_file))
-    except (RuntimeError, OSError) as error:
-        needs.add("tokenizer that can be read", f"{tokenizer_file}: {error}")
+    except (RuntimeError, OSError):
+        release.faults.add("tokenizer that cannot be read", tokenizer_file)
         return
     for signal in itertools.chain(*release.signals.values()):
         if tokenizer.unk_id() in tokenizer.encode(signal.prompt.upper()):
-            needs.add("token for every prompt", f"{signal.signal}: {signal.prompt}")
+            release.faults.add(
+                "prompt that the tokenizer cannot write",
+                f"{signal.signal}: {signal.prompt}",
+                [signal.signal],
+            )

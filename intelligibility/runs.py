@@ -59,6 +59,7 @@ def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], 
         started = time.monotonic()
         logbook.info("%s", json.dumps(provenance(cfg), indent=1))
         try:
+            check_config(cfg)
             run(cfg)
         except (RecipeError, OSError) as error:
             if isinstance(error, OSError):
@@ -101,6 +102,25 @@ def shard_of(durations: Mapping[str, float], shard: int, n_shards: int) -> list[
     return sorted(part)
 
 
+def check_config(cfg: DictConfig) -> None:
+    """Refuse numbers in the configuration that no stage can use."""
+    integers = {
+        "seed": cfg.seed,
+        "n_jobs": cfg.n_jobs,
+        "shard": cfg.shard,
+        "n_shards": cfg.n_shards,
+    }
+    for key, value in integers.items():
+        if not isinstance(value, int) or (value < 0 and key != "n_jobs"):
+            raise RecipeError(f"{key}={value}: expected a whole number that is not negative")
+    if cfg.n_jobs == 0:
+        raise RecipeError("n_jobs=0: expected a number of processes, or -1 for one per core")
+    if not (isinstance(cfg.dev_percent, int | float) and 0 <= cfg.dev_percent < 1):
+        raise RecipeError(
+            f"dev_percent={cfg.dev_percent}: expected a share of the scenes, 0 to below 1"
+        )
+
+
 @contextmanager
 def sole_run(folder: Path, name: str, shard: int = 0, n_shards: int = 1) -> Iterator[None]:
     """Keep two runs from the same work in the same folder at once.
@@ -122,17 +142,32 @@ def sole_run(folder: Path, name: str, shard: int = 0, n_shards: int = 1) -> Iter
         yield
 
 
+@contextmanager
+def shared_use(folder: Path, name: str) -> Iterator[None]:
+    """Keep a `sole_run` of that name from changing a folder while others read it."""
+    with ExitStack() as locks:
+        if os.access(folder, os.W_OK):  # nothing changes a folder that cannot be written
+            _lock(locks, folder / f".{name}.lock", fcntl.LOCK_SH)
+        yield
+
+
 def _lock(locks: ExitStack, path: Path, mode: int) -> None:
     stream = locks.enter_context(path.open("a+", encoding="utf-8"))
     try:
         fcntl.flock(stream, mode | fcntl.LOCK_NB)
     except BlockingIOError:
-        stream.seek(0)
+        holders = [
+            file.read_text().strip() for file in sorted(path.parent.glob(f"{path.stem}*.lock"))
+        ]
         raise RecipeError(
-            f"{path.parent} is in use by {stream.read().strip()}; wait until that has "
-            "ended, or give this run a path.exp_folder of its own"
+            f"{path.parent} is in use ({'; '.join(filter(None, holders)) or path.stem[1:]}); wait "
+            "until that has ended, or give this run a path.exp_folder of its own"
         ) from None
+    except OSError as error:
+        logger.warning("%s: no locks on this file system (%s); start no second run", path, error)
+        return
     if mode == fcntl.LOCK_EX:
+        locks.callback(stream.truncate, 0)
         stream.truncate(0)
         stream.write(f"{Path(sys.argv[0]).name}, process {os.getpid()} on {platform.node()}")
         stream.flush()

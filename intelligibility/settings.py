@@ -1,15 +1,20 @@
 """The recogniser's settings: transformer_cpc1.yaml with what config.yaml says about it."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.cpc1 import RECIPE, Cpc1
 from intelligibility.runs import RecipeError
 
+MODEL_KEYS = (
+    *("sample_rate", "n_fft", "n_mels", "cnn_out_channels", "activation", "compute_features"),
+    *("normalize", "CNN", "Transformer", "ctc_lin", "seq_lin"),
+)
 FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
 
 
@@ -33,12 +38,23 @@ def load_settings(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
     RecipeError
         No such file, a setting that it does not have, or sizes that do not fit together.
     """
-    overrides = {key: cfg[key] for key in FROM_CONFIG} | {
+    return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, cpc1))
+
+
+def describe_model(cfg: DictConfig, cpc1: Cpc1) -> str:
+    """Return the settings that decide what a given set of weights computes, as resolved yaml."""
+    with (RECIPE / cfg.asr_config).open(encoding="utf-8") as stream:
+        resolved = resolve_references(stream, _overrides(cfg, cpc1)).read()
+    blocks = re.split(r"(?m)^(?=\w+:)", re.sub(r"#.*", "", resolved))
+    return "".join(block for block in blocks if block.split(":")[0] in MODEL_KEYS)
+
+
+def _overrides(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
+    return {key: cfg[key] for key in FROM_CONFIG} | {
         "data_folder": str(cpc1.data_folder),
         "output_folder": str(cpc1.asr_folder),
         **OmegaConf.to_container(cfg.asr_overrides, resolve=True),
     }
-    return read_settings(RECIPE / cfg.asr_config, overrides)
 
 
 def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str, Any]:

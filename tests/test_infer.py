@@ -419,3 +419,39 @@ def test_the_published_similarities(shared, tmp_path):
                 assert value == pytest.approx(expected[key][f"{name}_similarity"], abs=1e-4)
                 compared += 1
     assert compared == 2 * len(expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "asr_overrides.Transformer.normalize_before=true",
+        "asr_overrides.compute_features.f_max=4000",
+    ],
+)
+def test_a_setting_that_no_weight_shows_makes_all_again(exp, heard, caplog, change):
+    run(exp)
+    heard.clear()
+    run(exp, change)
+    assert len(heard) > 0
+    assert "since these changed: {'settings':" in caplog.text
+
+
+def test_a_stop_between_the_files_leaves_no_record(exp, monkeypatch):
+    run(exp)
+    (exp / "dev_enc_similarity.json").unlink()
+
+    def stop(path, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(infer, "write_json", stop)
+        run(exp)
+    assert not (exp / "inference.json").exists()
+    run(exp)
+    assert (exp / "inference.json").is_file()
+
+
+def test_a_recogniser_in_training_is_not_used(exp):
+    with infer.sole_run(exp / "transformer_cpc1", "train_asr"):
+        with pytest.raises(RecipeError, match="transformer_cpc1 is in use"):
+            run(exp)

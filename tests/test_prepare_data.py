@@ -163,13 +163,24 @@ def test_a_seed_gives_a_split_of_its_own(release, tmp_path):
 
 def test_a_split_made_by_hand_is_kept_or_refused(release, tmp_path):
     cpc1 = Cpc1.from_config(configure(release, tmp_path))
-    cpc1.scene_list("dev").parent.mkdir()
-    dump(cpc1.scene_list("dev"), ["S2"])
-    dump(cpc1.scene_list("train"), ["S1", "S3"])
-    split_of = prepare_data.split_scenes(cpc1, ["S1", "S2", "S3"], 0.3, 1)
-    assert split_of == {"S1": "train", "S2": "dev", "S3": "train"}
+    prepare_data.split_scenes(cpc1, ["S1", "S2", "S3"], 0.4, 1)  # a drawn one is there before
+    dump(cpc1.scene_list("dev"), ["S2", "S3"])
+    dump(cpc1.scene_list("train"), ["S1"])
+    for seed in (1, 2):
+        split_of = prepare_data.split_scenes(cpc1, ["S1", "S2", "S3"], 0.4, seed)
+        assert split_of == {"S1": "train", "S2": "dev", "S3": "dev"}
     with pytest.raises(prepare_data.RecipeError, match="each of the 4 training scenes once"):
         prepare_data.split_scenes(cpc1, ["S1", "S2", "S3", "S4"], 0.3, 1)
+
+
+def test_another_seed_draws_a_new_split_and_says_so(release, tmp_path, caplog):
+    cpc1 = Cpc1.from_config(configure(release, tmp_path))
+    scenes = [f"S{n}" for n in range(20)]
+    first = prepare_data.split_scenes(cpc1, scenes, 0.3, 1)
+    assert prepare_data.split_scenes(cpc1, scenes, 0.3, 1) == first
+    assert "a new split is drawn" not in caplog.text
+    assert prepare_data.split_scenes(cpc1, scenes, 0.3, 2) != first
+    assert "a new split is drawn" in caplog.text
 
 
 def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
@@ -187,6 +198,49 @@ def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
         prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
     assert "for a change of: {'MSBGEar': 12}" in caplog.text  # the 6 references stay
     assert "6 of 18 files are done already" in caplog.text
+
+
+def test_while_signals_are_made_anew_there_is_no_table(release, tmp_path):
+    cpc1 = prepare(release, tmp_path / "exp")
+    assert cpc1.table("left", "dev", "msbg").is_file()
+    prepare(release, tmp_path / "exp", "MSBGEar.ahr=15", "shard=0", "n_shards=2")
+    assert not cpc1.table("left", "dev", "msbg").exists()
+    prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
+    assert cpc1.table("left", "dev", "msbg").is_file()
+
+
+def test_what_killed_runs_left_is_removed(release, tmp_path):
+    left = tmp_path / "exp/cpc1_asr_data/test/left_msbg/.S2.0123456789ab.part.wav"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"RIFF")
+    prepare(release, tmp_path / "exp")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("MSBGEar.sample_rate=48000", "MSBGEar: "),
+        ("MSBGEar.src_pos=FF", "MSBGEar: "),
+        ("MSBGEar.ahr=null", "MSBGEar: "),
+        ("n_jobs=0", "n_jobs=0: expected a number of processes"),
+        ("seed=-1", "seed=-1: expected a whole number"),
+        ("seed=one", "seed=one: expected a whole number"),
+        ("dev_percent=3", "dev_percent=3: expected a share"),
+        ("dev_percent=x", "dev_percent=x: expected a share"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_at_once(release, tmp_path, caplog, override, message):
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "check_only=true", "from_scratch=true", override)
+    assert message in caplog.text
+
+
+def test_a_split_without_a_usable_signal_is_refused(release, tmp_path, caplog):
+    shutil.rmtree(release / "clarity_CPC1_data_test/clarity_data/HA_outputs")
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "skip_bad=true")
+    assert "no usable signal left" in caplog.text
 
 
 def test_a_damaged_or_missing_ear_signal_is_made_again(release, tmp_path):
@@ -353,7 +407,10 @@ def test_check_only_looks_ahead(release, tmp_path, caplog):
         (lambda save: None, None),
         (lambda save: (save / "CKPT+epoch_0/model.ckpt").write_bytes(b"half"), "is damaged"),
         (lambda save: (save / "tokenizer.ckpt").unlink(), "no tokenizer"),
-        (lambda save: (save / "tokenizer.ckpt").write_bytes(b"half"), "tokenizer that can be read"),
+        (
+            lambda save: (save / "tokenizer.ckpt").write_bytes(b"half"),
+            "tokenizer that cannot be read",
+        ),
     ],
 )
 def test_check_only_looks_at_the_recogniser(release, tmp_path, caplog, spoil, message):
@@ -380,7 +437,21 @@ def test_check_only_finds_prompts_that_have_no_token(release, tmp_path, caplog):
     edit(path, lambda entries: entries[3].update(prompt="anna keeps 2 old bøats"))
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp", "check_only=true")
-    assert "1 x token for every prompt" in caplog.text
+    assert "1 x prompt that the tokenizer cannot write" in caplog.text
+
+
+def test_check_only_looks_into_a_pretrained_folder(release, tmp_path, caplog):
+    for folder, message in (("/no/such/folder", "is no folder"), (tmp_path, "asr.ckpt is missing")):
+        with pytest.raises(SystemExit):
+            prepare(release, tmp_path / "exp", "check_only=true", f"pretrained='{folder}'")
+        assert message in caplog.text
+
+
+def test_check_only_names_a_folder_of_responses_that_is_not_there(release, tmp_path, caplog):
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "check_only=true", "path.test_responses=/nope")
+    assert "responses to the test signals" in caplog.text
+    assert "recogniser to start from" in caplog.text
 
 
 def test_a_full_disk_is_foreseen(release, tmp_path, caplog, monkeypatch):
@@ -422,7 +493,7 @@ def test_two_runs_on_one_folder_are_refused_by_name(release, tmp_path, caplog):
         for overrides in ([], ["shard=0", "n_shards=2"]):
             with pytest.raises(SystemExit):
                 prepare(release, tmp_path / "exp", *overrides)
-            assert f"{cpc1.data_folder} is in use by" in caplog.text
+            assert f"{cpc1.data_folder} is in use (" in caplog.text
     with prepare_data.sole_run(cpc1.data_folder, "prepare_data", 1, 2):
         prepare(release, tmp_path / "exp", "shard=0", "n_shards=2")
         with pytest.raises(SystemExit):

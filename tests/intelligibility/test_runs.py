@@ -20,7 +20,16 @@ from intelligibility.runs import (
     write_result,
 )
 
-CFG = OmegaConf.create({"seed": 3, "path": {"root": "???", "train": "${path.root}/train"}})
+CFG = OmegaConf.create(
+    {
+        "path": {"root": "???", "train": "${path.root}/train"},
+        "seed": 3,
+        "n_jobs": 1,
+        "shard": 0,
+        "n_shards": 1,
+        "dev_percent": 0.3,
+    }
+)
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):
