@@ -295,7 +295,7 @@ def to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe ({error})"
+            f"compare={other}: not a predictions.csv of this recipe ({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evaluate import predict, read_calibration, to_compare
 from intelligibility.check import check_release
 from intelligibility.cpc1 import Cpc1, parse_responses, read_responses, read_table
 from intelligibility.journal import Journal
@@ -39,6 +41,10 @@ ENTRY = {
     "prompt": "anna keeps two old boats",
     "correctness": 40.0,
 }
+
+FIT = {"x0": 80.0, "k": 0.2, "n_signals": 36, "RMSE": 20.0}
+CALIBRATION = {"checkpoint_sha256": "5e" * 32, "mean_correctness": 60.0, "measures": {"dec": FIT}}
+PREDICTED = {"signal": "S1", "correctness": "40.0", "dec_prediction": "50.0", "enc_prediction": ""}
 
 
 def damaged(whole: dict, draw: st.DataObject) -> dict:
@@ -126,3 +132,41 @@ def test_any_lines_as_a_journal(tmp_path, lines):
     with Journal(path) as journal:
         journal.add("a", {"n": 1}, {"m": 2})
     assert Journal(path).result("a", {"n": 1}) == {"m": 2}
+
+
+@settings(QUICK, max_examples=60)
+@given(st.data())
+def test_any_mapping_as_a_calibration(tmp_path, data):
+    dump(tmp_path / "inference.json", {})
+    fits = data.draw(st.just({"dec": damaged(FIT, data)}) | ABSURD)
+    path = tmp_path / "calibration.json"
+    dump(path, damaged(CALIBRATION | {"measures": fits}, data))
+    try:
+        calibration = read_calibration(str(path), Cpc1("", None, None, tmp_path, tmp_path))
+    except RecipeError as error:
+        assert "calibration.json" in str(error) and len(str(error)) < 2000
+        return
+    json.dumps(calibration, allow_nan=False).encode()
+    test = pd.DataFrame({"dec_similarity": [-1.0, 0.0, 1.0]})
+    if "dec" in calibration["measures"]:
+        predict(test, calibration)
+        assert test["dec_prediction"].between(0, 100).all()
+
+
+@settings(QUICK, max_examples=60)
+@given(st.data())
+def test_any_text_as_predictions_to_compare(tmp_path, data):
+    rows = [damaged(PREDICTED | {"signal": f"S{number}"}, data) for number in (1, 2)]
+    path = tmp_path / "predictions.csv"
+    pd.DataFrame(rows).to_csv(path, index=False, errors="replace")
+    if data.draw(st.booleans()):
+        start = path.read_bytes()[: data.draw(st.integers(0, 60))]
+        path.write_bytes(start + data.draw(st.binary()))
+    test = pd.DataFrame({"signal": ["S1", "S2"], "correctness": [40.0, 40.0]})
+    try:
+        joined, pairs = to_compare(test, ["enc", "dec"], str(path))
+    except RecipeError as error:
+        assert "predictions.csv" in str(error) and len(str(error)) < 2000
+        return
+    for _, name in pairs[1:]:
+        assert joined[f"{name}_prediction"].dropna().between(0, 100).all()
