@@ -48,7 +48,8 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.run_opts import RunOptions
 
 from intelligibility.cpc1 import Cpc1
-from intelligibility.pretrained import load_tokenizer, provide_start, provide_tokenizer
+from intelligibility.pretrained import provide_start, provide_tokenizer
+from intelligibility.recogniser import load_tokenizer, tokenizer_file
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -104,7 +105,8 @@ def train_and_test(hparams: dict[str, Any], run_opts: RunOptions) -> None:
     run_on_main(provide_start, [hparams, checkpointer])
     resumed = checkpointer.find_checkpoint() is not None
     run_on_main(provide_tokenizer, [hparams, [row["wrd"] for row in train_rows], resumed])
-    load_tokenizer(hparams)
+    tokenizer = tokenizer_file(hparams["save_folder"])
+    load_tokenizer(hparams["tokenizer"], tokenizer, hparams["output_neurons"])
     for rows in (train_rows, valid_rows, *tables["test_csv"].values()):
         check_rows(rows, hparams)
     goes_on = checkpointer.goes_on()
@@ -392,6 +394,8 @@ def run_published_way(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if get_rank():  # of several processes, the first says what all of them do
+        logging.disable(logging.INFO)
     if len(sys.argv) > 1 and sys.argv[1].endswith((".yaml", ".yml")):
         run_published_way(sys.argv[1:])
     else:

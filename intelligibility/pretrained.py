@@ -2,17 +2,16 @@
 
 import io
 import logging
-import pickle
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
-import torch
 from huggingface_hub import hf_hub_download
-from speechbrain.utils.checkpoints import Checkpointer, hook_on_loading_state_dict_checkpoint
+from speechbrain.utils.checkpoints import Checkpointer
 
+from intelligibility.recogniser import load_normaliser, load_weights
 from intelligibility.runs import RecipeError, atomic_path, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -57,21 +56,11 @@ def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> N
     source, revision = hparams["pretrained"], hparams["pretrained_revision"]
     model, normaliser = (fetch(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt"))
     try:
-        state = hook_on_loading_state_dict_checkpoint(torch.load(model, "cpu", weights_only=True))
-        hparams["model"].load_state_dict(state, strict=True)
-        statistics = torch.load(normaliser, "cpu", weights_only=True)
-        for name in ("count", "glob_mean", "glob_std"):
-            setattr(hparams["normalize"], name, statistics[name])
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        KeyError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
+        hparams["model"].load_state_dict(load_weights(model, hparams["model"]), strict=True)
+        load_normaliser(hparams["normalize"], normaliser, hparams["n_mels"])
+    except RecipeError as error:
         raise RecipeError(
-            f"pretrained={source} does not fit the settings: {str(error):.600}\n"
+            f"pretrained={source}: {error}\n"
             "The published start is speechbrain/asr-transformer-transformerlm-librispeech at "
             "pretrained_revision 93d1bdb4a0cf5b2e2878c513ee6c57a06d150001, with the sizes that "
             "transformer_cpc1.yaml comes with"
@@ -163,17 +152,3 @@ def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path)
     with atomic_path(path) as part:
         part.write_bytes(model.getvalue())
     logger.info("tokenizer trained on the prompts: %s", path)
-
-
-def load_tokenizer(hparams: dict[str, Any]) -> None:
-    """Load the tokenizer and see that it has a piece for each output of the model."""
-    path, tokenizer = Path(hparams["save_folder"]) / "tokenizer.ckpt", hparams["tokenizer"]
-    try:
-        tokenizer.load(str(path))
-    except (OSError, RuntimeError) as error:
-        raise RecipeError(f"{path}: not a SentencePiece model ({error}); restore it") from error
-    if (pieces := tokenizer.get_piece_size()) != hparams["output_neurons"]:
-        raise RecipeError(
-            f"{path} has {pieces} pieces, expected output_neurons={hparams['output_neurons']}; "
-            f"take the recogniser's own tokenizer, or set output_neurons={pieces}"
-        )

@@ -103,7 +103,8 @@ class Recogniser:
         """
         checkpoints = find_checkpoints(save_folder)
         load_average(hparams["model"], checkpoints)
-        load_normaliser(hparams["normalize"], checkpoints[0], hparams["n_mels"])
+        normaliser = checkpoints[0].paramfiles["normalizer"]
+        load_normaliser(hparams["normalize"], normaliser, hparams["n_mels"])
         load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
         return cls(hparams, device, decoder_states)
 
@@ -275,15 +276,25 @@ def load_average(model: torch.nn.Module, checkpoints: list[Checkpoint]) -> None:
     RecipeError
         A file is damaged, or its tensors are not those of the model; the first few are named.
     """
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
 
     def load_checked(path: str | Path, map_location: str) -> dict[str, Tensor]:
-        state = hook_on_loading_state_dict_checkpoint(load_safely(path, map_location))
-        check_tensors(path, {name: tensor.shape for name, tensor in state.items()}, expected)
-        return state
+        return load_weights(path, model, map_location)
 
     average = average_checkpoints(checkpoints, "model", parameter_loader=load_checked)
     model.load_state_dict(average, strict=True)
+
+
+def load_weights(
+    path: str | Path, model: torch.nn.Module, map_location: str = "cpu"
+) -> dict[str, Tensor]:
+    """Load the tensors of a model, with the names of SpeechBrain 1 and the shapes of `model`."""
+    state = hook_on_loading_state_dict_checkpoint(load_safely(path, map_location))
+    found, expected = (
+        {name: tensor.shape for name, tensor in tensors.items()}
+        for tensors in (state, model.state_dict())
+    )
+    check_tensors(path, found, expected)
+    return state
 
 
 def load_safely(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
@@ -321,9 +332,8 @@ def check_tensors(
         )
 
 
-def load_normaliser(normalize: torch.nn.Module, checkpoint: Checkpoint, n_mels: int) -> None:
+def load_normaliser(normalize: torch.nn.Module, path: Path, n_mels: int) -> None:
     """Load the mean and deviation of the features, from SpeechBrain 0.5 or 1."""
-    path = checkpoint.paramfiles["normalizer"]
     statistics = load_safely(path)
     for name in ("glob_mean", "glob_std"):
         value = statistics.get(name)

@@ -9,6 +9,7 @@ import soundfile
 
 import train_asr
 from intelligibility.cpc1 import RECIPE, write_table
+from intelligibility.recogniser import load_tokenizer
 from intelligibility.settings import read_settings
 
 RATE = 16000  # Hz
@@ -83,6 +84,13 @@ def settings(data: Path, asr: Path, **changes: Any) -> dict[str, Any]:
     """Return fresh hparams for a run on the toy language."""
     folders = {"data_folder": str(data), "output_folder": str(asr)}
     return read_settings(RECIPE / "transformer_cpc1.yaml", SETTINGS | folders | changes)
+
+
+def trained_settings(data: Path, asr: Path, **changes: Any) -> dict[str, Any]:
+    """Return fresh hparams with the tokenizer that a run has left."""
+    hparams = settings(data, asr, **changes)
+    load_tokenizer(hparams["tokenizer"], asr / "save/tokenizer.ckpt", hparams["output_neurons"])
+    return hparams
 
 
 def train(data: Path, asr: Path, run_opts: dict[str, Any] | None = None, **changes: Any) -> None:
