@@ -46,9 +46,7 @@ def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
     similarities = read_similarities(cpc1, split)
     known, double = _one_response_each(responses)
     if cpc1.test_responses and split == "test" and not similarities.index.isin(list(known)).all():
-        # Responses can be released for a part of the signals only; the release lists them all.
-        release = replace(cpc1, test_responses=None)
-        known = {signal.signal: signal for signal in release.responses("test")} | known
+        known = _listed_test_signals(cpc1) | known
     labelled = [name for name in sorted(known) if known[name].correctness is not None]
     missing = [name for name in labelled if name not in similarities.index]
     unknown = sorted(name for name in similarities.index if name not in known)
@@ -71,6 +69,12 @@ def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
         "double": len(double),
         "unknown": len(unknown),
     }
+
+
+def _listed_test_signals(cpc1: Cpc1) -> dict[str, Response]:
+    """Return all that the release lists: responses can be released for a part of them only."""
+    release = replace(cpc1, test_responses=None)
+    return {signal.signal: signal for signal in release.responses("test")}
 
 
 def _dev_responses(cpc1: Cpc1) -> list[Response]:

@@ -106,33 +106,32 @@ def by_group(
         One row per group and measure; means with their standard errors, all in percent words
         correct.
     """
-    frames = []
-    for measure in measures:
-        rows = rows_of(signals, measure)
-        group, names = pd.factorize(rows[by], sort=True)
-        scene = rows["scene_number"].to_numpy()
-        error = (rows[f"{measure}_prediction"] - rows["correctness"]).to_numpy()
-        grouped = rows.assign(error=error, square=error**2).groupby(by, observed=True)
-        means = grouped[["correctness", f"{measure}_prediction", "error", "square"]].mean()
-        n = grouped.size()
-        frame = pd.DataFrame({by: names, "measure": measure, "n_signals": n.to_numpy()})
-        frame["observed"] = means["correctness"].to_numpy()
-        frame["observed_se"] = grouped["correctness"].std(ddof=0).to_numpy() / np.sqrt(n.to_numpy())
-        frame["predicted"] = means[f"{measure}_prediction"].to_numpy()
-        spread = grouped[f"{measure}_prediction"].std(ddof=0).to_numpy()
-        frame["predicted_se"] = spread / np.sqrt(n.to_numpy())
-        squares = group_means(error**2, group, scene, counts)
-        biases = group_means(error, group, scene, counts)
-        for name, values, resamples, limits in (
-            ("RMSE", np.sqrt(means["square"]), np.sqrt(squares), (0, 100)),
-            ("bias", means["error"], biases, (-100, 100)),
-        ):
-            columns = zip(resamples.T, values, strict=True)
-            bounds = [interval(*column, limits) or [np.nan, np.nan] for column in columns]
-            frame[name] = values.to_numpy()
-            frame[[f"{name}_low", f"{name}_high"]] = bounds
-        frames.append(frame)
+    frames = [_groups_of(rows_of(signals, measure), measure, by, counts) for measure in measures]
     return pd.concat(frames).sort_values([by, "measure"], ignore_index=True)
+
+
+def _groups_of(rows: pd.DataFrame, measure: str, by: str, counts: np.ndarray) -> pd.DataFrame:
+    """Return the part of `by_group` that is about one measure."""
+    group, names = pd.factorize(rows[by], sort=True)
+    scene = rows["scene_number"].to_numpy()
+    error = (rows[f"{measure}_prediction"] - rows["correctness"]).to_numpy()
+    grouped = rows.assign(error=error, square=error**2).groupby(by, observed=True)
+    means, n = grouped[["error", "square"]].mean(), grouped.size().to_numpy()
+    frame = pd.DataFrame({by: names, "measure": measure, "n_signals": n})
+    for name, column in (("observed", "correctness"), ("predicted", f"{measure}_prediction")):
+        frame[name] = grouped[column].mean().to_numpy()
+        frame[f"{name}_se"] = grouped[column].std(ddof=0).to_numpy() / np.sqrt(n)
+    squares = group_means(error**2, group, scene, counts)
+    biases = group_means(error, group, scene, counts)
+    for name, values, resamples, limits in (
+        ("RMSE", np.sqrt(means["square"]), np.sqrt(squares), (0, 100)),
+        ("bias", means["error"], biases, (-100, 100)),
+    ):
+        columns = zip(resamples.T, values, strict=True)
+        bounds = [interval(*column, limits) or [np.nan, np.nan] for column in columns]
+        frame[name] = values.to_numpy()
+        frame[[f"{name}_low", f"{name}_high"]] = bounds
+    return frame
 
 
 def comparisons(
