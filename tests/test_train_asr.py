@@ -681,7 +681,7 @@ def test_both_ways_of_starting_are_one(experiment, data, tmp_path):
         *command_line(experiment, tmp_path / "hydra"),
     ]
     overrides = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1}
-    overrides |= {"data_folder": data, "output_folder": tmp_path / "published"}
+    overrides |= {"data_folder": os.path.relpath(data, tmp_path), "output_folder": "published"}
     published = [f"--{key}={value}".replace("'", "") for key, value in overrides.items()]
     published = [
         *hydra[:2],
