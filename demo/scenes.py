@@ -102,10 +102,11 @@ def speech_shaped_noise(
     spectrum: np.ndarray, n_samples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Give white noise the long-term spectrum of the speech material, as matrix tests do."""
-    white = np.fft.rfft(rng.standard_normal(next_fast_len(n_samples)))
+    n_fft = next_fast_len(n_samples)
+    white = np.fft.rfft(rng.standard_normal(n_fft))
     grid = np.linspace(0, 1, len(spectrum))
     shaped = white * np.interp(np.linspace(0, 1, len(white)), grid, spectrum)
-    return np.fft.irfft(shaped)[:n_samples]
+    return np.fft.irfft(shaped, n_fft)[:n_samples]
 
 
 def at_ears(signal: np.ndarray, azimuth: float) -> np.ndarray:

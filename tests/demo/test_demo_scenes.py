@@ -75,3 +75,9 @@ def test_noise_has_the_spectrum_of_the_speech():
     heard = spectrum > 0.05 * spectrum.max()
     difference = 20 * np.log10(again[heard] / spectrum[heard])
     assert np.ptp(difference) < 2.0  # dB, both spectra being estimates
+
+
+@pytest.mark.parametrize("n_samples", [44, 45, 75, 77, 214375])
+def test_noise_is_as_long_as_it_should_be(n_samples):
+    noise = scenes.speech_shaped_noise(np.ones(513), n_samples, np.random.default_rng(0))
+    assert len(noise) == n_samples

@@ -11,7 +11,7 @@ from demo import hearing_aids, listeners, make_miniature
 from demo.make_miniature import HELD_OUT_LISTENERS, HELD_OUT_SYSTEM, Settings, build
 from intelligibility.cpc1 import Cpc1
 
-SMALL = Settings(n_train_scenes=5, n_test_scenes=4, signals_per_scene=3)
+SMALL = Settings(5, 4, signals_per_scene=3, signals_per_train_scene=3)
 SAMPLE = Path(__file__).parents[2] / "../shared/cpc1_sample"
 
 
@@ -138,7 +138,7 @@ def test_conditions_are_balanced_and_a_scene_has_several_listeners():
     heard = Counter(pair for plan in plans for pair in plan.heard_by)
     assert len(heard) == len(listeners.LISTENERS) * len(hearing_aids.SYSTEMS)
     assert max(heard.values()) - min(heard.values()) <= 1
-    assert {len(plan.heard_by) for plan in plans} == {2}
+    assert {(plan.split, len(plan.heard_by)) for plan in plans} == {("train", 1), ("test", 2)}
 
 
 def test_no_test_sentence_is_trained_on():
