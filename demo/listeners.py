@@ -14,19 +14,18 @@ from demo.speech import SAMPLE_RATE
 FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)  # Hz, those of CPC1's audiograms
 
 # Standard audiograms in dB HL at FREQUENCIES: Bisgaard, Vlaming & Dahlquist (2010, Trends Amplif.
-# 14:113-120). They end at 6 kHz: 8 kHz repeats it. N7 is left out, since MSBG ends at 105 dB HL.
+# 14:113-120). They end at 6 kHz: 8 kHz repeats it. Left out are N5 to N7, severe to profound, whom
+# CPC1 did not have; MSBG ends at 105 dB HL.
 STANDARD_AUDIOGRAMS = {
     "N1": (10, 10, 10, 15, 20, 30, 40, 40),
     "N2": (20, 20, 25, 35, 40, 45, 50, 50),
     "N3": (35, 35, 40, 50, 55, 60, 65, 65),
     "N4": (55, 55, 55, 65, 70, 75, 80, 80),
-    "N5": (65, 70, 75, 80, 80, 80, 80, 80),
-    "N6": (75, 80, 85, 90, 95, 100, 100, 100),
     "S1": (10, 10, 10, 15, 30, 55, 70, 70),
     "S2": (20, 20, 25, 55, 75, 95, 95, 95),
     "S3": (30, 35, 60, 75, 80, 80, 85, 85),
 }
-# Left and right ear of each listener; neighbouring types make the ears differ.
+# Left and right ear of each listener, mild to moderately severe as in CPC1.
 LISTENERS = {
     "L9001": ("N1", "N1"),
     "L9002": ("N2", "N1"),
@@ -39,7 +38,7 @@ LISTENERS = {
     "L9009": ("S1", "S2"),
     "L9010": ("S2", "S2"),
     "L9011": ("S2", "S3"),
-    "L9012": ("N5", "N4"),
+    "L9012": ("S1", "N2"),
 }
 
 # ANSI S3.5-1997, table 4 (octave bands): edges and centres in Hz, importance, spectrum levels in dB
