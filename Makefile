@@ -7,11 +7,12 @@ PIP := $(PY) -m pip install --disable-pip-version-check -q
 .PHONY: demo test clean-demo
 .DELETE_ON_ERROR:
 
+# One thread: more would only wait for each other at the miniature's size.
 demo: .venv/.demo
 	$(PY) -m demo.make_miniature
 	@set -e; for script in $(SCRIPTS); do \
 	  echo; echo "== $$script"; \
-	  $(PY) $$script --config-name demo/config; \
+	  OMP_NUM_THREADS=1 $(PY) $$script --config-name demo/config; \
 	done
 
 test: .venv/.test
