@@ -40,6 +40,7 @@ from intelligibility.recogniser import (
     Recogniser,
     Recognition,
     checkpoint_files,
+    keep_products_exact,
     recogniser_of_process,
     search_settings,
     word_correctness,
@@ -119,8 +120,7 @@ def load_recogniser(cfg: DictConfig, cpc1: Cpc1) -> tuple[Recogniser, dict[str, 
     for noisy in ("checkpoints", "seed"):
         logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
     torch.set_num_threads(1)
-    # SpeechBrain allows products rounded to 10 bits; similarities would differ in the third digit.
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    keep_products_exact()
     hparams = load_settings(cfg, cpc1)
     save_folder = cpc1.asr_folder / "save"
     files = checkpoint_files(save_folder)

@@ -199,6 +199,14 @@ class Recogniser:
         return cnn, encoded, lengths
 
 
+def keep_products_exact() -> None:
+    """Keep a GPU from rounding products to 10 bits, as SpeechBrain lets it.
+
+    Similarities would differ in the third digit.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
 @functools.cache
 def recogniser_of_process(config: str) -> Recogniser:
     """Load the recogniser that a configuration describes, as yaml, once in a worker process."""

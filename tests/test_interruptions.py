@@ -180,10 +180,10 @@ def test_a_read_only_release_will_do(undisturbed, tmp_path):
     prepare_data.run(configure(release, tmp_path))
 
 
-def launch(*arguments: str) -> subprocess.CompletedProcess:
+def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:
     """Run the shards of a stage as jobs of Hydra's submitit launcher on this machine."""
     launcher = ["-m", "hydra/launcher=submitit_local", "n_jobs=1", "n_shards=2", "shard=range(0,2)"]
-    return run_script(*arguments, *launcher)
+    return run_script(script, *launcher, *arguments)
 
 
 def test_shards_by_a_launcher_make_what_one_run_makes(undisturbed, tmp_path):
