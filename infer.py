@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import joblib
 import soundfile as sf
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
 from intelligibility.journal import Journal, file_stamp
+from intelligibility.parallel import in_processes
 from intelligibility.recogniser import (
     SPEECH_LENGTHS,
     Recogniser,
@@ -210,7 +210,7 @@ def measure_all(
         if journal.outdated:
             logger.warning("Measuring anew, since these changed: %s", dict(journal.outdated))
         logger.info("%d of %d signals are done already", len(made_by) - n_todo, len(made_by))
-        n_workers = min(joblib.effective_n_jobs(cfg.n_jobs), len(todo))
+        n_workers = min(effective_n_jobs(cfg.n_jobs), len(todo))
         if recogniser.device.type == "cpu" and n_workers > 1:
             measured = measure_in_parallel(todo, cfg, n_workers)
         else:
@@ -243,25 +243,15 @@ def measure_in_parallel(
 ) -> Iterator[tuple[Signal, dict[str, float]]]:
     """Measure signals, a scene at a time in each of several processes."""
     config = OmegaConf.to_yaml(cfg)
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        measured = joblib.Parallel(n_jobs=n_workers, return_as="generator_unordered")(
-            joblib.delayed(measure_scene)(scene, config, cfg.dtw) for scene in scenes
-        )
-        try:
-            for scene in measured:
-                yield from scene
-        except TerminatedWorkerError:
-            raise RecipeError(
-                "one of the processes was killed, most likely for want of memory; go on with a "
-                "smaller n_jobs"
-            ) from None
+    calls = [(scene, config, cfg.dtw) for scene in scenes]
+    for measured in in_processes(measure_scene, calls, n_workers):
+        yield from measured
 
 
 def measure_scene(
     scene: list[Signal], config: str, dtw: str
 ) -> list[tuple[Signal, dict[str, float]]]:
     """Measure the signals of one scene in a process of their own."""
-    torch.set_num_threads(1)
     return list(measure([scene], recogniser_of_process(config), dtw))
 
 

@@ -38,7 +38,6 @@ import scipy.io.wavfile
 import soundfile as sf
 import torch
 import torchaudio.functional
-from joblib import Parallel, delayed, parallel_config
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.check import (
@@ -60,6 +59,7 @@ from intelligibility.cpc1 import (
     write_table,
 )
 from intelligibility.journal import Journal, file_stamp
+from intelligibility.parallel import in_processes
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -207,14 +207,12 @@ def make_ear_signals(
             remove_tables(cpc1)  # no later stage may take a mixture of old and new
         logger.info("%d of %d files are done already", len(sources) - len(todo), len(sources))
         started = time.monotonic()
-        with parallel_config("loky", inner_max_num_threads=1):
-            made = Parallel(n_jobs=cfg.n_jobs, return_as="generator_unordered")(
-                delayed(make_ear_signal)(sources[key], targets[key], ear_settings) for key in todo
-            )
-            for key, result in progress(made, "ear signals", len(todo)):
-                done[key] = result
-                if result["fault"] is None:
-                    journal.add(key, made_by[key], result)
+        calls = [(sources[key], targets[key], ear_settings) for key in todo]
+        made = in_processes(make_ear_signal, calls, cfg.n_jobs)
+        for key, result in progress(made, "ear signals", len(todo)):
+            done[key] = result
+            if result["fault"] is None:
+                journal.add(key, made_by[key], result)
     logger.info("%d files took %.1f s", len(todo), time.monotonic() - started)
     log_resampled([sources[key] for key in todo], ear_settings["sample_rate"])
     leave_out_failed(release, {sources[key]: done[key]["fault"] for key in sources}, cfg.skip_bad)
@@ -231,7 +229,6 @@ def make_ear_signal(
     tuple of str and dict
         The source's key, and {"duration" in s, "bytes" of each file, "fault" in words or None}.
     """
-    torch.set_num_threads(1)
     try:
         signal, rate = read_stereo(source), source.rate
         if source.listener is not None:

@@ -138,8 +138,10 @@ def main() -> None:
             f"{infer.seconds:29.3f} {infer.megabytes:7.0f}"
         )
     with tempfile.TemporaryDirectory() as folder:
-        one, two = parallel_seconds(sizes[-1] // 2, Path(folder))
-    print(f"\nn_jobs=1: {one:.1f} s, n_jobs=2: {two:.1f} s by the clock ({two / one:.2f})")
+        one, two = parallel_seconds(sizes[-1], Path(folder))
+    print(
+        f"\nprepare_data.py, {sizes[-1]} signals: n_jobs=1: {one:.1f} s, n_jobs=2: {two:.1f} s by the clock ({two / one:.2f})"
+    )
 
     with tempfile.TemporaryDirectory() as folder:
         seconds = check_seconds(CORPORA["CPC1"], Path(folder))

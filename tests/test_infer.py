@@ -245,19 +245,6 @@ def test_the_numbers_do_not_depend_on_the_number_of_processes(exp, undisturbed):
     assert outputs(exp) == outputs(undisturbed)
 
 
-class Deadly:
-    """Ends the process that unpickles it, as the system does when memory runs out."""
-
-    def __reduce__(self):
-        return os._exit, (9,)
-
-
-def test_a_process_that_is_killed_is_reported(exp):
-    cfg = configure(exp, exp, "device=cpu", *OVERRIDES)
-    with pytest.raises(RecipeError, match="processes was killed.*smaller n_jobs"):
-        list(infer.measure_in_parallel([[Deadly()], [Deadly()]], cfg, 2))
-
-
 def test_only_what_is_stale_is_made_again(exp, heard, caplog):
     run(exp)
     first = measures(exp, "dev", "enc")
