@@ -139,9 +139,8 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         one, two = parallel_seconds(sizes[-1], Path(folder))
-    print(
-        f"\nprepare_data.py, {sizes[-1]} signals: n_jobs=1: {one:.1f} s, n_jobs=2: {two:.1f} s by the clock ({two / one:.2f})"
-    )
+    print(f"\nprepare_data.py on {sizes[-1]} signals, by the clock:", end=" ")
+    print(f"n_jobs=1 {one:.1f} s, n_jobs=2 {two:.1f} s ({two / one:.2f})")
 
     with tempfile.TemporaryDirectory() as folder:
         seconds = check_seconds(CORPORA["CPC1"], Path(folder))
