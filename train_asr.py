@@ -25,6 +25,7 @@ The published way, without config.yaml, works too:
 A run that was stopped is started again with the same command. --help lists the configuration.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -36,6 +37,7 @@ import hydra
 import numpy as np
 import speechbrain as sb
 import torch
+import torch.distributed.nn.functional  # imported later, it would hold the group to its end
 from omegaconf import DictConfig, OmegaConf
 from speechbrain.utils.checkpoints import average_checkpoints
 from speechbrain.utils.distributed import (
@@ -92,6 +94,7 @@ def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
     with sole_run(folder, "train_asr") if if_main_process() else nullcontext():
         train_and_test(hparams, run_opts)
     if is_distributed_initialized():
+        gc.collect()  # what still holds the group keeps its threads, which can abort Python's exit
         torch.distributed.destroy_process_group()
 
 

@@ -17,6 +17,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,6 @@ from intelligibility.pretrained import train_tokenizer  # noqa: E402
 from intelligibility.settings import read_settings  # noqa: E402
 from intelligibility.training_data import (  # noqa: E402
     make_dataset,
-    padding_share,
     train_loader_options,
 )
 
@@ -67,6 +67,13 @@ def compare_padding(table: str | None) -> None:
         ]
         name = f"dynamic, max_batch_length=80, num_buckets={buckets}"
         show(name, [[durations[index] for index in batch] for batch in sampler])
+
+
+def padding_share(batches: Iterable[Iterable[float]]) -> float:
+    """Return the share of padding, 0 to 1, in batches given as the durations of their signals."""
+    lengths = [list(batch) for batch in batches]
+    padded = sum(max(batch) * len(batch) for batch in lengths)
+    return 1 - sum(map(sum, lengths)) / padded
 
 
 def show(name: str, batches: list[list[float]]) -> None:

@@ -192,10 +192,3 @@ def check_updates(batches: float, hparams: dict[str, Any]) -> None:
             f"update takes gradient_accumulation={accumulation} of them: the recogniser would not "
             "learn; lower one of them"
         )
-
-
-def padding_share(batches: Iterable[Iterable[float]]) -> float:
-    """Return the share of padding, 0 to 1, in batches given as the durations of their signals."""
-    lengths = [list(batch) for batch in batches]
-    padded = sum(max(batch) * len(batch) for batch in lengths)
-    return 1 - sum(map(sum, lengths)) / padded
