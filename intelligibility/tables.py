@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from intelligibility.cpc1 import MEASURES
 from intelligibility.published import TABLE_1, TABLE_3
 from intelligibility.runs import RecipeError
 from intelligibility.scoring import (
@@ -261,6 +262,7 @@ def all_tables(
     """
     first, third = table_1(results_by_track), table_3(results)
     compared = comparison_frame(results["comparisons"])
+    names = ", ".join(f"{measure}: {NAMES[measure]}" for measure in MEASURES)
     tables = {
         "table1": Table(
             "Table 1: all test signals",
@@ -279,12 +281,12 @@ def all_tables(
         tables["comparisons"] = Table(
             "Which is better?",
             "Paired bootstrap over the same scenes; p is two-sided and not corrected for the "
-            "number of comparisons.",
+            f"number of comparisons. {names}.",
             compared,
             show_comparisons(compared),
         )
     for by, long in groups.items():
-        caption = "RMSE and bias (predicted less observed) in percent words correct."
+        caption = f"RMSE and bias (predicted less observed) in percent words correct. {names}."
         if by == "severity":
             caption += " MSBG's category of hearing loss in the better ear."
         tables[f"by_{by}"] = Table(f"By {by}", caption, long, show_groups(long))
