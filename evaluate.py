@@ -36,10 +36,27 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from intelligibility.cpc1 import TRACKS, Cpc1
-from intelligibility.figures import all_figures, save
-from intelligibility.report import write_report
-from intelligibility.responses import better_ear, read_signals
+from intelligibility.corpora.cpc1 import TRACKS, Cpc1
+from intelligibility.evaluation.figures import all_figures, save
+from intelligibility.evaluation.report import write_report
+from intelligibility.evaluation.responses import better_ear, read_signals
+from intelligibility.evaluation.scoring import (
+    CONFIDENCE,
+    Logistic,
+    draw_scenes,
+    fit_logistic,
+    score,
+)
+from intelligibility.evaluation.tables import (
+    NAMES,
+    Table,
+    all_tables,
+    averaged_scores_of,
+    by_group,
+    comparisons,
+    markdown,
+    scores_of,
+)
 from intelligibility.runs import (
     RecipeError,
     logbook,
@@ -49,23 +66,6 @@ from intelligibility.runs import (
     write_json,
     write_result,
     write_text,
-)
-from intelligibility.scoring import (
-    CONFIDENCE,
-    Logistic,
-    draw_scenes,
-    fit_logistic,
-    score,
-)
-from intelligibility.tables import (
-    NAMES,
-    Table,
-    all_tables,
-    averaged_scores_of,
-    by_group,
-    comparisons,
-    markdown,
-    scores_of,
 )
 
 logger = logging.getLogger(__name__)

@@ -32,10 +32,11 @@ import torch
 from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
+from intelligibility.corpora.cpc1 import ASR_RATE, EARS, KINDS, MEASURES, Cpc1, listed, read_table
 from intelligibility.journal import Journal, file_stamp
 from intelligibility.parallel import in_processes
-from intelligibility.recogniser import (
+from intelligibility.recognisers.settings import describe_model, load_settings
+from intelligibility.recognisers.speechbrain import (
     SPEECH_LENGTHS,
     Recogniser,
     Recognition,
@@ -60,7 +61,6 @@ from intelligibility.runs import (
     write_json,
     write_result,
 )
-from intelligibility.settings import describe_model, load_settings
 from intelligibility.similarity import DTW, aligned_similarity, framewise_similarity
 
 logger = logging.getLogger(__name__)

@@ -40,7 +40,7 @@ import torch
 import torchaudio.functional
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.check import (
+from intelligibility.corpora.check import (
     CheckedRelease,
     Findings,
     Source,
@@ -48,7 +48,7 @@ from intelligibility.check import (
     check_later_stages,
     check_release,
 )
-from intelligibility.cpc1 import (
+from intelligibility.corpora.cpc1 import (
     ASR_RATE,
     EARS,
     KINDS,

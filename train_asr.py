@@ -49,9 +49,9 @@ from speechbrain.utils.distributed import (
 )
 from speechbrain.utils.run_opts import RunOptions
 
-from intelligibility.cpc1 import Cpc1
-from intelligibility.pretrained import provide_start, provide_tokenizer
-from intelligibility.recogniser import load_tokenizer, tokenizer_file
+from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.recognisers.settings import load_settings, read_settings
+from intelligibility.recognisers.speechbrain import load_tokenizer, tokenizer_file
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -64,8 +64,7 @@ from intelligibility.runs import (
     versions,
     write_json,
 )
-from intelligibility.settings import load_settings, read_settings
-from intelligibility.training_data import (
+from intelligibility.training.data import (
     check_rows,
     in_order,
     make_dataset,
@@ -74,7 +73,8 @@ from intelligibility.training_data import (
     record_data,
     train_loader_options,
 )
-from intelligibility.training_log import add_epoch
+from intelligibility.training.log import add_epoch
+from intelligibility.training.pretrained import provide_start, provide_tokenizer
 
 logger = logging.getLogger(__name__)
 

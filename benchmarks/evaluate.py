@@ -19,7 +19,7 @@ from pathlib import Path
 RECIPE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RECIPE / "tests"))
 
-from evaluation_data import make_experiment  # noqa: E402
+from tests.evaluation_data import make_experiment  # noqa: E402
 
 PER_SCENE = 12
 

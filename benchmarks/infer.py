@@ -25,10 +25,10 @@ RECIPE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RECIPE))
 
 from infer import Signal, group_by_reference, list_signals, measure, read_wav  # noqa: E402
-from intelligibility.cpc1 import Cpc1  # noqa: E402
-from intelligibility.recogniser import Recogniser  # noqa: E402
+from intelligibility.corpora.cpc1 import Cpc1  # noqa: E402
+from intelligibility.recognisers.settings import load_settings  # noqa: E402
+from intelligibility.recognisers.speechbrain import Recogniser  # noqa: E402
 from intelligibility.runs import pick_device  # noqa: E402
-from intelligibility.settings import load_settings  # noqa: E402
 from intelligibility.similarity import aligned_similarity, framewise_similarity  # noqa: E402
 
 

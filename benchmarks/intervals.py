@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from intelligibility.scoring import (
+from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
     bootstrap_scores,

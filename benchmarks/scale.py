@@ -25,9 +25,9 @@ import torch
 RECIPE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RECIPE))
 
-from intelligibility.cpc1 import ASR_RATE, NO_SPEECH  # noqa: E402
-from intelligibility.recogniser import Recogniser  # noqa: E402
-from intelligibility.settings import read_settings  # noqa: E402
+from intelligibility.corpora.cpc1 import ASR_RATE, NO_SPEECH  # noqa: E402
+from intelligibility.recognisers.settings import read_settings  # noqa: E402
+from intelligibility.recognisers.speechbrain import Recogniser  # noqa: E402
 from tests.conftest import make_release  # noqa: E402
 from tests.small_recogniser import SETTINGS, babble, make_recogniser  # noqa: E402
 

@@ -26,10 +26,10 @@ RECIPE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RECIPE))
 
 from infer import list_signals, read_wav  # noqa: E402
-from intelligibility.beam_search import BeamSearch  # noqa: E402
-from intelligibility.cpc1 import Cpc1  # noqa: E402
-from intelligibility.recogniser import Recogniser, search_settings  # noqa: E402
-from intelligibility.settings import load_settings, read_settings  # noqa: E402
+from intelligibility.corpora.cpc1 import Cpc1  # noqa: E402
+from intelligibility.recognisers.beam_search import BeamSearch  # noqa: E402
+from intelligibility.recognisers.settings import load_settings, read_settings  # noqa: E402
+from intelligibility.recognisers.speechbrain import Recogniser, search_settings  # noqa: E402
 
 CPU = torch.device("cpu")
 SECONDS = 4.0  # of noise, for full size

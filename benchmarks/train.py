@@ -29,13 +29,13 @@ RECIPE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RECIPE))
 
 import train_asr  # noqa: E402
-from intelligibility.cpc1 import read_table  # noqa: E402
-from intelligibility.pretrained import train_tokenizer  # noqa: E402
-from intelligibility.settings import read_settings  # noqa: E402
-from intelligibility.training_data import (  # noqa: E402
+from intelligibility.corpora.cpc1 import read_table  # noqa: E402
+from intelligibility.recognisers.settings import read_settings  # noqa: E402
+from intelligibility.training.data import (  # noqa: E402
     make_dataset,
     train_loader_options,
 )
+from intelligibility.training.pretrained import train_tokenizer  # noqa: E402
 
 N_SIGNALS = 6808  # both ears of 70 % of the 4863 signals of CPC1's closed training set
 WORDS = ("CLARITY", "ENHANCES", "SPEECH", "FOR", "LISTENERS", "WITH", "HEARING", "LOSS")

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import configure, edit, run_script
-from evaluation_data import CHECKPOINT, MEASURE_FILES, make_experiment
 from scipy.optimize import curve_fit
 
 import evaluate
-from intelligibility.scoring import score
+from intelligibility.evaluation.scoring import score
+from tests.conftest import configure, edit, run_script
+from tests.evaluation_data import CHECKPOINT, MEASURE_FILES, make_experiment
 
 SCORES = ["RMSE", "Std", "NCC", "KT"]
 ALL = ("enc", "dec", "pre", "wcs")

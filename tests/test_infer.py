@@ -21,8 +21,8 @@ import soundfile as sf
 import torch
 
 import infer
-from intelligibility.cpc1 import EARS, MEASURES, Cpc1, write_table
-from intelligibility.recogniser import Recogniser, Recognition, word_correctness
+from intelligibility.corpora.cpc1 import EARS, MEASURES, Cpc1, write_table
+from intelligibility.recognisers.speechbrain import Recogniser, Recognition, word_correctness
 from intelligibility.runs import RecipeError, read_json
 from tests.conftest import RECIPE, configure, run_script
 from tests.small_recogniser import SETTINGS, WORDS, babble, make_recogniser

@@ -10,8 +10,8 @@ import pytest
 import soundfile as sf
 
 import prepare_data
-from intelligibility.check import Source, check_release
-from intelligibility.cpc1 import Cpc1, read_table
+from intelligibility.corpora.check import Source, check_release
+from intelligibility.corpora.cpc1 import Cpc1, read_table
 from msbg import Listener, simulate
 from tests.conftest import configure, dump, edit, make_release, run_script
 from tests.small_recogniser import SETTINGS, make_recogniser

@@ -16,20 +16,20 @@ import pytest
 import soundfile
 import speechbrain as sb
 import torch
-import toy_asr
 import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 import train_asr
 from benchmarks.train import padding_share
-from intelligibility import pretrained
-from intelligibility.cpc1 import RECIPE, read_table, write_table
+from intelligibility.corpora.cpc1 import RECIPE, read_table, write_table
 from intelligibility.runs import RecipeError, sha256_of
-from intelligibility.training_data import (
+from intelligibility.training import pretrained
+from intelligibility.training.data import (
     make_dataset,
     one_row_per_wav,
     read_tables,
 )
+from tests import toy_asr
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
 GOLDEN = RECIPE.parent / "shared/golden/infer"
@@ -581,7 +581,7 @@ GRADIENTS = """
 import os, sys
 from pathlib import Path
 import speechbrain as sb, torch, toy_asr, train_asr
-from intelligibility.training_data import (
+from intelligibility.training.data import (
     make_dataset,
     one_row_per_wav,
     read_tables,

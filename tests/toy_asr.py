@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 
 import train_asr
-from intelligibility.cpc1 import RECIPE, write_table
-from intelligibility.recogniser import load_tokenizer
-from intelligibility.settings import read_settings
+from intelligibility.corpora.cpc1 import RECIPE, write_table
+from intelligibility.recognisers.settings import read_settings
+from intelligibility.recognisers.speechbrain import load_tokenizer
 
 RATE = 16000  # Hz
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")

@@ -9,7 +9,7 @@ import soundfile as sf
 
 from demo import hearing_aids, listeners, make_miniature
 from demo.make_miniature import HELD_OUT_LISTENERS, HELD_OUT_SYSTEM, Settings, build
-from intelligibility.cpc1 import Cpc1
+from intelligibility.corpora.cpc1 import Cpc1
 
 SMALL = Settings(5, 4, signals_per_scene=3, signals_per_train_scene=3)
 SAMPLE = Path(__file__).parents[2] / "../shared/cpc1_sample"

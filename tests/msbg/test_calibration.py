@@ -3,12 +3,12 @@
 Tolerance 1e-10 of the peak; 1.4e-11 was measured, at the start, where filtfilt extends the noise.
 """
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 
 from msbg import Ear
 from msbg.calibration import calibration_sounds, speech_shaped
+from tests.msbg import msbg_oracle as oracle
 
 TOLERANCE = 1e-10
 

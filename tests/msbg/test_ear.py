@@ -8,7 +8,6 @@ import json
 import logging
 import warnings
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from msbg import Audiogram, Ear, Listener, recruitment, simulate
 from msbg.ear import gated_rms
 from msbg.smearing import smear
+from tests.msbg import msbg_oracle as oracle
 
 TOLERANCE = 1e-9
 FROZEN = np.load(oracle.FROZEN)

@@ -7,11 +7,11 @@ Tolerance 1e-9, relative to one (coefficients, dB) or to the value (Hz). Measure
 import json
 import math
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 
 from msbg.filterbank import DESIGNS, filterbank
+from tests.msbg import msbg_oracle as oracle
 
 TOLERANCE = 1e-9
 SEVERITIES = ["SEVERE", "MODERATE", "MILD"]

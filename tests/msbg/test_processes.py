@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 
 from msbg import Audiogram, Listener, simulate
+from tests.msbg import msbg_oracle as oracle
 
 RECIPE = Path(__file__).resolve().parents[2]
 SIGNAL = oracle.speech_like(3000)

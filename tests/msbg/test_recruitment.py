@@ -3,12 +3,12 @@
 Tolerance 1e-10 of the peak; 3e-12 was measured.
 """
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 
 from msbg.filterbank import filterbank
 from msbg.recruitment import BLOCK, EDGE, expand_channels
+from tests.msbg import msbg_oracle as oracle
 
 TOLERANCE = 1e-10
 

@@ -4,13 +4,13 @@ Tolerance 1e-9 of the peak. Measured: 6e-13. The matrices have a condition numbe
 1e-11 is expected of them with another LAPACK; 1e-16 was measured with the same one.
 """
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msbg import smearing
+from tests.msbg import msbg_oracle as oracle
 
 TOLERANCE = 1e-9
 SEVERITIES = ["SEVERE", "MODERATE", "MILD"]

@@ -3,13 +3,13 @@
 Tolerance 1e-12 of the largest tap; 6e-15 was measured.
 """
 
-import msbg_oracle as oracle
 import numpy as np
 import pytest
 from scipy.signal import firwin, freqz, lfilter
 
 from msbg import transfer
 from msbg.transfer import cochlea_to_source, fir_filter, source_to_cochlea
+from tests.msbg import msbg_oracle as oracle
 
 TOLERANCE = 1e-12
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.cpc1 import MEASURES
-from intelligibility.published import TABLE_1, TABLE_3
-from intelligibility.runs import RecipeError
-from intelligibility.scoring import (
+from intelligibility.corpora.cpc1 import MEASURES
+from intelligibility.evaluation.published import TABLE_1, TABLE_3
+from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
     bootstrap_scores,
@@ -19,6 +18,7 @@ from intelligibility.scoring import (
     paired_p,
     score,
 )
+from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",

@@ -18,7 +18,15 @@ import torch
 from omegaconf import DictConfig
 from sentencepiece import SentencePieceProcessor
 
-from intelligibility.cpc1 import ASR_RATE, EARS, NO_SPEECH, Cpc1, Response, listed, parse_responses
+from intelligibility.corpora.cpc1 import (
+    ASR_RATE,
+    EARS,
+    NO_SPEECH,
+    Cpc1,
+    Response,
+    listed,
+    parse_responses,
+)
 from intelligibility.runs import RecipeError, progress, read_json
 from msbg import Listener
 from msbg.audiogram import TRUSTED_DB_HL
@@ -265,8 +273,8 @@ def check_later_stages(cfg: DictConfig, cpc1: Cpc1, release: CheckedRelease) -> 
 
 def _check_recogniser(cfg: DictConfig, cpc1: Cpc1, needs: Findings) -> None:
     # Here, since no other use of this module should wait for SpeechBrain.
-    from intelligibility.recogniser import Recogniser
-    from intelligibility.settings import load_settings
+    from intelligibility.recognisers.settings import load_settings
+    from intelligibility.recognisers.speechbrain import Recogniser
 
     try:
         Recogniser.load(load_settings(cfg, cpc1), cpc1.asr_folder / "save", torch.device("cpu"))

@@ -13,8 +13,9 @@ import pytest
 import soundfile as sf
 import torch
 
-from intelligibility.cpc1 import RECIPE
-from intelligibility.recogniser import (
+from intelligibility.corpora.cpc1 import RECIPE
+from intelligibility.recognisers.settings import read_settings
+from intelligibility.recognisers.speechbrain import (
     SPEECH_LENGTHS,
     Recogniser,
     Recognition,
@@ -23,7 +24,6 @@ from intelligibility.recogniser import (
     words_of,
 )
 from intelligibility.runs import RecipeError
-from intelligibility.settings import read_settings
 from tests.small_recogniser import babble, make_recogniser, make_tokenizer, small_settings
 
 CPU = torch.device("cpu")

@@ -21,10 +21,10 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
-from intelligibility.beam_search import BeamSearch, SearchSettings
-from intelligibility.cpc1 import Cpc1
+from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
+from intelligibility.recognisers.settings import load_settings
 from intelligibility.runs import RecipeError, sha256_of
-from intelligibility.settings import load_settings
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import OmegaConf
 
-from intelligibility.figures import Drawing
-from intelligibility.published import N_TEST_SIGNALS
+from intelligibility.evaluation.figures import Drawing
+from intelligibility.evaluation.published import N_TEST_SIGNALS
+from intelligibility.evaluation.tables import NAMES, OURS, Table, number
 from intelligibility.runs import write_text
-from intelligibility.tables import NAMES, OURS, Table, number
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
 LONG = 30  # rows beyond which a table opens on demand

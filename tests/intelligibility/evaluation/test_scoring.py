@@ -11,8 +11,7 @@ import pytest
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import pearsonr
 
-from intelligibility.runs import RecipeError
-from intelligibility.scoring import (
+from intelligibility.evaluation.scoring import (
     SCORES,
     Logistic,
     bootstrap_averaged_scores,
@@ -24,6 +23,7 @@ from intelligibility.scoring import (
     paired_p,
     score,
 )
+from intelligibility.runs import RecipeError
 
 
 def made(rng, n=300, n_scenes=30, levels=7):

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from intelligibility.figures import all_figures, save
-from intelligibility.scoring import Logistic, draw_scenes
-from intelligibility.tables import by_group
+from intelligibility.evaluation.figures import all_figures, save
+from intelligibility.evaluation.scoring import Logistic, draw_scenes
+from intelligibility.evaluation.tables import by_group
 
 FIT = Logistic(80.0, 0.2)
 LEVELS = {"NOTHING": 10.0, "MILD": 25.0, "MODERATE": 45.0, "SEVERE": 65.0}

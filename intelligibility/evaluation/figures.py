@@ -17,9 +17,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from intelligibility.evaluation.scoring import Logistic
+from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
-from intelligibility.scoring import Logistic
-from intelligibility.tables import NAMES, rows_of
 from msbg.audiogram import SEVERITY_LIMITS_DB_HL
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list every glyph

@@ -8,7 +8,7 @@ from typing import Any
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.cpc1 import RECIPE, Cpc1
+from intelligibility.corpora.cpc1 import RECIPE, Cpc1
 from intelligibility.runs import RecipeError
 
 MODEL_KEYS = (

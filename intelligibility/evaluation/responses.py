@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from intelligibility.cpc1 import MEASURES, Cpc1, Response, listed
+from intelligibility.corpora.cpc1 import MEASURES, Cpc1, Response, listed
+from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.runs import RecipeError, read_json
-from intelligibility.scoring import MIN_SIGNALS
 
 logger = logging.getLogger(__name__)
 

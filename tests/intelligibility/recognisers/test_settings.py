@@ -10,9 +10,9 @@ import yaml
 from omegaconf import OmegaConf
 from speechbrain.utils.run_opts import RunOptions
 
-from intelligibility.cpc1 import RECIPE, Cpc1
+from intelligibility.corpora.cpc1 import RECIPE, Cpc1
+from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.runs import RecipeError
-from intelligibility.settings import load_settings, read_settings
 
 FILE = RECIPE / "transformer_cpc1.yaml"
 PUBLISHED = {

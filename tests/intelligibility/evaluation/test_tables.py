@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intelligibility.published import TABLE_1, TABLE_3
-from intelligibility.runs import RecipeError
-from intelligibility.scoring import draw_scenes, score
-from intelligibility.tables import (
+from intelligibility.evaluation.published import TABLE_1, TABLE_3
+from intelligibility.evaluation.scoring import draw_scenes, score
+from intelligibility.evaluation.tables import (
     averaged_scores_of,
     by_group,
     comparison_frame,
@@ -23,6 +22,7 @@ from intelligibility.tables import (
     table_1,
     table_3,
 )
+from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 N_SCENES = 30

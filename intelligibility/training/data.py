@@ -12,7 +12,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
-from intelligibility.cpc1 import listed, read_table
+from intelligibility.corpora.cpc1 import listed, read_table
 from intelligibility.runs import RecipeError, read_json, write_json
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from speechbrain.lobes.models.transformer import TransformerASR as transformer_m
 from speechbrain.nnet.linear import Linear
 from torch import Tensor
 
-from intelligibility.beam_search import BeamSearch, SearchSettings
+from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
 
 D_MODEL = 32
 BLANK, BOS, EOS = 0, 1, 2

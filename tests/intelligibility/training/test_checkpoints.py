@@ -10,8 +10,8 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 
-from intelligibility.checkpoints import WholeCheckpointer
 from intelligibility.runs import RecipeError
+from intelligibility.training.checkpoints import WholeCheckpointer
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from conftest import configure
-from evaluation_data import CHECKPOINT, make_experiment
 
 import evaluate
+from tests.conftest import configure
+from tests.evaluation_data import CHECKPOINT, make_experiment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 N_FIGURES = 5

@@ -11,7 +11,7 @@ import sentencepiece
 from huggingface_hub import hf_hub_download
 from speechbrain.utils.checkpoints import Checkpointer
 
-from intelligibility.recogniser import load_normaliser, load_weights
+from intelligibility.recognisers.speechbrain import load_normaliser, load_weights
 from intelligibility.runs import RecipeError, atomic_path, sha256_of
 
 logger = logging.getLogger(__name__)

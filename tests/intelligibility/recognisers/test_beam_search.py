@@ -16,8 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from intelligibility.beam_search import BeamSearch, CtcPrefixes, SearchResult, SearchSettings
-from tests.intelligibility.small_models import (
+from intelligibility.recognisers.beam_search import (
+    BeamSearch,
+    CtcPrefixes,
+    SearchResult,
+    SearchSettings,
+)
+from tests.intelligibility.recognisers.small_models import (
     BLANK,
     BOS,
     D_MODEL,

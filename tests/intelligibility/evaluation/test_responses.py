@@ -4,12 +4,12 @@ import json
 import logging
 
 import pytest
-from conftest import configure, edit
-from evaluation_data import make_experiment
 
-from intelligibility.cpc1 import Cpc1
-from intelligibility.responses import better_ear, read_signals
+from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.evaluation.responses import better_ear, read_signals
 from intelligibility.runs import RecipeError
+from tests.conftest import configure, edit
+from tests.evaluation_data import make_experiment
 
 RESPONSES = "clarity_CPC1_data_test/metadata/CPC1.test.json"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from intelligibility.cpc1 import (
+from intelligibility.corpora.cpc1 import (
     Cpc1,
     Response,
     listed,

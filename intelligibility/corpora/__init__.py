@@ -1,0 +1,1 @@
+"""The releases, read only: what they hold, as records, and what is wrong with them."""

@@ -1,0 +1,1 @@
+"""What evaluate.py alone needs: responses, scores, mapping, tables, figures, the report."""

@@ -1,0 +1,1 @@
+"""What train_asr.py alone needs: tables, checkpoints, the start, the log."""
