@@ -1,5 +1,8 @@
 """Recognisers small enough to make for a test, and SpeechBrain's search beside ours."""
 
+import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +54,12 @@ def random_model(
             head.w.weight *= sharpness
         heads[1].w.bias[BLANK] += 2.0
     return Heads(*(module.double().eval() for module in (transformer, *heads)))
+
+
+def encoded(seed: int, n_frames: int) -> Tensor:
+    """Return a made-up encoder output (n_frames, D_MODEL)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_frames, D_MODEL, generator=generator, dtype=torch.float64)
 
 
 def fitted_model(n_tokens: int = 12, n_updates: int = 250) -> tuple[Heads, list[Tensor]]:
@@ -106,6 +115,17 @@ def decode_plainly(model: Heads, encoded: Tensor, tokens: Tensor) -> Tensor:
     mask = torch.full((n_steps, n_steps), -torch.inf, dtype=encoded.dtype).triu(1)
     x = transformer.custom_tgt_module(tokens) + transformer.positional_encoding.pe[:, :n_steps]
     return transformer.decoder(x, encoded, tgt_mask=mask)[0]
+
+
+def probability_of(log_probs: Tensor, wanted: Callable[[tuple[int, ...]], bool]) -> float:
+    """Sum the probabilities of all CTC paths whose output is wanted, from (frames, tokens)."""
+    n_frames, n_tokens = log_probs.shape
+    total = 0.0
+    for path in itertools.product(range(n_tokens), repeat=n_frames):
+        output = tuple(token for token, _ in itertools.groupby(path) if token != BLANK)
+        if wanted(output):
+            total += math.exp(sum(log_probs[t, token].item() for t, token in enumerate(path)))
+    return total
 
 
 class SpeechBrainSearch(S2STransformerBeamSearcher):
