@@ -90,6 +90,9 @@ class SearchResult:
         although beam 0 need not be the best hypothesis.
     best_states : Tensor, (tokens, d_model)
         Decoder states that predicted the tokens of the best hypothesis and its end of sentence.
+
+    With `all_layers` the states of every layer, (n_layers + 1, steps, d_model): first the tokens'
+    embeddings with their positions, last what is here without.
     """
 
     hypotheses: list[Hypothesis]
@@ -108,6 +111,9 @@ class BeamSearch:
         Linear outputs of the attention head and of the CTC head.
     settings : SearchSettings
         What decides the result.
+    all_layers : bool
+        Whether results hold the states of every decoder layer. The last layer's are the same, and
+        so is all else.
     """
 
     def __init__(
@@ -116,9 +122,11 @@ class BeamSearch:
         seq_lin: torch.nn.Module,
         ctc_lin: torch.nn.Module,
         settings: SearchSettings,
+        all_layers: bool = False,
     ):
         self.transformer, self.seq_lin, self.ctc_lin = transformer, seq_lin, ctc_lin
         self.settings = settings
+        self.all_layers = all_layers
 
     @torch.inference_mode()
     def __call__(self, encoded: Tensor, lengths: Tensor | None = None) -> list[SearchResult]:
@@ -170,7 +178,8 @@ class _Beams:
     ctc : CtcPrefixes
         The CTC head's part.
     states : tuple of Tensor, each (utterances, beams, d_model)
-        The decoder's states at every step.
+        The decoder's states at every step; of all layers (utterances, beams, n_layers + 1, d_model)
+        if the search keeps them.
     """
 
     utterances: tuple[int, ...]
@@ -208,6 +217,7 @@ class _Batch:
     def __init__(self, search: BeamSearch, encoded: Tensor, valid: Tensor):
         self.settings = settings = search.settings
         self.seq_lin = search.seq_lin
+        self.all_layers = search.all_layers
         self.decoder = DecoderCache(search.transformer, encoded, valid, settings.beam_size)
         ctc_log_probs = search.ctc_lin(encoded).log_softmax(-1)
         ctc = CtcPrefixes.empty(ctc_log_probs, valid, settings.blank_index)
@@ -225,8 +235,9 @@ class _Batch:
         n_utterances, n_beams = before.last.shape
         own_row = torch.arange(n_beams, device=before.last.device).expand(n_utterances, -1)
         history = torch.cat([before.history, own_row[..., None]], -1)
-        states = (*before.states, self.decoder.step(before.last, history))
-        attention = self._extended_attention(states)
+        layers = self.decoder.step(before.last, history)
+        states = (*before.states, torch.stack(layers, -2) if self.all_layers else layers[-1])
+        attention = self._extended_attention(layers[-1])
         beams, last, prefix = self._best_extensions(attention)
 
         utterances = torch.arange(n_utterances, device=beams.device)[:, None]
@@ -245,13 +256,13 @@ class _Batch:
         self.beams = replace(extended, attention=extended.attention.masked_fill(ends, -math.inf))
         self._conclude(history, scores)
 
-    def _extended_attention(self, states: tuple[Tensor, ...]) -> Tensor:
+    def _extended_attention(self, states: Tensor) -> Tensor:
         """Return the attention head's part of all scores: (utterances, beams, tokens)."""
-        log_probs = self.seq_lin(states[-1]).log_softmax(-1).double()
+        log_probs = self.seq_lin(states).log_softmax(-1).double()
         attention = self.beams.attention[..., None] + (1 - self.settings.ctc_weight) * log_probs
         attention[..., self.settings.blank_index] = -math.inf
         for row, utterance in enumerate(self.beams.utterances):
-            if len(states) <= self.min_steps[utterance]:
+            if len(self.beams.states) < self.min_steps[utterance]:
                 attention[row, :, self.settings.eos_index] = -math.inf
         return attention
 
@@ -338,6 +349,6 @@ class _Batch:
         return SearchResult(hypotheses, self._states_of(row, last_beam), self._states_of(row, best))
 
     def _states_of(self, row: int, history: list[int]) -> Tensor:
-        """Return the states (steps, d_model) of a hypothesis by the beams that it was in."""
+        """Return the states (..., steps, d_model) of a hypothesis by the beams that it was in."""
         states = self.beams.states
-        return torch.stack([states[step][row, beam] for step, beam in enumerate(history)])
+        return torch.stack([states[step][row, beam] for step, beam in enumerate(history)], -2)

@@ -41,7 +41,7 @@ class DecoderCache:
         self.past: list[Tensor] = []  # per layer (capacity, utterances, beam_size, 2 d_model)
         self.capacity = 0
 
-    def step(self, tokens: Tensor, history: Tensor) -> Tensor:
+    def step(self, tokens: Tensor, history: Tensor) -> list[Tensor]:
         """Feed one token per beam.
 
         Parameters
@@ -53,24 +53,22 @@ class DecoderCache:
 
         Returns
         -------
-        Tensor, (utterances, beams, d_model)
-            The decoder's states.
+        list of Tensor, each (utterances, beams, d_model)
+            The token's embedding with its position, then the decoder's states after every layer;
+            the last with the decoder's norm, as the output takes them.
         """
         step = history.shape[-1] - 1
-        x = (
-            self.transformer.custom_tgt_module(tokens)
-            + self.transformer.positional_encoding.pe[0, step]
-        )
+        decoder, positions = self.transformer.decoder, self.transformer.positional_encoding.pe[0]
+        x = self.transformer.custom_tgt_module(tokens) + positions[step]
         if step >= self.capacity:
             self._grow(x)
         steps = torch.arange(step + 1, device=x.device)[:, None, None]
         utterances = torch.arange(len(x), device=x.device)[:, None]
         rows = (steps * len(x) + utterances) * self.beam_size + history.permute(2, 0, 1)
-        for layer, past, encoded_kv in zip(
-            self.transformer.decoder.layers, self.past, self.encoded_kv, strict=True
-        ):
-            x = self._layer(layer, x, past, rows, encoded_kv)
-        return self.transformer.decoder.norm(x)
+        states = [x]
+        for layer, past, encoded_kv in zip(decoder.layers, self.past, self.encoded_kv, strict=True):
+            states.append(self._layer(layer, states[-1], past, rows, encoded_kv))
+        return [*states[:-1], decoder.norm(states[-1])]
 
     def _layer(
         self, layer: torch.nn.Module, x: Tensor, past: Tensor, rows: Tensor, encoded_kv: Tensor

@@ -25,6 +25,7 @@ from tests.intelligibility.recognisers.small_models import (
     decode_plainly,
     encoded,
     fitted_model,
+    layers_plainly,
     probability_of,
     random_model,
 )
@@ -128,6 +129,42 @@ def test_states_of_the_best_hypothesis_are_those_of_a_plain_decode(fitted):
         # One state per token and one for the end of sentence, unless the steps ran out before it.
         assert n_states == tokens.shape[1] or n_states == len(frames)
         torch.testing.assert_close(result.best_states, expected[:n_states], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("normalize_before", [False, True])
+def test_the_states_of_all_layers_are_those_of_speechbrains(normalize_before):
+    settings = SearchSettings(beam_size=6)
+    for seed in range(3):
+        model = random_model(seed, normalize_before=normalize_before)
+        frames = encoded(seed, 21)
+        last = model.search(settings)(frames[None])[0]
+        reference = SpeechBrainSearch(model, settings)
+        reference.search(frames)
+        # In one batch with a shorter utterance, which is dropped on the way.
+        batch = torch.stack([torch.full_like(frames, 1e3), frames])
+        batch[0, :3] = encoded(9, 3)
+        found = model.search(settings, all_layers=True)(batch, torch.tensor([3, 21]))[1]
+        assert [h.tokens for h in found.hypotheses] == [h.tokens for h in last.hypotheses]
+        best = torch.tensor([BOS, *found.hypotheses[0].tokens])[: len(last.best_states)]
+        for states, tokens, of_last_layer in (
+            (found.best_states, best, last.best_states),
+            (found.last_beam_states, reference.last_beam_tokens, last.last_beam_states),
+        ):
+            expected = layers_plainly(model, frames[None], tokens[None])[:, 0]
+            torch.testing.assert_close(states, expected, atol=TOLERANCE, rtol=0)
+            torch.testing.assert_close(states[-1], of_last_layer, atol=TOLERANCE, rtol=0)
+
+
+def test_keeping_all_layers_changes_nothing_else():
+    model = random_model(4)
+    frames = encoded(4, 19)[None]
+    one, every = (
+        model.search(SearchSettings(beam_size=5), all_layers)(frames)[0]
+        for all_layers in (False, True)
+    )
+    assert every.hypotheses == one.hypotheses
+    assert torch.equal(every.best_states[-1], one.best_states)
+    assert torch.equal(every.last_beam_states[-1], one.last_beam_states)
 
 
 def test_a_wide_beam_finds_the_best_of_all_sequences():

@@ -12,6 +12,7 @@ from tests.intelligibility.recognisers.small_models import (
     D_MODEL,
     decode_plainly,
     encoded,
+    layers_plainly,
     random_model,
 )
 
@@ -32,7 +33,7 @@ def test_tokens_one_by_one_give_the_states_of_all_at_once(normalize_before):
     tokens = torch.full((3, 1, 1), BOS)
     history = torch.zeros(3, 1, 1, dtype=torch.long)
     for step in range(20):  # more than the cache has room for at first
-        found = cache.step(tokens[..., -1], history)
+        found = cache.step(tokens[..., -1], history)[-1]
         for row, (length, beams) in enumerate(zip(lengths, tokens, strict=True)):
             alone = frames[row, :length].expand(len(beams), -1, -1)
             expected = decode_plainly(model, alone, beams)[:, -1]
@@ -58,6 +59,23 @@ def branch(
         torch.cat([tokens[rows, beams], new], -1),
         torch.cat([history[rows, beams], own_row], -1),
     )
+
+
+@pytest.mark.parametrize("normalize_before", [False, True])
+def test_every_layer_has_the_states_of_speechbrains(normalize_before):
+    model = random_model(1, normalize_before=normalize_before)
+    frames = torch.stack([encoded(row, 9) for row in range(2)])
+    cache = DecoderCache(model.transformer, frames, torch.ones(2, 9, dtype=bool), beam_size=1)
+    tokens = torch.tensor([[BOS, 7, 3, 3, 12], [BOS, 5, 39, 4, 4]])
+    history = torch.zeros(2, 1, tokens.shape[1], dtype=torch.long)
+    found = [
+        torch.stack(cache.step(tokens[:, step, None], history[..., : step + 1]))
+        for step in range(tokens.shape[1])
+    ]
+    expected = layers_plainly(model, frames, tokens)
+    assert len(expected) == 1 + len(model.transformer.decoder.layers) == 3
+    torch.testing.assert_close(torch.cat(found, 2), expected, atol=TOLERANCE, rtol=0)
+    assert (expected[1] - expected[2]).abs().max() > 0.1  # no layer stands for another
 
 
 def test_other_kinds_of_attention_are_refused():
