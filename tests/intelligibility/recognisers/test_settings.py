@@ -160,7 +160,7 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
             "ConvolutionFrontEnd.*argument 'strids'; see asr_overrides",
         ),
         ({"batch_size": "abc"}, "asr_overrides: batch_size=abc: expected a whole number of at lea"),
-        ({"batch_size": 0, "nhead": 2.0}, "batch_size=0: .* at least 1; nhead=2.0: .*whole"),
+        ({"batch_size": 0, "nhead": 2.0}, "nhead=2.0: .*whole number of at least 1; batch_size=0"),
         ({"test_beam_size": 0}, "test_beam_size=0: expected a whole number of at least 1"),
         ({"test_beam_size": "abc"}, "test_beam_size=abc: expected a whole number of at least 1"),
         ({"batch_size": None}, "batch_size=None: expected a whole number"),
