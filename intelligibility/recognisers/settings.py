@@ -13,6 +13,7 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.corpora.cpc1 import RECIPE, Cpc1
+from intelligibility.recognisers.model_settings import describe
 from intelligibility.runs import RecipeError
 
 MODEL_KEYS = (
@@ -40,7 +41,8 @@ def load_settings(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
     Returns
     -------
     dict
-        SpeechBrain's hparams: numbers, modules, searchers. Nothing is written.
+        SpeechBrain's hparams: numbers, modules, searchers; and, as `model_settings`, the settings
+        that decide what given weights compute. Nothing is written.
 
     Raises
     ------
@@ -83,12 +85,14 @@ def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str
         if faults := list(_faults_of_values(text, overrides)):
             raise RecipeError(f"{path}, asr_overrides: {'; '.join(faults)}")
         hparams = load_hyperpyyaml(text, overrides)
+        resolved = resolve_references(text, overrides).read()
     except KeyError as error:
         raise RecipeError(f"{path}, asr_overrides: {error.args[0]}") from None
     except (ValueError, AssertionError, TypeError, RuntimeError, yaml.YAMLError) as error:
         # a !PLACEHOLDER, a name or sizes that a layer refuses, or no yaml
         raise RecipeError(f"{path}: {_reason(error)}; see asr_overrides") from None
     check_sizes(hparams)
+    hparams["model_settings"] = describe(yaml.load(text, _Plain), yaml.load(resolved, _Plain))
     return hparams
 
 
@@ -144,7 +148,7 @@ def _untagged(loader: _Plain, tag: str, node: yaml.Node) -> Any:
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    return f"!{tag} {node.value}"
+    return f"!{tag} {node.value}".strip()
 
 
 _Plain.add_multi_constructor("!", _untagged)
