@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import logging
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +22,9 @@ from torch import Tensor
 
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
+from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.recognisers.settings import describe_model, load_settings, plain_settings
+from intelligibility.recognisers.settings import load_settings, plain_settings
 from intelligibility.runs import RecipeError, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -216,12 +218,17 @@ def describe(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     """
     check_decoder_states(cfg.decoder_states)
     files = checkpoint_files(experiment.save_folder)
-    model = hashlib.sha256(describe_model(cfg, experiment).encode()).hexdigest()
-    search = dataclasses.asdict(search_settings(plain_settings(cfg, experiment, SEARCH_KEYS)))
+    settings = plain_settings(cfg, experiment)
+    check_model_settings(experiment.save_folder, settings["model_settings"])
+    model = json.dumps(settings["model_settings"], sort_keys=True)
+    made_by = {
+        "decoder_states": cfg.decoder_states,
+        "model_sha256": hashlib.sha256(model.encode()).hexdigest(),
+    }
     return {
         "checkpoint_sha256": sha256_of(files),
         "checkpoints": sorted(path.parent.name for path in files if path.name == "model.ckpt"),
-        "settings": search | {"decoder_states": cfg.decoder_states, "model_sha256": model},
+        "settings": dataclasses.asdict(search_settings(settings)) | made_by,
     }
 
 
