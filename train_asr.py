@@ -55,7 +55,9 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
-from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.command_line import reports_errors
+from intelligibility.corpora.presentation import Presentation, read_presentations
+from intelligibility.experiment import Experiment
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.recognisers.settings import load_settings, read_settings
@@ -66,7 +68,6 @@ from intelligibility.runs import (
     pick_device,
     progress,
     read_json,
-    reports_errors,
     sha256_of,
     shared_use,
     sole_run,
@@ -90,13 +91,19 @@ from intelligibility.training.settings import Batches, Start, Tables, Vocabulary
 
 logger = logging.getLogger(__name__)
 
+READS = (
+    *("device", "asr_config", "asr_overrides", "run_opts"),
+    *("pretrained", "pretrained_revision", "from_scratch"),
+)
 # Losses and errors of a stage by name; log-probabilities of both heads, lengths and hypotheses.
 Stats = dict[str, Any]
 Predictions = tuple[Tensor, Tensor, Tensor, list[list[int]] | None]
 
 
 def train(
-    hparams: dict[str, Any], run_opts: RunOptions, presentations: Mapping[str, Any] | None = None
+    hparams: dict[str, Any],
+    run_opts: RunOptions,
+    presentations: Mapping[str, Presentation] | None = None,
 ) -> None:
     """Train the recogniser to `number_of_epochs` and measure its word error rate on both ears.
 
@@ -146,7 +153,7 @@ def make_folders(*folders: Path) -> None:
 
 
 def train_and_test(
-    hparams: dict[str, Any], run_opts: RunOptions, presentations: Mapping[str, Any]
+    hparams: dict[str, Any], run_opts: RunOptions, presentations: Mapping[str, Presentation]
 ) -> None:
     """Check the data, provide the start, train, and measure the word error rates."""
     # The tables: one row per wav, for a reference serves many signals.
@@ -449,7 +456,7 @@ def made_by(hparams: dict[str, Any]) -> dict[str, Any]:
     return {"settings": plain, "versions": versions()}
 
 
-def run_options(given: dict[str, Any], device: str) -> RunOptions:
+def run_options(given: Any, device: str) -> RunOptions:
     """Return SpeechBrain's run options, each process of torchrun with a device of its own.
 
     A progress bar is for a terminal; a log file gets a line per epoch.
@@ -485,12 +492,19 @@ def _faults_of_run_options(given: dict[str, Any]) -> Iterable[str]:
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Train as config.yaml says."""
-    cpc1 = Cpc1.from_config(cfg)
-    given = OmegaConf.to_container(cfg.run_opts, resolve=True)
-    train(load_settings(cfg, cpc1), run_options(given, str(pick_device(cfg.device))))
+    experiment = Experiment.from_config(cfg)
+    given = cfg.run_opts
+    if isinstance(given, DictConfig):
+        given = OmegaConf.to_container(given, resolve=True)
+    presentations = {}
+    if experiment.presentations.is_file():
+        used = read_presentations(experiment.presentations)
+        presentations = {one.name: one for archive in used.values() for one in archive}
+    run_opts = run_options(given, str(pick_device(cfg.device)))
+    train(load_settings(cfg, experiment), run_opts, presentations)
 
 
 def run_published_way(arguments: list[str]) -> None:

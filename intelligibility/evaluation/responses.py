@@ -14,7 +14,7 @@ from intelligibility.runs import RecipeError, read_json
 logger = logging.getLogger(__name__)
 
 FIELDS = ["signal", "scene", "listener", "system", "correctness"]
-SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")
+SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")  # as MSBG grades, in this order
 
 
 def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -97,7 +97,7 @@ def read_similarities(cpc1: Cpc1, split: str) -> pd.DataFrame:
     for measure, path in files.items():
         if path.is_file():
             values = read_json(path, dict)
-            wrong = [f"{name}: {value!r}" for name, value in values.items() if not _is_one(value)]
+            wrong = [f"{name}: {one!r}" for name, one in values.items() if not _is_similarity(one)]
             if wrong:
                 raise RecipeError(
                     f"{path}: {listed(wrong)}; expected similarities, -1 to 1; run infer.py again"
@@ -108,10 +108,26 @@ def read_similarities(cpc1: Cpc1, split: str) -> pd.DataFrame:
             f"{files['enc']}: no such file; run infer.py first, with the same config, so that each "
             f"{split} signal has a similarity"
         )
+    _check_same_signals(split, columns)
     return pd.DataFrame(columns).sort_index()
 
 
-def _is_one(value: object) -> bool:
+def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
+    """Refuse measures of different signals: one table would score them on different data."""
+    everything = set().union(*(column.index for column in columns.values()))
+    lacking = {name: sorted(everything.difference(one.index)) for name, one in columns.items()}
+    if faults := [
+        f"{name} lacks {len(names)} of {len(everything)} signals ({listed(names, 2)})"
+        for name, names in lacking.items()
+        if names
+    ]:
+        raise RecipeError(
+            f"{split}: the measures are not of the same signals: {', '.join(faults)}; run infer.py "
+            "again, which writes all of them, or remove the files of the measure that is old"
+        )
+
+
+def _is_similarity(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import yaml
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
 
-from intelligibility.corpora.cpc1 import listed
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, listed
 
 OURS = {"trained_by": "train_asr.py"}  # in the meta file of every checkpoint of train_asr.py
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from intelligibility.corpora.cpc1 import listed
-from intelligibility.runs import RecipeError, read_json, write_json
+from intelligibility.runs import RecipeError, listed, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
-from intelligibility.corpora.cpc1 import listed, read_table
-from intelligibility.runs import RecipeError
+from intelligibility.experiment import read_table
+from intelligibility.runs import RecipeError, listed
 from intelligibility.training.settings import Batches, Tables, Vocabulary
 
 OUTPUTS = ["id", "sig", "wrd", "tokens_bos", "tokens_eos", "tokens"]

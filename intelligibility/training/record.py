@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from intelligibility.corpora.cpc1 import EARS, listed
-from intelligibility.runs import RecipeError, read_json, write_json
+from intelligibility.corpora.presentation import Presentation
+from intelligibility.experiment import EARS
+from intelligibility.runs import RecipeError, listed, read_json, write_json
 from intelligibility.training.data import Row
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ FIELDS = ("name", "scene", "listener", "system", "prompt")
 
 
 def describe_data(
-    tables: Mapping[str, list[Row]], rows: list[Row], presentations: Mapping[str, Any]
+    tables: Mapping[str, list[Row]], rows: list[Row], presentations: Mapping[str, Presentation]
 ) -> dict[str, Any]:
     """Say what is trained on.
 
@@ -46,7 +47,11 @@ def describe_data(
     heard = {found["name"]: found for table in tables.values() for found in _heard(table)}
     for name in heard.keys() & presentations.keys():
         known = presentations[name]
-        heard[name] |= {key: getattr(known, key) for key in ("scene", "listener", "system")}
+        heard[name] |= {
+            "scene": known.scene,
+            "listener": known.listener.id,
+            "system": known.system,
+        }
     return {
         "tables": list(tables),
         "signals": len(rows),
@@ -143,13 +148,56 @@ def training_scenes(asr_folder: str | Path) -> frozenset[str] | None:
 
     A recogniser of SpeechBrain 0.5.x, from the hub, or trained without config.yaml has none.
     """
+    trained_on = _presentations(asr_folder)
+    if trained_on is None or None in trained_on.values():
+        return None
+    return frozenset(trained_on.values())
+
+
+def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> None:
+    """Refuse to measure what a recogniser was trained on: it would do too well there.
+
+    Parameters
+    ----------
+    asr_folder : str or Path
+        The recogniser's folder. Where nothing records what it was trained on, a warning says so.
+    measured : mapping of str to (str or None)
+        The scene of each dev and test signal by its name; None where it is not known.
+
+    Raises
+    ------
+    RecipeError
+        A scene, or a signal, is one that it was trained on.
+    """
+    trained_on = _presentations(asr_folder)
+    if trained_on is None:
+        logger.warning(
+            "%s does not say what the recogniser was trained on: nothing here can tell whether "
+            "dev or test scenes were among it",
+            Path(asr_folder) / NAME,
+        )
+        return
+    scenes = set(trained_on.values()) - {None}
+    seen = [name for name, scene in measured.items() if scene in scenes or name in trained_on]
+    if seen:
+        raise RecipeError(
+            f"{Path(asr_folder) / NAME}: the recogniser was trained on {len(seen)} of the "
+            f"{len(measured)} dev and test signals, or on others of their scenes: "
+            f"{listed(sorted(seen))}. Run prepare_data.py with the seed, dev_percent and track of "
+            "its training again, or train one on this split: train_asr.py with another "
+            "path.asr_folder"
+        )
+
+
+def _presentations(asr_folder: str | Path) -> dict[str, str | None] | None:
+    """Return the scene of each signal that was trained on, by its name; None without a record."""
     path = Path(asr_folder) / NAME
-    if not path.is_file():
+    record = read_json(path, dict) if path.is_file() else {}
+    if "presentations" not in record:  # an earlier version counted the signals only
         return None
     try:
-        scenes = {heard["scene"] for heard in read_json(path, dict)["presentations"]}
-    except KeyError:  # an earlier version counted the signals only
-        return None
-    except TypeError:
-        raise RecipeError(f"{path}: presentations are not as train_asr.py writes them") from None
-    return None if None in scenes else frozenset(scenes)
+        return {heard["name"]: heard["scene"] for heard in record["presentations"]}
+    except (KeyError, TypeError):
+        raise RecipeError(
+            f"{path}: presentations are not as train_asr.py writes them; restore the file"
+        ) from None

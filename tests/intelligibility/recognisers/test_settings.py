@@ -202,7 +202,7 @@ def test_takes_values_of_the_right_kind():
 def test_overrides_that_are_no_settings(tmp_path):
     cfg = OmegaConf.create({"asr_config": "transformer_cpc1.yaml", "asr_overrides": 5})
     with pytest.raises(RecipeError, match="asr_overrides=5: expected settings of transformer_cpc1"):
-        load_settings(cfg, Cpc1("", None, None, tmp_path, tmp_path / "asr"))
+        load_settings(cfg, Experiment(tmp_path, tmp_path / "asr"))
 
 
 def test_names_a_folder_that_is_not_given():
