@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from speechbrain.utils.run_opts import RunOptions
 
 from intelligibility.corpora.cpc1 import RECIPE, Cpc1
+from intelligibility.experiment import Experiment
 from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.runs import RecipeError
 
