@@ -137,7 +137,7 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     wavs = [name for name, sha in now["wavs"].items() if then["wavs"].get(name, sha) != sha]
     if wavs:
         found.append(f"{len(wavs)} wavs changed ({listed(wavs, 3)})")
-    return found or ["other wavs of the same signals"]
+    return found or ["the same signals, otherwise named or worded"]
 
 
 _PLURAL = {"scene": "scenes", "name": "signals"}
