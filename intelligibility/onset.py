@@ -16,6 +16,11 @@ LEAST_ABOVE_NOISE = 20.0  # dB from the floor to speech, without which no onset 
 LASTING = 10, 8  # a sound begins where of so many frames so many are above: no click does that
 SILENCE = -120.0  # dB FS, below the last bit of 16
 MARGIN = 0.5  # s before the onset
+SETTINGS = {
+    "frames": [FRAME, STEP, SPEECH_FRAMES, *LASTING],
+    "levels": [BELOW_SPEECH, ABOVE_NOISE, LEAST_ABOVE_NOISE],
+    "margin": MARGIN,
+}
 
 
 def speech_onset(reference: np.ndarray, rate: int) -> float:
@@ -62,6 +67,15 @@ def speech_onset(reference: np.ndarray, rate: int) -> float:
 def lead_in_of(reference: np.ndarray, rate: int) -> float:
     """Return the seconds that can be cut off before the speech: the onset less `MARGIN`, or 0."""
     return max(0.0, speech_onset(reference, rate) - MARGIN)
+
+
+def lasting(signal: np.ndarray, n_samples: int) -> np.ndarray:
+    """Return a signal (n_samples, n_channels) that ends where its reference does.
+
+    Aids let some hundred samples more or fewer follow; what is compared must not depend on them.
+    """
+    short_of = max(0, n_samples - len(signal))
+    return np.pad(signal[:n_samples], ((0, short_of), (0, 0)))
 
 
 def _envelope(signal: np.ndarray, rate: int) -> np.ndarray:

@@ -114,6 +114,8 @@ def read_archives(cfg: DictConfig) -> dict[str, Archive]:
     labels = read_labels(cfg, data)
     archives = {"train": _read_train(release), "test": _read_test(release, labels)}
     archives = {name: one for name, one in archives.items() if one is not None}
+    if len(archives) == 2:
+        archives["train"] = _apart(archives["train"], archives["test"])
     if not archives:
         raise RecipeError(
             f"{data / 'metadata'}: neither training lists (CEC1.train.1.json) nor test lists "
@@ -195,6 +197,22 @@ def _read_test(release: Release, labels: dict[str, Path]) -> Archive | None:
     presentations = sorted({one.name: one for one in presentations}.values(), key=lambda o: o.name)
     scenes = sorted({one.scene for one in presentations})
     return Archive(release.data / "metadata", presentations, scenes, findings)
+
+
+def _apart(train: Archive, test: Archive) -> Archive:
+    """Say which training scenes are tested too, and find signals in training k and test k."""
+    both = sorted(set(train.scenes) & set(test.scenes))
+    tested = {(one.scene, one.name): one for one in test.presentations}
+    findings = []
+    for one in train.presentations:
+        again = tested.get((one.scene, one.name))
+        if again is not None and set(one.sets) & set(again.sets):
+            where = f"{one.name} of set {again.sets[0]}"
+            findings.append(Finding("signal in training and test of a set", where, (one.name,)))
+    if both:
+        where = f"{len(both)} of {len(train.scenes)}, for the mappings only"
+        findings.append(Finding("training scenes that are tested too", where, stops=""))
+    return replace(train, findings=[*train.findings, *findings], dev_only=both)
 
 
 def _read_list(
