@@ -37,8 +37,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
-from intelligibility.corpora import known_presentations
-from intelligibility.corpora.cpc1 import late_responses
+from intelligibility.corpora import known_presentations, late_responses
 from intelligibility.corpora.presentation import made_from_of
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
@@ -158,8 +157,7 @@ def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
             )
     late = None
     if cfg.path.test_responses is not None:
-        folder = Path(str(cfg.path.test_responses)).expanduser()
-        late = late_responses(folder, experiment.track)
+        late = late_responses(cfg, experiment.track, presentations.get("test", []))
     return Answers.of(presentations, late)
 
 

@@ -82,7 +82,7 @@ def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
     late = read(root, f"path.test_responses='{labels}'")["test"].presentations
     cfg = configure(root, root / "exp", "corpus=cpc2", f"path.test_responses='{labels}'")
     assert {one.name: one.correctness for one in late} == {
-        one.signal: one.correctness for one in late_responses(cfg, "")
+        one.signal: one.correctness for one in late_responses(cfg, "", late)
     }
     with pytest.raises(RecipeError, match="no CPC2.test_labels.1.json"):
         read(root, f"path.test_responses='{tmp_path}'")

@@ -93,11 +93,12 @@ def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
     late = read(root, f"path.test_responses='{labels}'")["test"].presentations
     assert {one.sets for one in late if one.correctness is not None} == {("dev",)}
     cfg = configure(root, root / "exp", "corpus=cpc3", f"path.test_responses='{labels}'")
-    assert {one.signal for one in late_responses(cfg, "")} == {
+    assert {one.signal for one in late_responses(cfg, "", late)} == {
         one.name for one in late if one.sets == ("dev",)
     }
     with pytest.raises(RecipeError, match="no CPC3.dev"):
-        late_responses(configure(root, root, "corpus=cpc3", f"path.test_responses='{root}'"), "")
+        nothing = f"path.test_responses='{root}'"
+        late_responses(configure(root, root, "corpus=cpc3", nothing), "", late)
 
 
 def test_names(shared: Path) -> None:
