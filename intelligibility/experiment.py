@@ -153,6 +153,10 @@ class Experiment:
         """The predictions in the challenge's columns."""
         return self.exp_folder / f"submission{self.track}.csv"
 
+    def submission_of(self, name: str) -> Path:
+        """Return the submission of one set of the challenge; "" for all of them."""
+        return self.exp_folder / f"submission{self.track}{name and f'_{name}'}.csv"
+
     @property
     def calibration(self) -> Path:
         """The fitted mapping, for runs elsewhere."""

@@ -27,24 +27,26 @@ def signal_key(cec: str, scene: str, listener: str, system: str) -> str:
 
 def keys_of(one: Presentation) -> dict[str, str | None]:
     """Return by what each kind is known of a presentation; None where it is not released."""
-    prompt = " ".join(re.findall(r"[\w']+", one.prompt.casefold()))
+    prompt = _words_of(one.prompt)
     if not one.cec:
         own = f"opaque {one.name}"
-        return {
-            "signals": own,
-            "scenes": own,
-            "listeners": None,
-            "systems": None,
-            "prompts": prompt,
-        }
-    scene = one.scene.removeprefix(f"{one.cec}_")  # where a corpus tells scenes apart by the CEC
+        unknown = {"listeners": None, "systems": None}
+        return {"signals": own, "scenes": own, **unknown, "prompts": prompt}
+    return _names(one.cec, one.scene, one.listener.id, one.system) | {"prompts": prompt}
+
+
+def _names(cec: str, scene: str, listener: str, system: str) -> dict[str, str]:
+    scene = scene.removeprefix(f"{cec}_")  # where a corpus tells scenes apart by the CEC
     return {
-        "signals": signal_key(one.cec, scene, one.listener.id, one.system),
-        "scenes": f"{one.cec} {scene}",
-        "listeners": one.listener.id,
-        "systems": f"{one.cec} {one.system.removesuffix('_hr')}",
-        "prompts": prompt,
+        "signals": signal_key(cec, scene, listener, system),
+        "scenes": f"{cec} {scene}",
+        "listeners": listener,
+        "systems": f"{cec} {system.removesuffix('_hr')}",
     }
+
+
+def _words_of(prompt: str) -> str:
+    return " ".join(re.findall(r"[\w']+", prompt.casefold()))
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,23 @@ class Seen:
             for kind, key in keys_of(one).items():
                 if key is not None:
                     seen[kind].add(key)
+        return cls({kind: frozenset(keys) for kind, keys in seen.items()})
+
+    @classmethod
+    def of_records(cls, heard: Iterable[Mapping[str, Any]]) -> "Seen":
+        """Note what the records in a recogniser's trained_on.json are known by.
+
+        Each has name, scene, listener, system and prompt, None where the tables did not say.
+        """
+        seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        for one in heard:
+            seen["prompts"].add(_words_of(one["prompt"]))
+            if one["scene"] is None or one["system"] is None:
+                continue
+            challenge = re.match(r"(CEC\d+)_", one["scene"])  # where a corpus tells scenes apart
+            cec = challenge[1] if challenge else "CEC1"
+            for kind, key in _names(cec, one["scene"], one["listener"], one["system"]).items():
+                seen[kind].add(key)
         return cls({kind: frozenset(keys) for kind, keys in seen.items()})
 
     @classmethod
