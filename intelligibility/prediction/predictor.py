@@ -12,7 +12,7 @@ import torch
 from intelligibility.ears import ASR_RATE, ear_signals
 from intelligibility.evaluation.mapping import Mapping as FittedMapping
 from intelligibility.experiment import EARS
-from intelligibility.onset import speech_span
+from intelligibility.onset import lasting, speech_span
 from intelligibility.prediction.alignment import bulk_delay, without_delay
 from intelligibility.prediction.model import open_model
 from intelligibility.prediction.sound import (
@@ -256,7 +256,7 @@ class Predictor:
         signal = without_delay(processed.signal, round(delay * rate))
         if conditions.start is None:
             start, stop = _span(reference)
-            signal = _lasting(signal, round(reference.duration * rate))
+            signal = lasting(signal, round(reference.duration * rate))
         else:
             start, stop = conditions.start, None
         ears = [
@@ -362,11 +362,6 @@ def _span(reference: Sound) -> tuple[float, float]:
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
     return max(0.0, start - LEAD), min(reference.duration, stop + TAIL)
-
-
-def _lasting(signal: np.ndarray, n_samples: int) -> np.ndarray:
-    """Let a signal end where its reference does."""
-    return np.pad(signal[:n_samples], ((0, max(0, n_samples - len(signal))), (0, 0)))
 
 
 def _quality(sound: Sound) -> list[str]:
