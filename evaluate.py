@@ -28,7 +28,6 @@ import itertools
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,14 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from intelligibility.corpora.cpc1 import TRACKS, Cpc1
+from intelligibility.command_line import provenance, reports_errors
+from intelligibility.corpora import known_presentations
+from intelligibility.corpora.cpc1 import late_responses
+from intelligibility.corpora.presentation import made_from_of
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.report import write_report
-from intelligibility.evaluation.responses import better_ear, read_signals
+from intelligibility.evaluation.responses import Answers, better_ear, read_signals
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.tables import (
     NAMES,
@@ -53,12 +55,11 @@ from intelligibility.evaluation.tables import (
     markdown,
     scores_of,
 )
+from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.runs import (
     RecipeError,
     logbook,
-    provenance,
     read_json,
-    reports_errors,
     sole_run,
     write_result,
     write_text,
@@ -66,6 +67,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
+READS = ("compare", "calibration")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -73,20 +75,21 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
-    cpc1 = Cpc1.from_config(cfg)
-    with sole_run(cpc1.exp_folder, "evaluate"):
-        remove_partial_files(cpc1.exp_folder)
+    experiment = Experiment.from_config(cfg)
+    with sole_run(experiment.exp_folder, "evaluate"):
+        remove_partial_files(experiment.exp_folder)
+        answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
-        mapping, dev, dev_counts = mapping_and_dev(cfg, cpc1)
+        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers)
 
         # Predict every test signal, with a response or without.
-        test, test_counts = read_signals(cpc1, "test")
+        test, test_counts = read_signals(experiment, "test", answers)
         measures = predict(test, mapping)
-        write_predictions(cpc1, test, measures)
+        write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
             logger.warning(
                 "No test response is known: scores cannot be computed. Set path.test_responses."
@@ -94,32 +97,38 @@ def run(cfg: DictConfig) -> None:
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
-        test = labelled(test, cpc1)
+        test = labelled(test, answers)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         results = score_all(cfg, test, measures, drawn) | {
             "calibration": mapping.as_json(),
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
-            "left_out": left_out_of(cpc1),
+            "left_out": left_out_of(experiment),
             "provenance": provenance(cfg)
-            | {"checkpoint_sha256": checkpoint_of(cpc1), "seeds": seeds_of_stages(cfg, cpc1)},
+            | {
+                "checkpoint_sha256": checkpoint_of(experiment),
+                "seeds": seeds_of_stages(cfg, experiment),
+            },
         }
-        results = write_result(cpc1.results_file("results", ".json"), results)
+        results = write_result(experiment.results, results)
 
         # Lay them out: tables, figures, and the report that holds both.
         groups = {
             by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()
         }
-        tables = all_tables(results, results_of_all_tracks(cpc1), groups)
+        tables = all_tables(results, results_of_all_tracks(experiment), groups)
         for name, table in tables.items():
-            write_table(table_stem(cpc1, name), table)
+            write_table(experiment.result_table(name), table)
         drawings = all_figures(test, dev, measures, groups, mapping)
-        files = {write_figure(cpc1, name, drawing): drawing for name, drawing in drawings.items()}
-        report = cpc1.results_file("report", ".html")
+        files = {
+            write_figure(experiment.figure(name), drawing): drawing
+            for name, drawing in drawings.items()
+        }
+        report = experiment.report
         write_report(report, results, tables.values(), files)
 
     # All files are whole before a word is printed: the reader of the words may go away.
     logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
-    show({table_stem(cpc1, name): table for name, table in reversed(tables.items())})
+    show({experiment.result_table(name): table for name, table in reversed(tables.items())})
 
 
 def remove_partial_files(exp_folder: Path) -> None:
@@ -130,53 +139,83 @@ def remove_partial_files(exp_folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
+    """Read what the listeners answered, from the records of prepare_data.py and late responses.
+
+    Raises
+    ------
+    RecipeError
+        The ear signals were made anew since infer.py measured them.
+    """
+    presentations = known_presentations(cfg, experiment.track, experiment.presentations)
+    measured = read_inference(experiment).get("ear_signals")
+    if experiment.presentations.is_file() and measured is not None:
+        now = {name: made_from_of(ones) for name, ones in presentations.items()}
+        if measured != now:
+            raise RecipeError(
+                f"{experiment.inference}: the similarities are of other ear signals, audiograms or "
+                f"prompts than {experiment.presentations.name} now holds; run infer.py again"
+            )
+    late = None
+    if cfg.path.test_responses is not None:
+        folder = Path(str(cfg.path.test_responses)).expanduser()
+        late = late_responses(folder, experiment.track)
+    return Answers.of(presentations, late)
+
+
 def mapping_and_dev(
-    cfg: DictConfig, cpc1: Cpc1
+    cfg: DictConfig, experiment: Experiment, answers: Answers
 ) -> tuple[Mapping, pd.DataFrame | None, dict[str, int]]:
     """Return the mapping, with the dev signals that it was fitted on and their counts."""
-    checkpoint = checkpoint_of(cpc1)
+    checkpoint = checkpoint_of(experiment)
     if cfg.calibration:
         mapping = Mapping.read(cfg.calibration)
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
-    dev, counts = read_signals(cpc1, "dev")
+    dev, counts = read_signals(experiment, "dev", answers)
     mapping = Mapping.fitted_on(dev, checkpoint)
-    mapping.write(cpc1.results_file("calibration", ".json"))
+    mapping.write(experiment.calibration)
     return mapping, dev, counts
 
 
-def labelled(test: pd.DataFrame, cpc1: Cpc1) -> pd.DataFrame:
+def labelled(test: pd.DataFrame, answers: Answers) -> pd.DataFrame:
     """Return the test signals with a response, with `scene_number` and their hearing losses."""
-    test = test[test["correctness"].notna()].join(better_ear(cpc1, test["listener"]), on="listener")
+    test = test[test["correctness"].notna()].join(
+        better_ear(answers.listeners, test["listener"]), on="listener"
+    )
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
     return test
 
 
-def checkpoint_of(cpc1: Cpc1) -> str | None:
-    """Return the hash of the recogniser that infer.py used, None when it did not record it.
+def read_inference(experiment: Experiment) -> dict[str, Any]:
+    """Read how the similarities were made.
 
     infer.py writes this record last: without it, the similarities may be of two runs.
     """
-    record = cpc1.results_file("inference", ".json")
-    if not record.is_file():
+    if not experiment.inference.is_file():
         raise RecipeError(
-            f"{record}: no such file: infer.py did not run here, or was stopped while it wrote; "
-            "run it again"
+            f"{experiment.inference}: no such file: infer.py did not run here, or was stopped "
+            "while it wrote; run it again"
         )
+    return read_json(experiment.inference, dict)
+
+
+def checkpoint_of(experiment: Experiment) -> str | None:
+    """Return the hash of the recogniser that infer.py used, None when it did not record it."""
     try:
-        return checked_sha256(read_json(record, dict).get("checkpoint_sha256"))
+        return checked_sha256(read_inference(experiment).get("checkpoint_sha256"))
     except ValueError as error:
-        raise RecipeError(f"{record}: {error}; run infer.py again") from None
+        raise RecipeError(f"{experiment.inference}: {error}; run infer.py again") from None
 
 
-def seeds_of_stages(cfg: DictConfig, cpc1: Cpc1) -> dict[str, int | None]:
+def seeds_of_stages(cfg: DictConfig, experiment: Experiment) -> dict[str, int | None]:
     """Return the seed that each stage ran with; None where it left no record of it."""
-    split = cpc1.scene_list("dev").with_name(f"made_by{cpc1.track}.json")
+    split = experiment.split_record
     records = {
         "prepare_data.py": read_json(split, dict) if split.is_file() else {},
-        "infer.py": read_json(cpc1.results_file("inference", ".json"), dict).get("provenance", {}),
+        "infer.py": read_json(experiment.inference, dict).get("provenance", {}),
     }
     seeds = {script: record.get("seed") for script, record in records.items()}
     if seeds["prepare_data.py"] not in (None, cfg.seed):
@@ -187,9 +226,9 @@ def seeds_of_stages(cfg: DictConfig, cpc1: Cpc1) -> dict[str, int | None]:
     return seeds | {"evaluate.py": cfg.seed}
 
 
-def left_out_of(cpc1: Cpc1) -> dict[str, Any] | None:
+def left_out_of(experiment: Experiment) -> dict[str, Any] | None:
     """Name the file of signals that prepare_data.py had to leave out; None when all were used."""
-    path = cpc1.results_file("left_out", ".json")
+    path = experiment.left_out
     return {"file": path.name, "signals": len(read_json(path, dict))} if path.is_file() else None
 
 
@@ -215,17 +254,17 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
     return measures
 
 
-def write_predictions(cpc1: Cpc1, test: pd.DataFrame, measures: list[str]) -> None:
+def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list[str]) -> None:
     """Write predictions.csv and, of the measure that the published entry used, submission.csv."""
     columns = ["signal", "scene", "listener", "system", "correctness"]
     columns += [
         f"{measure}_{what}" for measure in measures for what in ("similarity", "prediction")
     ]
-    write_text(cpc1.results_file("predictions", ".csv"), test[columns].to_csv(index=False))
+    write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(measure for measure in SUBMITTED if measure in measures)
     submission = test[["signal", f"{chosen}_prediction"]].dropna()
     submission.columns = ["signal_ID", "intelligibility_score"]
-    write_text(cpc1.results_file("submission", ".csv"), submission.to_csv(index=False))
+    write_text(experiment.submission, submission.to_csv(index=False))
 
 
 def score_all(
@@ -286,20 +325,10 @@ def sizes_of(test: pd.DataFrame) -> dict[str, int]:
     return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
 
 
-def results_of_all_tracks(cpc1: Cpc1) -> dict[str, dict[str, Any]]:
+def results_of_all_tracks(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """Read the results of the tracks that were evaluated so far, this one among them."""
-    files = {
-        name: replace(cpc1, track=suffix).results_file("results", ".json")
-        for name, suffix in TRACKS.items()
-    }
-    return {name: read_json(path, dict) for name, path in files.items() if path.is_file()}
-
-
-def table_stem(cpc1: Cpc1, name: str) -> Path:
-    """Return a table's path without its suffix; Table 1 is of both tracks."""
-    if name == "table1":
-        return cpc1.exp_folder / "tables" / name
-    return cpc1.results_file(f"tables/{name}", "")
+    files = {track: experiment.of_track(track).results for track in TRACKS}
+    return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
 
 
 def write_table(stem: Path, table: Table) -> None:
@@ -308,9 +337,8 @@ def write_table(stem: Path, table: Table) -> None:
     write_text(stem.with_suffix(".md"), markdown(table.shown))
 
 
-def write_figure(cpc1: Cpc1, name: str, drawing: Drawing) -> Path:
+def write_figure(stem: Path, drawing: Drawing) -> Path:
     """Write a figure as PNG and PDF; return the PNG."""
-    stem = cpc1.results_file(f"figures/{name}", "")
     save(drawing.figure, stem)
     return stem.with_name(f"{stem.name}.png")
 
