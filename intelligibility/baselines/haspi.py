@@ -17,8 +17,8 @@ from clarity.evaluator.haspi import eb
 from clarity.utils.audiogram import Audiogram
 from scipy.signal import lfilter
 
-from msbg import Listener
 from msbg import Audiogram as OurAudiogram
+from msbg import Listener
 
 pyclarity = importlib.import_module("clarity.evaluator.haspi.haspi")
 

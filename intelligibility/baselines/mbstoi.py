@@ -12,17 +12,22 @@ takes it out; it stands in for pyclarity's function, and the index stays the sam
 
 import functools
 import importlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
 import numba
 import numpy as np
+
 from msbg import Audiogram, Listener, simulate
 from msbg.ear import Ear
 
 # The package's attribute of this name is the function in it.
 pyclarity = importlib.import_module("clarity.evaluator.mbstoi.mbstoi")
+
+quiet = logging.getLogger("pyclarity")  # it tells the root logger about each step of each signal
+quiet.setLevel(logging.WARNING)
 
 RATE = 44100  # Hz, of MSBG and of the challenge's baseline
 IMPULSE_AT = RATE // 2  # samples
@@ -55,7 +60,10 @@ def mbstoi(
     for ear, delay in enumerate(delays):
         buffers[0, delay : delay + len(reference), ear] = reference[:, ear]
     buffers[1, : len(heard)] = heard
-    with mock.patch.object(pyclarity, "equalisation_cancellation", equalisation_cancellation):
+    with (
+        mock.patch.object(pyclarity, "equalisation_cancellation", equalisation_cancellation),
+        mock.patch.object(pyclarity, "logging", quiet),
+    ):
         return float(pyclarity.mbstoi(*buffers[0].T, *buffers[1].T, RATE, GRID))
 
 
@@ -128,9 +136,7 @@ def equalisation_cancellation(
     for band in range(n_bands):
         rows = slice(int(band_edges[band, 0] - 1), int(band_edges[band, 1]))
         omega = centre_frequencies[band]
-        jitter = np.exp(
-            0.5 * (LN_10**2 * sigma_epsilon**2 - omega**2 * sigma_delta[:, None] ** 2)
-        )
+        jitter = np.exp(0.5 * (LN_10**2 * sigma_epsilon**2 - omega**2 * sigma_delta[:, None] ** 2))
         _search(
             *_band_powers(left_clean[rows], right_clean[rows]),
             *_band_powers(left_noisy[rows], right_noisy[rows]),
