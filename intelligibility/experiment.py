@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from intelligibility.runs import MAX_JSON, RecipeError, atomic_path
 
+CORPORA = ("cpc1", "cpc2", "cpc3")
 TRACKS = {"closed": "", "open": "_indep"}
 SPLITS = ("train", "dev", "test")
 EARS = ("left", "right")
@@ -32,11 +33,14 @@ class Experiment:
         All that is written, and the recogniser, which other experiments may share.
     track : str
         "" for the closed track, "_indep" for the open one, as in the release's file names.
+    corpus : str
+        Which challenge it is of: cpc1, cpc2 or cpc3.
     """
 
     exp_folder: Path
     asr_folder: Path
     track: str = ""
+    corpus: str = "cpc1"
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "Experiment":
@@ -44,11 +48,15 @@ class Experiment:
         if cfg.cpc1_track not in TRACKS:
             raise RecipeError(f"cpc1_track={cfg.cpc1_track}: expected {' or '.join(TRACKS)}")
         track = TRACKS[cfg.cpc1_track]
+        if cfg.corpus not in CORPORA:
+            raise RecipeError(f"corpus={cfg.corpus}: expected {', '.join(CORPORA)}")
+        if track and cfg.corpus != "cpc1":
+            raise RecipeError(f"cpc1_track={cfg.cpc1_track}: {cfg.corpus} has no tracks")
         exp_folder = Path(str(cfg.path.exp_folder)).expanduser().absolute()
-        asr_folder = exp_folder / f"transformer_cpc1{track}"
+        asr_folder = exp_folder / f"transformer_{cfg.corpus}{track}"
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
-        return cls(exp_folder, asr_folder, track)
+        return cls(exp_folder, asr_folder, track, cfg.corpus)
 
     def of_track(self, name: str) -> "Experiment":
         """Return the same experiment's other track, "closed" or "open"."""
@@ -59,7 +67,7 @@ class Experiment:
     @property
     def data_folder(self) -> Path:
         """The folder of ear signals and tables, `$data_root` in the tables."""
-        return self.exp_folder / f"cpc1_asr_data{self.track}"
+        return self.exp_folder / f"{self.corpus}_asr_data{self.track}"
 
     @property
     def prepared_journal(self) -> Path:
@@ -156,6 +164,10 @@ class Experiment:
     def submission(self) -> Path:
         """The predictions in the challenge's columns."""
         return self.exp_folder / f"submission{self.track}.csv"
+
+    def submission_of(self, name: str) -> Path:
+        """Return the submission of one set of the challenge; "" for all of them."""
+        return self.exp_folder / f"submission{self.track}{name and f'_{name}'}.csv"
 
     @property
     def calibration(self) -> Path:
