@@ -136,6 +136,18 @@ class Experiment:
         what = "correctness" if measure == "wcs" else "similarity"
         return self.exp_folder / f"{split}_{measure}_{what}{self.track}.json"
 
+    # What baselines.py writes, beside measure_file.
+
+    @property
+    def baselines(self) -> Path:
+        """The record of how the baselines were computed."""
+        return self.exp_folder / f"baselines{self.track}.json"
+
+    @property
+    def baselines_journal(self) -> Path:
+        """Which baselines of which signals are computed, and from what."""
+        return self.exp_folder / f"baselines{self.track}.jsonl"
+
     # What evaluate.py writes.
 
     @property

@@ -36,3 +36,28 @@ MEASURES = (
     Measure("enc", "encoder", "encoder", "time"),
     Measure("dec", "decoder", "decoder", "words"),
 )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A measure without a recogniser, to compare with: baselines.py computes it.
+
+    Attributes
+    ----------
+    name, title : str
+        As of a measure.
+    package : str
+        Whose code it is.
+    """
+
+    name: str
+    title: str
+    package: str
+
+
+BASELINES = (
+    Baseline("mbstoi", "MSBG + MBSTOI", "pyclarity"),
+    Baseline("haspi", "HASPI", "pyclarity"),
+    Baseline("stoi", "STOI", "pystoi"),
+    Baseline("estoi", "ESTOI", "pystoi"),
+)
