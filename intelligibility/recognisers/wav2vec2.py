@@ -5,17 +5,10 @@ Without a head there are no words, and no log-probability of a text. None of the
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModel,
-    AutoModelForCTC,
-    PreTrainedModel,
-    Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-)
+from transformers import PreTrainedModel, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from intelligibility.recognisers.batches import in_batches
 from intelligibility.recognisers.recognition import Recognition
@@ -63,21 +56,6 @@ class Wav2Vec2Recogniser:
         if getattr(model.config, "add_adapter", False):
             raise RecipeError("add_adapter: an encoder with an adapter behind it is not served")
         self.lengths = (receptive_field(model), LONGEST)
-
-    @classmethod
-    def load(
-        cls, folder: Path, device: torch.device, with_head: bool, all_layers: bool
-    ) -> "Wav2Vec2Recogniser":
-        """Load a folder as `save_pretrained` and the hub lay it out."""
-        kind = AutoModelForCTC if with_head else AutoModel
-        model = kind.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-        )
-        extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
-        tokenizer = None
-        if with_head:
-            tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder, local_files_only=True)
-        return cls(model, extractor, tokenizer, device, all_layers)
 
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None]

@@ -8,7 +8,6 @@ states and log-probabilities that can be compared step by step.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,22 +72,6 @@ class WhisperRecogniser:
         self.lengths = (SAMPLES_PER_FRAME, window)
         self.language = spoken_language(model)
         self.prefix = self._prefix()
-
-    @classmethod
-    def load(
-        cls, folder: Path, device: torch.device, dec_mode: str, all_layers: bool
-    ) -> "WhisperRecogniser":
-        """Load a folder as `save_pretrained` and the hub lay it out."""
-        return cls(
-            WhisperForConditionalGeneration.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            ),
-            WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True),
-            WhisperTokenizer.from_pretrained(folder, local_files_only=True),
-            device,
-            dec_mode,
-            all_layers,
-        )
 
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None]

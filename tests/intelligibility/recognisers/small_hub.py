@@ -13,6 +13,9 @@ from transformers import (
 )
 
 from benchmarks.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
+from intelligibility.recognisers.hub import fetch, load
+from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
+from intelligibility.recognisers.whisper import WhisperRecogniser
 
 TEXTS = ["Oscar bought six blue clocks", "Henry carried four round bottles"]
 CONVOLUTIONS = {
@@ -85,3 +88,10 @@ def small_encoder(folder: Path) -> Path:
     model = WavLMModel(WavLMConfig(num_buckets=20, max_bucket_distance=40, **CONVOLUTIONS))
     scatter(model)
     return save(folder, model, wave_extractor())
+
+
+def load_folder(
+    folder: Path, dec_mode: str = "teacher", all_layers: bool = True
+) -> WhisperRecogniser | Wav2Vec2Recogniser:
+    """Load one of them as infer.py does."""
+    return load(fetch(str(folder)), torch.device("cpu"), dec_mode, all_layers)

@@ -4,12 +4,16 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.runs import RecipeError
-from tests.intelligibility.recognisers.small_hub import TEXTS, small_ctc, small_encoder, speech
+from tests.intelligibility.recognisers.small_hub import (
+    TEXTS,
+    load_folder,
+    small_ctc,
+    small_encoder,
+    speech,
+)
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-CPU = torch.device("cpu")
 MAKERS = {
     "wav2vec2": small_ctc,
     "wav2vec2-large": lambda folder: small_ctc(folder, norm="layer"),
@@ -28,14 +32,13 @@ def folder(request, tmp_path_factory):
 @pytest.fixture
 def recogniser(folder):
     """Return it, with all its layers."""
-    with_head = (folder / "vocab.json").is_file()
-    return Wav2Vec2Recogniser.load(folder, CPU, with_head, True)
+    return load_folder(folder)
 
 
 @pytest.fixture
 def ctc(tmp_path):
     """Return a wav2vec 2.0 with a head."""
-    return Wav2Vec2Recogniser.load(small_ctc(tmp_path), CPU, True, False)
+    return load_folder(small_ctc(tmp_path), all_layers=False)
 
 
 def values(recogniser, signal):
@@ -86,7 +89,7 @@ def test_words_and_log_probabilities_are_those_of_transformers(ctc):
 
 
 def test_without_a_head_there_are_no_words(tmp_path):
-    recogniser = Wav2Vec2Recogniser.load(small_encoder(tmp_path), CPU, False, False)
+    recogniser = load_folder(small_encoder(tmp_path), all_layers=False)
     found = next(recogniser.recognise([speech(2, 2)], TEXTS[:1]))
     assert found.text is None and found.log_prob is None
     assert not recogniser.has_words

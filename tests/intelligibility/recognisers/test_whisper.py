@@ -3,12 +3,10 @@
 import pytest
 import torch
 
-from intelligibility.recognisers.whisper import WhisperRecogniser
 from intelligibility.runs import RecipeError
-from tests.intelligibility.recognisers.small_hub import TEXTS, small_whisper, speech
+from tests.intelligibility.recognisers.small_hub import TEXTS, load_folder, small_whisper, speech
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-CPU = torch.device("cpu")
 SECONDS = (1.234, 2.5, 4.99)
 
 
@@ -21,7 +19,7 @@ def folder(request, tmp_path_factory):
 @pytest.fixture
 def recogniser(folder):
     """Return it, with all its layers."""
-    return WhisperRecogniser.load(folder, CPU, "teacher", True)
+    return load_folder(folder, "teacher", True)
 
 
 def features(recogniser, signal):
@@ -112,7 +110,7 @@ def test_decoder_layers_along_a_text_are_those_of_transformers(recogniser):
 
 
 def test_decoder_layers_along_its_own_words_are_those_of_generate(folder):
-    recogniser = WhisperRecogniser.load(folder, CPU, "generated", True)
+    recogniser = load_folder(folder, "generated", True)
     signal = speech(2, 2)
     found = next(recogniser.recognise([signal], TEXTS[:1]))
     generated = prefixed(recogniser, signal)
@@ -124,7 +122,7 @@ def test_decoder_layers_along_its_own_words_are_those_of_generate(folder):
 
 
 def test_the_log_probability_is_that_of_the_text_in_either_mode(folder, recogniser):
-    generated = WhisperRecogniser.load(folder, CPU, "generated", False)
+    generated = load_folder(folder, "generated", False)
     signal = speech(2, 2)
     one, other = (next(r.recognise([signal], TEXTS[:1])) for r in (recogniser, generated))
     assert one.log_prob == other.log_prob
@@ -132,7 +130,7 @@ def test_the_log_probability_is_that_of_the_text_in_either_mode(folder, recognis
 
 @pytest.mark.parametrize("dec_mode", ["teacher", "generated"])
 def test_alone_and_in_a_batch_are_the_same(folder, dec_mode):
-    recogniser = WhisperRecogniser.load(folder, CPU, dec_mode, True)
+    recogniser = load_folder(folder, dec_mode, True)
     signals = [speech(seed, seconds) for seed, seconds in enumerate(SECONDS)]
     texts = [TEXTS[0], TEXTS[1], None]
     alone = list(recogniser.recognise(signals, texts))
@@ -159,7 +157,7 @@ def test_silence_that_fills_the_window_never_gets_out(recogniser):
 def test_without_a_text_it_decodes_along_its_own_words(folder):
     signal = speech(3, 2)
     found = [
-        next(WhisperRecogniser.load(folder, CPU, mode, False).recognise([signal], [None]))
+        next(load_folder(folder, mode, False).recognise([signal], [None]))
         for mode in ("teacher", "generated")
     ]
     torch.testing.assert_close(found[0].layers["decoder"], found[1].layers["decoder"])
@@ -207,4 +205,4 @@ def test_no_memory_for_one_signal_is_an_error(recogniser, monkeypatch):
 
 def test_a_misspelt_mode_is_named(folder):
     with pytest.raises(RecipeError, match="dec_mode=own: expected teacher or generated"):
-        WhisperRecogniser.load(folder, CPU, "own", False)
+        load_folder(folder, "own", False)
