@@ -36,7 +36,7 @@ from benchmarks.hub_models import (  # noqa: E402
     wave_extractor,
 )
 from intelligibility.recognisers.hub import fetch, load  # noqa: E402
-from intelligibility.recognisers.speechbrain import word_correctness  # noqa: E402
+from intelligibility.words import word_correctness  # noqa: E402
 
 IGNORED = -100  # the label of what no loss is wanted for, in transformers
 CTC_WEIGHT = 0.7

@@ -6,6 +6,7 @@ Weights are read from safetensors only, and no code that comes with a model is r
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -31,7 +32,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
-from intelligibility.recognisers.whisper import WhisperRecogniser
+from intelligibility.recognisers.whisper import WhisperRecogniser, check_dec_mode
 from intelligibility.runs import RecipeError, read_json, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -70,15 +71,28 @@ class Fetched:
     commit: str | None
     architecture: str
 
-    def made_by(self) -> dict[str, str | None]:
-        """Return what decides this recogniser's numbers."""
-        return {
-            "recogniser": self.source,
-            "revision": self.revision,
-            "commit": self.commit,
-            "architecture": self.architecture,
-            "sha256": sha256_of(model_files(self.folder)),
-        }
+
+def describe(fetched: Fetched, dec_mode: str) -> dict[str, Any]:
+    """Say all that decides what a recogniser computes, without loading it.
+
+    Returns
+    -------
+    dict
+        checkpoint_sha256 (of weights, settings and tokens), checkpoints (its commit, or its folder)
+        and settings.
+    """
+    settings: dict[str, Any] = {"architecture": fetched.architecture}
+    if fetched.architecture in ENCODER_DECODERS:
+        check_dec_mode(dec_mode)
+        settings["dec_mode"] = dec_mode
+    where = fetched.commit or str(fetched.folder.resolve())
+    return {
+        "recogniser": fetched.source,
+        "recogniser_revision": fetched.revision,
+        "checkpoints": [where],
+        "checkpoint_sha256": sha256_of(model_files(fetched.folder)),
+        "settings": settings,
+    }
 
 
 def fetch(source: str, revision: str | None = None) -> Fetched:

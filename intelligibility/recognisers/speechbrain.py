@@ -1,62 +1,52 @@
 """The speech recogniser as one object: its checkpoints, its representations, its words."""
 
-import functools
+import dataclasses
+import hashlib
+import json
 import logging
 import pickle
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
     average_checkpoints,
     hook_on_loading_state_dict_checkpoint,
 )
-from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
-from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
-from intelligibility.recognisers.settings import load_settings
+from intelligibility.recognisers.hooks import layers_of
+from intelligibility.recognisers.model_settings import check_model_settings
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.settings import load_settings, plain_settings
 from intelligibility.runs import RecipeError, sha256_of
+from intelligibility.words import word_correctness
 
 logger = logging.getLogger(__name__)
 
 DECODER_STATES = ("last_beam", "best_hypothesis")
+SEARCH_KEYS = {  # of transformer_cpc1.yaml, and what the search calls them
+    "test_beam_size": "beam_size",
+    "ctc_weight_decode": "ctc_weight",
+    "min_decode_ratio": "min_decode_ratio",
+    "max_decode_ratio": "max_decode_ratio",
+    "bos_index": "bos_index",
+    "eos_index": "eos_index",
+    "blank_index": "blank_index",
+}
 # Samples at 16 kHz: the CNN needs three feature frames, the encoder counts positions up to 2500.
 SPEECH_LENGTHS = (320, 99 * 16000)
 GPU_BATCH = 32  # utterances; on a CPU one at a time is as fast, and exactly the published numbers
 
 
-@dataclass(frozen=True)
-class Recognition:
-    """What the recogniser makes of one signal.
-
-    Attributes
-    ----------
-    cnn : Tensor, (frames, features)
-        Output of the convolutional front end ("PreNet").
-    encoder : Tensor, (frames, d_model)
-        Output of the encoder, 25 frames per second.
-    decoder : Tensor, (steps, d_model)
-        Decoder states, those that `decoder_states` asks for.
-    text : str
-        The words of the best hypothesis.
-    """
-
-    cnn: Tensor
-    encoder: Tensor
-    decoder: Tensor
-    text: str
-
-
-class Recogniser:
+class SpeechBrainRecogniser:
     """A trained recogniser.
 
     Parameters
@@ -68,15 +58,21 @@ class Recogniser:
     decoder_states : str
         "last_beam": those of beam 0 at the last search step, as published. "best_hypothesis":
         those of the hypothesis that wins.
+    all_layers : bool
+        Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
     """
 
+    lengths = SPEECH_LENGTHS
+    word_correctness = staticmethod(word_correctness)
+
     def __init__(
-        self, hparams: dict[str, Any], device: torch.device, decoder_states: str = "last_beam"
+        self,
+        hparams: dict[str, Any],
+        device: torch.device,
+        decoder_states: str = "last_beam",
+        all_layers: bool = False,
     ):
-        if decoder_states not in DECODER_STATES:
-            raise RecipeError(
-                f"decoder_states={decoder_states}: expected {' or '.join(DECODER_STATES)}"
-            )
+        check_decoder_states(decoder_states)
         self.decoder_states = decoder_states
         self.device = device
         self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
@@ -84,16 +80,19 @@ class Recogniser:
         self.fbank = hparams["compute_features"].to(device).eval()
         self.normalize = hparams["normalize"].to(device).eval()
         self.cnn, self.transformer, seq_lin, ctc_lin = hparams["model"].to(device).eval()
-        self.search = BeamSearch(self.transformer, seq_lin, ctc_lin, search_settings(hparams))
+        self.all_layers = all_layers
+        settings = search_settings(hparams)
+        self.search = BeamSearch(self.transformer, seq_lin, ctc_lin, settings, all_layers)
 
     @classmethod
     def load(
         cls,
         hparams: dict[str, Any],
-        save_folder: str | Path,
+        save_folder: Path,
         device: torch.device,
         decoder_states: str = "last_beam",
-    ) -> "Recogniser":
+        all_layers: bool = False,
+    ) -> "SpeechBrainRecogniser":
         """Load the average of all checkpoints of a folder, written by SpeechBrain 0.5 or 1.
 
         Raises
@@ -106,15 +105,31 @@ class Recogniser:
         normaliser = checkpoints[0].paramfiles["normalizer"]
         load_normaliser(hparams["normalize"], normaliser, hparams["n_mels"])
         load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
-        return cls(hparams, device, decoder_states)
+        return cls(hparams, device, decoder_states, all_layers)
 
-    def recognise(self, signals: Iterable[Tensor]) -> Iterator[Recognition]:
+    @classmethod
+    def from_config(
+        cls, cfg: DictConfig, experiment: Experiment, device: torch.device
+    ) -> "SpeechBrainRecogniser":
+        """Load the recogniser that the configuration describes."""
+        for noisy in ("checkpoints", "seed"):
+            logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
+        keep_products_exact()
+        hparams = load_settings(cfg, experiment)
+        every = cfg.layers == "all"
+        return cls.load(hparams, experiment.save_folder, device, cfg.decoder_states, every)
+
+    def recognise(
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+    ) -> Iterator[Recognition]:
         """Recognise signals one after another, as many at a time as suit the device.
 
         Parameters
         ----------
         signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
             Read only when they are needed.
+        texts : iterable, optional
+            What was said, which this recogniser does not ask for.
 
         Yields
         ------
@@ -146,7 +161,8 @@ class Recogniser:
     @torch.inference_mode()
     def recognise_batch(self, batch: list[Tensor]) -> list[Recognition]:
         """Recognise signals (n_samples,) all at once."""
-        cnn, encoded, lengths = self.encode(batch)
+        with layers_of(self.transformer.encoder.layers) as blocks:
+            cnn, encoded, lengths = self.encode(batch)
         try:
             results = self.search(encoded, lengths)
         except ValueError as error:
@@ -157,15 +173,16 @@ class Recogniser:
         recognitions = []
         for row, found in enumerate(results):
             best = self.decoder_states == "best_hypothesis"
-            decoder = found.best_states if best else found.last_beam_states
-            recognitions.append(
-                Recognition(
-                    cnn[row].cpu(),
-                    encoded[row, : lengths[row]].cpu(),
-                    decoder.cpu(),
-                    self.tokenizer.decode_ids(list(found.hypotheses[0].tokens)),
-                )
-            )
+            decoder = (found.best_states if best else found.last_beam_states).cpu()
+            own = slice(lengths[row])
+            layers = {"cnn": cnn[row].cpu(), "encoder": encoded[row, own].cpu()}
+            layers["decoder"] = decoder[-1] if self.all_layers else decoder
+            if self.all_layers:
+                encoder = [*(block[row, own].cpu() for block in blocks[:-1]), layers["encoder"]]
+                layers |= {f"encoder.{n}": layer for n, layer in enumerate(encoder)}
+                layers |= {f"decoder.{n}": layer for n, layer in enumerate(decoder)}
+            words = self.tokenizer.decode_ids(list(found.hypotheses[0].tokens))
+            recognitions.append(Recognition(layers, words))
         return recognitions
 
     @torch.inference_mode()
@@ -207,26 +224,42 @@ def keep_products_exact() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
-@functools.cache
-def recogniser_of_process(config: str) -> Recogniser:
-    """Load the recogniser that a configuration describes, as yaml, once in a worker process."""
-    cfg = OmegaConf.create(config)
-    cpc1 = Cpc1.from_config(cfg)
-    hparams, save_folder = load_settings(cfg, cpc1), cpc1.asr_folder / "save"
-    return Recogniser.load(hparams, save_folder, torch.device("cpu"), cfg.decoder_states)
+def describe(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Say all that decides what the recogniser of a configuration computes, without loading it.
+
+    Returns
+    -------
+    dict
+        checkpoint_sha256 (of models, normaliser and tokenizer), checkpoints (their names) and
+        settings.
+    """
+    check_decoder_states(cfg.decoder_states)
+    files = checkpoint_files(experiment.save_folder)
+    settings = plain_settings(cfg, experiment)
+    check_model_settings(experiment.save_folder, settings["model_settings"])
+    model = json.dumps(settings["model_settings"], sort_keys=True)
+    made_by = {
+        "decoder_states": cfg.decoder_states,
+        "model_sha256": hashlib.sha256(model.encode()).hexdigest(),
+    }
+    return {
+        "checkpoint_sha256": sha256_of(files),
+        "checkpoints": sorted(path.parent.name for path in files if path.name == "model.ckpt"),
+        "settings": dataclasses.asdict(search_settings(settings)) | made_by,
+    }
 
 
-def search_settings(hparams: dict[str, Any]) -> SearchSettings:
+def check_decoder_states(decoder_states: str) -> None:
+    """Refuse what the search has no states for."""
+    if decoder_states not in DECODER_STATES:
+        raise RecipeError(
+            f"decoder_states={decoder_states}: expected {' or '.join(DECODER_STATES)}"
+        )
+
+
+def search_settings(settings: Mapping[str, Any]) -> SearchSettings:
     """Return the search that transformer_cpc1.yaml describes."""
-    return SearchSettings(
-        beam_size=hparams["test_beam_size"],
-        ctc_weight=hparams["ctc_weight_decode"],
-        min_decode_ratio=hparams["min_decode_ratio"],
-        max_decode_ratio=hparams["max_decode_ratio"],
-        bos_index=hparams["bos_index"],
-        eos_index=hparams["eos_index"],
-        blank_index=hparams["blank_index"],
-    )
+    return SearchSettings(**{name: settings[key] for key, name in SEARCH_KEYS.items()})
 
 
 def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
@@ -258,11 +291,6 @@ def checkpoint_files(save_folder: str | Path) -> list[Path]:
     checkpoints = find_checkpoints(save_folder)
     models = [Path(checkpoint.paramfiles["model"]) for checkpoint in checkpoints]
     return [*models, Path(checkpoints[0].paramfiles["normalizer"]), tokenizer_file(save_folder)]
-
-
-def checkpoint_sha256(save_folder: str | Path) -> str:
-    """Return one hash of a recogniser's files."""
-    return sha256_of(checkpoint_files(save_folder))
 
 
 def tokenizer_file(save_folder: str | Path) -> Path:
@@ -365,20 +393,3 @@ def load_tokenizer(tokenizer: Any, path: Path, n_tokens: int) -> None:
             f"{path}: has {tokenizer.vocab_size()} tokens, expected {n_tokens} (output_neurons); "
             "take the tokenizer that the recogniser was trained with"
         )
-
-
-def words_of(text: str) -> list[str]:
-    """Split a text into words in capitals, without punctuation other than apostrophes."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", text.upper().replace("\u2019", "'"))
-
-
-def word_correctness(recognised: str, prompt: str) -> float:
-    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
-
-    The hits of the alignment with the fewest errors; words too many are not counted against them.
-    """
-    reference, hypothesis = words_of(prompt), words_of(recognised)
-    if not reference:
-        raise ValueError(f"the prompt {prompt!r} has no word")
-    steps = alignment(op_table(reference, hypothesis))
-    return sum(operation == "=" for operation, _, _ in steps) / len(reference)

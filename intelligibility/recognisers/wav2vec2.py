@@ -4,15 +4,17 @@ Without a head there are no words, and no log-probability of a text. None of the
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from itertools import repeat
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from intelligibility.recognisers.batches import in_batches
+from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.recognisers.speechbrain import words_of
+from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.words import words_of
 from intelligibility.runs import RecipeError
 
 RATE = 16000  # Hz
@@ -39,6 +41,8 @@ class Wav2Vec2Recogniser:
         Whether a recognition has every layer, encoder.0 to n.
     """
 
+    word_correctness = staticmethod(word_correctness)
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -58,7 +62,7 @@ class Wav2Vec2Recogniser:
         self.lengths = (receptive_field(model), LONGEST)
 
     def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None]
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
     ) -> Iterator[Recognition]:
         """Recognise signals one after another, as many at a time as suit the device.
 
@@ -66,7 +70,7 @@ class Wav2Vec2Recogniser:
         ----------
         signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
             Read only when they are needed.
-        texts : iterable of str or None
+        texts : iterable of str or None, optional
             What was said in each. None: what the recogniser understands.
 
         Yields
@@ -75,7 +79,7 @@ class Wav2Vec2Recogniser:
             In the same order, on the CPU. Layers: cnn, encoder; with `all_layers` also encoder.0 to
             n, of which 0 is what enters the first block and n what leaves the last.
         """
-        utterances = zip(signals, texts, strict=True)
+        utterances = zip(signals, repeat(None) if texts is None else texts, strict=texts is not None)
         return in_batches(self.recognise_batch, utterances, self.batch_size)
 
     @torch.inference_mode()
@@ -167,22 +171,3 @@ def receptive_field(model: PreTrainedModel) -> int:
     for kernel, stride in reversed(convolutions):
         length = (length - 1) * stride + kernel
     return length
-
-
-@contextmanager
-def layers_of(blocks: torch.nn.ModuleList) -> Iterator[list[Tensor]]:
-    """Note what enters the first of several blocks, and what leaves each."""
-    noted: list[Tensor] = []
-
-    def enter(block: torch.nn.Module, inputs: tuple, named: dict) -> None:
-        noted.append(inputs[0] if inputs else named["hidden_states"])
-
-    def leave(block: torch.nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
-        noted.append(output[0] if isinstance(output, tuple) else output)
-
-    with ExitStack() as hooks:
-        hook = blocks[0].register_forward_pre_hook(enter, with_kwargs=True)
-        hooks.callback(hook.remove)
-        for block in blocks:
-            hooks.callback(block.register_forward_hook(leave).remove)
-        yield noted

@@ -7,7 +7,8 @@ states and log-probabilities that can be compared step by step.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 from transformers.modeling_outputs import BaseModelOutput
 
 from intelligibility.recognisers.batches import in_batches
+from intelligibility.recognisers.hooks import output_of
 from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.word_scoring import word_correctness
 from intelligibility.runs import RecipeError
 
 RATE = 16000  # Hz
@@ -46,8 +49,6 @@ class WhisperRecogniser:
         Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
     """
 
-    has_words = True
-
     def __init__(
         self,
         model: WhisperForConditionalGeneration,
@@ -57,8 +58,7 @@ class WhisperRecogniser:
         dec_mode: str = "teacher",
         all_layers: bool = False,
     ):
-        if dec_mode not in DEC_MODES:
-            raise RecipeError(f"dec_mode={dec_mode}: expected {' or '.join(DEC_MODES)}")
+        check_dec_mode(dec_mode)
         self.model = model.to(device).eval()
         self.extractor, self.tokenizer, self.device = extractor, tokenizer, device
         self.dec_mode, self.all_layers = dec_mode, all_layers
@@ -72,9 +72,12 @@ class WhisperRecogniser:
         self.lengths = (SAMPLES_PER_FRAME, window)
         self.language = spoken_language(model)
         self.prefix = self._prefix()
+        # British and American spelling, where the model brings the list of them.
+        spelling = getattr(tokenizer, "english_spelling_normalizer", None)
+        self.word_correctness = partial(word_correctness, spelling=spelling)
 
     def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None]
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
     ) -> Iterator[Recognition]:
         """Recognise signals one after another, as many at a time as suit the device.
 
@@ -82,7 +85,7 @@ class WhisperRecogniser:
         ----------
         signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
             Read only when they are needed.
-        texts : iterable of str or None
+        texts : iterable of str or None, optional
             What was said in each. None: what the recogniser understands.
 
         Yields
@@ -91,7 +94,7 @@ class WhisperRecogniser:
             In the same order, on the CPU. Layers: cnn, encoder, decoder; with `all_layers` also
             encoder.0 to n and decoder.0 to n, of which 0 is what enters the first block.
         """
-        utterances = zip(signals, texts, strict=True)
+        utterances = zip(signals, repeat(None) if texts is None else texts, strict=texts is not None)
         return in_batches(self.recognise_batch, utterances, self.batch_size)
 
     @torch.inference_mode()
@@ -118,7 +121,8 @@ class WhisperRecogniser:
             if self.all_layers:
                 layers |= {f"encoder.{n}": layer for n, layer in enumerate(encoder)}
                 layers |= {f"decoder.{n}": layer for n, layer in enumerate(decoder)}
-            recognitions.append(Recognition(layers, words[row], log_probs[row]))
+            along_text = self.dec_mode == "teacher"
+            recognitions.append(Recognition(layers, words[row], log_probs[row], along_text))
         return recognitions
 
     def encode(self, signals: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -206,6 +210,12 @@ class WhisperRecogniser:
         return found[0, :-1].tolist()
 
 
+def check_dec_mode(dec_mode: str) -> None:
+    """Refuse what the decoder has no states for."""
+    if dec_mode not in DEC_MODES:
+        raise RecipeError(f"dec_mode={dec_mode}: expected {' or '.join(DEC_MODES)}")
+
+
 def spoken_language(model: WhisperForConditionalGeneration) -> dict[str, Any]:
     """Return what tells a multilingual model that it hears English; others are not told."""
     if getattr(model.generation_config, "lang_to_id", None):
@@ -216,14 +226,3 @@ def spoken_language(model: WhisperForConditionalGeneration) -> dict[str, Any]:
 def until(tokens: list[int], ends: set[int | None]) -> list[int]:
     """Cut at the first token of `ends`."""
     return tokens[: next((n for n, token in enumerate(tokens) if token in ends), None)]
-
-
-@contextmanager
-def output_of(module: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Note what a module puts out."""
-    noted: list[Tensor] = []
-    hook = module.register_forward_hook(lambda module, inputs, output: noted.append(output))
-    try:
-        yield noted
-    finally:
-        hook.remove()

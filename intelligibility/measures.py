@@ -1,0 +1,44 @@
+"""What is compared: the measures of the paper's Table 1, in its order.
+
+Tu, Ma & Barker (2022), Section 2.3. Every other file reads names, titles and order from here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One comparison of what a recogniser makes of the processed signal and of the reference.
+
+    Attributes
+    ----------
+    name : str
+        In the names of files and columns.
+    title : str
+        In tables and figures.
+    layer : str or None
+        Which of the recogniser's layers is compared; None: what it makes of the text.
+    clock : str
+        What the layer's frames follow: "time" (frame by frame) or "words" (aligned first). Or
+        "text" (the share of the prompt's words), "log-probability" (of the prompt's tokens, in the
+        processed signal less in the reference).
+    unit : str
+        What it is counted in: "%", as 0..1 in files, or "nats".
+    """
+
+    name: str
+    title: str
+    layer: str | None
+    clock: Literal["time", "words", "text", "log-probability"]
+    unit: Literal["%", "nats"] = "%"
+
+
+MEASURES = (
+    Measure("wcs", "ASR word correctness", None, "text"),
+    Measure("pre", "PreNet (CNN)", "cnn", "time"),
+    Measure("enc", "encoder", "encoder", "time"),
+    Measure("dec", "decoder", "decoder", "words"),
+    # Not in the paper; of recognisers from the hub.
+    Measure("prob", "log-probability of the text", None, "log-probability", "nats"),
+)
