@@ -79,6 +79,7 @@ from intelligibility.training.pretrained import provide_start, provide_tokenizer
 logger = logging.getLogger(__name__)
 
 READS = (
+    *("hearing_loss", "recogniser"),
     *("device", "asr_config", "asr_overrides", "run_opts"),
     *("pretrained", "pretrained_revision", "from_scratch"),
 )

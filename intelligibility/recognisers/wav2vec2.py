@@ -79,7 +79,9 @@ class Wav2Vec2Recogniser:
             In the same order, on the CPU. Layers: cnn, encoder; with `all_layers` also encoder.0 to
             n, of which 0 is what enters the first block and n what leaves the last.
         """
-        utterances = zip(signals, repeat(None) if texts is None else texts, strict=texts is not None)
+        utterances = zip(
+            signals, repeat(None) if texts is None else texts, strict=texts is not None
+        )
         return in_batches(self.recognise_batch, utterances, self.batch_size)
 
     @torch.inference_mode()

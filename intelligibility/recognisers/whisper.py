@@ -94,7 +94,9 @@ class WhisperRecogniser:
             In the same order, on the CPU. Layers: cnn, encoder, decoder; with `all_layers` also
             encoder.0 to n and decoder.0 to n, of which 0 is what enters the first block.
         """
-        utterances = zip(signals, repeat(None) if texts is None else texts, strict=texts is not None)
+        utterances = zip(
+            signals, repeat(None) if texts is None else texts, strict=texts is not None
+        )
         return in_batches(self.recognise_batch, utterances, self.batch_size)
 
     @torch.inference_mode()
