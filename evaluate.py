@@ -4,7 +4,9 @@
     python evaluate.py cpc1_track=open
     python evaluate.py path.test_responses=/data/responses    # labels that were released separately
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
+    python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
 Reads   in exp_folder, whatever infer.py wrote:
             {dev,test}_{enc,dec,pre}_similarity{track}.json, {dev,test}_wcs_correctness{track}.json
@@ -21,7 +23,9 @@ Writes  in exp_folder:
 
 The logistic is fitted on the dev scenes and applied to the test signals (Tu, Ma & Barker 2022).
 Intervals are 95 % intervals of a bootstrap that resamples test scenes; the fitted mapping is held
-fixed. Where no test response is known, only predictions and submission are written.
+fixed. Where no test response is known, only predictions and submission are written; a challenge
+of several tests has a submission of each. A mapping that was fitted on a signal of the test is
+refused; allow_leak=true leaves such signals out of the test instead.
 """
 
 import itertools
@@ -37,9 +41,18 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
-from intelligibility.corpora import known_presentations
-from intelligibility.corpora.cpc1 import late_responses
-from intelligibility.corpora.presentation import made_from_of
+from intelligibility.corpora import known_presentations, late_responses
+from intelligibility.corpora.presentation import Presentation, made_from_of
+from intelligibility.evaluation.challenge import (
+    guard,
+    mapped_on,
+    read_submission,
+    scores_by_set,
+    set_of_each,
+    submission_to_compare,
+    where_known,
+    write_submissions,
+)
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.report import write_report
@@ -67,7 +80,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "recogniser", "hearing_loss")
+READS = ("compare", "calibration", "allow_leak", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -81,13 +94,16 @@ def run(cfg: DictConfig) -> None:
     experiment = Experiment.from_config(cfg)
     with sole_run(experiment.results_folder, "evaluate"):
         remove_partial_files(experiment.results_folder)
-        answers = read_answers(cfg, experiment)
+        presentations, answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
-        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers)
+        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers, presentations)
 
-        # Predict every test signal, with a response or without.
+        # Predict every test signal, with a response or without, that the mapping does not know.
         test, test_counts = read_signals(experiment, "test", answers)
+        tested = presentations.get("test", [])
+        test["set"] = set_of_each(test["signal"], tested)
+        test, leaks = guard(mapping, test, tested, experiment.trained_on, cfg.allow_leak)
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
@@ -97,10 +113,12 @@ def run(cfg: DictConfig) -> None:
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
-        test = labelled(test, answers)
+        test = labelled(test, answers, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         results = score_all(cfg, test, measures, drawn) | {
             "calibration": mapping.as_json(),
+            "sets": scores_by_set(test, ["prior", *measures], drawn),
+            "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
             "left_out": left_out_of(experiment),
             "provenance": provenance(cfg)
@@ -115,7 +133,7 @@ def run(cfg: DictConfig) -> None:
         groups = {
             by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()
         }
-        tables = all_tables(results, results_of_all_tracks(experiment), groups)
+        tables = all_tables(results, results_beside(experiment, results), groups)
         for name, table in tables.items():
             write_table(experiment.result_table(name), table)
         drawings = all_figures(test, dev, measures, groups, mapping)
@@ -139,8 +157,17 @@ def remove_partial_files(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
+def read_answers(
+    cfg: DictConfig, experiment: Experiment
+) -> tuple[dict[str, list[Presentation]], Answers]:
     """Read what the listeners answered, from the records of prepare_data.py and late responses.
+
+    Returns
+    -------
+    presentations : dict
+        The records, per archive.
+    answers : Answers
+        What the listeners answered.
 
     Raises
     ------
@@ -158,13 +185,15 @@ def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
             )
     late = None
     if cfg.path.test_responses is not None:
-        folder = Path(str(cfg.path.test_responses)).expanduser()
-        late = late_responses(folder, experiment.track)
-    return Answers.of(presentations, late)
+        late = late_responses(cfg, experiment.track, presentations.get("test", []))
+    return presentations, Answers.of(presentations, late)
 
 
 def mapping_and_dev(
-    cfg: DictConfig, experiment: Experiment, answers: Answers
+    cfg: DictConfig,
+    experiment: Experiment,
+    answers: Answers,
+    presentations: dict[str, list[Presentation]],
 ) -> tuple[Mapping, pd.DataFrame | None, dict[str, int]]:
     """Return the mapping, with the dev signals that it was fitted on and their counts."""
     checkpoint = checkpoint_of(experiment)
@@ -173,16 +202,19 @@ def mapping_and_dev(
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
     dev, counts = read_signals(experiment, "dev", answers)
-    mapping = Mapping.fitted_on(dev, checkpoint)
+    mapping = mapped_on(dev, presentations.get("train", []), checkpoint, cfg.corpus)
     mapping.write(experiment.calibration)
     return mapping, dev, counts
 
 
-def labelled(test: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+def labelled(
+    test: pd.DataFrame, answers: Answers, presentations: list[Presentation]
+) -> pd.DataFrame:
     """Return the test signals with a response, with `scene_number` and their hearing losses."""
     test = test[test["correctness"].notna()].join(
         better_ear(answers.listeners, test["listener"]), on="listener"
     )
+    test = where_known(test, presentations)
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
@@ -248,9 +280,12 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
             f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
     measures = [measure for measure in measures if measure in mapping.fits]
-    for measure in measures:
-        test[f"{measure}_prediction"] = mapping.predict(measure, test[f"{measure}_similarity"])
-    test["prior_prediction"] = mapping.mean_correctness
+    for name in sorted(set(test["set"])):
+        own, rows = mapping.of_set(name), test["set"] == name
+        for measure in measures:
+            similarities = test.loc[rows, f"{measure}_similarity"]
+            test.loc[rows, f"{measure}_prediction"] = own.predict(measure, similarities)
+        test.loc[rows, "prior_prediction"] = own.mean_correctness
     return measures
 
 
@@ -262,9 +297,7 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
     ]
     write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(measure for measure in SUBMITTED if measure in measures)
-    submission = test[["signal", f"{chosen}_prediction"]].dropna()
-    submission.columns = ["signal_ID", "intelligibility_score"]
-    write_text(experiment.submission, submission.to_csv(index=False))
+    write_submissions(experiment, test, chosen)
 
 
 def score_all(
@@ -279,7 +312,9 @@ def score_all(
     return published | {
         "scores": scores,
         "averaged": {
-            by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
+            by: averaged_scores_of(test, measures, by, drawn)
+            for by in ("listener", "system")
+            if test[by].notna().any()
         },
         "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), drawn),
         "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
@@ -295,6 +330,8 @@ def pairs_to_compare(
         return test, pairs
     path = Path(other).expanduser()
     try:
+        if (submission := read_submission(path)) is not None:
+            return submission_to_compare(test, submission, measures, pairs)
         theirs = pd.read_csv(path, dtype={"signal": str}).set_index("signal")
         if not theirs.index.is_unique:
             raise ValueError("signals in it more than once")
@@ -307,7 +344,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")
@@ -325,8 +363,14 @@ def sizes_of(test: pd.DataFrame) -> dict[str, int]:
     return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
 
 
-def results_of_all_tracks(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """Read the results of the tracks that were evaluated so far, this one among them."""
+def results_beside(experiment: Experiment, results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what stands side by side in Table 1: the tracks of CPC1 so far, or a challenge's sets.
+
+    Only CPC2 pools its tests.
+    """
+    if experiment.corpus != "cpc1":
+        pooled = {"pooled": results} if experiment.corpus == "cpc2" else {}
+        return pooled | results["sets"]
     files = {track: experiment.of_track(track).results for track in TRACKS}
     return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
 

@@ -68,6 +68,7 @@ from intelligibility.runs import (
     write_result,
 )
 from intelligibility.similarity import DTW, similarities_of, similarities_of_layers
+from intelligibility.training.record import check_unseen
 from intelligibility.words import words_of
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,10 @@ def run(cfg: DictConfig) -> None:
     device = pick_device(cfg.device)
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
-    scenes = group_by_reference(list_pairs(experiment, cfg.recogniser is None))
+    pairs = list_pairs(experiment, cfg.recogniser is None)
+    if cfg.recogniser is None:
+        refuse_trained_on(experiment, pairs)
+    scenes = group_by_reference(pairs)
     with (
         sole_run(experiment.results_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
@@ -123,10 +127,9 @@ def run(cfg: DictConfig) -> None:
                 cfg.n_shards,
             )
             return
-        similarities = gather(experiment, [pair for scene in scenes for pair in scene], journal)
+        similarities = gather(experiment, pairs, journal)
         write_similarities(experiment, similarities, inference | {"provenance": provenance(cfg)})
-    n_signals = sum(map(len, scenes))
-    logger.info("Wrote the measures of %d signals to %s", n_signals, experiment.results_folder)
+    logger.info("Wrote the measures of %d signals to %s", len(pairs), experiment.results_folder)
 
 
 def nothing_is_trained(cfg: DictConfig, experiment: Experiment) -> AbstractContextManager[None]:
@@ -149,6 +152,15 @@ def describe_inference(cfg: DictConfig, experiment: Experiment) -> dict[str, Any
 
 
 # What there is to measure
+
+
+def refuse_trained_on(experiment: Experiment, pairs: list[Pair]) -> None:
+    """Stop before signals are measured with a recogniser that has learnt their scenes by heart."""
+    scene_of = {}
+    if experiment.presentations.is_file():
+        used = read_presentations(experiment.presentations)
+        scene_of = {one.name: one.scene for archive in used.values() for one in archive}
+    check_unseen(experiment.asr_folder, {pair.name: scene_of.get(pair.name) for pair in pairs})
 
 
 def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:

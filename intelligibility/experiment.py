@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from intelligibility.runs import MAX_JSON, RecipeError, atomic_path
 
+CORPORA = ("cpc1", "cpc2", "cpc3")
 TRACKS = {"closed": "", "open": "_indep"}
 ABLATIONS = {"msbg": "", "none": "no_hearing_loss"}  # and the folder below exp_folder
 SPLITS = ("train", "dev", "test")
@@ -34,6 +35,8 @@ class Experiment:
         All that is written, and the recogniser, which other experiments may share.
     track : str
         "" for the closed track, "_indep" for the open one, as in the release's file names.
+    corpus : str
+        Which challenge it is of: cpc1, cpc2 or cpc3.
     recogniser : str
         The folder for what is measured with a recogniser of somebody else's; "" for our own.
     ablation : str
@@ -43,6 +46,7 @@ class Experiment:
     exp_folder: Path
     asr_folder: Path
     track: str = ""
+    corpus: str = "cpc1"
     recogniser: str = ""
     ablation: str = ""
 
@@ -51,16 +55,21 @@ class Experiment:
         """Read the folders and the track; relative folders count from where the script runs."""
         if cfg.cpc1_track not in TRACKS:
             raise RecipeError(f"cpc1_track={cfg.cpc1_track}: expected {' or '.join(TRACKS)}")
+        track = TRACKS[cfg.cpc1_track]
+        if cfg.corpus not in CORPORA:
+            raise RecipeError(f"corpus={cfg.corpus}: expected {', '.join(CORPORA)}")
+        if track and cfg.corpus != "cpc1":
+            raise RecipeError(f"cpc1_track={cfg.cpc1_track}: {cfg.corpus} has no tracks")
         if cfg.hearing_loss not in ABLATIONS:
             expected = " or ".join(ABLATIONS)
             raise RecipeError(f"hearing_loss={cfg.hearing_loss}: expected {expected}")
-        track, ablation = TRACKS[cfg.cpc1_track], ABLATIONS[cfg.hearing_loss]
+        ablation = ABLATIONS[cfg.hearing_loss]
         exp_folder = Path(str(cfg.path.exp_folder)).expanduser().absolute()
-        asr_folder = exp_folder / ablation / f"transformer_cpc1{track}"
+        asr_folder = exp_folder / ablation / f"transformer_{cfg.corpus}{track}"
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
         recogniser = "" if cfg.recogniser is None else folder_name(str(cfg.recogniser))
-        return cls(exp_folder, asr_folder, track, recogniser, ablation)
+        return cls(exp_folder, asr_folder, track, cfg.corpus, recogniser, ablation)
 
     def of_track(self, name: str) -> "Experiment":
         """Return the same experiment's other track, "closed" or "open"."""
@@ -76,7 +85,7 @@ class Experiment:
     @property
     def data_folder(self) -> Path:
         """The folder of ear signals and tables, `$data_root` in the tables."""
-        return self.prepared_folder / f"cpc1_asr_data{self.track}"
+        return self.prepared_folder / f"{self.corpus}_asr_data{self.track}"
 
     @property
     def prepared_journal(self) -> Path:
@@ -170,6 +179,10 @@ class Experiment:
     def submission(self) -> Path:
         """The predictions in the challenge's columns."""
         return self.results_folder / f"submission{self.track}.csv"
+
+    def submission_of(self, name: str) -> Path:
+        """Return the submission of one set of the challenge; "" for all of them."""
+        return self.results_folder / f"submission{self.track}{name and f'_{name}'}.csv"
 
     @property
     def calibration(self) -> Path:

@@ -115,9 +115,13 @@ def framewise_similarity(processed: Ears, reference: Ears) -> float:
         Up to 1, which is reached by identical signals; a frame of zeros has similarity 0 to any
         other.
     """
+    return float(similarity_by_frame(processed, reference).mean())
+
+
+def similarity_by_frame(processed: Ears, reference: Ears) -> Tensor:
+    """Return the similarity of every frame, (frames,): of the four pairs of ears, the highest."""
     ears = torch.nn.utils.rnn.pad_sequence([*processed, *reference], batch_first=True)
-    pairs = cosine_similarity(ears[2:, None], ears[None, :2], dim=-1)
-    return float(pairs.amax((0, 1)).mean())
+    return cosine_similarity(ears[2:, None], ears[None, :2], dim=-1).amax((0, 1))
 
 
 def aligned_similarity(processed: Ears, reference: Ears, dtw: str = "fastdtw") -> float:

@@ -149,3 +149,35 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no reference material beside this checkout")
     return SHARED
+
+
+# Trainings that several test modules look at; the imports are slow, and only these need them.
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tables and wavs of a few toy signals; read only."""
+    from tests import toy_asr
+
+    return toy_asr.make_tables(tmp_path_factory.mktemp("few"), 8, 2)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recogniser trained in one go, with dropout and masks, through the switch to SGD."""
+    from tests import toy_asr
+
+    asr = tmp_path_factory.mktemp("uninterrupted")
+    toy_asr.train(toy_data, asr)
+    return asr
+
+
+@pytest.fixture(scope="session")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return data and recogniser of one training from scratch that learns; read only."""
+    from tests import toy_asr
+
+    root = tmp_path_factory.mktemp("learnt")
+    data = toy_asr.make_tables(root / "data", 40, 8)
+    toy_asr.train(data, root / "asr", **toy_asr.LEARNS)
+    return data, root / "asr"

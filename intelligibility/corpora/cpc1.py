@@ -123,6 +123,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
                 processed=data / "HA_outputs" / f"{name}{track}" / f"{one.signal}.wav",
                 reference=data / "scenes" / f"{one.scene}_target_anechoic.wav",
                 lead_in=NO_SPEECH,
+                cec="CEC1",
             )
         )
     scenes = sorted({one.scene for one in responses})

@@ -41,10 +41,14 @@ class Presentation:
         Percentage of words that the listener got right; None where it is not released.
     processed, reference : Path
         Stereo wavs: the hearing aid's output, and the clean target.
-    lead_in : float
-        Seconds at the start of both in which nobody speaks.
+    lead_in : float or None
+        Seconds at the start of both in which nobody speaks; None until the reference was heard.
     made_from : str
         A digest of all that the ear signals were made from, once they were.
+    cec : str
+        The enhancement challenge that the signal comes from, "" where that is not released.
+    sets : tuple of str
+        The sets of the challenge that list it, where a challenge has several.
     """
 
     name: str
@@ -55,8 +59,10 @@ class Presentation:
     correctness: float | None
     processed: Path
     reference: Path
-    lead_in: float
+    lead_in: float | None
     made_from: str = ""
+    cec: str = ""
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,15 @@ class Archive:
         All scenes that are listed, sorted, those of unusable signals too.
     findings : list of Finding
         What is wrong with the metadata.
+    dev_only : list of str
+        Scenes that no recogniser may be trained on, since the challenge tests on them too.
     """
 
     metadata: Path
     presentations: list[Presentation]
     scenes: list[str]
     findings: list[Finding] = field(default_factory=list)
+    dev_only: list[str] = field(default_factory=list)
 
 
 def left_out(findings: Iterable[Finding]) -> dict[str, str]:
@@ -244,6 +253,8 @@ def _archive_of(
             reference=Path(entry["reference"]),
             lead_in=float(entry["lead_in"]),
             made_from=entry["made_from"],
+            cec=entry["cec"],
+            sets=tuple(entry["sets"]),
         )
         for entry in entries
     ]

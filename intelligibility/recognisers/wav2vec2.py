@@ -14,8 +14,8 @@ from intelligibility.recognisers.batches import in_batches
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.word_scoring import word_correctness
-from intelligibility.words import words_of
 from intelligibility.runs import RecipeError
+from intelligibility.words import words_of
 
 RATE = 16000  # Hz
 LONGEST = 99 * RATE  # samples; the encoder itself has no limit but memory
