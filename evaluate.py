@@ -81,7 +81,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "allow_leak")
+READS = ("compare", "calibration", "allow_leak", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -93,8 +93,8 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
     experiment = Experiment.from_config(cfg)
-    with sole_run(experiment.exp_folder, "evaluate"):
-        remove_partial_files(experiment.exp_folder)
+    with sole_run(experiment.results_folder, "evaluate"):
+        remove_partial_files(experiment.results_folder)
         presentations, answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
@@ -150,10 +150,10 @@ def run(cfg: DictConfig) -> None:
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
 
 
-def remove_partial_files(exp_folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed run of this stage left under temporary names."""
-    ours = [exp_folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
-    below = [(exp_folder / folder).glob(".*.part.*") for folder in ("tables", "figures")]
+    ours = [folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
+    below = [(folder / name).glob(".*.part.*") for name in ("tables", "figures")]
     for path in itertools.chain(*ours, *below):
         path.unlink(missing_ok=True)
 
