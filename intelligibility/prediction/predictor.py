@@ -67,6 +67,9 @@ class Conditions:
             raise RecipeError(f"start={self.start}: expected seconds, 0 to 60, or none")
 
 
+AS_IT_COMES = Conditions()
+
+
 @dataclass(frozen=True)
 class Heard:
     """What reaches the recogniser, and how it came about.
@@ -213,7 +216,7 @@ class Predictor:
         rate: int | None,
         listener: Listener,
         text: str | None = None,
-        conditions: Conditions = Conditions(),  # noqa: B008 -- it is frozen
+        conditions: Conditions = AS_IT_COMES,
     ) -> Prediction:
         """Predict how many words a listener gets right.
 
