@@ -24,7 +24,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.runs import RECIPE, RecipeError, logbook, versions
+from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, logbook, versions
 
 logger = logging.getLogger(__name__)
 
@@ -170,23 +170,19 @@ def check_config(cfg: DictConfig) -> None:
     """Refuse numbers in the configuration that no stage can use."""
     counts = {"seed": "0 or more", "shard": "0 to n_shards - 1", "n_shards": "1 or more"}
     for key, expected in counts.items():
-        if not _is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):
+        if not is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):
             raise RecipeError(f"{key}={cfg[key]}: expected a whole number, {expected}")
     if cfg.shard >= cfg.n_shards:
         raise RecipeError(
             f"shard={cfg.shard} n_shards={cfg.n_shards}: expected shard to be 0 to n_shards - 1"
         )
-    if not _is_whole(cfg.n_jobs) or cfg.n_jobs == 0:
+    if not is_whole(cfg.n_jobs) or cfg.n_jobs == 0:
         raise RecipeError(
             f"n_jobs={cfg.n_jobs}: expected a whole number of processes, or -1 for one per core"
         )
     share = cfg.dev_percent
-    if not (isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1):
+    if not (is_number(share) and 0 <= share < 1):
         raise RecipeError(f"dev_percent={share}: expected a share of the scenes, 0 to below 1")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def provenance(cfg: DictConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pandas as pd
 from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.leaks import Seen
-from intelligibility.runs import RecipeError, read_json, write_json
+from intelligibility.runs import RecipeError, is_number, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -197,8 +197,7 @@ def _numbers(fit: Fit) -> dict[str, float]:
 
 
 def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and low <= value <= high):  # nor is NaN between them
+    if not (is_number(value) and low <= value <= high):  # nor is NaN between them
         raise ValueError(f"{value!r:.60} where a number from {low:g} to {high:g} was expected")
     return float(value)
 

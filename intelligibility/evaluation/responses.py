@@ -13,7 +13,7 @@ from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
-from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.runs import RecipeError, is_number, listed, read_json
 from msbg import Listener
 
 logger = logging.getLogger(__name__)
@@ -172,8 +172,7 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
 
 
 def _is_similarity(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -1.001 <= value <= 1.001  # a cosine, give or take rounding
+    return is_number(value) and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
 
 def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], list[str]]:
