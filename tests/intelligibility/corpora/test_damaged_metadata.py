@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.made.release import dump, listeners, make_release
 from evaluate import predict, read_calibration, to_compare
 from intelligibility.corpora.check import check_release
 from intelligibility.corpora.cpc1 import Cpc1, parse_responses, read_responses, read_table
 from intelligibility.journal import Journal
 from intelligibility.runs import RecipeError, read_json
-from tests.conftest import configure, dump, listeners, make_release
+from tests.conftest import configure
 
 QUICK = settings(
     max_examples=150,
