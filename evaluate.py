@@ -8,9 +8,11 @@
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
     python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
-Reads   in exp_folder, whatever infer.py wrote:
+Reads   in exp_folder, whatever infer.py and baselines.py wrote:
             {dev,test}_{enc,dec,pre}_similarity{track}.json, {dev,test}_wcs_correctness{track}.json
+            {dev,test}_{mbstoi,haspi,stoi,estoi}_similarity{track}.json
             inference{track}.json          which recogniser it was
+            baselines{track}.json          which packages they were
         the release's metadata/, and `path.test_responses` when it is set
 Writes  in exp_folder:
             results{track}.json            scores, intervals, fits, counts, provenance
@@ -30,8 +32,6 @@ refused; allow_leak=true leaves such signals out of the test instead.
 
 import itertools
 import logging
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ from intelligibility.evaluation.tables import (
     scores_of,
 )
 from intelligibility.experiment import TRACKS, Experiment
+from intelligibility.measures import BASELINES
 from intelligibility.runs import (
     RecipeError,
     logbook,
@@ -80,7 +81,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "allow_leak")
+READS = ("compare", "calibration", "allow_leak", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -92,8 +93,8 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
     experiment = Experiment.from_config(cfg)
-    with sole_run(experiment.exp_folder, "evaluate"):
-        remove_partial_files(experiment.exp_folder)
+    with sole_run(experiment.results_folder, "evaluate"):
+        remove_partial_files(experiment.results_folder)
         presentations, answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
@@ -149,10 +150,10 @@ def run(cfg: DictConfig) -> None:
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
 
 
-def remove_partial_files(exp_folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed run of this stage left under temporary names."""
-    ours = [exp_folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
-    below = [(exp_folder / folder).glob(".*.part.*") for folder in ("tables", "figures")]
+    ours = [folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
+    below = [(folder / name).glob(".*.part.*") for name in ("tables", "figures")]
     for path in itertools.chain(*ours, *below):
         path.unlink(missing_ok=True)
 
@@ -183,10 +184,31 @@ def read_answers(
                 f"{experiment.inference}: the similarities are of other ear signals, audiograms or "
                 f"prompts than {experiment.presentations.name} now holds; run infer.py again"
             )
+    check_baselines(experiment, presentations)
     late = None
     if cfg.path.test_responses is not None:
         late = late_responses(cfg, experiment.track, presentations.get("test", []))
     return presentations, Answers.of(presentations, late)
+
+
+def check_baselines(experiment: Experiment, presentations: dict[str, list[Presentation]]) -> None:
+    """Refuse indices of baselines.py that are of other signals, or of two runs."""
+    path = experiment.baselines
+    recorded = read_json(path, dict).get("baselines", {}) if path.is_file() else {}
+    now = {archive: made_from_of(ones) for archive, ones in presentations.items()}
+    for one in BASELINES:
+        if not experiment.measure_file("test", one.name).is_file():
+            continue
+        if one.name not in recorded:
+            raise RecipeError(
+                f"{path}: nothing about {one.name}: baselines.py was stopped while it wrote; run "
+                "it again, or remove the files of that measure"
+            )
+        if experiment.presentations.is_file() and recorded[one.name].get("ear_signals") != now:
+            raise RecipeError(
+                f"{path}: {one.name} is of other signals, audiograms or prompts than "
+                f"{experiment.presentations.name} now holds; run baselines.py again"
+            )
 
 
 def mapping_and_dev(
@@ -392,11 +414,8 @@ def show(tables: dict[Path, Table]) -> None:
     texts = [f"{one.title} ({stem}.csv)\n{markdown(one.shown)}" for stem, one in tables.items()]
     for text in texts:
         logbook.info("%s", text)
-    try:
-        for text in texts:
-            print(f"\n{text}", flush=True)
-    except BrokenPipeError:  # evaluate.py | head: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for text in texts:
+        print(f"\n{text}", flush=True)
 
 
 if __name__ == "__main__":

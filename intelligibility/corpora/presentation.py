@@ -226,8 +226,10 @@ def read_presentations(path: Path) -> dict[str, list[Presentation]]:
             for archive in ARCHIVES
             if archive in content
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f"{path}: {error!r}; run prepare_data.py again to rebuild it") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RecipeError(
+            f"{path}: {error!r:.300}; run prepare_data.py again to rebuild it"
+        ) from None
 
 
 def _archive_of(

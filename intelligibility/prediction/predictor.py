@@ -32,7 +32,9 @@ logger = logging.getLogger(__name__)
 
 PUBLISHED = "dec"  # the measure of the challenge entry
 QUIET, LOUD = 40.0, 100.0  # dB SPL, between which speech is listened to
-LEAD, TAIL = 0.1, 0.3  # s that are kept before and after the speech
+# s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
+# are cut where the target begins and end a second after it: recognisers learn that.
+LEAD, TAIL = 0.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class Conditions:
             raise RecipeError("full_scale_db_spl and speech_level: give one of the two")
         if self.start is not None and not 0 <= self.start < 60:
             raise RecipeError(f"start={self.start}: expected seconds, 0 to 60, or none")
+
+
+AS_IT_COMES = Conditions()
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,7 @@ class Predictor:
         rate: int | None,
         listener: Listener,
         text: str | None = None,
-        conditions: Conditions = Conditions(),  # noqa: B008 -- it is frozen
+        conditions: Conditions = AS_IT_COMES,
     ) -> Prediction:
         """Predict how many words a listener gets right.
 
@@ -256,15 +261,14 @@ class Predictor:
         signal = without_delay(processed.signal, round(delay * rate))
         if conditions.start is None:
             start, stop = _span(reference)
-            signal = lasting(signal, round(reference.duration * rate))
+            signal = lasting(signal, round(stop * rate))
+            clean = lasting(reference.signal, round(stop * reference.rate))
         else:
-            start, stop = conditions.start, None
-        ears = [
+            start, clean = conditions.start, reference.signal
+        heard = [
             ear_signals(signal, rate, listener, settings, start),
-            ear_signals(reference.signal, reference.rate, None, settings, start),
+            ear_signals(clean, reference.rate, None, settings, start),
         ]
-        length = None if stop is None else max(1, int((stop - start) * ASR_RATE))
-        heard = [ear[:length] for ear in ears]
         return Heard(*heard, delay, level, warnings)
 
     def compare(self, heard: Heard, text: str | None) -> Prediction:
@@ -361,7 +365,7 @@ def _span(reference: Sound) -> tuple[float, float]:
         start, stop = speech_span(reference.signal, reference.rate)
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
-    return max(0.0, start - LEAD), min(reference.duration, stop + TAIL)
+    return max(0.0, start - LEAD), stop + TAIL
 
 
 def _quality(sound: Sound) -> list[str]:
