@@ -90,11 +90,6 @@ def run(cfg: DictConfig) -> None:
         content = write_result(
             output.with_suffix(".json"), content | {"provenance": provenance(cfg)}
         )
-        if cfg.report:
-            predictor = Predictor.load(cfg.model, cfg.model_revision, cfg.device, cfg.by)
-            page = output.with_suffix(".html")
-            write_page(page, content, rows, functools.partial(predict, predictor), conditions, cfg)
-            logger.info("Wrote %s", page)
     logger.info("Wrote %d rows to %s, and a summary beside it", len(results), output)
     say_summary(content["summary"])
 

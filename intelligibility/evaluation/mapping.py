@@ -34,7 +34,7 @@ class Fit:
     logistic : Logistic
         From similarity to percent words correct.
     n_signals : int or None
-        Dev signals that it was fitted on; None where it was fitted elsewhere.
+        Dev signals that it was fitted on; None where that is not recorded.
     rmse : float or None
         On those signals, percent words correct.
     """
@@ -117,11 +117,7 @@ class Mapping:
     @classmethod
     def _of(cls, content: dict[str, Any]) -> "Mapping":
         numbers = dict(content["measures"])
-        fits = {
-            measure: Fit(Logistic(*(_finite(numbers[measure][name]) for name in ("x0", "k"))))
-            for measure in NAMES
-            if measure in numbers
-        }
+        fits = {measure: _fit_of(numbers[measure]) for measure in NAMES if measure in numbers}
         mean = _finite(content["mean_correctness"], 0, 100)
         seen = None if content.get("seen") is None else Seen.from_json(content["seen"])
         by_set = {name: cls._of(one) for name, one in dict(content.get("sets") or {}).items()}
@@ -189,6 +185,14 @@ def _fit(dev: pd.DataFrame, measure: str) -> Fit:
     if logistic.k < 0:
         logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
     return Fit(logistic, len(rows), score(logistic.predict(similarity), correctness)["RMSE"])
+
+
+def _fit_of(numbers: dict[str, Any]) -> Fit:
+    """Read one measure's logistic; files that say nothing of its dev signals are older."""
+    logistic = Logistic(_finite(numbers["x0"]), _finite(numbers["k"]))
+    rmse = None if numbers.get("RMSE") is None else _finite(numbers["RMSE"], 0)
+    n_signals = None if numbers.get("n_signals") is None else int(_finite(numbers["n_signals"], 0))
+    return Fit(logistic, n_signals, rmse)
 
 
 def _numbers(fit: Fit) -> dict[str, float]:
