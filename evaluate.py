@@ -4,11 +4,16 @@
     python evaluate.py cpc1_track=open
     python evaluate.py path.test_responses=/data/responses    # labels that were released separately
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
+    python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py bundle=/data/model                     # what score.py needs, to hand on
+    python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
-Reads   in exp_folder, whatever infer.py wrote:
+Reads   in exp_folder, whatever infer.py and baselines.py wrote:
             {dev,test}_{enc,dec,pre}_similarity{track}.json, {dev,test}_wcs_correctness{track}.json
+            {dev,test}_{mbstoi,haspi,stoi,estoi}_similarity{track}.json
             inference{track}.json          which recogniser it was
+            baselines{track}.json          which packages they were
         the release's metadata/, and `path.test_responses` when it is set
 Writes  in exp_folder:
             results{track}.json            scores, intervals, fits, counts, provenance
@@ -21,14 +26,13 @@ Writes  in exp_folder:
 
 The logistic is fitted on the dev scenes and applied to the test signals (Tu, Ma & Barker 2022).
 Intervals are 95 % intervals of a bootstrap that resamples test scenes; the fitted mapping is held
-fixed. Where no test response is known, only predictions and submission are written.
+fixed. Where no test response is known, only predictions and submission are written; a challenge
+of several tests has a submission of each. A mapping that was fitted on a signal of the test is
+refused; allow_leak=true leaves such signals out of the test instead.
 """
 
 import itertools
 import logging
-import os
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +41,23 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from intelligibility.corpora.cpc1 import TRACKS, Cpc1
+from intelligibility.command_line import provenance, reports_errors
+from intelligibility.corpora import known_presentations, late_responses
+from intelligibility.corpora.presentation import Presentation, made_from_of
+from intelligibility.evaluation.challenge import (
+    guard,
+    mapped_on,
+    read_submission,
+    scores_by_set,
+    set_of_each,
+    submission_to_compare,
+    where_known,
+    write_submissions,
+)
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.report import write_report
-from intelligibility.evaluation.responses import better_ear, read_signals
+from intelligibility.evaluation.responses import Answers, better_ear, read_signals
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.tables import (
     NAMES,
@@ -53,12 +69,13 @@ from intelligibility.evaluation.tables import (
     markdown,
     scores_of,
 )
+from intelligibility.experiment import TRACKS, Experiment
+from intelligibility.measures import BASELINES
+from intelligibility.prediction.bundle import write_bundle
 from intelligibility.runs import (
     RecipeError,
     logbook,
-    provenance,
     read_json,
-    reports_errors,
     sole_run,
     write_result,
     write_text,
@@ -66,6 +83,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
+READS = ("compare", "calibration", "allow_leak", "bundle", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -73,110 +91,197 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
-    cpc1 = Cpc1.from_config(cfg)
-    with sole_run(cpc1.exp_folder, "evaluate"):
-        remove_partial_files(cpc1.exp_folder)
+    experiment = Experiment.from_config(cfg)
+    with sole_run(experiment.results_folder, "evaluate"):
+        remove_partial_files(experiment.results_folder)
+        presentations, answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
-        mapping, dev, dev_counts = mapping_and_dev(cfg, cpc1)
+        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers, presentations)
 
-        # Predict every test signal, with a response or without.
-        test, test_counts = read_signals(cpc1, "test")
+        # Predict every test signal, with a response or without, that the mapping does not know.
+        test, test_counts = read_signals(experiment, "test", answers)
+        tested = presentations.get("test", [])
+        test["set"] = set_of_each(test["signal"], tested)
+        test, leaks = guard(mapping, test, tested, experiment.trained_on, cfg.allow_leak)
         measures = predict(test, mapping)
-        write_predictions(cpc1, test, measures)
+        write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
             logger.warning(
                 "No test response is known: scores cannot be computed. Set path.test_responses."
             )
+            hand_on(cfg, experiment, None)
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
-        test = labelled(test, cpc1)
+        test = labelled(test, answers, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         results = score_all(cfg, test, measures, drawn) | {
             "calibration": mapping.as_json(),
+            "sets": scores_by_set(test, ["prior", *measures], drawn),
+            "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
-            "left_out": left_out_of(cpc1),
+            "left_out": left_out_of(experiment),
             "provenance": provenance(cfg)
-            | {"checkpoint_sha256": checkpoint_of(cpc1), "seeds": seeds_of_stages(cfg, cpc1)},
+            | {
+                "checkpoint_sha256": checkpoint_of(experiment),
+                "seeds": seeds_of_stages(cfg, experiment),
+            },
         }
-        results = write_result(cpc1.results_file("results", ".json"), results)
+        results = write_result(experiment.results, results)
 
         # Lay them out: tables, figures, and the report that holds both.
         groups = {
             by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()
         }
-        tables = all_tables(results, results_of_all_tracks(cpc1), groups)
+        tables = all_tables(results, results_beside(experiment, results), groups)
         for name, table in tables.items():
-            write_table(table_stem(cpc1, name), table)
+            write_table(experiment.result_table(name), table)
         drawings = all_figures(test, dev, measures, groups, mapping)
-        files = {write_figure(cpc1, name, drawing): drawing for name, drawing in drawings.items()}
-        report = cpc1.results_file("report", ".html")
+        files = {
+            write_figure(experiment.figure(name), drawing): drawing
+            for name, drawing in drawings.items()
+        }
+        report = experiment.report
         write_report(report, results, tables.values(), files)
+        hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
     logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
-    show({table_stem(cpc1, name): table for name, table in reversed(tables.items())})
+    show({experiment.result_table(name): table for name, table in reversed(tables.items())})
 
 
-def remove_partial_files(exp_folder: Path) -> None:
+def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
+    """Write the bundle that `bundle` asks for: all that score.py needs, in one folder."""
+    if cfg.bundle is not None:
+        folder = Path(str(cfg.bundle)).expanduser().absolute()
+        write_bundle(folder, cfg, experiment, results)
+        logger.info("Wrote the bundle %s; fill in the licence in its README.md", folder)
+
+
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed run of this stage left under temporary names."""
-    ours = [exp_folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
-    below = [(exp_folder / folder).glob(".*.part.*") for folder in ("tables", "figures")]
+    ours = [folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
+    below = [(folder / name).glob(".*.part.*") for name in ("tables", "figures")]
     for path in itertools.chain(*ours, *below):
         path.unlink(missing_ok=True)
 
 
+def read_answers(
+    cfg: DictConfig, experiment: Experiment
+) -> tuple[dict[str, list[Presentation]], Answers]:
+    """Read what the listeners answered, from the records of prepare_data.py and late responses.
+
+    Returns
+    -------
+    presentations : dict
+        The records, per archive.
+    answers : Answers
+        What the listeners answered.
+
+    Raises
+    ------
+    RecipeError
+        The ear signals were made anew since infer.py measured them.
+    """
+    presentations = known_presentations(cfg, experiment.track, experiment.presentations)
+    measured = read_inference(experiment).get("ear_signals")
+    if experiment.presentations.is_file() and measured is not None:
+        now = {name: made_from_of(ones) for name, ones in presentations.items()}
+        if measured != now:
+            raise RecipeError(
+                f"{experiment.inference}: the similarities are of other ear signals, audiograms or "
+                f"prompts than {experiment.presentations.name} now holds; run infer.py again"
+            )
+    check_baselines(experiment, presentations)
+    late = None
+    if cfg.path.test_responses is not None:
+        late = late_responses(cfg, experiment.track, presentations.get("test", []))
+    return presentations, Answers.of(presentations, late)
+
+
+def check_baselines(experiment: Experiment, presentations: dict[str, list[Presentation]]) -> None:
+    """Refuse indices of baselines.py that are of other signals, or of two runs."""
+    path = experiment.baselines
+    recorded = read_json(path, dict).get("baselines", {}) if path.is_file() else {}
+    now = {archive: made_from_of(ones) for archive, ones in presentations.items()}
+    for one in BASELINES:
+        if not experiment.measure_file("test", one.name).is_file():
+            continue
+        if one.name not in recorded:
+            raise RecipeError(
+                f"{path}: nothing about {one.name}: baselines.py was stopped while it wrote; run "
+                "it again, or remove the files of that measure"
+            )
+        if experiment.presentations.is_file() and recorded[one.name].get("ear_signals") != now:
+            raise RecipeError(
+                f"{path}: {one.name} is of other signals, audiograms or prompts than "
+                f"{experiment.presentations.name} now holds; run baselines.py again"
+            )
+
+
 def mapping_and_dev(
-    cfg: DictConfig, cpc1: Cpc1
+    cfg: DictConfig,
+    experiment: Experiment,
+    answers: Answers,
+    presentations: dict[str, list[Presentation]],
 ) -> tuple[Mapping, pd.DataFrame | None, dict[str, int]]:
     """Return the mapping, with the dev signals that it was fitted on and their counts."""
-    checkpoint = checkpoint_of(cpc1)
+    checkpoint = checkpoint_of(experiment)
     if cfg.calibration:
         mapping = Mapping.read(cfg.calibration)
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
-    dev, counts = read_signals(cpc1, "dev")
-    mapping = Mapping.fitted_on(dev, checkpoint)
-    mapping.write(cpc1.results_file("calibration", ".json"))
+    dev, counts = read_signals(experiment, "dev", answers)
+    mapping = mapped_on(dev, presentations.get("train", []), checkpoint, cfg.corpus)
+    mapping.write(experiment.calibration)
     return mapping, dev, counts
 
 
-def labelled(test: pd.DataFrame, cpc1: Cpc1) -> pd.DataFrame:
+def labelled(
+    test: pd.DataFrame, answers: Answers, presentations: list[Presentation]
+) -> pd.DataFrame:
     """Return the test signals with a response, with `scene_number` and their hearing losses."""
-    test = test[test["correctness"].notna()].join(better_ear(cpc1, test["listener"]), on="listener")
+    test = test[test["correctness"].notna()].join(
+        better_ear(answers.listeners, test["listener"]), on="listener"
+    )
+    test = where_known(test, presentations)
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
     return test
 
 
-def checkpoint_of(cpc1: Cpc1) -> str | None:
-    """Return the hash of the recogniser that infer.py used, None when it did not record it.
+def read_inference(experiment: Experiment) -> dict[str, Any]:
+    """Read how the similarities were made.
 
     infer.py writes this record last: without it, the similarities may be of two runs.
     """
-    record = cpc1.results_file("inference", ".json")
-    if not record.is_file():
+    if not experiment.inference.is_file():
         raise RecipeError(
-            f"{record}: no such file: infer.py did not run here, or was stopped while it wrote; "
-            "run it again"
+            f"{experiment.inference}: no such file: infer.py did not run here, or was stopped "
+            "while it wrote; run it again"
         )
+    return read_json(experiment.inference, dict)
+
+
+def checkpoint_of(experiment: Experiment) -> str | None:
+    """Return the hash of the recogniser that infer.py used, None when it did not record it."""
     try:
-        return checked_sha256(read_json(record, dict).get("checkpoint_sha256"))
+        return checked_sha256(read_inference(experiment).get("checkpoint_sha256"))
     except ValueError as error:
-        raise RecipeError(f"{record}: {error}; run infer.py again") from None
+        raise RecipeError(f"{experiment.inference}: {error}; run infer.py again") from None
 
 
-def seeds_of_stages(cfg: DictConfig, cpc1: Cpc1) -> dict[str, int | None]:
+def seeds_of_stages(cfg: DictConfig, experiment: Experiment) -> dict[str, int | None]:
     """Return the seed that each stage ran with; None where it left no record of it."""
-    split = cpc1.scene_list("dev").with_name(f"made_by{cpc1.track}.json")
+    split = experiment.split_record
     records = {
         "prepare_data.py": read_json(split, dict) if split.is_file() else {},
-        "infer.py": read_json(cpc1.results_file("inference", ".json"), dict).get("provenance", {}),
+        "infer.py": read_json(experiment.inference, dict).get("provenance", {}),
     }
     seeds = {script: record.get("seed") for script, record in records.items()}
     if seeds["prepare_data.py"] not in (None, cfg.seed):
@@ -187,9 +292,9 @@ def seeds_of_stages(cfg: DictConfig, cpc1: Cpc1) -> dict[str, int | None]:
     return seeds | {"evaluate.py": cfg.seed}
 
 
-def left_out_of(cpc1: Cpc1) -> dict[str, Any] | None:
+def left_out_of(experiment: Experiment) -> dict[str, Any] | None:
     """Name the file of signals that prepare_data.py had to leave out; None when all were used."""
-    path = cpc1.results_file("left_out", ".json")
+    path = experiment.left_out
     return {"file": path.name, "signals": len(read_json(path, dict))} if path.is_file() else None
 
 
@@ -209,23 +314,24 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
             f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
     measures = [measure for measure in measures if measure in mapping.fits]
-    for measure in measures:
-        test[f"{measure}_prediction"] = mapping.predict(measure, test[f"{measure}_similarity"])
-    test["prior_prediction"] = mapping.mean_correctness
+    for name in sorted(set(test["set"])):
+        own, rows = mapping.of_set(name), test["set"] == name
+        for measure in measures:
+            similarities = test.loc[rows, f"{measure}_similarity"]
+            test.loc[rows, f"{measure}_prediction"] = own.predict(measure, similarities)
+        test.loc[rows, "prior_prediction"] = own.mean_correctness
     return measures
 
 
-def write_predictions(cpc1: Cpc1, test: pd.DataFrame, measures: list[str]) -> None:
+def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list[str]) -> None:
     """Write predictions.csv and, of the measure that the published entry used, submission.csv."""
     columns = ["signal", "scene", "listener", "system", "correctness"]
     columns += [
         f"{measure}_{what}" for measure in measures for what in ("similarity", "prediction")
     ]
-    write_text(cpc1.results_file("predictions", ".csv"), test[columns].to_csv(index=False))
+    write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(measure for measure in SUBMITTED if measure in measures)
-    submission = test[["signal", f"{chosen}_prediction"]].dropna()
-    submission.columns = ["signal_ID", "intelligibility_score"]
-    write_text(cpc1.results_file("submission", ".csv"), submission.to_csv(index=False))
+    write_submissions(experiment, test, chosen)
 
 
 def score_all(
@@ -240,7 +346,9 @@ def score_all(
     return published | {
         "scores": scores,
         "averaged": {
-            by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
+            by: averaged_scores_of(test, measures, by, drawn)
+            for by in ("listener", "system")
+            if test[by].notna().any()
         },
         "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), drawn),
         "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
@@ -256,6 +364,8 @@ def pairs_to_compare(
         return test, pairs
     path = Path(other).expanduser()
     try:
+        if (submission := read_submission(path)) is not None:
+            return submission_to_compare(test, submission, measures, pairs)
         theirs = pd.read_csv(path, dtype={"signal": str}).set_index("signal")
         if not theirs.index.is_unique:
             raise ValueError("signals in it more than once")
@@ -268,7 +378,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")
@@ -286,20 +397,16 @@ def sizes_of(test: pd.DataFrame) -> dict[str, int]:
     return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
 
 
-def results_of_all_tracks(cpc1: Cpc1) -> dict[str, dict[str, Any]]:
-    """Read the results of the tracks that were evaluated so far, this one among them."""
-    files = {
-        name: replace(cpc1, track=suffix).results_file("results", ".json")
-        for name, suffix in TRACKS.items()
-    }
-    return {name: read_json(path, dict) for name, path in files.items() if path.is_file()}
+def results_beside(experiment: Experiment, results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what stands side by side in Table 1: the tracks of CPC1 so far, or a challenge's sets.
 
-
-def table_stem(cpc1: Cpc1, name: str) -> Path:
-    """Return a table's path without its suffix; Table 1 is of both tracks."""
-    if name == "table1":
-        return cpc1.exp_folder / "tables" / name
-    return cpc1.results_file(f"tables/{name}", "")
+    Only CPC2 pools its tests.
+    """
+    if experiment.corpus != "cpc1":
+        pooled = {"pooled": results} if experiment.corpus == "cpc2" else {}
+        return pooled | results["sets"]
+    files = {track: experiment.of_track(track).results for track in TRACKS}
+    return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
 
 
 def write_table(stem: Path, table: Table) -> None:
@@ -308,9 +415,8 @@ def write_table(stem: Path, table: Table) -> None:
     write_text(stem.with_suffix(".md"), markdown(table.shown))
 
 
-def write_figure(cpc1: Cpc1, name: str, drawing: Drawing) -> Path:
+def write_figure(stem: Path, drawing: Drawing) -> Path:
     """Write a figure as PNG and PDF; return the PNG."""
-    stem = cpc1.results_file(f"figures/{name}", "")
     save(drawing.figure, stem)
     return stem.with_name(f"{stem.name}.png")
 
@@ -320,11 +426,8 @@ def show(tables: dict[Path, Table]) -> None:
     texts = [f"{one.title} ({stem}.csv)\n{markdown(one.shown)}" for stem, one in tables.items()]
     for text in texts:
         logbook.info("%s", text)
-    try:
-        for text in texts:
-            print(f"\n{text}", flush=True)
-    except BrokenPipeError:  # evaluate.py | head: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for text in texts:
+        print(f"\n{text}", flush=True)
 
 
 if __name__ == "__main__":
