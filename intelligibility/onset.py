@@ -69,6 +69,12 @@ def lead_in_of(reference: np.ndarray, rate: int) -> float:
     return max(0.0, speech_onset(reference, rate) - MARGIN)
 
 
+def speech_span(reference: np.ndarray, rate: int) -> tuple[float, float]:
+    """Return where the speech begins and where it ends, in s from the start; see `speech_onset`."""
+    end = len(reference) / rate - speech_onset(reference[::-1], rate)
+    return speech_onset(reference, rate), end
+
+
 def lasting(signal: np.ndarray, n_samples: int) -> np.ndarray:
     """Return a signal (n_samples, n_channels) that ends where its reference does.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
     values = list(values)
     for place, value in enumerate(values):
         is_number = isinstance(value, int | float | np.integer | np.floating)
-        if not is_number or isinstance(value, bool) or not np.isfinite(value):
+        if not is_number or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
             raise ValueError(f"{name}[{place}] is {value!r}, expected a finite number")
     if not values:
         raise ValueError(f"{name} is empty, expected at least one number")

@@ -142,7 +142,8 @@ def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Finding]]:
             listener = Listener.from_dict(entry)
             listeners[name] = listener if listener.id == name else replace(listener, id=name)
         except ValueError as error:
-            findings.append(Finding(f"audiogram in {path.name} not usable", f"{name}: {error}"))
+            where = f"{name:.60}: {error!s:.300}"
+            findings.append(Finding(f"audiogram in {path.name} not usable", where))
     return listeners, findings
 
 

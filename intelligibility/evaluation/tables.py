@@ -17,14 +17,12 @@ from intelligibility.evaluation.scoring import (
     paired_p,
     score,
 )
-from intelligibility.measures import MEASURES
+from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
-    "baseline": "baseline MSBG+MBSTOI",
-    "haspi": "baseline HASPI",
-    **{measure.name: measure.title for measure in MEASURES},
+    **{one.name: one.title for one in (*BASELINES, *MEASURES)},
     "e022": "E022: this method, another recogniser, no MSBG",
     "best": "best entry",
 }
@@ -273,7 +271,7 @@ def all_tables(
     corpus = corpus_of(results)
     first, third = table_1(results_by_track, corpus), table_3(results)
     compared = comparison_frame(results["comparisons"])
-    names = ", ".join(f"{measure.name}: {measure.title}" for measure in MEASURES)
+    names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
     tables = {
         "table1": Table(
             "Table 1: all test signals",
