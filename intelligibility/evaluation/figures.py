@@ -77,13 +77,13 @@ def all_figures(
             scatter(test, dev, measures, mapping),
         )
     }
-    for by in ("listener", "system"):
+    for by in (by for by in ("listener", "system") if by in groups):
         drawings[f"by_{by}"] = Drawing(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
             means_of_groups(groups[by], measures),
         )
-    if "severity" in groups:
+    if groups.keys() >= {"severity", "listener"}:
         drawings["residuals"] = Drawing(
             "Residuals and hearing loss",
             "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
@@ -126,7 +126,9 @@ def scatter(
         if dev is not None:
             _cloud(axes, dev.dropna(subset=["correctness", column]), column, "dev", ORANGE, "^")
         x = np.linspace(*axes.get_xlim(), 300)
-        axes.plot(x, mapping.predict(measure, x / 100), color="black", label="fitted logistic")
+        for number, own in enumerate(mapping.by_set.values() or [mapping]):
+            label = None if number else "fitted logistic"  # of each set, where there are several
+            axes.plot(x, own.predict(measure, x / 100), color="black", label=label)
         bins = _tenths(rows, column)
         axes.errorbar(
             100 * bins["x"], bins["y"], bins["se"], fmt="s", ms=4, color="white", mec="black",
