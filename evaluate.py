@@ -6,6 +6,7 @@
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
     python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py bundle=/data/model                     # what score.py needs, to hand on
     python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
 Reads   in exp_folder, whatever infer.py and baselines.py wrote:
@@ -70,6 +71,7 @@ from intelligibility.evaluation.tables import (
 )
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.measures import BASELINES
+from intelligibility.prediction.bundle import write_bundle
 from intelligibility.runs import (
     RecipeError,
     logbook,
@@ -81,7 +83,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "allow_leak", "recogniser", "hearing_loss")
+READS = ("compare", "calibration", "allow_leak", "bundle", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -111,6 +113,7 @@ def run(cfg: DictConfig) -> None:
             logger.warning(
                 "No test response is known: scores cannot be computed. Set path.test_responses."
             )
+            hand_on(cfg, experiment, None)
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
@@ -144,10 +147,19 @@ def run(cfg: DictConfig) -> None:
         }
         report = experiment.report
         write_report(report, results, tables.values(), files)
+        hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
     logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
+    """Write the bundle that `bundle` asks for: all that score.py needs, in one folder."""
+    if cfg.bundle is not None:
+        folder = Path(str(cfg.bundle)).expanduser().absolute()
+        write_bundle(folder, cfg, experiment, results)
+        logger.info("Wrote the bundle %s; fill in the licence in its README.md", folder)
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -13,7 +13,7 @@ from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
-from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.runs import RecipeError, is_number, listed, read_json
 from msbg import Listener
 
 logger = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Respon
 
 def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
     """Read what infer.py and baselines.py measured: one row per signal, sorted, 0..1."""
-    names = [one.name for one in (*MEASURES, *BASELINES)]
-    files = {name: experiment.measure_file(split, name) for name in names}
+    files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
+    files |= {one.name: experiment.baseline_file(split, one.name) for one in BASELINES}
     columns = {}
     for measure, path in files.items():
         if path.is_file():
@@ -172,8 +172,7 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
 
 
 def _is_similarity(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -1.001 <= value <= 1.001  # a cosine, give or take rounding
+    return is_number(value) and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
 
 def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], list[str]]:

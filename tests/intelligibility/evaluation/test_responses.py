@@ -5,12 +5,12 @@ import logging
 
 import pytest
 
+from benchmarks.made.experiment import make_experiment
 from intelligibility.corpora import known_presentations, late_responses
 from intelligibility.evaluation.responses import Answers, better_ear, read_signals
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
-from tests.evaluation_data import make_experiment
 
 RESPONSES = "clarity_CPC1_data_test/metadata/CPC1.test.json"
 

@@ -100,7 +100,7 @@ def test_no_key_that_nothing_reads():
     unread = []
     for key in names:
         referred = f"<{key}>" in text
-        read = re.search(rf"""hparams\.{key}\b|\[["']{key}["']\]|["']{key}["']""", code)
+        read = re.search(rf"""\.{key}\b|\[["']{key}["']\]|["']{key}["']""", code)
         if not (referred or read or key in sources_of_speechbrain):
             unread.append(key)
     assert unread == []

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from benchmarks.made.recogniser import babble, make_recogniser, make_tokenizer, small_settings
 from intelligibility.corpora.cpc1 import RECIPE
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import (
@@ -24,7 +25,6 @@ from intelligibility.recognisers.speechbrain import (
     words_of,
 )
 from intelligibility.runs import RecipeError
-from tests.small_recogniser import babble, make_recogniser, make_tokenizer, small_settings
 
 CPU = torch.device("cpu")
 
