@@ -84,7 +84,7 @@ def all_figures(
             scatter(test, dev, measures, mapping, numbers["scatter"]),
         )
     }
-    for by in ("listener", "system"):
+    for by in (by for by in ("listener", "system") if by in groups):
         drawings[f"by_{by}"] = Drawing(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
@@ -97,7 +97,7 @@ def all_figures(
             "interval: the ceiling that the answers themselves allow.",
             within(results["within"]),
         )
-    if "severity" in groups:
+    if groups.keys() >= {"severity", "listener"}:
         drawings["residuals"] = Drawing(
             "Residuals and hearing loss",
             "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
@@ -143,7 +143,9 @@ def scatter(
         if dev is not None:
             _cloud(axes, dev.dropna(subset=["correctness", column]), column, "dev", ORANGE, "^")
         x = np.linspace(*axes.get_xlim(), 300)
-        axes.plot(x, mapping.predict(measure, x / 100), color="black", label="fitted logistic")
+        for number, own in enumerate(mapping.by_set.values() or [mapping]):
+            label = None if number else "fitted logistic"  # of each set, where there are several
+            axes.plot(x, own.predict(measure, x / 100), color="black", label=label)
         _expected(axes, mapping, measure, x)
         means = pd.DataFrame(bins[measure])
         axes.errorbar(

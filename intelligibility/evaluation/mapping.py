@@ -124,7 +124,7 @@ class Mapping:
     @classmethod
     def _of(cls, content: dict[str, Any]) -> "Mapping":
         numbers = dict(content["measures"])
-        fits = {measure: _fit_of(numbers[measure]) for measure in NAMES if measure in numbers}
+        fits = {measure: _read_fit(numbers[measure]) for measure in NAMES if measure in numbers}
         mean = _finite(content["mean_correctness"], 0, 100)
         seen = None if content.get("seen") is None else Seen.from_json(content["seen"])
         by_set = {name: cls._of(one) for name, one in dict(content.get("sets") or {}).items()}
@@ -202,18 +202,6 @@ def _fit(dev: pd.DataFrame, measure: str) -> Fit:
     )
 
 
-def _fit_of(numbers: dict[str, Any]) -> Fit:
-    """Read one measure's logistic; files that say nothing of its dev signals are older."""
-    logistic = Logistic(_finite(numbers["x0"]), _finite(numbers["k"]))
-    rmse = None if numbers.get("RMSE") is None else _finite(numbers["RMSE"], 0)
-    n_signals = None if numbers.get("n_signals") is None else int(_finite(numbers["n_signals"], 0))
-    ranges = [
-        None if numbers.get(name) is None else Range.from_json(numbers[name])
-        for name in ("range", "range_of_means")
-    ]
-    return Fit(logistic, n_signals, rmse, *ranges)
-
-
 def _numbers(fit: Fit) -> dict[str, Any]:
     optional = {
         "n_signals": fit.n_signals,
@@ -222,6 +210,18 @@ def _numbers(fit: Fit) -> dict[str, Any]:
         "range_of_means": fit.range_of_means and fit.range_of_means.as_json(),
     }
     return asdict(fit.logistic) | {name: one for name, one in optional.items() if one is not None}
+
+
+def _read_fit(content: dict[str, Any]) -> Fit:
+    """Read one measure's logistic; files that say less of its dev signals are older."""
+    ranges = [
+        None if content.get(name) is None else Range.from_json(content[name])
+        for name in ("range", "range_of_means")
+    ]
+    logistic = Logistic(*(_finite(content[name]) for name in ("x0", "k")))
+    rmse = None if content.get("RMSE") is None else _finite(content["RMSE"], 0)
+    n_signals = None if content.get("n_signals") is None else int(_finite(content["n_signals"], 0))
+    return Fit(logistic, n_signals, rmse, *ranges)
 
 
 def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:
