@@ -6,6 +6,7 @@
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
     python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py bundle=/data/model                     # what score.py needs, to hand on
     python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
 Reads   in exp_folder, whatever infer.py and baselines.py wrote:
@@ -70,6 +71,7 @@ from intelligibility.evaluation.tables import (
 )
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.measures import BASELINES
+from intelligibility.prediction.bundle import write_bundle
 from intelligibility.runs import (
     RecipeError,
     logbook,
@@ -81,7 +83,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "allow_leak", "recogniser", "hearing_loss")
+READS = ("compare", "calibration", "allow_leak", "bundle", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -105,12 +107,14 @@ def run(cfg: DictConfig) -> None:
         tested = presentations.get("test", [])
         test["set"] = set_of_each(test["signal"], tested)
         test, leaks = guard(mapping, test, tested, experiment.trained_on, cfg.allow_leak)
+        test_counts["matched"] = int(test["correctness"].notna().sum())
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
             logger.warning(
                 "No test response is known: scores cannot be computed. Set path.test_responses."
             )
+            hand_on(cfg, experiment, None)
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
@@ -144,10 +148,19 @@ def run(cfg: DictConfig) -> None:
         }
         report = experiment.report
         write_report(report, results, tables.values(), files)
+        hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
     logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
+    """Write the bundle that `bundle` asks for: all that score.py needs, in one folder."""
+    if cfg.bundle is not None:
+        folder = Path(str(cfg.bundle)).expanduser().absolute()
+        write_bundle(folder, cfg, experiment, results)
+        logger.info("Wrote the bundle %s; fill in the licence in its README.md", folder)
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -366,8 +379,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
-            f"({error!s:.300})"
+            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
+            f"challenge ({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")

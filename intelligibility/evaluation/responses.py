@@ -13,7 +13,7 @@ from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
-from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.runs import RecipeError, is_number, listed, read_json
 from msbg import Listener
 
 logger = logging.getLogger(__name__)
@@ -172,8 +172,7 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
 
 
 def _is_similarity(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -1.001 <= value <= 1.001  # a cosine, give or take rounding
+    return is_number(value) and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
 
 def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], list[str]]:
@@ -211,14 +210,17 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
         level: mean threshold from 2 to 8 kHz, dB HL, the range that MSBG grades by; severity:
         MSBG's category of that ear.
     """
-    if unheard := sorted(set(names) - set(listeners)):
-        raise RecipeError(f"the release's audiograms: none of {listed(unheard)}")
+    if unknown := sorted(set(names) - set(listeners)):
+        logger.warning(
+            "Nothing by severity for %d listeners without audiograms: %s",
+            *(len(unknown), listed(unknown)),
+        )
     rows = {}
-    for name in sorted(set(names)):
+    for name in sorted(set(names) & set(listeners)):
         ears = [listeners[name].audiogram_left, listeners[name].audiogram_right]
         ear = min(ears, key=_mean_level)
         rows[name] = {"level": _mean_level(ear), "severity": str(ear.severity)}
-    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["level", "severity"])
     return table.astype({"severity": pd.CategoricalDtype(SEVERITIES, ordered=True)})
 
 
