@@ -6,11 +6,14 @@
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
     python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py bundle=/data/model                     # what score.py needs, to hand on
     python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
-Reads   in exp_folder, whatever infer.py wrote:
+Reads   in exp_folder, whatever infer.py and baselines.py wrote:
             {dev,test}_{enc,dec,pre}_similarity{track}.json, {dev,test}_wcs_correctness{track}.json
+            {dev,test}_{mbstoi,haspi,stoi,estoi}_similarity{track}.json
             inference{track}.json          which recogniser it was
+            baselines{track}.json          which packages they were
         the release's metadata/, and `path.test_responses` when it is set
 Writes  in exp_folder:
             results{track}.json            scores, intervals, fits, counts, provenance
@@ -30,8 +33,6 @@ refused; allow_leak=true leaves such signals out of the test instead.
 
 import itertools
 import logging
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ from intelligibility.evaluation.tables import (
     scores_of,
 )
 from intelligibility.experiment import TRACKS, Experiment
+from intelligibility.measures import BASELINES
+from intelligibility.prediction.bundle import write_bundle
 from intelligibility.runs import (
     RecipeError,
     logbook,
@@ -80,7 +83,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "allow_leak")
+READS = ("compare", "calibration", "allow_leak", "bundle", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -92,8 +95,8 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
     experiment = Experiment.from_config(cfg)
-    with sole_run(experiment.exp_folder, "evaluate"):
-        remove_partial_files(experiment.exp_folder)
+    with sole_run(experiment.results_folder, "evaluate"):
+        remove_partial_files(experiment.results_folder)
         presentations, answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
@@ -110,6 +113,7 @@ def run(cfg: DictConfig) -> None:
             logger.warning(
                 "No test response is known: scores cannot be computed. Set path.test_responses."
             )
+            hand_on(cfg, experiment, None)
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
@@ -143,16 +147,25 @@ def run(cfg: DictConfig) -> None:
         }
         report = experiment.report
         write_report(report, results, tables.values(), files)
+        hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
     logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
 
 
-def remove_partial_files(exp_folder: Path) -> None:
+def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
+    """Write the bundle that `bundle` asks for: all that score.py needs, in one folder."""
+    if cfg.bundle is not None:
+        folder = Path(str(cfg.bundle)).expanduser().absolute()
+        write_bundle(folder, cfg, experiment, results)
+        logger.info("Wrote the bundle %s; fill in the licence in its README.md", folder)
+
+
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed run of this stage left under temporary names."""
-    ours = [exp_folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
-    below = [(exp_folder / folder).glob(".*.part.*") for folder in ("tables", "figures")]
+    ours = [folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
+    below = [(folder / name).glob(".*.part.*") for name in ("tables", "figures")]
     for path in itertools.chain(*ours, *below):
         path.unlink(missing_ok=True)
 
@@ -183,10 +196,31 @@ def read_answers(
                 f"{experiment.inference}: the similarities are of other ear signals, audiograms or "
                 f"prompts than {experiment.presentations.name} now holds; run infer.py again"
             )
+    check_baselines(experiment, presentations)
     late = None
     if cfg.path.test_responses is not None:
         late = late_responses(cfg, experiment.track, presentations.get("test", []))
     return presentations, Answers.of(presentations, late)
+
+
+def check_baselines(experiment: Experiment, presentations: dict[str, list[Presentation]]) -> None:
+    """Refuse indices of baselines.py that are of other signals, or of two runs."""
+    path = experiment.baselines
+    recorded = read_json(path, dict).get("baselines", {}) if path.is_file() else {}
+    now = {archive: made_from_of(ones) for archive, ones in presentations.items()}
+    for one in BASELINES:
+        if not experiment.measure_file("test", one.name).is_file():
+            continue
+        if one.name not in recorded:
+            raise RecipeError(
+                f"{path}: nothing about {one.name}: baselines.py was stopped while it wrote; run "
+                "it again, or remove the files of that measure"
+            )
+        if experiment.presentations.is_file() and recorded[one.name].get("ear_signals") != now:
+            raise RecipeError(
+                f"{path}: {one.name} is of other signals, audiograms or prompts than "
+                f"{experiment.presentations.name} now holds; run baselines.py again"
+            )
 
 
 def mapping_and_dev(
@@ -392,11 +426,8 @@ def show(tables: dict[Path, Table]) -> None:
     texts = [f"{one.title} ({stem}.csv)\n{markdown(one.shown)}" for stem, one in tables.items()]
     for text in texts:
         logbook.info("%s", text)
-    try:
-        for text in texts:
-            print(f"\n{text}", flush=True)
-    except BrokenPipeError:  # evaluate.py | head: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for text in texts:
+        print(f"\n{text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of 
 
 Each ear of a hearing-aid output goes alone through the MSBG hearing-loss simulation with that ear's
 audiogram, then to 16 kHz, and loses its first two seconds, in which nobody speaks. The clean
-reference gets the last two steps only.
+reference gets the last two steps only, and with `hearing_loss=none` so does all else: that lies in
+exp_folder/no_hearing_loss, on the same scenes, and shows what the simulation is worth.
 
 All metadata and headers are checked first. `check_only=true` stops there and says what would stop
 which stage; `skip_bad=true` goes on without the signals that cannot be used and lists them in
@@ -80,6 +81,7 @@ from msbg import Ear
 logger = logging.getLogger(__name__)
 
 READS = (
+    "hearing_loss",
     *("dev_percent", "n_jobs", "check_only", "skip_bad", "shard", "n_shards", "MSBGEar"),
     *("asr_config", "asr_overrides", "pretrained", "from_scratch"),  # to look ahead
 )
@@ -103,6 +105,8 @@ def run(cfg: DictConfig) -> None:
     findings += check_later_stages(cfg, experiment, used, dev_scenes)
     used = usable(archives, left_out(findings))
     sources = needed(sources, used)
+    if cfg.hearing_loss == "none":
+        sources = [replace(source, listener=None) for source in sources]
     findings += [*check_something_left(archives, used), *check_disk(experiment, sources)]
     gate(findings, cfg)
     if cfg.check_only:

@@ -92,6 +92,7 @@ from intelligibility.training.settings import Batches, Start, Tables, Vocabulary
 logger = logging.getLogger(__name__)
 
 READS = (
+    *("hearing_loss", "recogniser"),
     *("device", "asr_config", "asr_overrides", "run_opts"),
     *("pretrained", "pretrained_revision", "from_scratch"),
 )
@@ -497,6 +498,8 @@ def _faults_of_run_options(given: dict[str, Any]) -> Iterable[str]:
 @reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Train as config.yaml says."""
+    if cfg.recogniser is not None:
+        raise RecipeError(f"recogniser={cfg.recogniser}: is not trained here; run infer.py with it")
     experiment = Experiment.from_config(cfg)
     given = cfg.run_opts
     if isinstance(given, DictConfig):

@@ -12,10 +12,10 @@ import pytest
 from scipy.optimize import curve_fit
 
 import evaluate
+from benchmarks.made.experiment import CHECKPOINT, MEASURE_FILES, make_experiment
 from intelligibility.evaluation.scoring import score
 from intelligibility.runs import sole_run
 from tests.conftest import RECIPE, configure, edit, run_script
-from tests.evaluation_data import CHECKPOINT, MEASURE_FILES, make_experiment
 
 SCORES = ["RMSE", "Std", "NCC", "KT"]
 ALL = ("enc", "dec", "pre", "wcs")

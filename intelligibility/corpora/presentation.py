@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intelligibility.runs import RecipeError, listed, read_json, write_result
+from intelligibility.runs import RecipeError, is_number, listed, read_json, write_result
 from msbg import Audiogram, Listener
 
 ARCHIVES = ("train", "test")  # "train" holds the dev scenes as well
@@ -156,8 +156,7 @@ def percentage(value: Any, what: str) -> float | None:
     """
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and 0 <= value <= 100):
+    if not (is_number(value) and 0 <= value <= 100):
         raise ValueError(f"{what} is {value!r:.60}, expected percent, 0 to 100")
     return float(value)
 

@@ -18,7 +18,7 @@ import pandas as pd
 from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.leaks import Seen
-from intelligibility.runs import RecipeError, read_json, write_json
+from intelligibility.runs import RecipeError, is_number, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Fit:
     logistic : Logistic
         From similarity to percent words correct.
     n_signals : int or None
-        Dev signals that it was fitted on; None where it was fitted elsewhere.
+        Dev signals that it was fitted on; None where that is not recorded.
     rmse : float or None
         On those signals, percent words correct.
     """
@@ -117,11 +117,7 @@ class Mapping:
     @classmethod
     def _of(cls, content: dict[str, Any]) -> "Mapping":
         numbers = dict(content["measures"])
-        fits = {
-            measure: Fit(Logistic(*(_finite(numbers[measure][name]) for name in ("x0", "k"))))
-            for measure in NAMES
-            if measure in numbers
-        }
+        fits = {measure: _fit_of(numbers[measure]) for measure in NAMES if measure in numbers}
         mean = _finite(content["mean_correctness"], 0, 100)
         seen = None if content.get("seen") is None else Seen.from_json(content["seen"])
         by_set = {name: cls._of(one) for name, one in dict(content.get("sets") or {}).items()}
@@ -191,14 +187,21 @@ def _fit(dev: pd.DataFrame, measure: str) -> Fit:
     return Fit(logistic, len(rows), score(logistic.predict(similarity), correctness)["RMSE"])
 
 
+def _fit_of(numbers: dict[str, Any]) -> Fit:
+    """Read one measure's logistic; files that say nothing of its dev signals are older."""
+    logistic = Logistic(_finite(numbers["x0"]), _finite(numbers["k"]))
+    rmse = None if numbers.get("RMSE") is None else _finite(numbers["RMSE"], 0)
+    n_signals = None if numbers.get("n_signals") is None else int(_finite(numbers["n_signals"], 0))
+    return Fit(logistic, n_signals, rmse)
+
+
 def _numbers(fit: Fit) -> dict[str, float]:
     on_dev = {"n_signals": fit.n_signals, "RMSE": fit.rmse}
     return asdict(fit.logistic) | {name: one for name, one in on_dev.items() if one is not None}
 
 
 def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and low <= value <= high):  # nor is NaN between them
+    if not (is_number(value) and low <= value <= high):  # nor is NaN between them
         raise ValueError(f"{value!r:.60} where a number from {low:g} to {high:g} was expected")
     return float(value)
 

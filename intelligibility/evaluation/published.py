@@ -15,7 +15,7 @@ N_TEST_SIGNALS = {"closed": 2421, "open": 632}
 # (measure, source): {track: (RMSE, NCC, KT)}
 TABLE_1 = {
     ("prior", CHALLENGE): {"closed": (36.4, None, None), "open": (36.2, None, None)},
-    ("baseline", PAPER): {"closed": (28.5, 0.621, 0.398), "open": (36.5, 0.529, 0.391)},
+    ("mbstoi", PAPER): {"closed": (28.5, 0.621, 0.398), "open": (36.5, 0.529, 0.391)},
     ("wcs", PAPER): {"closed": (25.0, 0.729, 0.523), "open": (25.0, 0.723, 0.534)},
     ("pre", PAPER): {"closed": (34.7, 0.299, 0.182), "open": (35.6, 0.254, 0.136)},
     ("enc", PAPER): {"closed": (23.7, 0.758, 0.487), "open": (24.1, 0.751, 0.534)},
@@ -25,6 +25,6 @@ TABLE_1 = {
 
 # (measure, source): {average: (RMSE, NCC, KT)}, closed track
 TABLE_3 = {
-    ("baseline", PAPER): {"listener": (7.8, 0.414, 0.311), "system": (14.7, 0.798, 0.244)},
+    ("mbstoi", PAPER): {"listener": (7.8, 0.414, 0.311), "system": (14.7, 0.798, 0.244)},
     ("dec", PAPER): {"listener": (7.8, 0.419, 0.407), "system": (4.8, 0.982, 0.644)},
 }

@@ -17,13 +17,12 @@ from intelligibility.evaluation.scoring import (
     paired_p,
     score,
 )
-from intelligibility.measures import MEASURES
+from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
-    "baseline": "baseline MSBG+MBSTOI",
-    **{measure.name: measure.title for measure in MEASURES},
+    **{one.name: one.title for one in (*BASELINES, *MEASURES)},
 }
 OURS = "this run"
 DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}  # the scores of the paper, and how they are printed
@@ -259,7 +258,7 @@ def all_tables(
     """
     first, third = table_1(results_by_track), table_3(results)
     compared = comparison_frame(results["comparisons"])
-    names = ", ".join(f"{measure.name}: {measure.title}" for measure in MEASURES)
+    names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
     tables = {
         "table1": Table(
             "Table 1: all test signals",

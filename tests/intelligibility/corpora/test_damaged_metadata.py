@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.made.release import dump, listeners, make_release
 from evaluate import pairs_to_compare, predict
 from intelligibility.corpora import read_archives
 from intelligibility.corpora.check import check_archives, check_headers, usable
@@ -17,7 +18,7 @@ from intelligibility.evaluation.mapping import Mapping
 from intelligibility.experiment import read_table
 from intelligibility.journal import Journal
 from intelligibility.runs import RecipeError, read_json
-from tests.conftest import configure, dump, listeners, make_release
+from tests.conftest import configure
 
 QUICK = settings(
     max_examples=150,

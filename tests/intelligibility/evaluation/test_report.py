@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 import evaluate
+from benchmarks.made.experiment import CHECKPOINT, make_experiment
 from tests.conftest import configure
-from tests.evaluation_data import CHECKPOINT, make_experiment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 N_FIGURES = 5

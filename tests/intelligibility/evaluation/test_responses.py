@@ -5,11 +5,11 @@ import logging
 
 import pytest
 
+from benchmarks.made.experiment import make_experiment
 from intelligibility.corpora.cpc1 import Cpc1
 from intelligibility.evaluation.responses import better_ear, read_signals
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
-from tests.evaluation_data import make_experiment
 
 RESPONSES = "clarity_CPC1_data_test/metadata/CPC1.test.json"
 

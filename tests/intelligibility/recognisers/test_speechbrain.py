@@ -1,8 +1,7 @@
 """Loading and running the recogniser, on one made here and on one that SpeechBrain 0.5.9 saved.
 
-Tolerances, in float32: the old version's features 1e-4 (1.2e-6 and 1.1e-5 measured, on two kinds of
-processor);
-signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
+Tolerances, in float32: the old version's features 1e-4 (1.2e-6 and 1.1e-5 measured on two
+processors); signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
 """
 
 import json
@@ -14,6 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from benchmarks.made.recogniser import babble, make_recogniser, make_tokenizer, small_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import (
@@ -22,7 +22,6 @@ from intelligibility.recognisers.speechbrain import (
     checkpoint_files,
 )
 from intelligibility.runs import RECIPE, RecipeError
-from tests.small_recogniser import babble, make_recogniser, make_tokenizer, small_settings
 
 CPU = torch.device("cpu")
 
