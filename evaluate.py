@@ -107,6 +107,7 @@ def run(cfg: DictConfig) -> None:
         tested = presentations.get("test", [])
         test["set"] = set_of_each(test["signal"], tested)
         test, leaks = guard(mapping, test, tested, experiment.trained_on, cfg.allow_leak)
+        test_counts["matched"] = int(test["correctness"].notna().sum())
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
@@ -378,8 +379,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
-            f"({error!s:.300})"
+            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
+            f"challenge ({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")

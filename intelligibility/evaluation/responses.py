@@ -210,14 +210,17 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
         level: mean threshold from 2 to 8 kHz, dB HL, the range that MSBG grades by; severity:
         MSBG's category of that ear.
     """
-    if unheard := sorted(set(names) - set(listeners)):
-        raise RecipeError(f"the release's audiograms: none of {listed(unheard)}")
+    if unknown := sorted(set(names) - set(listeners)):
+        logger.warning(
+            "Nothing by severity for %d listeners without audiograms: %s",
+            *(len(unknown), listed(unknown)),
+        )
     rows = {}
-    for name in sorted(set(names)):
+    for name in sorted(set(names) & set(listeners)):
         ears = [listeners[name].audiogram_left, listeners[name].audiogram_right]
         ear = min(ears, key=_mean_level)
         rows[name] = {"level": _mean_level(ear), "severity": str(ear.severity)}
-    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["level", "severity"])
     return table.astype({"severity": pd.CategoricalDtype(SEVERITIES, ordered=True)})
 
 
