@@ -1,16 +1,24 @@
 """Every finished layer in one table, as csv, json and markdown."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from scipy.stats import spearmanr
 
+from intelligibility.reconstruction.figures import TITLES, by_depth, save, spectrograms
 from intelligibility.reconstruction.networks import Layer
 from intelligibility.reconstruction.one_layer import read_controls, read_heard
-from intelligibility.reconstruction.score import ALL, SEVERITIES, rows_of, table_of
+from intelligibility.reconstruction.page import (
+    Chapter,
+    example,
+    examples_of,
+    table_lines,
+    write_page,
+)
+from intelligibility.reconstruction.score import ALL, SEVERITIES, Heard, rows_of, table_of
 from intelligibility.reconstruction.utterances import CONDITIONS, Ear
 from intelligibility.runs import read_json, write_result, write_text
 
@@ -51,8 +59,79 @@ def write_results(
     }
     write_text(folder / "results.csv", table.to_csv(index=False, float_format="%.6g"))
     write_text(folder / "results.md", markdown(table, content["networks"]))
-    write_result(folder / "results.json", content)
+    content = write_result(folder / "results.json", content)
+    chapters = [
+        chapter(folder, source, inverter, table, content["networks"].get(source, {}), ears)
+        for source, inverter in chapters_in(table)
+    ]
+    write_page(folder / "reconstruction.html", chapters, content)
     return table
+
+
+def chapters_in(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """List networks and inverters, each with a chapter of the page."""
+    layers = table[table["kind"] == "layer"]
+    return list(layers[["source", "inverter"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+def chapter(
+    folder: Path,
+    source: str,
+    inverter: str,
+    table: pd.DataFrame,
+    network: Mapping[str, Any],
+    ears: Mapping[str, Ear],
+) -> Chapter:
+    """Draw the figures of one network and inverter, and gather its examples."""
+    rows = table[table["source"] == source]
+    own = rows["inverter"].str.startswith(f"{inverter},") | rows["inverter"].isin([inverter, ""])
+    rows = rows[own]
+    layers = rows[rows["kind"] == "layer"].sort_values("depth")["layer"].unique()
+    mel = read_json(folder / source / layers[0] / inverter / "inverter.json", dict)["spec"]["mel"]
+    places = {
+        "original": (folder / "controls" / mel, "original", "original"),
+        "copy": (folder / "controls" / mel, "copy", "copy"),
+        **{name: (folder / source / name / inverter, "wav", "reconstruction") for name in layers},
+    }
+    examples, pictures = [], []
+    for ear in examples_of(ears.values(), read_controls(folder / "controls" / mel).original):
+        wavs = {
+            name: [place / kind / condition / f"{ear.name}.wav" for condition in CONDITIONS]
+            for name, (place, kind, _) in places.items()
+        }
+        heard = {
+            name: heard_of(read_heard(place)[kind], ear.name)
+            for name, (place, _, kind) in places.items()
+        }
+        examples.append(example(ear, wavs, heard))
+        pictures.append(wavs)
+    figures, stem = folder / "figures", f"{source}-{inverter}"
+    titles = [TITLES[condition] for condition in CONDITIONS]
+    return Chapter(
+        title=f"{source}, {inverter}",
+        about=about_network(network),
+        figure=save(by_depth(rows), figures / f"{stem}-by-depth.png"),
+        picture=save(spectrograms(pictures[0], titles), figures / f"{stem}-spectrograms.png"),
+        lines=table_lines(rows),
+        examples=examples,
+    )
+
+
+def heard_of(heard: Iterable[Heard], name: str) -> list[Heard]:
+    """Return what was heard of one ear, in the order of the conditions."""
+    found = {one.condition: one for one in heard if one.name == name}
+    return [found[condition] for condition in CONDITIONS]
+
+
+def about_network(network: Mapping[str, Any]) -> str:
+    """Say what a classifier was trained on, and how well it does."""
+    if not network:
+        return ""
+    return (
+        f"Trained on {network['task'].replace('_', ' ')} ({len(network['classes'])} classes): "
+        f"{network['accuracy']:.0f} % right on held-out scenes ({network['n_held_out']} signals), "
+        f"{network['chance']:.0f} % by chance."
+    )
 
 
 def finished(folder: Path, made_by: Mapping[str, Any]) -> list[Path]:
@@ -147,12 +226,8 @@ def markdown(table: pd.DataFrame, networks: Mapping[str, Mapping[str, Any]]) -> 
     lines = ["# Speech back from each layer", ""]
     for source, rows in table.groupby("source", sort=False):
         lines += [f"## {source}", ""]
-        if about := networks.get(source):
-            lines += [
-                f"Trained on {about['task']}: {about['accuracy']:.0f} % right on held-out scenes "
-                f"({about['n_held_out']} signals), {about['chance']:.0f} % by chance.",
-                "",
-            ]
+        if about := about_network(networks.get(source, {})):
+            lines += [about, ""]
         lines += [*whole_table(rows), "", "By severity of the hearing loss, processed:", ""]
         lines += [*severity_table(rows), ""]
     return "\n".join(lines)
