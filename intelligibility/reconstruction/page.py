@@ -29,7 +29,7 @@ class Sound:
     Attributes
     ----------
     audio, picture : str
-        MP3 and PNG, base64.
+        MP3 and JPEG, base64.
     words : list of (str, bool)
         The prompt's words, each with whether it was lost.
     text : str
@@ -130,12 +130,12 @@ def mp3(wav: Path) -> str:
 
 
 def picture(wav: Path) -> str:
-    """Return the log-mel spectrogram of a wav as PNG in base64."""
+    """Return the log-mel spectrogram of a wav as JPEG in base64."""
     log_mel = log_mel_of(wav)
     stream = io.BytesIO()
     top = float(log_mel.max())
     colours = {"cmap": "magma", "vmin": top - RANGE, "vmax": top}
-    imsave(stream, log_mel.T, origin="lower", format="png", **colours)
+    imsave(stream, log_mel.T, origin="lower", format="jpeg", **colours)
     return base64.b64encode(stream.getvalue()).decode()
 
 
