@@ -26,8 +26,8 @@ fixed. Where no test response is known, only predictions and submission are writ
 
 import itertools
 import logging
-import re
-from dataclasses import asdict, replace
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,15 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from intelligibility.corpora.cpc1 import TRACKS, Cpc1
-from intelligibility.evaluation.figures import all_figures, save
+from intelligibility.command_line import provenance, reports_errors
+from intelligibility.corpora import known_presentations
+from intelligibility.corpora.cpc1 import late_responses
+from intelligibility.corpora.presentation import made_from_of
+from intelligibility.evaluation.figures import Drawing, all_figures, save
+from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.report import write_report
-from intelligibility.evaluation.responses import better_ear, read_signals
-from intelligibility.evaluation.scoring import (
-    CONFIDENCE,
-    Logistic,
-    draw_scenes,
-    fit_logistic,
-    score,
-)
+from intelligibility.evaluation.responses import Answers, better_ear, read_signals
+from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.tables import (
     NAMES,
     Table,
@@ -57,168 +55,184 @@ from intelligibility.evaluation.tables import (
     markdown,
     scores_of,
 )
+from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.runs import (
     RecipeError,
     logbook,
-    provenance,
     read_json,
-    reports_errors,
-    write_json,
+    sole_run,
     write_result,
     write_text,
 )
 
 logger = logging.getLogger(__name__)
 
+READS = ("compare", "calibration")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
-METHOD = ("enc", "dec")  # the published method; pre and wcs are there to compare
+WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
 SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published entry took dec
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
-    cpc1 = Cpc1.from_config(cfg)
+    experiment = Experiment.from_config(cfg)
+    with sole_run(experiment.exp_folder, "evaluate"):
+        remove_partial_files(experiment.exp_folder)
+        answers = read_answers(cfg, experiment)
+
+        # The mapping from similarity to percent words correct: fitted on dev, or another run's.
+        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers)
+
+        # Predict every test signal, with a response or without.
+        test, test_counts = read_signals(experiment, "test", answers)
+        measures = predict(test, mapping)
+        write_predictions(experiment, test, measures)
+        if not test["correctness"].notna().any():
+            logger.warning(
+                "No test response is known: scores cannot be computed. Set path.test_responses."
+            )
+            return
+
+        # Score the predictions, in the data and in resamples of the test scenes.
+        test = labelled(test, answers)
+        drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
+        results = score_all(cfg, test, measures, drawn) | {
+            "calibration": mapping.as_json(),
+            "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
+            "left_out": left_out_of(experiment),
+            "provenance": provenance(cfg)
+            | {
+                "checkpoint_sha256": checkpoint_of(experiment),
+                "seeds": seeds_of_stages(cfg, experiment),
+            },
+        }
+        results = write_result(experiment.results, results)
+
+        # Lay them out: tables, figures, and the report that holds both.
+        groups = {
+            by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()
+        }
+        tables = all_tables(results, results_of_all_tracks(experiment), groups)
+        for name, table in tables.items():
+            write_table(experiment.result_table(name), table)
+        drawings = all_figures(test, dev, measures, groups, mapping)
+        files = {
+            write_figure(experiment.figure(name), drawing): drawing
+            for name, drawing in drawings.items()
+        }
+        report = experiment.report
+        write_report(report, results, tables.values(), files)
+
+    # All files are whole before a word is printed: the reader of the words may go away.
+    logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
+    show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def remove_partial_files(exp_folder: Path) -> None:
+    """Remove what a killed run of this stage left under temporary names."""
+    ours = [exp_folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
+    below = [(exp_folder / folder).glob(".*.part.*") for folder in ("tables", "figures")]
+    for path in itertools.chain(*ours, *below):
+        path.unlink(missing_ok=True)
+
+
+def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
+    """Read what the listeners answered, from the records of prepare_data.py and late responses.
+
+    Raises
+    ------
+    RecipeError
+        The ear signals were made anew since infer.py measured them.
+    """
+    presentations = known_presentations(cfg, experiment.track, experiment.presentations)
+    measured = read_inference(experiment).get("ear_signals")
+    if experiment.presentations.is_file() and measured is not None:
+        now = {name: made_from_of(ones) for name, ones in presentations.items()}
+        if measured != now:
+            raise RecipeError(
+                f"{experiment.inference}: the similarities are of other ear signals, audiograms or "
+                f"prompts than {experiment.presentations.name} now holds; run infer.py again"
+            )
+    late = None
+    if cfg.path.test_responses is not None:
+        folder = Path(str(cfg.path.test_responses)).expanduser()
+        late = late_responses(folder, experiment.track)
+    return Answers.of(presentations, late)
+
+
+def mapping_and_dev(
+    cfg: DictConfig, experiment: Experiment, answers: Answers
+) -> tuple[Mapping, pd.DataFrame | None, dict[str, int]]:
+    """Return the mapping, with the dev signals that it was fitted on and their counts."""
+    checkpoint = checkpoint_of(experiment)
     if cfg.calibration:
-        dev, dev_counts, calibration = None, {}, read_calibration(cfg.calibration, cpc1)
-    else:
-        dev, dev_counts = read_signals(cpc1, "dev")
-        calibration = calibrate(dev, cpc1)
-        write_json(cpc1.results_file("calibration", ".json"), calibration)
+        mapping = Mapping.read(cfg.calibration)
+        mapping.warn_unless_made_with(checkpoint, cfg.calibration)
+        return mapping, None, {}
+    dev, counts = read_signals(experiment, "dev", answers)
+    mapping = Mapping.fitted_on(dev, checkpoint)
+    mapping.write(experiment.calibration)
+    return mapping, dev, counts
 
-    test, test_counts = read_signals(cpc1, "test")
-    measures = predict(test, calibration)
-    write_predictions(cpc1, test, measures)
-    if not test["correctness"].notna().any():
-        logger.warning(
-            "No test response is known: scores cannot be computed. Set path.test_responses."
-        )
-        return
 
-    test = test[test["correctness"].notna()].join(better_ear(cpc1, test["listener"]), on="listener")
+def labelled(test: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+    """Return the test signals with a response, with `scene_number` and their hearing losses."""
+    test = test[test["correctness"].notna()].join(
+        better_ear(answers.listeners, test["listener"]), on="listener"
+    )
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
-    drawn = draw_scenes(len(scenes), cfg.seed)
-    results = score_all(cfg, test, measures, drawn) | {
-        "calibration": calibration,
-        "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
-        "left_out": left_out_of(cpc1),
-        "provenance": provenance(cfg) | {"checkpoint_sha256": checkpoint_of(cpc1)},
-    }
-    results = write_result(cpc1.results_file("results", ".json"), results)
-
-    groups = {by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()}
-    tables = all_tables(results, results_of_all_tracks(cpc1), groups)
-    for name, table in reversed(tables.items()):
-        write_table(cpc1, name, table)
-    drawings = {}
-    for name, drawing in all_figures(test, dev, measures, groups, calibration["measures"]).items():
-        stem = cpc1.results_file(f"figures/{name}", "")
-        save(drawing.figure, stem)
-        drawings[stem.with_name(f"{stem.name}.png")] = drawing
-    report = cpc1.results_file("report", ".html")
-    write_report(report, results, tables.values(), drawings)
-    logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
+    return test
 
 
-def calibrate(dev: pd.DataFrame, cpc1: Cpc1) -> dict[str, Any]:
-    """Fit the logistic of every measure on the dev signals with a response."""
-    checkpoint, fits = checkpoint_of(cpc1), {}
-    for measure in NAMES:
-        if f"{measure}_similarity" in dev:
-            rows = dev.dropna(subset=["correctness", f"{measure}_similarity"])
-            pair = rows[f"{measure}_similarity"].to_numpy(), rows["correctness"].to_numpy()
-            try:
-                logistic = fit_logistic(*pair)
-            except RecipeError as error:
-                if measure in METHOD:
-                    raise
-                logger.warning("%s is left out: %s", NAMES[measure], error)
-                continue
-            fits[measure] = asdict(logistic) | {
-                "n_signals": len(rows),
-                "RMSE": score(logistic.predict(pair[0]), pair[1])["RMSE"],
-            }
-            logger.info(
-                "%s: x0 = %.2f %%, k = %.4f per %%", NAMES[measure], logistic.x0, logistic.k
-            )
-            if logistic.k < 0:
-                logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
-    return {
-        "checkpoint_sha256": checkpoint,
-        "mean_correctness": float(dev["correctness"].mean()),
-        "measures": fits,
-    }
-
-
-def read_calibration(path: str, cpc1: Cpc1) -> dict[str, Any]:
-    """Read a mapping that was fitted elsewhere; warn when it is another recogniser's."""
-    content = read_json(Path(path).expanduser(), dict)
-    try:
-        fits = dict(content["measures"])
-        calibration = {
-            "checkpoint_sha256": _checksum(content.get("checkpoint_sha256")),
-            "mean_correctness": _finite(content["mean_correctness"], 0, 100),
-            "measures": {
-                measure: {"x0": _finite(fits[measure]["x0"]), "k": _finite(fits[measure]["k"])}
-                for measure in NAMES
-                if measure in fits
-            },
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(
-            f"{path}: not a calibration of this recipe ({error!r}); expected checkpoint_sha256, "
-            "mean_correctness and measures with x0 and k, as evaluate.py writes them"
-        ) from None
-    ours, theirs = checkpoint_of(cpc1), calibration["checkpoint_sha256"]
-    if ours is None or ours != theirs:
-        logger.warning(
-            "%s was made with checkpoint %s, these similarities with %s: it may not hold here",
-            *(path, (theirs or "unknown")[:12], (ours or "unknown")[:12]),
-        )
-    return calibration
-
-
-def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and low <= value <= high):  # nor is NaN between them
-        raise ValueError(f"{value!r:.60} where a number from {low:g} to {high:g} was expected")
-    return float(value)
-
-
-def _checksum(value: Any) -> str | None:
-    if value is not None and not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
-        raise ValueError(f"checkpoint_sha256 is {value!r:.60}, expected 64 hexadecimal digits")
-    return value
-
-
-def checkpoint_of(cpc1: Cpc1) -> str | None:
-    """Return the hash of the recogniser that infer.py used, None when it did not record it.
+def read_inference(experiment: Experiment) -> dict[str, Any]:
+    """Read how the similarities were made.
 
     infer.py writes this record last: without it, the similarities may be of two runs.
     """
-    record = cpc1.results_file("inference", ".json")
-    if not record.is_file():
+    if not experiment.inference.is_file():
         raise RecipeError(
-            f"{record}: no such file: infer.py did not run here, or was stopped while it wrote; "
-            "run it again"
+            f"{experiment.inference}: no such file: infer.py did not run here, or was stopped "
+            "while it wrote; run it again"
         )
+    return read_json(experiment.inference, dict)
+
+
+def checkpoint_of(experiment: Experiment) -> str | None:
+    """Return the hash of the recogniser that infer.py used, None when it did not record it."""
     try:
-        return _checksum(read_json(record, dict).get("checkpoint_sha256"))
+        return checked_sha256(read_inference(experiment).get("checkpoint_sha256"))
     except ValueError as error:
-        raise RecipeError(f"{record}: {error}; run infer.py again") from None
+        raise RecipeError(f"{experiment.inference}: {error}; run infer.py again") from None
 
 
-def left_out_of(cpc1: Cpc1) -> dict[str, Any] | None:
+def seeds_of_stages(cfg: DictConfig, experiment: Experiment) -> dict[str, int | None]:
+    """Return the seed that each stage ran with; None where it left no record of it."""
+    split = experiment.split_record
+    records = {
+        "prepare_data.py": read_json(split, dict) if split.is_file() else {},
+        "infer.py": read_json(experiment.inference, dict).get("provenance", {}),
+    }
+    seeds = {script: record.get("seed") for script, record in records.items()}
+    if seeds["prepare_data.py"] not in (None, cfg.seed):
+        logger.warning(
+            "seed=%s draws the bootstrap; the dev scenes were drawn with seed=%s",
+            *(cfg.seed, seeds["prepare_data.py"]),
+        )
+    return seeds | {"evaluate.py": cfg.seed}
+
+
+def left_out_of(experiment: Experiment) -> dict[str, Any] | None:
     """Name the file of signals that prepare_data.py had to leave out; None when all were used."""
-    path = cpc1.results_file("left_out", ".json")
+    path = experiment.left_out
     return {"file": path.name, "signals": len(read_json(path, dict))} if path.is_file() else None
 
 
-def predict(test: pd.DataFrame, calibration: dict[str, Any]) -> list[str]:
+def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
     """Add `{measure}_prediction`, percent words correct, to the test signals; and the prior's.
 
     Returns
@@ -227,32 +241,30 @@ def predict(test: pd.DataFrame, calibration: dict[str, Any]) -> list[str]:
         The measures that have both similarities and a logistic.
     """
     measures = [measure for measure in NAMES if f"{measure}_similarity" in test]
-    without = [measure for measure in measures if measure not in calibration["measures"]]
+    without = [measure for measure in measures if measure not in mapping.fits]
     if set(without) & set(METHOD) or without == measures:
         raise RecipeError(
             f"{', '.join(without)}: test similarities, but no logistic; it was fitted for "
-            f"{', '.join(calibration['measures']) or 'nothing'}. Run infer.py on dev too"
+            f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
-    measures = [measure for measure in measures if measure in calibration["measures"]]
+    measures = [measure for measure in measures if measure in mapping.fits]
     for measure in measures:
-        fit = calibration["measures"][measure]
-        logistic = Logistic(fit["x0"], fit["k"])
-        test[f"{measure}_prediction"] = logistic.predict(test[f"{measure}_similarity"])
-    test["prior_prediction"] = calibration["mean_correctness"]
+        test[f"{measure}_prediction"] = mapping.predict(measure, test[f"{measure}_similarity"])
+    test["prior_prediction"] = mapping.mean_correctness
     return measures
 
 
-def write_predictions(cpc1: Cpc1, test: pd.DataFrame, measures: list[str]) -> None:
+def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list[str]) -> None:
     """Write predictions.csv and, of the measure that the published entry used, submission.csv."""
     columns = ["signal", "scene", "listener", "system", "correctness"]
     columns += [
         f"{measure}_{what}" for measure in measures for what in ("similarity", "prediction")
     ]
-    write_text(cpc1.results_file("predictions", ".csv"), test[columns].to_csv(index=False))
+    write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(measure for measure in SUBMITTED if measure in measures)
     submission = test[["signal", f"{chosen}_prediction"]].dropna()
     submission.columns = ["signal_ID", "intelligibility_score"]
-    write_text(cpc1.results_file("submission", ".csv"), submission.to_csv(index=False))
+    write_text(experiment.submission, submission.to_csv(index=False))
 
 
 def score_all(
@@ -269,12 +281,12 @@ def score_all(
         "averaged": {
             by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
         },
-        "comparisons": comparisons(*to_compare(test, measures, cfg.compare), drawn),
+        "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), drawn),
         "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
     }
 
 
-def to_compare(
+def pairs_to_compare(
     test: pd.DataFrame, measures: list[str], other: str | None
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Return the test signals with what there is to compare, and the pairs of names."""
@@ -313,25 +325,34 @@ def sizes_of(test: pd.DataFrame) -> dict[str, int]:
     return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
 
 
-def results_of_all_tracks(cpc1: Cpc1) -> dict[str, dict[str, Any]]:
+def results_of_all_tracks(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """Read the results of the tracks that were evaluated so far, this one among them."""
-    files = {
-        name: replace(cpc1, track=suffix).results_file("results", ".json")
-        for name, suffix in TRACKS.items()
-    }
-    return {name: read_json(path, dict) for name, path in files.items() if path.is_file()}
+    files = {track: experiment.of_track(track).results for track in TRACKS}
+    return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
 
 
-def write_table(cpc1: Cpc1, name: str, table: Table) -> None:
-    """Print a table and write it as CSV (numbers) and as Markdown (for reading)."""
-    stem = cpc1.results_file(f"tables/{name}", "")
-    if name == "table1":
-        stem = cpc1.exp_folder / "tables" / name  # of both tracks
+def write_table(stem: Path, table: Table) -> None:
+    """Write a table as CSV (numbers) and as Markdown (for reading)."""
     write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))
     write_text(stem.with_suffix(".md"), markdown(table.shown))
-    text = f"{table.title} ({stem}.csv)\n{markdown(table.shown)}"
-    print(f"\n{text}")
-    logbook.info("%s", text)
+
+
+def write_figure(stem: Path, drawing: Drawing) -> Path:
+    """Write a figure as PNG and PDF; return the PNG."""
+    save(drawing.figure, stem)
+    return stem.with_name(f"{stem.name}.png")
+
+
+def show(tables: dict[Path, Table]) -> None:
+    """Print the tables, each with the file that holds its numbers, and keep them in the log."""
+    texts = [f"{one.title} ({stem}.csv)\n{markdown(one.shown)}" for stem, one in tables.items()]
+    for text in texts:
+        logbook.info("%s", text)
+    try:
+        for text in texts:
+            print(f"\n{text}", flush=True)
+    except BrokenPipeError:  # evaluate.py | head: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 Reads   the release, and only reads it: metadata/, clarity_data/HA_outputs/ and clarity_data/scenes/
 Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of the training scenes
-        exp_folder/metadata/                                       copies of the lists used
+        exp_folder/presentations{track}.json                       the signals used, with responses
         exp_folder/cpc1_asr_data{track}/                           `$data_root` in the tables:
             {train,test}/{left,right}_{msbg,ref}/*.wav             16 kHz ear signals, float32
             {left,right,binaural}_{train,dev,test}_{msbg,ref}.csv  tables for SpeechBrain
@@ -15,20 +15,21 @@ Each ear of a hearing-aid output goes alone through the MSBG hearing-loss simula
 audiogram, then to 16 kHz, and loses its first two seconds, in which nobody speaks. The clean
 reference gets the last two steps only.
 
-All metadata and headers are checked first. `check_only=true` stops there and looks ahead to what
-the later stages need; `skip_bad=true` goes on without the signals that cannot be used and lists
-them in exp_folder/left_out{track}.json. A run that was stopped goes on where it was, and only what
-changed is made again. `shard=3 n_shards=32` does one part of 32; a last run without them writes the
-tables.
+All metadata and headers are checked first. `check_only=true` stops there and says what would stop
+which stage; `skip_bad=true` goes on without the signals that cannot be used and lists them in
+exp_folder/left_out{track}.json. An archive whose path is null is not asked for:
+path.cpc1_train_data=null prepares test signals alone. A run that was stopped goes on where it was,
+and only what changed is made again. `shard=3 n_shards=32` does one part of 32; a last run without
+them writes the tables.
 """
 
 import itertools
 import logging
-import math
-import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,69 +37,81 @@ import hydra
 import numpy as np
 import scipy.io.wavfile
 import soundfile as sf
-import torch
-import torchaudio.functional
 from omegaconf import DictConfig, OmegaConf
 
+from intelligibility.command_line import provenance, reports_errors
+from intelligibility.corpora import read_archives
 from intelligibility.corpora.check import (
-    CheckedRelease,
-    Findings,
     Source,
-    check_disk,
-    check_later_stages,
-    check_release,
+    check_archives,
+    check_headers,
+    check_something_left,
+    processed_of,
+    reference_of,
+    usable,
 )
-from intelligibility.corpora.cpc1 import (
-    ASR_RATE,
-    EARS,
-    KINDS,
-    NO_SPEECH,
-    SPLITS,
-    Cpc1,
-    listed,
-    write_table,
+from intelligibility.corpora.presentation import (
+    Finding,
+    Presentation,
+    digest,
+    in_lines,
+    left_out,
+    write_presentations,
 )
+from intelligibility.ears import ASR_RATE, KAISER_BEST, ear_signals
+from intelligibility.experiment import EARS, KINDS, SPLITS, Experiment, write_table
 from intelligibility.journal import Journal, file_stamp
 from intelligibility.parallel import in_processes
+from intelligibility.readiness import check_later_stages
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
+    listed,
     progress,
-    read_json,
-    reports_errors,
     shard_of,
     sole_run,
     write_json,
 )
-from msbg import Ear, simulate
+from intelligibility.split import choose_split, write_split
+from msbg import Ear
 
 logger = logging.getLogger(__name__)
 
-# Windowed sinc under a Kaiser window, as librosa's "kaiser_best" (resampy, R. Lee & B. McFee).
-KAISER_BEST = {
-    "lowpass_filter_width": 64,
-    "rolloff": 0.9475937167399596,
-    "resampling_method": "sinc_interp_kaiser",
-    "beta": 14.769656459379492,
-}
+READS = (
+    *("dev_percent", "n_jobs", "check_only", "skip_bad", "shard", "n_shards", "MSBGEar"),
+    *("asr_config", "asr_overrides", "pretrained", "from_scratch"),  # to look ahead
+)
+LOUD = 8.0  # samples beyond it were never scaled: full scale is 1
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Prepare one track of the release."""
-    cpc1 = Cpc1.from_config(cfg)
-    ear_settings = check_ear_settings(cfg)
-    release = check_release(cpc1)
-    check_disk(cpc1, release)
-    report(release.faults, check_later_stages(cfg, cpc1, release), cfg)
+    experiment = Experiment.from_config(cfg)
+    msbg_settings = check_msbg_settings(cfg)
+
+    # What there is, what is wrong with it, and what the later stages will lack
+    archives = read_archives(cfg, experiment.track)
+    split_of, hand_made = choose_split(experiment, archives, cfg)
+    sources, findings = check_headers(archives)
+    findings = [*check_archives(archives), *findings]
+    used = usable(archives, left_out(findings))
+    dev_scenes = {scene for scene, split in split_of.items() if split == "dev"}
+    findings += check_later_stages(cfg, experiment, used, dev_scenes)
+    used = usable(archives, left_out(findings))
+    sources = needed(sources, used)
+    findings += [*check_something_left(archives, used), *check_disk(experiment, sources)]
+    gate(findings, cfg)
     if cfg.check_only:
         return
-    with sole_run(cpc1.data_folder, "prepare_data", cfg.shard, cfg.n_shards):
+
+    # The ear signals, and last the tables, without which no later stage begins
+    with sole_run(experiment.data_folder, "prepare_data", cfg.shard, cfg.n_shards):
         if cfg.n_shards == 1:
-            remove_partial_files(cpc1.data_folder)
-        split_of = split_scenes(cpc1, release.train_scenes, cfg.dev_percent, cfg.seed)
-        durations = make_ear_signals(cpc1, release, ear_settings, cfg)
+            remove_partial_files(experiment.data_folder)
+        write_split(experiment, split_of, cfg, hand_made)
+        done, failed = make_ear_signals(experiment, sources, msbg_settings, cfg)
         if cfg.n_shards > 1:
             logger.info(
                 "Shard %d of %d is done; a run without shard writes the tables",
@@ -106,13 +119,17 @@ def run(cfg: DictConfig) -> None:
                 cfg.n_shards,
             )
             return
-        write_tables(cpc1, release, split_of, durations)
-        keep_metadata(cpc1)
-        list_left_out(cpc1, release.faults.left_out)
-    logger.info("Wrote %d ear signals and their tables to %s", 2 * len(durations), cpc1.data_folder)
+        findings += without(used, failed)
+        used = usable(archives, left_out(findings))
+        write_tables(experiment, used, split_of, done)
+        write_presentations(experiment.presentations, with_digests(used, done), provenance(cfg))
+        list_left_out(experiment, left_out(findings))
+    logger.info(
+        "Wrote %d ear signals and their tables to %s", 2 * len(done), experiment.data_folder
+    )
 
 
-def check_ear_settings(cfg: DictConfig) -> dict[str, Any]:
+def check_msbg_settings(cfg: DictConfig) -> dict[str, Any]:
     """Try the settings of MSBG before thousands of files do."""
     settings = OmegaConf.to_container(cfg.MSBGEar)
     try:
@@ -125,123 +142,130 @@ def check_ear_settings(cfg: DictConfig) -> dict[str, Any]:
     return settings
 
 
+# Before work
+
+
+def needed(sources: list[Source], used: Mapping[str, list[Presentation]]) -> list[Source]:
+    """Return the sources that some usable presentation needs."""
+    keys = {
+        source(archive, one).key
+        for archive, presentations in used.items()
+        for one in presentations
+        for source in (processed_of, reference_of)
+    }
+    return [source for source in sources if source.key in keys]
+
+
+def check_disk(experiment: Experiment, sources: list[Source]) -> list[Finding]:
+    """Compare the free space with what the ear signals that are not there yet will take."""
+    missing = [source for source in sources if not ear_wavs(experiment, source)[-1].is_file()]
+    seconds = sum(source.duration - source.lead_in for source in missing)
+    needs = seconds * ASR_RATE * 4 * len(EARS) / 1e9  # float32
+    folder = experiment.data_folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    logger.info("The ear signals to be made take %.2f GB of %.1f GB free", needs, free)
+    if needs <= free:
+        return []
+    where = f"{folder}: {needs:.2f} GB needed, {free:.2f} GB free"
+    return [Finding("disk too full", where, blocking=True)]
+
+
+def gate(findings: list[Finding], cfg: DictConfig) -> None:
+    """Log all findings; stop here unless what is faulty may be left out."""
+    for script in ("", "prepare_data.py", "train_asr.py", "infer.py", "evaluate.py"):
+        if group := [finding for finding in findings if finding.stops == script]:
+            what = f"This stops {script}" if script else "To know (it stops nothing)"
+            logger.warning("%s:\n%s", what, in_lines(group))
+    stopped = sorted({finding.stops for finding in findings} - {""})
+    if cfg.check_only:
+        if stopped:
+            raise RecipeError(
+                f"Checked: not ready, for the reasons above. Stopped: {', '.join(stopped)}"
+            )
+        logger.info("Checked: ready")
+        return
+    faults = [finding for finding in findings if finding.stops == "prepare_data.py"]
+    if any(fault.blocking for fault in faults) or (faults and not cfg.skip_bad):
+        remedy = "" if any(f.blocking for f in faults) else ", or leave it out with skip_bad=true"
+        raise RecipeError(f"Nothing was made. Mend what is faulty, as listed above{remedy}")
+
+
+# The ear signals
+
+
 def remove_partial_files(folder: Path) -> None:
     """Remove what killed runs left under temporary names."""
     for path in folder.rglob(".*.part.*"):
         path.unlink()
 
 
-def report(faults: Findings, later: Findings, cfg: DictConfig) -> None:
-    """Log all that is wrong; stop unless it may be left out."""
-    if later.groups:
-        logger.warning("The later stages will lack:\n%s", later.text())
-    if faults.groups:
-        logger.warning("The release is not whole:\n%s", faults.text())
-    if cfg.check_only and (faults.groups or later.groups):
-        raise RecipeError("Checked: not ready, for the reasons above")
-    if cfg.check_only:
-        logger.info("Checked: ready")
-    elif faults.blocking or (faults.groups and not cfg.skip_bad):
-        raise RecipeError(
-            "Nothing was made. Mend the above, or leave out what is faulty with skip_bad=true"
-        )
-
-
-def split_scenes(cpc1: Cpc1, scenes: list[str], dev_percent: float, seed: int) -> dict[str, str]:
-    """Draw the development scenes; all signals of a scene stay together.
-
-    The same seed, share and scenes give the same split; lists that were put there by hand are kept.
-
-    Returns
-    -------
-    dict
-        "train" or "dev" per training scene.
-    """
-    dev = set(random.Random(seed).sample(scenes, math.floor(len(scenes) * dev_percent)))
-    drawn = {"train": [s for s in scenes if s not in dev], "dev": sorted(dev)}
-    files = {split: cpc1.scene_list(split) for split in drawn}
-    record = files["train"].with_name(f"made_by{cpc1.track}.json")
-    made_by = read_json(record, dict) if record.is_file() else {}
-
-    found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
-    if len(found) == 2 and found != made_by.get("drawn"):
-        if sorted(map(str, found["train"] + found["dev"])) != scenes:
-            raise RecipeError(
-                f"{record.parent}: the two scene lists were made by hand and do not hold each of "
-                f"the {len(scenes)} training scenes once; mend them, or delete them for new ones"
-            )
-        logger.info("Kept the scene lists found in %s", record.parent)
-        drawn = found
-    elif found != drawn:
-        if found:
-            logger.warning("Other scenes, seed or dev_percent than before: a new split is drawn")
-        for path in files.values():
-            path.unlink(missing_ok=True)  # half a new split must not look like lists made by hand
-        write_json(record, {"seed": seed, "dev_percent": dev_percent, "drawn": drawn})
-        for split, path in files.items():
-            write_json(path, drawn[split])
-    logger.info("%d training and %d dev scenes", len(drawn["train"]), len(drawn["dev"]))
-    return {scene: split for split, names in drawn.items() for scene in names}
-
-
 def make_ear_signals(
-    cpc1: Cpc1, release: CheckedRelease, ear_settings: dict[str, Any], cfg: DictConfig
-) -> dict[str, float]:
+    experiment: Experiment, sources: list[Source], msbg_settings: dict[str, Any], cfg: DictConfig
+) -> tuple[dict[str, dict[str, Any]], dict[Source, str]]:
     """Make the ear signals that are not there yet, or were made from something else.
 
     Returns
     -------
-    dict
-        Duration in s of the 16 kHz signals, per key of a source; what failed is missing.
+    done : dict
+        Per key of a source: `duration` in s of the 16 kHz signals, and `made_from`, a digest.
+    failed : dict
+        What is wrong with the sources that failed.
     """
-    durations = {source.key: source.duration for source in release.sources}
+    durations = {source.key: source.duration for source in sources}
     mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
-    sources = {source.key: source for source in release.sources if source.key in mine}
-    made_by = {key: what_makes(source, ear_settings) for key, source in sources.items()}
-    targets = {key: ear_wavs(cpc1, source) for key, source in sources.items()}
-    with Journal(cpc1.data_folder / "prepared.jsonl", cfg.shard, cfg.n_shards) as journal:
-        done = {key: journal.result(key, made_by[key]) for key in sources}
-        todo = [key for key in sources if not is_whole(targets[key], done[key])]
+    part = {source.key: source for source in sources if source.key in mine}
+    made_by = {key: what_makes(source, msbg_settings) for key, source in part.items()}
+    targets = {key: ear_wavs(experiment, source) for key, source in part.items()}
+    with Journal(experiment.prepared_journal, cfg.shard, cfg.n_shards) as journal:
+        results = {key: journal.result(key, made_by[key]) for key in part}
+        todo = [key for key in part if not is_whole(targets[key], results[key])]
         if journal.outdated:
             logger.warning("Making ear signals anew, for a change of: %s", dict(journal.outdated))
-            remove_tables(cpc1)  # no later stage may take a mixture of old and new
-        logger.info("%d of %d files are done already", len(sources) - len(todo), len(sources))
+            remove_tables(experiment)  # no later stage may take a mixture of old and new
+        logger.info("%d of %d files are done already", len(part) - len(todo), len(part))
         started = time.monotonic()
-        calls = [(sources[key], targets[key], ear_settings) for key in todo]
+        calls = [(part[key], targets[key], msbg_settings) for key in todo]
         made = in_processes(make_ear_signal, calls, cfg.n_jobs)
         for key, result in progress(made, "ear signals", len(todo)):
-            done[key] = result
+            results[key] = result
             if result["fault"] is None:
                 journal.add(key, made_by[key], result)
     logger.info("%d files took %.1f s", len(todo), time.monotonic() - started)
-    log_resampled([sources[key] for key in todo], ear_settings["sample_rate"])
-    leave_out_failed(release, {sources[key]: done[key]["fault"] for key in sources}, cfg.skip_bad)
-    return {key: result["duration"] for key, result in done.items() if result["fault"] is None}
+    log_resampled([part[key] for key in todo], msbg_settings["sample_rate"])
+    log_odd(results)
+    failed = {part[key]: r["fault"] for key, r in results.items() if r["fault"] is not None}
+    stop_at(failed, len(part), cfg.skip_bad)
+    done = {
+        key: {"duration": result["duration"], "made_from": digest(made_by[key])}
+        for key, result in results.items()
+        if result["fault"] is None
+    }
+    return done, failed
 
 
 def make_ear_signal(
-    source: Source, targets: tuple[Path, Path], ear_settings: dict
-) -> tuple[str, dict]:
+    source: Source, targets: tuple[Path, Path], msbg_settings: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
     """Read one stereo file, simulate the hearing loss of its listener, write both ears at 16 kHz.
 
     Returns
     -------
     tuple of str and dict
-        The source's key, and {"duration" in s, "bytes" of each file, "fault" in words or None}.
+        The source's key, and {"duration" in s, "bytes" of each file, "odd": what is strange about
+        the sound, "fault" in words or None}.
     """
     try:
-        signal, rate = read_stereo(source), source.rate
-        if source.listener is not None:
-            signal = resample(signal, rate, ear_settings["sample_rate"])
-            signal = simulate(signal, source.listener, **ear_settings)
-            rate = ear_settings["sample_rate"]
+        signal = read_stereo(source)
+        speech = ear_signals(signal, source.rate, source.listener, msbg_settings, source.lead_in)
     except (sf.SoundFileError, ValueError, OSError) as error:
         return source.key, {"fault": str(error)}
-    speech = resample(signal, rate, ASR_RATE)[int(NO_SPEECH * ASR_RATE) :]
-    for channel, target in zip(speech.T.astype(np.float32), targets, strict=True):
+    for channel, target in zip(speech.T, targets, strict=True):
         write_wav(target, channel)
     n_bytes = [target.stat().st_size for target in targets]
-    return source.key, {"duration": len(speech) / ASR_RATE, "bytes": n_bytes, "fault": None}
+    result = {"duration": len(speech) / ASR_RATE, "bytes": n_bytes, "fault": None}
+    return source.key, result | {"odd": oddity(signal)}
 
 
 def read_stereo(source: Source) -> np.ndarray:
@@ -257,12 +281,12 @@ def read_stereo(source: Source) -> np.ndarray:
     return signal
 
 
-def resample(signal: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Bring a signal (n_samples, n_channels) from one rate in Hz to another."""
-    if rate == new_rate:
-        return signal
-    wave = torch.from_numpy(np.ascontiguousarray(signal.T))
-    return torchaudio.functional.resample(wave, rate, new_rate, **KAISER_BEST).numpy().T
+def oddity(signal: np.ndarray) -> str | None:
+    """Say what is strange about a sound that can be processed all the same."""
+    peak = float(np.abs(signal).max())
+    if peak == 0:
+        return "silent"
+    return "samples far beyond full scale (1)" if peak > LOUD else None
 
 
 def write_wav(path: Path, signal: np.ndarray) -> None:
@@ -279,23 +303,29 @@ def write_wav(path: Path, signal: np.ndarray) -> None:
         ) from None
 
 
-def ear_wavs(cpc1: Cpc1, source: Source) -> tuple[Path, Path]:
+def ear_wavs(experiment: Experiment, source: Source) -> tuple[Path, Path]:
     """Return where the left and the right ear signal go."""
-    left, right = (cpc1.ear_wav(source.split, source.kind, ear, source.name) for ear in EARS)
+    left, right = (
+        experiment.ear_wav(source.archive, source.kind, ear, source.name) for ear in EARS
+    )
     return left, right
 
 
-def what_makes(source: Source, ear_settings: dict) -> dict:
+def what_makes(source: Source, msbg_settings: dict[str, Any]) -> dict[str, Any]:
     """Return all that decides the ear signals: when any of it changes, they are made anew."""
-    made_by = {"source": file_stamp(source.path), "resampling": KAISER_BEST}
+    made_by = {
+        "source": file_stamp(source.path),
+        "resampling": KAISER_BEST,
+        "lead_in": source.lead_in,
+    }
     if source.listener is not None:
         ears = (source.listener.audiogram_left, source.listener.audiogram_right)
-        made_by["MSBGEar"] = ear_settings
+        made_by["MSBGEar"] = msbg_settings
         made_by["audiograms"] = [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears]
     return made_by
 
 
-def is_whole(targets: tuple[Path, Path], result: dict | None) -> bool:
+def is_whole(targets: tuple[Path, Path], result: dict[str, Any] | None) -> bool:
     """Tell whether both ear signals are there, in the size that was written."""
     return result is not None and all(
         target.is_file() and target.stat().st_size == n_bytes
@@ -303,74 +333,104 @@ def is_whole(targets: tuple[Path, Path], result: dict | None) -> bool:
     )
 
 
-def log_resampled(sources: list[Source], ear_rate: int) -> None:
+def log_resampled(sources: list[Source], msbg_rate: int) -> None:
     """Count the hearing-aid outputs that came at another rate than MSBG's."""
     rates = Counter(source.rate for source in sources if source.kind == "msbg")
     for rate, count in sorted(rates.items()):
-        how = "as it is" if rate == ear_rate else f"resampled to {ear_rate} Hz"
+        how = "as it is" if rate == msbg_rate else f"resampled to {msbg_rate} Hz"
         logger.info("%d hearing-aid outputs at %d Hz went into MSBG %s", count, rate, how)
 
 
-def leave_out_failed(
-    release: CheckedRelease, faults: dict[Source, str | None], skip_bad: bool
-) -> None:
-    """Stop when files failed, or note which signals have to do without them."""
-    for source, fault in faults.items():
-        if fault is not None:
-            release.leave_out(source, fault)
-    failed = [f"{source.path}: {fault}" for source, fault in faults.items() if fault is not None]
+def log_odd(results: Mapping[str, dict[str, Any]]) -> None:
+    """Name the files whose sound is strange; they are used as they are."""
+    odd = [f"{key}: {result['odd']}" for key, result in results.items() if result.get("odd")]
+    if odd:
+        logger.warning("%d files are used, but strange: %s", len(odd), listed(odd))
+
+
+def stop_at(failed: Mapping[Source, str], n_sources: int, skip_bad: bool) -> None:
+    """Stop when files failed, unless they may be left out."""
     if failed and not skip_bad:
+        reasons = [f"{source.path}: {fault}" for source, fault in failed.items()]
         raise RecipeError(
-            f"{len(failed)} of {len(faults)} files failed, the others are done: {listed(failed)}; "
+            f"{len(failed)} of {n_sources} files failed, the others are done: {listed(reasons)}; "
             "mend them and run again, or leave them out with skip_bad=true"
         )
 
 
-def remove_tables(cpc1: Cpc1) -> None:
+def without(used: Mapping[str, list[Presentation]], failed: Mapping[Source, str]) -> list[Finding]:
+    """Return findings that leave out the presentations which need a file that failed."""
+    findings = []
+    for source, fault in failed.items():
+        users = tuple(
+            one.name
+            for one in used[source.archive]
+            if source.name == (one.name if source.kind == "msbg" else one.scene)
+        )
+        findings.append(Finding(fault, str(source.path), users))
+    return findings
+
+
+# The tables and records
+
+
+def remove_tables(experiment: Experiment) -> None:
     """Remove the CSVs; the later stages ask for this one then."""
     for ear, split, kind in itertools.product((*EARS, "binaural"), SPLITS, KINDS):
-        cpc1.table(ear, split, kind).unlink(missing_ok=True)
+        experiment.table(ear, split, kind).unlink(missing_ok=True)
+
+
+def with_digests(
+    used: Mapping[str, list[Presentation]], done: Mapping[str, dict[str, Any]]
+) -> dict[str, list[Presentation]]:
+    """Return the presentations with a digest each of what their ear signals were made from."""
+    return {
+        archive: [
+            replace(
+                one,
+                made_from=digest(
+                    [done[of(archive, one).key]["made_from"] for of in (processed_of, reference_of)]
+                ),
+            )
+            for one in presentations
+        ]
+        for archive, presentations in used.items()
+    }
 
 
 def write_tables(
-    cpc1: Cpc1, release: CheckedRelease, split_of: dict[str, str], durations: dict[str, float]
+    experiment: Experiment,
+    used: Mapping[str, list[Presentation]],
+    split_of: Mapping[str, str],
+    done: Mapping[str, dict[str, Any]],
 ) -> None:
     """Write the CSVs that SpeechBrain reads: per ear, and both ears in one ("binaural")."""
     rows = {key: [] for key in itertools.product((*EARS, "binaural"), SPLITS, KINDS)}
-    for folder, entries in release.signals.items():
-        for entry in entries:
-            if entry.signal in release.faults.left_out:
-                continue
-            split = "test" if folder == "test" else split_of[entry.scene]
-            for kind, name in (("msbg", entry.signal), ("ref", entry.scene)):
-                for ear in EARS:
+    for archive, presentations in used.items():
+        for one in presentations:
+            split = "test" if archive == "test" else split_of[one.scene]
+            for source in (processed_of(archive, one), reference_of(archive, one)):
+                for ear, wav in zip(EARS, ear_wavs(experiment, source), strict=True):
                     row = {
-                        "ID": entry.signal,
-                        "duration": durations[f"{folder}/{kind}/{name}"],
-                        "wav": cpc1.ear_wav(split, kind, ear, name),
-                        "spk_id": entry.listener,
-                        "wrd": entry.prompt.upper(),
+                        "ID": one.name,
+                        "duration": done[source.key]["duration"],
+                        "wav": wav,
+                        "spk_id": one.listener.id,
+                        "wrd": one.prompt.upper(),
                     }
-                    rows[ear, split, kind].append(row)
-                    rows["binaural", split, kind].append(row | {"ID": f"{ear}_{entry.signal}"})
+                    rows[ear, split, source.kind].append(row)
+                    binaural = row | {"ID": f"{ear}_{one.name}"}
+                    rows["binaural", split, source.kind].append(binaural)
     for (ear, split, kind), table in rows.items():
-        write_table(cpc1.table(ear, split, kind), table)
+        write_table(experiment.table(ear, split, kind), table)
 
 
-def keep_metadata(cpc1: Cpc1) -> None:
-    """Copy the lists that were used, so that the later stages need no release."""
-    for split in ("train", "test"):
-        for source in (cpc1.metadata_file(split), cpc1.listeners_file(split)):
-            with atomic_path(cpc1.kept_metadata(source.name)) as part:
-                shutil.copyfile(source, part)
-
-
-def list_left_out(cpc1: Cpc1, left_out: dict[str, str]) -> None:
+def list_left_out(experiment: Experiment, reasons: Mapping[str, str]) -> None:
     """Write which signals were left out and why; no file when none was."""
-    path = cpc1.results_file("left_out", ".json")
-    if left_out:
-        write_json(path, dict(sorted(left_out.items())))
-        logger.warning("%d signals were left out; %s says why", len(left_out), path)
+    path = experiment.left_out
+    if reasons:
+        write_json(path, dict(sorted(reasons.items())))
+        logger.warning("%d signals were left out; %s says why", len(reasons), path)
     else:
         path.unlink(missing_ok=True)
 

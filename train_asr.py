@@ -49,7 +49,8 @@ from speechbrain.utils.distributed import (
 )
 from speechbrain.utils.run_opts import RunOptions
 
-from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.command_line import reports_errors
+from intelligibility.experiment import Experiment
 from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer, tokenizer_file
 from intelligibility.runs import (
@@ -58,7 +59,6 @@ from intelligibility.runs import (
     pick_device,
     progress,
     read_json,
-    reports_errors,
     sha256_of,
     sole_run,
     versions,
@@ -77,6 +77,11 @@ from intelligibility.training.log import add_epoch
 from intelligibility.training.pretrained import provide_start, provide_tokenizer
 
 logger = logging.getLogger(__name__)
+
+READS = (
+    *("device", "asr_config", "asr_overrides", "run_opts"),
+    *("pretrained", "pretrained_revision", "from_scratch"),
+)
 
 
 def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
@@ -376,12 +381,12 @@ def run_options(given: dict[str, Any], device: str) -> RunOptions:
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Train as config.yaml says."""
-    cpc1 = Cpc1.from_config(cfg)
+    experiment = Experiment.from_config(cfg)
     given = OmegaConf.to_container(cfg.run_opts, resolve=True)
-    train(load_settings(cfg, cpc1), run_options(given, str(pick_device(cfg.device))))
+    train(load_settings(cfg, experiment), run_options(given, str(pick_device(cfg.device))))
 
 
 def run_published_way(arguments: list[str]) -> None:

@@ -2,10 +2,15 @@
 
 import functools
 import gc
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
@@ -29,7 +34,7 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
     """
     with parallel_config("loky", inner_max_num_threads=1), threadpool_limits(1):
         results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-            delayed(_call)(function, arguments) for arguments in calls
+            delayed(_call)(function, arguments, os.getpid()) for arguments in calls
         )
         try:
             yield from results
@@ -38,14 +43,30 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
                 "One of the processes was killed, most likely for want of memory: what is done is "
                 "kept; run again with a smaller n_jobs"
             ) from None
+        except (KeyboardInterrupt, SystemExit):
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            raise
 
 
-def _call(function: Callable, arguments: tuple) -> Any:
-    _settle()
+def _call(function: Callable, arguments: tuple, caller: int) -> Any:
+    _settle(caller)
     return function(*arguments)
 
 
 @functools.cache
-def _settle() -> None:
-    """Spare the imported libraries loky's garbage collection: a tenth of a second, every second."""
+def _settle(caller: int) -> None:
+    """Make a process ready for its calls.
+
+    The imported libraries are spared loky's garbage collection: a tenth of a second, every second.
+    A worker leaves an interruption to the caller, and ends when the caller was killed.
+    """
     gc.freeze()
+    if os.getpid() != caller:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
+
+
+def _end_with(caller: int) -> None:
+    while os.getppid() == caller:
+        time.sleep(1)
+    os._exit(1)

@@ -1,9 +1,9 @@
-"""What every run needs, whatever its stage: errors in words, whole files, provenance, device."""
+"""What every run needs, whatever its stage: errors in words, locks, whole files, versions, device.
 
-import datetime
-import errno
+Neither Hydra nor torch is imported here: what a notebook takes from this recipe should load fast.
+"""
+
 import fcntl
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -11,17 +11,12 @@ import logging
 import os
 import platform
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
@@ -32,47 +27,8 @@ MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
 
-class RecipeError(CompactHydraException):
-    """What the user can mend: says what was found, what was expected and what to do.
-
-    Hydra shows errors of this base, which come from the jobs of its launchers, without a traceback.
-    """
-
-
-def reports_errors(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Let a stage end with our message and exit status 1, not with a traceback.
-
-    It also logs what runs. From a terminal, `-v` logs more, and `--help` shows the script's manual
-    and the configuration with its comments.
-    """
-    if run.__module__ == "__main__":
-        if "--help" in sys.argv:  # Hydra's own would search every folder here, .venv too
-            print(run.__globals__["__doc__"], (RECIPE / "config.yaml").read_text(), sep="\n")
-            sys.exit()
-        # Jobs that a launcher starts elsewhere unpickle this script and import what it imports.
-        python_path = [str(RECIPE), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
-        sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
-
-    @functools.wraps(run)
-    def guarded(cfg: DictConfig) -> None:
-        started = time.monotonic()
-        logbook.info("%s", json.dumps(provenance(cfg), indent=1))
-        try:
-            check_config(cfg)
-            run(cfg)
-        except (RecipeError, OSError) as error:
-            if isinstance(error, OSError):
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                error = RecipeError(f"{error}; make room and run again: what is done is kept")
-            logger.error("%s", error)
-            if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
-                raise RecipeError(f"Shard {cfg.shard} of {cfg.n_shards}: {error}") from None
-            sys.exit(1)
-        logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
-
-    return guarded
+class RecipeError(Exception):
+    """What the user can mend: says what was found, what was expected and what to do."""
 
 
 def shard_of(durations: Mapping[str, float], shard: int, n_shards: int) -> list[str]:
@@ -100,25 +56,6 @@ def shard_of(durations: Mapping[str, float], shard: int, n_shards: int) -> list[
         if lightest == shard:
             part.append(name)
     return sorted(part)
-
-
-def check_config(cfg: DictConfig) -> None:
-    """Refuse numbers in the configuration that no stage can use."""
-    integers = {
-        "seed": cfg.seed,
-        "n_jobs": cfg.n_jobs,
-        "shard": cfg.shard,
-        "n_shards": cfg.n_shards,
-    }
-    for key, value in integers.items():
-        if not isinstance(value, int) or (value < 0 and key != "n_jobs"):
-            raise RecipeError(f"{key}={value}: expected a whole number that is not negative")
-    if cfg.n_jobs == 0:
-        raise RecipeError("n_jobs=0: expected a number of processes, or -1 for one per core")
-    if not (isinstance(cfg.dev_percent, int | float) and 0 <= cfg.dev_percent < 1):
-        raise RecipeError(
-            f"dev_percent={cfg.dev_percent}: expected a share of the scenes, 0 to below 1"
-        )
 
 
 @contextmanager
@@ -246,20 +183,6 @@ def read_json(path: str | Path, expected: type = object) -> Any:
     return content
 
 
-def provenance(cfg: DictConfig) -> dict[str, Any]:
-    """Say how a result was made: resolved configuration, seed, versions, command and time."""
-    cfg = cfg.copy()
-    if OmegaConf.is_missing(cfg.path, "root"):
-        cfg.path.root = "(not given)"  # the later stages need no release
-    return {
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "seed": cfg.seed,
-        "versions": versions(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide the numbers."""
     return {"python": platform.python_version()} | {
@@ -324,3 +247,9 @@ def pick_device(name: str) -> "torch.device":  # noqa: F821
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RecipeError(f"device={name}, but torch sees no GPU; use device=cpu or device=auto")
     return torch.device(name)
+
+
+def listed(items: list[str], most: int = 5) -> str:
+    """Return the first few of many items in one line, with a count of the rest."""
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + rest

@@ -13,8 +13,48 @@ from scipy.spatial.distance import cosine
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from intelligibility.measures import MEASURES
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.words import word_correctness
+
 Ears = tuple[Tensor, Tensor]  # left, right
 DTW = ("fastdtw", "exact")
+
+
+def similarities_of(
+    processed: tuple[Recognition, Recognition],
+    reference: tuple[Recognition, Recognition],
+    prompt: str,
+    dtw: str = "fastdtw",
+) -> dict[str, float]:
+    """Compare what a recogniser made of both ears of a signal and of its reference.
+
+    Parameters
+    ----------
+    processed, reference : tuple of two Recognition
+        Left and right ear.
+    prompt : str
+        The sentence that was spoken.
+    dtw : str
+        How decoder states are aligned: "fastdtw", as published, or "exact".
+
+    Returns
+    -------
+    dict
+        Every measure by its name, 0..1. Layers that the recogniser does not have are left out.
+    """
+    similarities = {}
+    for measure in MEASURES:
+        if measure.clock == "text":
+            correct = max(word_correctness(ear.text, prompt) for ear in processed)
+            similarities[measure.name] = correct
+        elif measure.layer in processed[0].layers:
+            pairs = [tuple(ear.layers[measure.layer] for ear in s) for s in (processed, reference)]
+            if measure.clock == "time":
+                similarities[measure.name] = framewise_similarity(*pairs)
+            else:
+                similarities[measure.name] = aligned_similarity(*pairs, dtw)
+    return similarities
 
 
 def framewise_similarity(processed: Ears, reference: Ears) -> float:

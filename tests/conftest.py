@@ -12,7 +12,7 @@ import soundfile as sf
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import intelligibility.corpora.cpc1  # noqa: F401 -- registers what config.yaml refers to
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 
 RECIPE = Path(__file__).resolve().parent.parent
 SHARED = RECIPE.parent / "shared"

@@ -9,8 +9,8 @@ import sentencepiece
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
 
-from intelligibility.corpora.cpc1 import RECIPE
 from intelligibility.recognisers.settings import read_settings
+from intelligibility.runs import RECIPE
 
 WORDS = ("ANNA", "KEEPS", "TWO", "OLD", "BOATS", "PETER", "SELLS", "NINE", "RED", "CUPS")
 SETTINGS = {

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from scipy.optimize import curve_fit
 
 import evaluate
 from intelligibility.evaluation.scoring import score
-from tests.conftest import configure, edit, run_script
+from intelligibility.runs import sole_run
+from tests.conftest import RECIPE, configure, edit, run_script
 from tests.evaluation_data import CHECKPOINT, MEASURE_FILES, make_experiment
 
 SCORES = ["RMSE", "Std", "NCC", "KT"]
@@ -114,7 +117,7 @@ def test_every_table_is_there_twice_and_every_figure(evaluated):
     stems = ["by_listener", "by_severity", "by_system", "comparisons", "table1", "table3"]
     names = {path.name for path in (exp / "tables").iterdir()}
     assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md")}
-    figures = ["by_listener", "by_system", "calibration", "residuals", "scatter"]
+    figures = ["by_listener", "by_system", "reliability", "residuals", "scatter"]
     names = {path.name for path in (exp / "figures").iterdir()}
     assert names == {f"{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf")}
     long = pd.read_csv(exp / "tables/table1.csv")
@@ -151,6 +154,52 @@ def test_two_processes_agree_whatever_the_order_of_the_files(experiment, tmp_pat
     assert done.returncode == 0, done.stderr
     assert (exp / "predictions.csv").read_bytes() == predictions
     assert load(exp / "results.json") == numbers
+
+
+def test_a_reader_who_leaves_early_gets_whole_files(experiment):
+    root, exp = experiment
+    done = subprocess.run(
+        f"{sys.executable} evaluate.py path.root='{root}' path.exp_folder='{exp}' | head -1; "
+        "exit ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", cwd=RECIPE, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Error" not in done.stderr and "Done in" in done.stderr
+    newest = max(path.stat().st_mtime_ns for path in exp.rglob("*.*") if path.suffix != ".log")
+    assert (exp / "report.html").stat().st_mtime_ns == newest
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(experiment):
+    root, exp = experiment
+    left = [
+        exp / f"{name}.0123456789ab.part.{suffix}"
+        for name, suffix in (
+            (".results", "json"), (".predictions", "csv"), (".report", "html"),
+            ("figures/.scatter", "png"), ("tables/.table1", "csv"),
+        )
+    ]  # fmt: skip
+    others = [exp / ".test_dec_similarity.0123456789ab.part.json"]  # infer.py may be writing it
+    for path in [*left, *others]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    evaluate.run(configure(root, exp))
+    assert not any(path.exists() for path in left) and all(path.exists() for path in others)
+
+
+def test_two_runs_at_once_are_refused(experiment, caplog):
+    root, exp = experiment
+    with sole_run(exp, "evaluate"):
+        assert "is in use" in refused(configure(root, exp), caplog)
+
+
+def test_the_record_says_the_seed_of_each_stage(experiment, caplog):
+    root, exp = experiment
+    (exp / "data_split/made_by.json").write_text('{"seed": 1}')
+    edit(exp / "inference.json", lambda record: record.update(provenance={"seed": 3}))
+    with caplog.at_level(logging.WARNING):
+        evaluate.run(configure(root, exp, "seed=5"))
+    made = load(exp / "results.json")["provenance"]
+    assert made["seeds"] == {"prepare_data.py": 1, "infer.py": 3, "evaluate.py": 5}
+    assert "seed=5 draws the bootstrap; the dev scenes were drawn with seed=1" in caplog.text
 
 
 def test_both_tracks_stand_side_by_side(experiment):

@@ -1,35 +1,84 @@
-"""The README says what there is."""
+"""The README, the pages in docs/ and the configuration say what there is."""
 
 import re
 
-import pytest
 import yaml
 
 from tests.conftest import RECIPE
 
 README = (RECIPE / "README.md").read_text(encoding="utf-8")
-CONFIG = yaml.safe_load((RECIPE / "config.yaml").read_text(encoding="utf-8"))
-KEYS = [
-    f"{key}.{inner}" if inner else key
-    for key, value in CONFIG.items()
-    if key not in ("hydra", "defaults")
-    for inner in (value if isinstance(value, dict) and value else [None])
-]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (RECIPE / "docs").glob("*.md")}
+SECTIONS = (
+    "Two commands",
+    "The stages",
+    "Your own hearing aids",
+    "How to read your numbers",
+    "What is the same as the published code, and what is not",
+    "Map",
+    "Cite",
+)
+FILE = r"(?<![\w/.-])((?:benchmarks|docs|demo)/\w+\.\w+|\w+\.py|LICENSE)\b"
+MODULE = r"python -m ([\w.]+)"
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_every_key_is_in_the_table(key):
-    table = README.split("## Configuration")[1].split("\n## ")[0]
-    assert f"`{key}`" in table
+def test_it_serves_a_newcomer_in_this_order():
+    assert len(README.splitlines()) <= 180
+    assert tuple(re.findall(r"^## (.*)$", README, flags=re.M)) == SECTIONS
 
 
-def test_every_file_it_names_is_there():
-    named = set(re.findall(r"(?<![\w/.-])((?:benchmarks|docs)/\w+\.\w+|\w+\.py|LICENSE)\b", README))
-    assert {"prepare_data.py", "docs/msbg_severities.png", "benchmarks/scale.py"} <= named
-    assert not [name for name in named if not (RECIPE / name).is_file()]
+def test_every_key_of_the_configuration_says_what_it_means():
+    text = (RECIPE / "config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0]
+    keys = re.findall(r"^ *([a-z]\w*):(.*)$", text, flags=re.M)
+    assert len(keys) > 25
+    silent = [
+        key
+        for key, rest in keys
+        if "#" not in rest and key not in ("path", "defaults") and not key.startswith("cpc1_test")
+    ]
+    assert silent == []
+
+
+def test_every_file_that_is_named_is_there():
+    for name, page in {"README.md": README, **PAGES}.items():
+        found = set(re.findall(FILE, page))
+        folders = (RECIPE, RECIPE / "intelligibility", RECIPE / "demo")
+        missing = [one for one in found if not any((f / one).is_file() for f in folders)]
+        missing += [
+            module
+            for module in re.findall(MODULE, page)
+            if module.split(".")[0] in ("benchmarks", "demo", "docs")
+            and not (RECIPE / module.replace(".", "/")).with_suffix(".py").is_file()
+        ]
+        assert missing == [], name
+    assert len(PAGES) >= 4
+
+
+def test_every_link_leads_somewhere():
+    for folder, page in [(RECIPE, README), *((RECIPE / "docs", page) for page in PAGES.values())]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page):
+            assert target.startswith("https://") or (folder / target).is_file(), target
 
 
 def test_its_commands_are_in_the_makefile():
     makefile = (RECIPE / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^    make (\w+)", README, flags=re.M):
+    targets = re.findall(r"^    make ([\w-]+)", README, flags=re.M)
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.M)
+
+
+def test_the_keys_that_its_commands_give_are_in_the_configuration():
+    config = yaml.safe_load((RECIPE / "config.yaml").read_text(encoding="utf-8"))
+    commands = re.findall(
+        r"^ +python \w+\.py (.*)$", "\n".join([README, *PAGES.values()]), flags=re.M
+    )
+    given = re.findall(r"(?<!\S)'?(\w+)[.=]", " ".join(one.split("#")[0] for one in commands))
+    assert given and set(given) <= set(config) | {"hydra", "transformer_cpc1", "data_folder"}
+
+
+def test_the_citation_is_the_readmes():
+    citation = yaml.safe_load((RECIPE / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = citation["preferred-citation"]
+    assert {author["family-names"] for author in paper["authors"]} == {"Tu", "Ma", "Barker"}
+    assert all(author["family-names"] in README for author in paper["authors"])
+    assert str(paper["year"]) in README and paper["url"] in README

@@ -8,9 +8,10 @@ import numpy as np
 import soundfile
 
 import train_asr
-from intelligibility.corpora.cpc1 import RECIPE, write_table
+from intelligibility.experiment import write_table
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer
+from intelligibility.runs import RECIPE
 
 RATE = 16000  # Hz
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")

@@ -1,40 +1,26 @@
-"""Check before work: everything that is wrong with a release, found from metadata and headers.
+"""Check before work: everything that is wrong with the files of a corpus, found from their headers.
 
-No audio is read. All faults are reported at once, grouped, with counts and examples; hours of work
-start only when none is left, or without what is faulty when `skip_bad` says so.
+No audio is read, and nothing here knows which corpus it is. All findings are reported at once,
+grouped, with counts and examples; hours of work start only when none is left, or without what is
+faulty when `skip_bad` says so.
 """
 
-import itertools
-import logging
-import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile as sf
-import torch
-from omegaconf import DictConfig
-from sentencepiece import SentencePieceProcessor
 
-from intelligibility.corpora.cpc1 import (
-    ASR_RATE,
-    EARS,
-    NO_SPEECH,
-    Cpc1,
-    Response,
-    listed,
-    parse_responses,
-)
-from intelligibility.runs import RecipeError, progress, read_json
+from intelligibility.corpora.presentation import Archive, Finding, Presentation
+from intelligibility.runs import progress
 from msbg import Listener
 from msbg.audiogram import TRUSTED_DB_HL
 
-logger = logging.getLogger(__name__)
-
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz, a release may have
 SPEECH_SECONDS = (0.05, 98)  # what the recogniser can take, with room for rounding
+LENGTHS_DIFFER = 0.5  # s between a signal and its reference; releases differ by hundredths
 N_READERS = 16  # headers read at once: a shared disk answers many requests as fast as one
 
 
@@ -43,13 +29,14 @@ class Source:
     """A stereo file of the release that two ear signals are made from.
 
     `listener` is None for a reference, which nobody's hearing loss touches. `frames` and `rate`
-    (Hz) are what the header promises.
+    (Hz) are what the header promises; `lead_in` (s) is dropped.
     """
 
-    split: str
+    archive: str
     kind: str
     name: str
     path: Path
+    lead_in: float
     listener: Listener | None = None
     frames: int = 0
     rate: int = 0
@@ -57,7 +44,7 @@ class Source:
     @property
     def key(self) -> str:
         """Return the name of the work in the journal."""
-        return f"{self.split}/{self.kind}/{self.name}"
+        return f"{self.archive}/{self.kind}/{self.name}"
 
     @property
     def duration(self) -> float:
@@ -65,143 +52,104 @@ class Source:
         return self.frames / self.rate
 
 
-@dataclass
-class Findings:
-    """What is wrong, by kind of fault; and which signals cannot be used because of it."""
-
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    blocking: bool = False
-
-    def add(self, fault: str, where: object, signals: Iterable[str] = ()) -> None:
-        """Note one fault and the signals that it makes unusable."""
-        self.groups.setdefault(fault, []).append(str(where))
-        for signal in signals:
-            self.left_out.setdefault(signal, f"{fault}: {where}")
-
-    def text(self) -> str:
-        """Return a line per kind of fault, with its count and examples."""
-        return "\n".join(
-            f"  {len(places):5d} x {fault}: {listed(places, 3)}"
-            for fault, places in self.groups.items()
-        )
+def processed_of(archive: str, one: Presentation) -> Source:
+    """Return the hearing aid's output as a source."""
+    return Source(archive, "msbg", one.name, one.processed, one.lead_in, one.listener)
 
 
-@dataclass
-class CheckedRelease:
-    """The usable part of a release, and what is wrong with the rest."""
-
-    signals: dict[str, list[Response]]
-    sources: list[Source]
-    train_scenes: list[str]
-    faults: Findings
-
-    def leave_out(self, source: Source, fault: str) -> None:
-        """Note that a file cannot be used after all, and with it the signals that need it."""
-        users = [
-            entry.signal
-            for entry in self.signals[source.split]
-            if source.name == (entry.signal if source.kind == "msbg" else entry.scene)
-        ]
-        self.faults.add(fault, source.path, users)
+def reference_of(archive: str, one: Presentation) -> Source:
+    """Return the clean reference as a source, the same for all presentations of a scene."""
+    return Source(archive, "ref", one.scene, one.reference, one.lead_in)
 
 
-def check_release(cpc1: Cpc1) -> CheckedRelease:
-    """Read the metadata and every header of one track.
+def check_archives(archives: Mapping[str, Archive]) -> list[Finding]:
+    """Look for what is wrong with the lists of signals themselves."""
+    findings = [finding for archive in archives.values() for finding in archive.findings]
+    for archive in archives.values():
+        findings += _check_list(archive)
+    findings += _check_overlap(archives)
+    return findings + _severe_losses(archives)
 
-    Raises
-    ------
-    RecipeError
-        A folder or a whole metadata file is missing or damaged: nothing can be skipped then.
+
+def _check_list(archive: Archive) -> Iterator[Finding]:
+    copies = Counter(one.name for one in archive.presentations)
+    references: dict[str, Path] = {}
+    for one in archive.presentations:
+        if copies[one.name] > 1:
+            fault = f"signal listed twice in {archive.metadata.name}"
+            yield Finding(fault, one.name, (one.name,))
+        elif not one.prompt.strip():
+            yield Finding(f"empty prompt in {archive.metadata.name}", one.name, (one.name,))
+        elif references.setdefault(one.scene, one.reference) != one.reference:
+            yield Finding("scene with two references", f"{one.scene} of {one.name}", (one.name,))
+
+
+def _check_overlap(archives: Mapping[str, Archive]) -> Iterator[Finding]:
+    """Name training signals of scenes that are tested on: they would be learnt by heart."""
+    if len(archives) < 2:
+        return
+    tested = {one.scene for one in archives["test"].presentations}
+    names = {one.name for one in archives["test"].presentations}
+    for one in archives["train"].presentations:
+        if one.name in names:
+            yield Finding("signal in both training and test", one.name, (one.name,))
+        elif one.scene in tested:
+            where = f"{one.scene} of {one.name}"
+            yield Finding("scene in both training and test", where, (one.name,))
+
+
+def _severe_losses(archives: Mapping[str, Archive]) -> list[Finding]:
+    listeners = {one.listener for archive in archives.values() for one in archive.presentations}
+    severe = {
+        listener.id
+        for listener in listeners
+        for ear in (listener.audiogram_left, listener.audiogram_right)
+        if ear.levels.max() > TRUSTED_DB_HL
+    }
+    fault = (
+        f"listener with losses above {TRUSTED_DB_HL:g} dB HL, where MSBG is unrealistically strong"
+    )
+    return [Finding(fault, name, stops="") for name in sorted(severe)]
+
+
+def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[Finding]]:
+    """Read the header of every file.
+
+    Returns
+    -------
+    sources : list of Source
+        Those whose header is sound, sorted by their key.
+    findings : list of Finding
+        What is wrong with the others, and pairs whose lengths do not fit.
     """
-    faults, signals, users = Findings(), {}, {}
-    for split in ("train", "test"):
-        listeners = _usable_listeners(cpc1, split, faults)
-        signals[split] = _usable_entries(cpc1, split, listeners, faults)
-        for signal in signals[split]:
-            wav = cpc1.hearing_aid_wav(split, signal.signal)
-            processed = Source(split, "msbg", signal.signal, wav, listeners[signal.listener])
-            reference = Source(split, "ref", signal.scene, cpc1.reference_wav(split, signal.scene))
-            users[processed] = [signal.signal]
-            users.setdefault(reference, []).append(signal.signal)
-    _warn_of_severe_losses({s.listener for s in users if s.listener is not None})
-    sources = []
+    users: dict[Source, list[str]] = {}
+    for name, archive in archives.items():
+        for one in archive.presentations:
+            for source in (processed_of(name, one), reference_of(name, one)):
+                users.setdefault(source, []).append(one.name)
+    sources, findings = {}, []
     with ThreadPoolExecutor(N_READERS) as readers:
         headers = readers.map(_read_header, users)
         for source, header in zip(users, progress(headers, "headers", len(users)), strict=True):
             if isinstance(header, str):
-                faults.add(header, source.path, users[source])
+                findings.append(Finding(header, str(source.path), tuple(users[source])))
             else:
-                sources.append(replace(source, frames=header[0], rate=header[1]))
-    for split, entries in signals.items():
-        signals[split] = [entry for entry in entries if entry.signal not in faults.left_out]
-    wanted = {(split, s.signal) for split, entries in signals.items() for s in entries}
-    wanted |= {(split, s.scene) for split, entries in signals.items() for s in entries}
-    sources = [source for source in sources if (source.split, source.name) in wanted]
-    for split, entries in signals.items():
-        if not entries:
-            faults.add("no usable signal left", cpc1.metadata_file(split))
-            faults.blocking = True
-    # Drawn over all scenes that are listed, the split stays the same whatever is left out.
-    scenes = sorted({entry.scene for entry in parse_responses(cpc1.metadata_file("train"))[0]})
-    sources.sort(key=lambda source: source.key)
-    return CheckedRelease(signals, sources, scenes, faults)
+                sources[source.key] = replace(source, frames=header[0], rate=header[1])
+    for name, archive in archives.items():
+        findings += _check_lengths(name, archive, sources)
+    return [sources[key] for key in sorted(sources)], findings
 
 
-def _usable_listeners(cpc1: Cpc1, split: str, faults: Findings) -> dict[str, Listener]:
-    path = cpc1.listeners_file(split)
-    listeners = {}
-    for name, entry in read_json(path, dict).items():
-        try:
-            listeners[name] = Listener.from_dict(entry)
-        except ValueError as error:
-            faults.add(f"audiogram in {path.name} not usable", f"{name}: {error}")
-    return listeners
-
-
-def _usable_entries(
-    cpc1: Cpc1, split: str, listeners: dict[str, Listener], faults: Findings
-) -> list[Response]:
-    path = cpc1.metadata_file(split)
-    entries, damaged = parse_responses(path)
-    for fault in damaged:
-        faults.add(f"damaged entry in {path.name}", fault)
-    if not entries:
-        raise RecipeError(f"{path}: lists no usable signal; restore the file from the release")
-    copies = Counter(entry.signal for entry in entries)
-    usable = []
-    for entry in entries:
-        if copies[entry.signal] > 1:
-            faults.add(f"signal listed twice in {path.name}", entry.signal, [entry.signal])
-        elif entry.listener not in listeners:
-            faults.add(
-                f"no audiogram in {cpc1.listeners_file(split).name}",
-                f"listener {entry.listener} of {entry.signal}",
-                [entry.signal],
-            )
-        elif not entry.prompt.strip():
-            faults.add(f"empty prompt in {path.name}", entry.signal, [entry.signal])
-        else:
-            usable.append(entry)
-    return usable
-
-
-def _warn_of_severe_losses(listeners: set[Listener]) -> None:
-    severe = sorted(
-        {
-            listener.id
-            for listener in listeners
-            for ear in (listener.audiogram_left, listener.audiogram_right)
-            if ear.levels.max() > TRUSTED_DB_HL
-        }
-    )
-    if severe:
-        logger.warning(
-            "%d listeners have losses above %g dB HL, where MSBG is unrealistically strong: %s",
-            len(severe),
-            TRUSTED_DB_HL,
-            listed(severe, 30),
-        )
+def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -> Iterator[Finding]:
+    """Notice references that end long before or after the signal: most likely of another scene."""
+    for one in archive.presentations:
+        pair = [sources.get(s(name, one).key) for s in (processed_of, reference_of)]
+        if None in pair:
+            continue
+        differ = pair[0].duration - pair[1].duration
+        if abs(differ) > LENGTHS_DIFFER:
+            where = f"{one.name} of {pair[0].duration:.1f} s, reference {pair[1].duration:.1f} s"
+            yield Finding("signal and reference of other lengths", where, stops="")
 
 
 def _read_header(source: Source) -> tuple[int, int] | str:
@@ -220,91 +168,30 @@ def _read_header(source: Source) -> tuple[int, int] | str:
         return f"unexpected sample rate of {header.samplerate} Hz"
     if "should be" in header.extra_info:  # libsndfile's words for a chunk that the file cuts short
         return "truncated file"
-    speech = header.frames / header.samplerate - NO_SPEECH
+    speech = header.frames / header.samplerate - source.lead_in
     if speech < SPEECH_SECONDS[0]:
-        return f"file no longer than the {NO_SPEECH:g} s before the speech"
+        return f"file no longer than the {source.lead_in:g} s before the speech"
     if speech > SPEECH_SECONDS[1]:
         return f"file with more than {SPEECH_SECONDS[1]} s of speech"
     return header.frames, header.samplerate
 
 
-def check_disk(cpc1: Cpc1, release: CheckedRelease) -> None:
-    """Compare the free space with what the ear signals that are not there yet will take."""
-    missing = [
-        source
-        for source in release.sources
-        if not cpc1.ear_wav(source.split, source.kind, EARS[-1], source.name).is_file()
+def usable(
+    archives: Mapping[str, Archive], left_out: Mapping[str, str]
+) -> dict[str, list[Presentation]]:
+    """Return the presentations without those that are left out, per archive."""
+    return {
+        name: [one for one in archive.presentations if one.name not in left_out]
+        for name, archive in archives.items()
+    }
+
+
+def check_something_left(
+    archives: Mapping[str, Archive], used: Mapping[str, list[Presentation]]
+) -> list[Finding]:
+    """Notice archives of which nothing can be used."""
+    return [
+        Finding("no usable signal left", str(archive.metadata), blocking=True)
+        for name, archive in archives.items()
+        if not used[name]
     ]
-    seconds = sum(source.duration - NO_SPEECH for source in missing)
-    needed = seconds * ASR_RATE * 4 * len(EARS) / 1e9  # float32
-    folder = cpc1.data_folder
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
-    logger.info("The ear signals to be made take %.2f GB of %.1f GB free", needed, free)
-    if needed > free:
-        release.faults.add("disk too full", f"{folder}: {needed:.2f} GB needed, {free:.2f} GB free")
-        release.faults.blocking = True
-
-
-def check_later_stages(cfg: DictConfig, cpc1: Cpc1, release: CheckedRelease) -> Findings:
-    """Look for what train_asr.py, infer.py and evaluate.py will need."""
-    needs = Findings()
-    save = cpc1.asr_folder / "save"
-    if any(save.glob("CKPT+*")):
-        if cfg.check_only:  # reading weights takes its time
-            _check_recogniser(cfg, cpc1, needs)
-    elif cfg.pretrained:
-        _check_pretrained(cfg.pretrained, release, needs)
-    elif not cfg.from_scratch:
-        needs.add("recogniser to start from", f"put a checkpoint in {save}, or set pretrained")
-    if (save / "tokenizer.ckpt").is_file():
-        _check_prompts(save / "tokenizer.ckpt", release)
-    try:
-        labelled = {r.signal for r in cpc1.responses("test") if r.correctness is not None}
-    except RecipeError as error:
-        needs.add("responses to the test signals", error)
-        return needs
-    for signal in release.signals["test"]:
-        if signal.signal not in labelled:
-            needs.add("response to a test signal, in path.test_responses", signal.signal)
-    return needs
-
-
-def _check_recogniser(cfg: DictConfig, cpc1: Cpc1, needs: Findings) -> None:
-    # Here, since no other use of this module should wait for SpeechBrain.
-    from intelligibility.recognisers.settings import load_settings
-    from intelligibility.recognisers.speechbrain import Recogniser
-
-    try:
-        Recogniser.load(load_settings(cfg, cpc1), cpc1.asr_folder / "save", torch.device("cpu"))
-    except RecipeError as error:
-        needs.add("recogniser that fits the settings", error)
-
-
-def _check_pretrained(pretrained: str, release: CheckedRelease, needs: Findings) -> None:
-    folder = Path(pretrained).expanduser()
-    if not folder.is_dir():
-        if pretrained[0] in "/.~":
-            needs.add("pretrained recogniser", f"{pretrained} is no folder")
-        return  # a hub id: what it holds is known when it is fetched
-    for name in ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt"):
-        if not (folder / name).is_file():
-            needs.add("pretrained recogniser", f"{folder / name} is missing")
-    if (folder / "tokenizer.ckpt").is_file():
-        _check_prompts(folder / "tokenizer.ckpt", release)
-
-
-def _check_prompts(tokenizer_file: Path, release: CheckedRelease) -> None:
-    try:
-        tokenizer = SentencePieceProcessor(model_file=str(tokenizer_file))
-    except (RuntimeError, OSError):
-        release.faults.add("tokenizer that cannot be read", tokenizer_file)
-        return
-    for signal in itertools.chain(*release.signals.values()):
-        if tokenizer.unk_id() in tokenizer.encode(signal.prompt.upper()):
-            release.faults.add(
-                "prompt that the tokenizer cannot write",
-                f"{signal.signal}: {signal.prompt}",
-                [signal.signal],
-            )

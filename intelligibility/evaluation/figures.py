@@ -1,4 +1,4 @@
-"""The figures: similarity against response, means, residuals against hearing loss, calibration.
+"""The figures: similarity and response, means, residuals and hearing loss, reliability.
 
 One panel per measure. Colours are those of Okabe & Ito (2008), which colour-blind readers tell
 apart; shapes differ as well, for print in black and white. Bars are standard errors of the mean.
@@ -6,10 +6,8 @@ apart; shapes differ as well, for print in black and white. Bars are standard er
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +15,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from intelligibility.evaluation.scoring import Logistic
+from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.responses import SEVERITIES
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
 from msbg.audiogram import SEVERITY_LIMITS_DB_HL
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list every glyph
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
 PERCENT_CORRECT = "words correct (%)"
 NARROW = 12  # groups up to which two panels fit beside each other
@@ -56,16 +55,16 @@ def all_figures(
     test: pd.DataFrame,
     dev: pd.DataFrame | None,
     measures: list[str],
-    groups: Mapping[str, pd.DataFrame],
-    fits: Mapping[str, Mapping[str, Any]],
+    groups: dict[str, pd.DataFrame],
+    mapping: Mapping,
 ) -> dict[str, Drawing]:
     """Draw every figure, by the name of its file.
 
     Parameters
     ----------
-    test, dev, measures, fits
+    test, dev, measures, mapping
         As for `scatter`; test with the columns of `better_ear` as well.
-    groups : mapping
+    groups : dict
         The output of `by_group` for each of listener, system and, where audiograms are known,
         severity.
     """
@@ -75,14 +74,14 @@ def all_figures(
             f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
             f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
             "equal size, with standard errors.",
-            scatter(test, dev, measures, fits),
+            scatter(test, dev, measures, mapping),
         )
     }
     for by in ("listener", "system"):
         drawings[f"by_{by}"] = Drawing(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
-            means(groups[by], measures),
+            means_of_groups(groups[by], measures),
         )
     if "severity" in groups:
         drawings["residuals"] = Drawing(
@@ -92,11 +91,11 @@ def all_figures(
             "intelligibility is overestimated.",
             residuals(test, measures),
         )
-    drawings["calibration"] = Drawing(
-        "Calibration",
+    drawings["reliability"] = Drawing(
+        "Reliability",
         "Mean observed in up to ten bins of predictions of equal size, with standard errors. "
         "On the dashed line predictions are right on average.",
-        calibration(test, measures),
+        reliability(test, measures),
     )
     return drawings
 
@@ -106,7 +105,7 @@ def scatter(
     test: pd.DataFrame,
     dev: pd.DataFrame | None,
     measures: list[str],
-    fits: Mapping[str, Mapping[str, Any]],
+    mapping: Mapping,
 ) -> Figure:
     """Draw similarity against percent correct with the logistic, dev and test marked (Fig. 2).
 
@@ -116,8 +115,8 @@ def scatter(
         From `read_signals`, test with predictions; dev is None when the fit came from elsewhere.
     measures : list of str
         One panel each.
-    fits : mapping
-        x0 and k of each measure's logistic.
+    mapping : Mapping
+        With each measure's logistic.
     """
     figure, panels = _panels(len(measures))
     for axes, measure in zip(panels, measures, strict=True):
@@ -127,11 +126,10 @@ def scatter(
         if dev is not None:
             _cloud(axes, dev.dropna(subset=["correctness", column]), column, "dev", ORANGE, "^")
         x = np.linspace(*axes.get_xlim(), 300)
-        logistic = Logistic(fits[measure]["x0"], fits[measure]["k"])
-        axes.plot(x, logistic.predict(x / 100), color="black", label="fitted logistic")
-        means = _tenths(rows, column)
+        axes.plot(x, mapping.predict(measure, x / 100), color="black", label="fitted logistic")
+        bins = _tenths(rows, column)
         axes.errorbar(
-            100 * means["x"], means["y"], means["se"], fmt="s", ms=4, color="white", mec="black",
+            100 * bins["x"], bins["y"], bins["se"], fmt="s", ms=4, color="white", mec="black",
             ecolor="black", elinewidth=1, label="test, binned means", zorder=4,
         )  # fmt: skip
         _percent_axis(axes.yaxis)
@@ -156,7 +154,7 @@ def _cloud(
 
 
 @rc_context(STYLE)
-def means(groups: pd.DataFrame, measures: list[str]) -> Figure:
+def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
     """Draw the mean response of each listener or system beside the predicted one (Fig. 3).
 
     Parameters
@@ -234,11 +232,10 @@ def residuals(test: pd.DataFrame, measures: list[str]) -> Figure:
 
 def _mean_per_severity(axes: Axes, rows: pd.DataFrame, low: float, high: float) -> None:
     """Mark MSBG's categories of hearing loss and the mean residual within each."""
-    limits = sorted(SEVERITY_LIMITS_DB_HL.values())
+    limits = [SEVERITY_LIMITS_DB_HL[name] for name in SEVERITIES[1:]]
     edges = np.clip([-np.inf, *limits, np.inf], low, high)
-    names = ["NOTHING", *sorted(SEVERITY_LIMITS_DB_HL, key=SEVERITY_LIMITS_DB_HL.get)]
     label = "mean of a category"
-    for name, left, right in zip(names, edges[:-1], edges[1:], strict=True):
+    for name, left, right in zip(SEVERITIES, edges[:-1], edges[1:], strict=True):
         if right <= left:
             continue
         if left > low:
@@ -261,7 +258,7 @@ def _mean_per_severity(axes: Axes, rows: pd.DataFrame, low: float, high: float) 
 
 
 @rc_context(STYLE)
-def calibration(test: pd.DataFrame, measures: list[str]) -> Figure:
+def reliability(test: pd.DataFrame, measures: list[str]) -> Figure:
     """Draw mean observed against mean predicted percent correct, per tenth of the predictions.
 
     Parameters

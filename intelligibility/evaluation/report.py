@@ -33,7 +33,7 @@ def write_report(
     results : mapping
         What results{track}.json holds: its time is the page's time.
     tables : iterable of Table
-        In the order in which to show them.
+        In the order in which to show them; the first figure follows the first.
     drawings : mapping
         The PNG file of each figure, and the figure.
     """
@@ -49,7 +49,7 @@ def write_report(
         title=f"Speech intelligibility prediction, {config['cpc1_track']} track",
         summary=summary(results),
         notes=notes(results),
-        tables=tables,
+        tables=list(tables),
         figures=[_embedded(file, drawing) for file, drawing in drawings.items()],
         facts=facts(results),
         configuration=OmegaConf.to_yaml(config),

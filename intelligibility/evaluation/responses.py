@@ -2,30 +2,76 @@
 
 import logging
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from intelligibility.corpora.cpc1 import MEASURES, Cpc1, Response, listed
+from intelligibility.corpora.cpc1 import Response
+from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.scoring import MIN_SIGNALS
-from intelligibility.runs import RecipeError, read_json
+from intelligibility.experiment import Experiment
+from intelligibility.measures import MEASURES
+from intelligibility.runs import RecipeError, listed, read_json
+from msbg import Listener
 
 logger = logging.getLogger(__name__)
 
 FIELDS = ["signal", "scene", "listener", "system", "correctness"]
-SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")
+SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")  # as MSBG grades, in this order
 
 
-def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
+@dataclass(frozen=True)
+class Answers:
+    """What the listeners answered, as far as it is known, and who they are.
+
+    Attributes
+    ----------
+    train, test : list of Response
+        Of the signals that were prepared; those of training hold dev as well.
+    late : list of Response or None
+        Test responses that were released beside the data; they count instead of those in `test`.
+    listeners : dict of str to Listener
+        The test listeners with the audiograms that their ear signals were made with.
+    """
+
+    train: list[Response]
+    test: list[Response]
+    late: list[Response] | None
+    listeners: dict[str, Listener]
+
+    @classmethod
+    def of(
+        cls, presentations: Mapping[str, list[Presentation]], late: list[Response] | None
+    ) -> "Answers":
+        """Take the answers out of the presentations of both archives."""
+        test = presentations.get("test", [])
+        return cls(
+            train=[_response(one) for one in presentations.get("train", [])],
+            test=[_response(one) for one in test],
+            late=late,
+            listeners={one.listener.id: one.listener for one in test},
+        )
+
+
+def _response(one: Presentation) -> Response:
+    return Response(one.name, one.scene, one.listener.id, one.system, one.prompt, one.correctness)
+
+
+def read_signals(
+    experiment: Experiment, split: str, answers: Answers
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Read what is known of a split's signals.
 
     Parameters
     ----------
-    cpc1 : Cpc1
+    experiment : Experiment
         Where the files are.
     split : str
         "dev" or "test".
+    answers : Answers
+        What is known of the signals.
 
     Returns
     -------
@@ -42,11 +88,13 @@ def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
     RecipeError
         No similarities, none that matches, or two responses to a signal that contradict each other.
     """
-    responses = _dev_responses(cpc1) if split == "dev" else cpc1.responses("test")
-    similarities = read_similarities(cpc1, split)
-    known, double = _one_response_each(responses)
-    if cpc1.test_responses and split == "test" and not similarities.index.isin(list(known)).all():
-        known = _listed_test_signals(cpc1) | known
+    similarities = read_similarities(experiment, split)
+    if split == "dev":
+        known, double = _one_response_each(_dev_responses(experiment, answers.train))
+    else:
+        known, double = _one_response_each(answers.test if answers.late is None else answers.late)
+        # Late responses can be released for a part of the signals only.
+        known = {one.signal: one for one in answers.test} | known
     labelled = [name for name in sorted(known) if known[name].correctness is not None]
     missing = [name for name in labelled if name not in similarities.index]
     unknown = sorted(name for name in similarities.index if name not in known)
@@ -71,33 +119,28 @@ def read_signals(cpc1: Cpc1, split: str) -> tuple[pd.DataFrame, dict[str, int]]:
     }
 
 
-def _listed_test_signals(cpc1: Cpc1) -> dict[str, Response]:
-    """Return all that the release lists: responses can be released for a part of them only."""
-    release = replace(cpc1, test_responses=None)
-    return {signal.signal: signal for signal in release.responses("test")}
-
-
-def _dev_responses(cpc1: Cpc1) -> list[Response]:
-    if not cpc1.scene_list("dev").is_file():
-        raise RecipeError(f"{cpc1.scene_list('dev')}: no such file; run prepare_data.py first")
-    scenes = set(read_json(cpc1.scene_list("dev"), list))
+def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Response]:
+    path = experiment.scene_list("dev")
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such file; run prepare_data.py first")
+    scenes = set(read_json(path, list))
     if not scenes:
         raise RecipeError(
-            f"{cpc1.scene_list('dev')}: dev is empty, so there is nothing to fit the logistic on; "
+            f"{path}: dev is empty, so there is nothing to fit the logistic on; "
             f"it needs at least {MIN_SIGNALS} dev signals with a response. Use more training "
             "scenes or a larger dev_percent, or calibration=other/calibration.json of another run"
         )
-    return [response for response in cpc1.responses("train") if response.scene in scenes]
+    return [response for response in train if response.scene in scenes]
 
 
-def read_similarities(cpc1: Cpc1, split: str) -> pd.DataFrame:
+def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
     """Read every measure of a split that infer.py wrote: one row per signal, sorted, 0..1."""
-    files = {measure: cpc1.measure_file(split, measure) for measure in MEASURES}
+    files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
     columns = {}
     for measure, path in files.items():
         if path.is_file():
             values = read_json(path, dict)
-            wrong = [f"{name}: {value!r}" for name, value in values.items() if not _is_one(value)]
+            wrong = [f"{name}: {one!r}" for name, one in values.items() if not _is_similarity(one)]
             if wrong:
                 raise RecipeError(
                     f"{path}: {listed(wrong)}; expected similarities, -1 to 1; run infer.py again"
@@ -108,10 +151,26 @@ def read_similarities(cpc1: Cpc1, split: str) -> pd.DataFrame:
             f"{files['enc']}: no such file; run infer.py first, with the same config, so that each "
             f"{split} signal has a similarity"
         )
+    _check_same_signals(split, columns)
     return pd.DataFrame(columns).sort_index()
 
 
-def _is_one(value: object) -> bool:
+def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
+    """Refuse measures of different signals: one table would score them on different data."""
+    everything = set().union(*(column.index for column in columns.values()))
+    lacking = {name: sorted(everything.difference(one.index)) for name, one in columns.items()}
+    if faults := [
+        f"{name} lacks {len(names)} of {len(everything)} signals ({listed(names, 2)})"
+        for name, names in lacking.items()
+        if names
+    ]:
+        raise RecipeError(
+            f"{split}: the measures are not of the same signals: {', '.join(faults)}; run infer.py "
+            "again, which writes all of them, or remove the files of the measure that is old"
+        )
+
+
+def _is_similarity(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
@@ -138,7 +197,7 @@ def _warn(split: str, what: str, names: list[str]) -> None:
         logger.warning("%s: %d signals %s: %s", split, len(names), what, listed(names))
 
 
-def better_ear(cpc1: Cpc1, names: pd.Series) -> pd.DataFrame:
+def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFrame:
     """Return each listener's hearing loss in the better ear, indexed by listener.
 
     The better ear stands for the listener, as in the WHO's grades of hearing loss: with signals at
@@ -149,17 +208,10 @@ def better_ear(cpc1: Cpc1, names: pd.Series) -> pd.DataFrame:
     -------
     DataFrame
         level: mean threshold from 2 to 8 kHz, dB HL, the range that MSBG grades by; severity:
-        MSBG's category of that ear. Empty, with a warning, where the release's audiograms are not
-        at hand.
+        MSBG's category of that ear.
     """
-    try:
-        listeners = cpc1.listeners("test")
-    except RecipeError as error:
-        logger.warning("Nothing by severity of hearing loss: %s", error)
-        return pd.DataFrame(columns=["level", "severity"])
-    unheard = sorted(set(names) - set(listeners))
-    if unheard:
-        raise RecipeError(f"{cpc1.listeners_file('test')}: no audiogram of {listed(unheard)}")
+    if unheard := sorted(set(names) - set(listeners)):
+        raise RecipeError(f"the release's audiograms: none of {listed(unheard)}")
     rows = {}
     for name in sorted(set(names)):
         ears = [listeners[name].audiogram_left, listeners[name].audiogram_right]

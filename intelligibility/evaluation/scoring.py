@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
 from scipy.special import expit
 from scipy.stats import kendalltau
@@ -47,7 +48,7 @@ class Logistic:
         return 100 * expit(self.k * (100 * np.asarray(similarity, dtype=float) - self.x0))
 
 
-def fit_logistic(similarity: np.ndarray, correctness: np.ndarray) -> Logistic:
+def fit_logistic(similarity: ArrayLike, correctness: ArrayLike) -> Logistic:
     """Fit the logistic by least squares.
 
     The published fit starts at x0 = 50, k = 1, where the gradient vanishes when similarities are
@@ -57,15 +58,23 @@ def fit_logistic(similarity: np.ndarray, correctness: np.ndarray) -> Logistic:
 
     Parameters
     ----------
-    similarity : (n_signals,) array
+    similarity : (n_signals,) array_like
         0..1.
-    correctness : (n_signals,) array
+    correctness : (n_signals,) array_like
         Percent words correct, 0..100.
 
     Raises
     ------
     RecipeError
         Fewer than three signals, or nothing that varies: no logistic is determined then.
+
+    Examples
+    --------
+    >>> logistic = fit_logistic([0.70, 0.75, 0.80, 0.85, 0.90], [0, 20, 40, 80, 100])
+    >>> round(logistic.x0, 1), round(logistic.k, 2)
+    (80.8, 0.32)
+    >>> logistic.predict([0.7, 0.8]).round(1)
+    array([ 3.1, 43.9])
     """
     x = 100 * np.asarray(similarity, dtype=float)
     y = np.asarray(correctness, dtype=float) / 100
@@ -112,12 +121,12 @@ def _check_fit_data(x: np.ndarray, y: np.ndarray) -> None:
             )
 
 
-def score(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float | None]:
+def score(predicted: ArrayLike, observed: ArrayLike) -> dict[str, float | None]:
     """Return the published scores of predictions.
 
     Parameters
     ----------
-    predicted, observed : (n,) array
+    predicted, observed : (n,) array_like
         Percent words correct.
 
     Returns
@@ -125,6 +134,12 @@ def score(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float | None
     dict
         RMSE and Std in percent; NCC and KT, which are None where nothing varies or n is 1: a
         correlation is not defined then.
+
+    Examples
+    --------
+    >>> scores = score(predicted=[10, 40, 65, 90], observed=[0, 40, 80, 100])
+    >>> {name: round(value, 3) for name, value in scores.items()}
+    {'RMSE': 10.308, 'Std': 4.801, 'NCC': 0.993, 'KT': 1.0}
     """
     predicted, observed = np.asarray(predicted, float), np.asarray(observed, float)
     if predicted.size == 0 or predicted.shape != observed.shape:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.corpora.cpc1 import MEASURES
 from intelligibility.evaluation.published import TABLE_1, TABLE_3
 from intelligibility.evaluation.scoring import (
     SCORES,
@@ -18,15 +17,13 @@ from intelligibility.evaluation.scoring import (
     paired_p,
     score,
 )
+from intelligibility.measures import MEASURES
 from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
     "baseline": "baseline MSBG+MBSTOI",
-    "wcs": "ASR word correctness",
-    "pre": "PreNet (CNN)",
-    "enc": "encoder",
-    "dec": "decoder",
+    **{measure.name: measure.title for measure in MEASURES},
 }
 OURS = "this run"
 DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}  # the scores of the paper, and how they are printed
@@ -262,7 +259,7 @@ def all_tables(
     """
     first, third = table_1(results_by_track), table_3(results)
     compared = comparison_frame(results["comparisons"])
-    names = ", ".join(f"{measure}: {NAMES[measure]}" for measure in MEASURES)
+    names = ", ".join(f"{measure.name}: {measure.title}" for measure in MEASURES)
     tables = {
         "table1": Table(
             "Table 1: all test signals",

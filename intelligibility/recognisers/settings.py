@@ -1,58 +1,69 @@
 """The recogniser's settings: transformer_cpc1.yaml with what config.yaml says about it."""
 
+import io
 import logging
-import re
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.corpora.cpc1 import RECIPE, Cpc1
-from intelligibility.runs import RecipeError
+from intelligibility.experiment import Experiment
+from intelligibility.recognisers.model_settings import describe
+from intelligibility.runs import RECIPE, RecipeError
 
-MODEL_KEYS = (
-    *("sample_rate", "n_fft", "n_mels", "cnn_out_channels", "activation", "compute_features"),
-    *("normalize", "CNN", "Transformer", "ctc_lin", "seq_lin"),
-)
 FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
+# The whole numbers that may be 0; of the others there is at least one.
+FROM_ZERO = (
+    *("seed", "pretrained_epoch", "pretrained_steps", "ckpt_interval_minutes", "stage_one_epochs"),
+    *("num_workers", "blank_index", "pad_index", "bos_index", "eos_index", "unk_index"),
+)
 
 
-def load_settings(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
+def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     """Read the recogniser's settings and make the objects that they describe.
 
     Parameters
     ----------
     cfg : DictConfig
         The configuration; `asr_config` names the file, `asr_overrides` changes single settings.
-    cpc1 : Cpc1
+    experiment : Experiment
         Gives `data_folder` and `output_folder`.
 
     Returns
     -------
     dict
-        SpeechBrain's hparams: numbers, modules, searchers. Nothing is written.
+        SpeechBrain's hparams: numbers, modules, searchers; and, as `model_settings`, the settings
+        that decide what given weights compute. Nothing is written.
 
     Raises
     ------
     RecipeError
         No such file, a setting that it does not have, or sizes that do not fit together.
     """
-    return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, cpc1))
+    return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, experiment))
 
 
-def describe_model(cfg: DictConfig, cpc1: Cpc1) -> str:
-    """Return the settings that decide what a given set of weights computes, as resolved yaml."""
-    with (RECIPE / cfg.asr_config).open(encoding="utf-8") as stream:
-        resolved = resolve_references(stream, _overrides(cfg, cpc1)).read()
-    blocks = re.split(r"(?m)^(?=\w+:)", re.sub(r"#.*", "", resolved))
-    return "".join(block for block in blocks if block.split(":")[0] in MODEL_KEYS)
+def plain_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Read the same settings without making the objects that they describe."""
+    path = RECIPE / cfg.asr_config
+    with _faults_named(path):
+        return _plain(path.read_text(encoding="utf-8"), _overrides(cfg, experiment))
 
 
-def _overrides(cfg: DictConfig, cpc1: Cpc1) -> dict[str, Any]:
+def _overrides(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    if not isinstance(cfg.asr_overrides, DictConfig):
+        raise RecipeError(
+            f"asr_overrides={cfg.asr_overrides}: expected settings of {cfg.asr_config} by name, "
+            "such as asr_overrides.batch_size=8"
+        )
     return {key: cfg[key] for key in FROM_CONFIG} | {
-        "data_folder": str(cpc1.data_folder),
-        "output_folder": str(cpc1.asr_folder),
+        "data_folder": str(experiment.data_folder),
+        "output_folder": str(experiment.asr_folder),
         **OmegaConf.to_container(cfg.asr_overrides, resolve=True),
     }
 
@@ -62,17 +73,93 @@ def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str
     # It warns that torchvision is not installed, which nothing here needs.
     logging.getLogger("speechbrain.utils.train_logger").addFilter(lambda record: False)
     path = Path(path)
+    with _faults_named(path):
+        text = path.read_text(encoding="utf-8")
+        plain = _plain(text, overrides)
+        hparams = load_hyperpyyaml(text, overrides)
+    check_sizes(hparams)
+    hparams["model_settings"] = plain["model_settings"]
+    return hparams
+
+
+def _plain(text: str, overrides: dict[str, Any] | str) -> dict[str, Any]:
+    """Return all settings as plain values, and by `model_settings` those that decide the model."""
+    if faults := list(_faults_of_values(text, overrides)):
+        raise RecipeError("; ".join(faults))
+    resolved = yaml.load(resolve_references(text, overrides).read(), _Plain)
+    return resolved | {"model_settings": describe(yaml.load(text, _Plain), resolved)}
+
+
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Say which file, and which key, a fault of the settings lies in."""
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; asr_config names the recogniser's settings")
     try:
-        with path.open(encoding="utf-8") as stream:
-            hparams = load_hyperpyyaml(stream, overrides)
-    except KeyError as error:
+        yield
+    except (KeyError, RecipeError) as error:
         raise RecipeError(f"{path}, asr_overrides: {error.args[0]}") from None
-    except (ValueError, AssertionError) as error:  # a !PLACEHOLDER, or sizes that a layer refuses
-        raise RecipeError(f"{path}: {error}; see asr_overrides") from None
-    check_sizes(hparams)
-    return hparams
+    except (ValueError, AssertionError, TypeError, RuntimeError, yaml.YAMLError) as error:
+        # a !PLACEHOLDER, a name or sizes that a layer refuses, or no yaml
+        raise RecipeError(f"{path}: {_reason(error)}; see asr_overrides") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in a line; hyperpyyaml puts the class before the reason."""
+    return ": ".join(" ".join(str(part).split()) for part in error.args) or str(error)
+
+
+def _faults_of_values(text: str, overrides: dict[str, Any] | str) -> Iterator[str]:
+    """Name the overrides whose value is of another kind than the file's: a word for a number."""
+    published = yaml.load(text, _Plain)
+    given = (
+        overrides if isinstance(overrides, Mapping) else load_hyperpyyaml(io.StringIO(overrides))
+    )
+    for name, value in (given or {}).items():
+        yield from _faults_of_value(name, value, published.get(name), published)
+
+
+def _faults_of_value(
+    name: str, value: Any, published: Any, settings: Mapping[str, Any]
+) -> Iterator[str]:
+    own_name = name.rpartition(".")[2]
+    if isinstance(published, str) and published.startswith("!ref "):  # takes another's place
+        own_name = published.removeprefix("!ref ").strip("<>")
+        published = settings.get(own_name)
+    if isinstance(published, dict):
+        if not isinstance(value, Mapping):
+            yield f"{name}={value}: expected settings by name, such as {name}.{min(published)}=..."
+            return
+        for key, inner in value.items():
+            yield from _faults_of_value(f"{name}.{key}", inner, published.get(key), settings)
+    elif isinstance(published, bool):
+        if not isinstance(value, bool):
+            yield f"{name}={value}: expected true or false"
+    elif isinstance(published, int | float):
+        whole = isinstance(published, int) and own_name in settings  # not so inside a block
+        least = 1 if whole and own_name not in FROM_ZERO else 0
+        if not _is_number(value, whole) or value < least:
+            yield f"{name}={value}: expected a {'whole ' * whole}number of at least {least}"
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    kinds = int if whole else int | float
+    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class _Plain(yaml.SafeLoader):
+    """Reads a settings file without making its objects: a tag stays before its word."""
+
+
+def _untagged(loader: _Plain, tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return f"!{tag} {node.value}".strip()
+
+
+_Plain.add_multi_constructor("!", _untagged)
 
 
 def check_sizes(hparams: dict[str, Any]) -> None:

@@ -1,62 +1,50 @@
 """The speech recogniser as one object: its checkpoints, its representations, its words."""
 
-import functools
+import dataclasses
+import hashlib
+import json
 import logging
 import pickle
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
     average_checkpoints,
     hook_on_loading_state_dict_checkpoint,
 )
-from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
-from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
-from intelligibility.recognisers.settings import load_settings
+from intelligibility.recognisers.model_settings import check_model_settings
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.settings import load_settings, plain_settings
 from intelligibility.runs import RecipeError, sha256_of
 
 logger = logging.getLogger(__name__)
 
 DECODER_STATES = ("last_beam", "best_hypothesis")
+SEARCH_KEYS = {  # of transformer_cpc1.yaml, and what the search calls them
+    "test_beam_size": "beam_size",
+    "ctc_weight_decode": "ctc_weight",
+    "min_decode_ratio": "min_decode_ratio",
+    "max_decode_ratio": "max_decode_ratio",
+    "bos_index": "bos_index",
+    "eos_index": "eos_index",
+    "blank_index": "blank_index",
+}
 # Samples at 16 kHz: the CNN needs three feature frames, the encoder counts positions up to 2500.
 SPEECH_LENGTHS = (320, 99 * 16000)
 GPU_BATCH = 32  # utterances; on a CPU one at a time is as fast, and exactly the published numbers
 
 
-@dataclass(frozen=True)
-class Recognition:
-    """What the recogniser makes of one signal.
-
-    Attributes
-    ----------
-    cnn : Tensor, (frames, features)
-        Output of the convolutional front end ("PreNet").
-    encoder : Tensor, (frames, d_model)
-        Output of the encoder, 25 frames per second.
-    decoder : Tensor, (steps, d_model)
-        Decoder states, those that `decoder_states` asks for.
-    text : str
-        The words of the best hypothesis.
-    """
-
-    cnn: Tensor
-    encoder: Tensor
-    decoder: Tensor
-    text: str
-
-
-class Recogniser:
+class SpeechBrainRecogniser:
     """A trained recogniser.
 
     Parameters
@@ -70,13 +58,12 @@ class Recogniser:
         those of the hypothesis that wins.
     """
 
+    lengths = SPEECH_LENGTHS
+
     def __init__(
         self, hparams: dict[str, Any], device: torch.device, decoder_states: str = "last_beam"
     ):
-        if decoder_states not in DECODER_STATES:
-            raise RecipeError(
-                f"decoder_states={decoder_states}: expected {' or '.join(DECODER_STATES)}"
-            )
+        check_decoder_states(decoder_states)
         self.decoder_states = decoder_states
         self.device = device
         self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
@@ -90,10 +77,10 @@ class Recogniser:
     def load(
         cls,
         hparams: dict[str, Any],
-        save_folder: str | Path,
+        save_folder: Path,
         device: torch.device,
         decoder_states: str = "last_beam",
-    ) -> "Recogniser":
+    ) -> "SpeechBrainRecogniser":
         """Load the average of all checkpoints of a folder, written by SpeechBrain 0.5 or 1.
 
         Raises
@@ -107,6 +94,17 @@ class Recogniser:
         load_normaliser(hparams["normalize"], normaliser, hparams["n_mels"])
         load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
         return cls(hparams, device, decoder_states)
+
+    @classmethod
+    def from_config(
+        cls, cfg: DictConfig, experiment: Experiment, device: torch.device
+    ) -> "SpeechBrainRecogniser":
+        """Load the recogniser that the configuration describes."""
+        for noisy in ("checkpoints", "seed"):
+            logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
+        keep_products_exact()
+        hparams = load_settings(cfg, experiment)
+        return cls.load(hparams, experiment.save_folder, device, cfg.decoder_states)
 
     def recognise(self, signals: Iterable[Tensor]) -> Iterator[Recognition]:
         """Recognise signals one after another, as many at a time as suit the device.
@@ -160,9 +158,11 @@ class Recogniser:
             decoder = found.best_states if best else found.last_beam_states
             recognitions.append(
                 Recognition(
-                    cnn[row].cpu(),
-                    encoded[row, : lengths[row]].cpu(),
-                    decoder.cpu(),
+                    {
+                        "cnn": cnn[row].cpu(),
+                        "encoder": encoded[row, : lengths[row]].cpu(),
+                        "decoder": decoder.cpu(),
+                    },
                     self.tokenizer.decode_ids(list(found.hypotheses[0].tokens)),
                 )
             )
@@ -207,26 +207,42 @@ def keep_products_exact() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
-@functools.cache
-def recogniser_of_process(config: str) -> Recogniser:
-    """Load the recogniser that a configuration describes, as yaml, once in a worker process."""
-    cfg = OmegaConf.create(config)
-    cpc1 = Cpc1.from_config(cfg)
-    hparams, save_folder = load_settings(cfg, cpc1), cpc1.asr_folder / "save"
-    return Recogniser.load(hparams, save_folder, torch.device("cpu"), cfg.decoder_states)
+def describe(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Say all that decides what the recogniser of a configuration computes, without loading it.
+
+    Returns
+    -------
+    dict
+        checkpoint_sha256 (of models, normaliser and tokenizer), checkpoints (their names) and
+        settings.
+    """
+    check_decoder_states(cfg.decoder_states)
+    files = checkpoint_files(experiment.save_folder)
+    settings = plain_settings(cfg, experiment)
+    check_model_settings(experiment.save_folder, settings["model_settings"])
+    model = json.dumps(settings["model_settings"], sort_keys=True)
+    made_by = {
+        "decoder_states": cfg.decoder_states,
+        "model_sha256": hashlib.sha256(model.encode()).hexdigest(),
+    }
+    return {
+        "checkpoint_sha256": sha256_of(files),
+        "checkpoints": sorted(path.parent.name for path in files if path.name == "model.ckpt"),
+        "settings": dataclasses.asdict(search_settings(settings)) | made_by,
+    }
 
 
-def search_settings(hparams: dict[str, Any]) -> SearchSettings:
+def check_decoder_states(decoder_states: str) -> None:
+    """Refuse what the search has no states for."""
+    if decoder_states not in DECODER_STATES:
+        raise RecipeError(
+            f"decoder_states={decoder_states}: expected {' or '.join(DECODER_STATES)}"
+        )
+
+
+def search_settings(settings: Mapping[str, Any]) -> SearchSettings:
     """Return the search that transformer_cpc1.yaml describes."""
-    return SearchSettings(
-        beam_size=hparams["test_beam_size"],
-        ctc_weight=hparams["ctc_weight_decode"],
-        min_decode_ratio=hparams["min_decode_ratio"],
-        max_decode_ratio=hparams["max_decode_ratio"],
-        bos_index=hparams["bos_index"],
-        eos_index=hparams["eos_index"],
-        blank_index=hparams["blank_index"],
-    )
+    return SearchSettings(**{name: settings[key] for key, name in SEARCH_KEYS.items()})
 
 
 def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
@@ -258,11 +274,6 @@ def checkpoint_files(save_folder: str | Path) -> list[Path]:
     checkpoints = find_checkpoints(save_folder)
     models = [Path(checkpoint.paramfiles["model"]) for checkpoint in checkpoints]
     return [*models, Path(checkpoints[0].paramfiles["normalizer"]), tokenizer_file(save_folder)]
-
-
-def checkpoint_sha256(save_folder: str | Path) -> str:
-    """Return one hash of a recogniser's files."""
-    return sha256_of(checkpoint_files(save_folder))
 
 
 def tokenizer_file(save_folder: str | Path) -> Path:
@@ -365,20 +376,3 @@ def load_tokenizer(tokenizer: Any, path: Path, n_tokens: int) -> None:
             f"{path}: has {tokenizer.vocab_size()} tokens, expected {n_tokens} (output_neurons); "
             "take the tokenizer that the recogniser was trained with"
         )
-
-
-def words_of(text: str) -> list[str]:
-    """Split a text into words in capitals, without punctuation other than apostrophes."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", text.upper().replace("\u2019", "'"))
-
-
-def word_correctness(recognised: str, prompt: str) -> float:
-    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
-
-    The hits of the alignment with the fewest errors; words too many are not counted against them.
-    """
-    reference, hypothesis = words_of(prompt), words_of(recognised)
-    if not reference:
-        raise ValueError(f"the prompt {prompt!r} has no word")
-    steps = alignment(op_table(reference, hypothesis))
-    return sum(operation == "=" for operation, _, _ in steps) / len(reference)

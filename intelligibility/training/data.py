@@ -12,8 +12,8 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
-from intelligibility.corpora.cpc1 import listed, read_table
-from intelligibility.runs import RecipeError, read_json, write_json
+from intelligibility.experiment import read_table
+from intelligibility.runs import RecipeError, listed, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

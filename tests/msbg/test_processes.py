@@ -41,14 +41,25 @@ def test_workers_give_what_the_parent_gives(method: str) -> None:
             assert np.array_equal(there, here)
 
 
-def test_threads_of_blas_do_not_matter(tmp_path: Path) -> None:
-    """Bit for bit, over several lengths of the last group of frames."""
+def test_threads_of_blas_hardly_matter(tmp_path: Path) -> None:
+    """To 1e-9 of the peak, over several lengths of the last group of frames.
+
+    The least squares behind the smearing round otherwise with more threads: 9e-13 was measured
+    with three of them, 5e-13 with four, on OpenBLAS's kernels for Haswell and SkylakeX.
+    """
     code = (
-        "import numpy as np; from hashlib import sha256; from msbg.smearing import smear;"
+        "import numpy as np; from msbg.smearing import smear;"
         "signal = np.random.default_rng(0).standard_normal(20_000);"
-        "print([sha256(smear(signal[n:], 'MILD')).hexdigest() for n in range(0, 8000, 500)])"
+        "np.savez('smeared', *[smear(signal[n:], 'MILD') for n in range(0, 8000, 500)])"
     )
-    assert run(code, tmp_path) == run(code, tmp_path, OMP_NUM_THREADS="2")
+    smeared = []
+    for threads in "123":
+        run(code, tmp_path, OMP_NUM_THREADS=threads)
+        with np.load(tmp_path / "smeared.npz") as signals:
+            smeared.append(list(signals.values()))
+    for several in smeared[1:]:
+        for heard, expected in zip(several, smeared[0], strict=True):
+            assert np.abs(heard - expected).max() < 1e-9 * np.abs(expected).max()
 
 
 def test_imports_nothing_of_ours_and_no_torch(tmp_path: Path) -> None:

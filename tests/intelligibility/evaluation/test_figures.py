@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from intelligibility.evaluation.figures import all_figures, save
+from intelligibility.evaluation.mapping import Fit, Mapping
 from intelligibility.evaluation.scoring import Logistic, draw_scenes
 from intelligibility.evaluation.tables import by_group
 
@@ -41,8 +42,8 @@ def drawn(test, dev, measures):
     """Return every figure of these signals."""
     counts = draw_scenes(20, seed=1, n_resamples=20)
     groups = {by: by_group(test, measures, by, counts) for by in ("listener", "system", "severity")}
-    fits = {measure: {"x0": FIT.x0, "k": FIT.k} for measure in measures}
-    return all_figures(test, dev, measures, groups, fits)
+    mapping = Mapping({measure: Fit(FIT) for measure in measures}, mean_correctness=50.0)
+    return all_figures(test, dev, measures, groups, mapping)
 
 
 def texts_of(figure):
@@ -74,7 +75,7 @@ def test_no_text_overlaps_and_axes_have_units(size):
     n, n_listeners, n_systems, measures = SIZES[size]
     test = made(n, n_listeners, n_systems, measures)
     figures = drawn(test, made(n // 3 + 5, n_listeners, n_systems, measures), measures)
-    assert list(figures) == ["scatter", "by_listener", "by_system", "residuals", "calibration"]
+    assert list(figures) == ["scatter", "by_listener", "by_system", "residuals", "reliability"]
     for name, drawing in figures.items():
         texts = texts_of(drawing.figure)
         for (one, box), (other, its) in itertools.combinations(texts, 2):

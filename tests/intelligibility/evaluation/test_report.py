@@ -75,6 +75,13 @@ def test_says_what_was_run_on_what(report):
         assert said in words, said
 
 
+def test_the_scatter_figure_comes_before_the_long_tables(report):
+    text = report.read_text("utf-8")
+    places = [text.index(one) for one in ("Table 1:", "<img", "Table 3:", "By listener")]
+    assert places == sorted(places)
+    assert text.index('alt="Similarity and percent words correct"') < text.index("Table 3:")
+
+
 def test_the_images_are_the_figures(report):
     images = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", report.read_text("utf-8"))
     files = sorted((report.parent / "figures").glob("*.png"))

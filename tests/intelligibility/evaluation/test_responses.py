@@ -119,6 +119,16 @@ def test_a_similarity_that_is_none_is_named(made, value):
         read_signals(cpc1, "test")
 
 
+def test_measures_of_different_signals_are_refused(made):
+    _, exp, cpc1 = made
+    gone = []
+    edit(exp / "dev_dec_similarity.json", lambda values: gone.append(values.popitem()[0]))
+    with pytest.raises(
+        RecipeError, match=rf"dev: .* dec_similarity lacks 1 of 36 signals \({gone[0]}\); run infer"
+    ):
+        read_signals(cpc1, "dev")
+
+
 def test_no_similarities_at_all(made):
     _, exp, cpc1 = made
     for measure in ("enc", "dec"):

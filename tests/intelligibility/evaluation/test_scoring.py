@@ -4,13 +4,17 @@ Tolerances: fitted logistic 1e-6 of planted parameters, 1e-5 (relative) of scipy
 of their formulas; resampled scores 1e-9 of scoring each resample written out.
 """
 
+import doctest
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import pearsonr
 
+from intelligibility.evaluation import scoring
 from intelligibility.evaluation.scoring import (
     SCORES,
     Logistic,
@@ -24,6 +28,7 @@ from intelligibility.evaluation.scoring import (
     score,
 )
 from intelligibility.runs import RecipeError
+from tests.conftest import RECIPE
 
 
 def made(rng, n=300, n_scenes=30, levels=7):
@@ -50,6 +55,22 @@ def grid_minimum(similarity, correctness):
         for x0 in midpoints
         for k in np.concatenate([-slopes, slopes])
     )
+
+
+def test_the_examples_in_the_docstrings_hold():
+    failed, tried = doctest.testmod(scoring)
+    assert failed == 0 and tried >= 5
+
+
+def test_scoring_loads_neither_hydra_nor_torch():
+    code = (
+        "import sys; from intelligibility.evaluation.scoring import score; "
+        "print(sorted({'hydra', 'omegaconf', 'torch', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=RECIPE
+    )
+    assert done.stdout.strip() == "[]"
 
 
 # The logistic

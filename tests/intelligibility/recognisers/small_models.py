@@ -1,5 +1,8 @@
 """Recognisers small enough to make for a test, and SpeechBrain's search beside ours."""
 
+import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,9 +25,9 @@ class Heads:
     seq_lin: torch.nn.Module
     ctc_lin: torch.nn.Module
 
-    def search(self, settings: SearchSettings) -> BeamSearch:
+    def search(self, settings: SearchSettings, all_layers: bool = False) -> BeamSearch:
         """Return our search over this model."""
-        return BeamSearch(self.transformer, self.seq_lin, self.ctc_lin, settings)
+        return BeamSearch(self.transformer, self.seq_lin, self.ctc_lin, settings, all_layers)
 
 
 def random_model(
@@ -51,6 +54,12 @@ def random_model(
             head.w.weight *= sharpness
         heads[1].w.bias[BLANK] += 2.0
     return Heads(*(module.double().eval() for module in (transformer, *heads)))
+
+
+def encoded(seed: int, n_frames: int) -> Tensor:
+    """Return a made-up encoder output (n_frames, D_MODEL)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_frames, D_MODEL, generator=generator, dtype=torch.float64)
 
 
 def fitted_model(n_tokens: int = 12, n_updates: int = 250) -> tuple[Heads, list[Tensor]]:
@@ -108,6 +117,38 @@ def decode_plainly(model: Heads, encoded: Tensor, tokens: Tensor) -> Tensor:
     return transformer.decoder(x, encoded, tgt_mask=mask)[0]
 
 
+@torch.inference_mode()
+def layers_plainly(model: Heads, encoded: Tensor, tokens: Tensor) -> Tensor:
+    """Return what goes into SpeechBrain's first decoder layer, and what comes out of each layer.
+
+    All steps at once, by hooks: (n_layers + 1, utterances, steps, d_model). The last is normed.
+    """
+    decoder, states = model.transformer.decoder, []
+    hooks = [
+        decoder.layers[0].register_forward_pre_hook(lambda _, inputs: states.append(inputs[0])),
+        *(
+            layer.register_forward_hook(lambda _, __, output: states.append(output[0]))
+            for layer in decoder.layers[:-1]
+        ),
+        decoder.norm.register_forward_hook(lambda _, __, output: states.append(output)),
+    ]
+    decode_plainly(model, encoded, tokens)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(states)
+
+
+def probability_of(log_probs: Tensor, wanted: Callable[[tuple[int, ...]], bool]) -> float:
+    """Sum the probabilities of all CTC paths whose output is wanted, from (frames, tokens)."""
+    n_frames, n_tokens = log_probs.shape
+    total = 0.0
+    for path in itertools.product(range(n_tokens), repeat=n_frames):
+        output = tuple(token for token, _ in itertools.groupby(path) if token != BLANK)
+        if wanted(output):
+            total += math.exp(sum(log_probs[t, token].item() for t, token in enumerate(path)))
+    return total
+
+
 class SpeechBrainSearch(S2STransformerBeamSearcher):
     """SpeechBrain's search with full CTC scores, in float64, with the states of beam 0."""
 
@@ -128,15 +169,16 @@ class SpeechBrainSearch(S2STransformerBeamSearcher):
             topk=settings.beam_size,
         )
         self.heads = model
+        self.last_beam_tokens = torch.empty(0, dtype=torch.long)
         self.last_beam_states = torch.empty(0)
 
     def forward_step(self, inp_tokens, memory, enc_states, enc_lens):
-        """Decode all tokens so far anew, as SpeechBrain does, and note the states of beam 0."""
+        """Decode all tokens so far anew, as SpeechBrain does, and note beam 0."""
         memory = (
             inp_tokens[:, None] if memory is None else torch.cat([memory, inp_tokens[:, None]], 1)
         )
         states = decode_plainly(self.heads, enc_states, memory)
-        self.last_beam_states = states[0]
+        self.last_beam_tokens, self.last_beam_states = memory[0], states[0]
         return self.softmax(self.fc(states))[:, -1], memory, None
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from speechbrain.utils.run_opts import RunOptions
 
 from intelligibility.corpora.cpc1 import RECIPE, Cpc1
+from intelligibility.experiment import Experiment
 from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.runs import RecipeError
 
@@ -90,7 +91,7 @@ def test_no_key_that_nothing_reads():
     sources = [
         RECIPE / "train_asr.py",
         RECIPE / "infer.py",
-        *(RECIPE / "intelligibility").glob("*.py"),
+        *(RECIPE / "intelligibility").rglob("*.py"),
     ]
     code = "\n".join(path.read_text() for path in sources if path.is_file())
     sources_of_speechbrain = set(RunOptions().as_dict()) | {"sorting", "__set_seed"}
@@ -155,11 +156,54 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
         ({"cnn_out_channels": [4, 4, 8]}, "cnn_features=80.*set cnn_features=160"),
         ({"nhead": 5}, "embed_dim must be divisible by num_heads; see asr_overrides"),
         ({"lm_weight": 0.6}, "lm_weight=0.6.*set it to 0"),
+        (
+            {"CNN": {"strids": [1, 1, 1]}},
+            "ConvolutionFrontEnd.*argument 'strids'; see asr_overrides",
+        ),
+        ({"batch_size": "abc"}, "asr_overrides: batch_size=abc: expected a whole number of at lea"),
+        ({"batch_size": 0, "nhead": 2.0}, "nhead=2.0: .*whole number of at least 1; batch_size=0"),
+        ({"test_beam_size": 0}, "test_beam_size=0: expected a whole number of at least 1"),
+        ({"test_beam_size": "abc"}, "test_beam_size=abc: expected a whole number of at least 1"),
+        ({"batch_size": None}, "batch_size=None: expected a whole number"),
+        (
+            {"train_dataloader_opts": {"batch_size": 0}},
+            "train_dataloader_opts.batch_size=0: expect",
+        ),
+        ({"train_dataloader_opts": 5}, "train_dataloader_opts=5: expected settings by name"),
+        ({"lr_adam": float("nan")}, "lr_adam=nan: expected a number of at least 0"),
+        ({"dynamic_batching": "often"}, "dynamic_batching=often: expected true or false"),
+        (
+            {"augmentation": {"min_augmentations": "few"}},
+            "min_augmentations=few: expected a number",
+        ),
     ],
 )
 def test_refuses_what_does_not_fit(change, message):
     with pytest.raises(RecipeError, match=message):
         read_settings(FILE, SMALL | FOLDERS | change)
+
+
+@pytest.mark.parametrize("change", ["batch_size: abc", "{lr_adam: 1e-3x}"])
+def test_refuses_what_does_not_fit_in_text_too(change):
+    with pytest.raises(RecipeError, match="expected a .*number of at least"):
+        read_settings(FILE, change)
+
+
+def test_takes_values_of_the_right_kind():
+    found = read_settings(
+        FILE,
+        SMALL
+        | FOLDERS
+        | {"lr_adam": 1, "num_workers": 0, "train_csv": ["a.csv", "b.csv"], "Adam": {"lr": 0.5}}
+        | {"max_batch_length": 60, "ckpt_interval_minutes": 0, "label_smoothing": 0},
+    )
+    assert found["train_csv"] == ["a.csv", "b.csv"] and found["num_workers"] == 0
+
+
+def test_overrides_that_are_no_settings(tmp_path):
+    cfg = OmegaConf.create({"asr_config": "transformer_cpc1.yaml", "asr_overrides": 5})
+    with pytest.raises(RecipeError, match="asr_overrides=5: expected settings of transformer_cpc1"):
+        load_settings(cfg, Experiment(tmp_path, tmp_path / "asr"))
 
 
 def test_names_a_folder_that_is_not_given():

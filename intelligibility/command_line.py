@@ -1,0 +1,203 @@
+"""What a script needs at the terminal: Hydra, errors in words, signals, keys that it does not read.
+
+The only file beside the scripts that knows Hydra.
+"""
+
+import datetime
+import errno
+import functools
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from intelligibility.runs import RECIPE, RecipeError, logbook, versions
+
+logger = logging.getLogger(__name__)
+
+EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
+STOPPED = 130  # the exit status of a shell's command that was interrupted
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
+
+# Hydra refuses keys that config.yaml does not name; these take any: asr_overrides.batch_size=8
+FREE_MAPPINGS = {
+    key: DictConfig({}, flags={"struct": False}) for key in ("asr_overrides", "run_opts")
+}
+ConfigStore.instance().store(name="free_mappings", node=FREE_MAPPINGS)
+
+
+class JobError(CompactHydraException):
+    """A RecipeError in a job of Hydra's launchers, which shows this base without a traceback."""
+
+
+def reports_errors(
+    reads: Iterable[str],
+) -> Callable[[Callable[[DictConfig], None]], Callable[[DictConfig], None]]:
+    """Let a script end with our message and a status, never with a traceback for what one can mend.
+
+    It also logs what runs. From a terminal, `-v` logs more, and `--help` shows the script's manual
+    and the configuration with its comments.
+
+    Parameters
+    ----------
+    reads : iterable of str
+        The keys of config.yaml that this script reads, beside those that every script reads. One
+        that was changed on the command line and is not among them is refused.
+    """
+
+    def decorate(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+        if run.__module__ == "__main__":
+            _prepare_terminal(run.__globals__["__doc__"])
+        name = Path(run.__globals__["__file__"]).name
+
+        @functools.wraps(run)
+        def guarded(cfg: DictConfig) -> None:
+            started = time.monotonic()
+            logbook.info("%s", json.dumps(provenance(cfg), indent=1))
+            try:
+                refuse_unread(name, {*EVERY_SCRIPT, *reads})
+                check_config(cfg)
+                run(cfg)
+            except KeyboardInterrupt:
+                logger.error("Stopped: what is done is kept, and the same command goes on")
+                sys.exit(STOPPED)
+            except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            except (RecipeError, OSError) as error:
+                _end(in_words(error), cfg)
+            logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
+
+        return guarded
+
+    return decorate
+
+
+def _prepare_terminal(manual: str) -> None:
+    """Answer --help, read -v, and say what is wrong with a word of the command line."""
+    if {"--help", "-h"} & set(sys.argv):  # Hydra's own would search every folder here, .venv too
+        print(manual, (RECIPE / "config.yaml").read_text(), sep="\n")
+        sys.exit()
+    # Jobs that a launcher starts elsewhere unpickle this script and import what it imports.
+    python_path = [str(RECIPE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
+    sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
+    for word in sys.argv[1:]:
+        if "=" in word and not word.startswith("-"):
+            _check_word(word)
+    # A full disk is said once, by the script, and not by every handler that cannot write its log.
+    logging.raiseExceptions = False
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else a launcher has plans for it
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _check_word(word: str) -> None:
+    try:
+        OverridesParser.create().parse_overrides([word])
+    except CompactHydraException:
+        key, _, value = word.partition("=")
+        sys.exit(
+            f"{word}: Hydra cannot read this value. Put one that holds ~, commas, brackets, quotes "
+            f"or the like into quotes of its own, within quotes for the shell: '{key}=\"{value}\"'"
+        )
+
+
+def in_words(error: Exception) -> RecipeError:
+    """Turn an error of the file system into one that says what to do; others pass through."""
+    if isinstance(error, RecipeError):
+        return error
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return RecipeError(f"{error}; make room and run again: what is done is kept")
+    if isinstance(
+        error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError
+    ):
+        return RecipeError(f"{error}; give folders that are there, or can be made, and are yours")
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return RecipeError(f"{error}; give a path.exp_folder that can be written")
+    raise error
+
+
+def _end(error: RecipeError, cfg: DictConfig) -> None:
+    logger.error("%s", error)
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        raise JobError(f"Shard {cfg.shard} of {cfg.n_shards}: {error}") from None
+    sys.exit(1)
+
+
+class FolderCheck(Callback):
+    """Look at exp_folder before Hydra makes a folder for the log in it."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Stop with a message where nothing can be written."""
+        folder = first = Path(str(config.path.exp_folder)).expanduser().absolute()
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            what = "cannot be written" if folder.is_dir() else "is no folder"
+            sys.exit(f"path.exp_folder={first}: {folder} {what}; give a folder of your own")
+
+    on_multirun_start = on_run_start
+
+
+def refuse_unread(script: str, reads: set[str]) -> None:
+    """Refuse keys that were changed on the command line and that this script does not read."""
+    if not HydraConfig.initialized():
+        return  # called from Python
+    changed = [word.lstrip("+~").split("=")[0] for word in HydraConfig.get().overrides.task]
+    unread = [key for key in changed if key.split(".")[0] not in reads]
+    if unread:
+        raise RecipeError(
+            f"{', '.join(unread)}: {script} does not read this; it reads "
+            f"{', '.join(sorted(reads - {'hydra'}))}"
+        )
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Refuse numbers in the configuration that no stage can use."""
+    counts = {"seed": "0 or more", "shard": "0 to n_shards - 1", "n_shards": "1 or more"}
+    for key, expected in counts.items():
+        if not _is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):
+            raise RecipeError(f"{key}={cfg[key]}: expected a whole number, {expected}")
+    if cfg.shard >= cfg.n_shards:
+        raise RecipeError(
+            f"shard={cfg.shard} n_shards={cfg.n_shards}: expected shard to be 0 to n_shards - 1"
+        )
+    if not _is_whole(cfg.n_jobs) or cfg.n_jobs == 0:
+        raise RecipeError(
+            f"n_jobs={cfg.n_jobs}: expected a whole number of processes, or -1 for one per core"
+        )
+    share = cfg.dev_percent
+    if not (isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1):
+        raise RecipeError(f"dev_percent={share}: expected a share of the scenes, 0 to below 1")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def provenance(cfg: DictConfig) -> dict[str, Any]:
+    """Say how a result was made: resolved configuration, seed, versions, command and time."""
+    cfg = cfg.copy()
+    if OmegaConf.is_missing(cfg.path, "root"):
+        cfg.path.root = "(not given)"  # the later stages need no release
+    return {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "seed": cfg.seed,
+        "versions": versions(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,249 @@
+"""The records that every corpus gives, and what can be wrong with them.
+
+A presentation is one hearing-aid output as one listener heard it. It carries its own files, so
+nothing after a corpus knows a release's folders. `prepare_data.py` writes the presentations that it
+used; the later stages read those.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from intelligibility.runs import RecipeError, listed, read_json, write_result
+from msbg import Audiogram, Listener
+
+ARCHIVES = ("train", "test")  # "train" holds the dev scenes as well
+LONGEST_NAME = 200  # bytes; with the endings that we add, a file name may have 255
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """One hearing-aid output as one listener heard it.
+
+    Attributes
+    ----------
+    name : str
+        The signal's, such as S08510_L0239_E001. It and `scene` are safe file names.
+    scene : str
+        What was said, by whom, in which noise; signals of one scene share their reference.
+    listener : Listener
+        With the audiograms of both ears.
+    system : str
+        The hearing aid.
+    prompt : str
+        The sentence.
+    correctness : float or None
+        Percentage of words that the listener got right; None where it is not released.
+    processed, reference : Path
+        Stereo wavs: the hearing aid's output, and the clean target.
+    lead_in : float
+        Seconds at the start of both in which nobody speaks.
+    made_from : str
+        A digest of all that the ear signals were made from, once they were.
+    """
+
+    name: str
+    scene: str
+    listener: Listener
+    system: str
+    prompt: str
+    correctness: float | None
+    processed: Path
+    reference: Path
+    lead_in: float
+    made_from: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or that one should know.
+
+    Attributes
+    ----------
+    fault : str
+        Of which kind; findings of one kind are reported together.
+    where : str
+        At what.
+    signals : tuple of str
+        The signals that cannot be used because of it.
+    stops : str
+        The script that it stops, unless the signals are left out; "" for a mere notice.
+    blocking : bool
+        Whether leaving signals out does not help.
+    """
+
+    fault: str
+    where: str
+    signals: tuple[str, ...] = ()
+    stops: str = "prepare_data.py"
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive of a release, as its metadata list it.
+
+    Attributes
+    ----------
+    metadata : Path
+        The list of signals, for messages.
+    presentations : list of Presentation
+        Sorted by name.
+    scenes : list of str
+        All scenes that are listed, sorted, those of unusable signals too.
+    findings : list of Finding
+        What is wrong with the metadata.
+    """
+
+    metadata: Path
+    presentations: list[Presentation]
+    scenes: list[str]
+    findings: list[Finding] = field(default_factory=list)
+
+
+def left_out(findings: Iterable[Finding]) -> dict[str, str]:
+    """Return the signals that cannot be used, each with the first reason."""
+    reasons: dict[str, str] = {}
+    for finding in findings:
+        for signal in finding.signals:
+            reasons.setdefault(signal, f"{finding.fault}: {finding.where}")
+    return reasons
+
+
+def in_lines(findings: Iterable[Finding]) -> str:
+    """Return a line per kind of finding, with its count and examples."""
+    places: dict[str, list[str]] = {}
+    for finding in findings:
+        places.setdefault(finding.fault, []).append(finding.where)
+    return "\n".join(f"  {len(at):5d} x {fault}: {listed(at, 3)}" for fault, at in places.items())
+
+
+def safe_name(name: Any, what: str) -> str:
+    """Return a name that becomes part of a file's, and so may not lead to another folder.
+
+    Raises
+    ------
+    ValueError
+        It is no text, empty, too long, or holds more than letters, digits and ``_.+-``.
+    """
+    composed = unicodedata.normalize("NFC", name) if isinstance(name, str) else ""
+    if not re.fullmatch(r"\w[\w.+-]*", composed) or len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"{what} is {name!r:.60}, expected a name such as S08510")
+    return name
+
+
+def percentage(value: Any, what: str) -> float | None:
+    """Return a percentage, or None where there is none.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 <= value <= 100):
+        raise ValueError(f"{what} is {value!r:.60}, expected percent, 0 to 100")
+    return float(value)
+
+
+def digest(content: Any) -> str:
+    """Return a short hash of plain values."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def made_from_of(presentations: Iterable[Presentation]) -> str:
+    """Return one digest of what the ear signals of these presentations were made from."""
+    return digest(sorted((one.name, one.prompt, one.made_from) for one in presentations))
+
+
+# The records that the stages share: presentations{track}.json.
+
+
+def write_presentations(
+    path: Path, used: Mapping[str, list[Presentation]], provenance: Mapping[str, Any]
+) -> None:
+    """Write the presentations that were used, per archive, with their listeners' audiograms."""
+    content: dict[str, Any] = {"listeners": {}}
+    for archive, presentations in used.items():
+        listeners = {one.listener.id: one.listener for one in presentations}
+        content["listeners"][archive] = {
+            name: _listener_entry(listeners[name]) for name in sorted(listeners)
+        }
+        content[archive] = [_entry(one) for one in presentations]
+    write_result(path, content | {"provenance": provenance})
+
+
+def _listener_entry(listener: Listener) -> dict[str, Any]:
+    """Return a listener as a Clarity listeners file has it."""
+    left, right = listener.audiogram_left, listener.audiogram_right
+    if left.frequencies.tolist() != right.frequencies.tolist():
+        raise RecipeError(f"listener {listener.id}: the ears were measured at other frequencies")
+    return {
+        "name": listener.id,
+        "audiogram_cfs": left.frequencies.tolist(),
+        "audiogram_levels_l": left.levels.tolist(),
+        "audiogram_levels_r": right.levels.tolist(),
+    }
+
+
+def _entry(one: Presentation) -> dict[str, Any]:
+    plain = {k: v for k, v in vars(one).items() if k not in ("name", "listener")}
+    paths = {key: str(plain[key]) for key in ("processed", "reference")}
+    return {"signal": one.name, "listener": one.listener.id} | plain | paths
+
+
+def read_presentations(path: Path) -> dict[str, list[Presentation]]:
+    """Read the presentations that prepare_data.py used, per archive.
+
+    Raises
+    ------
+    RecipeError
+        No such file, or a damaged one.
+    """
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such file; run prepare_data.py first, with the same config")
+    content = read_json(path, dict)
+    try:
+        return {
+            archive: _archive_of(content[archive], content["listeners"][archive])
+            for archive in ARCHIVES
+            if archive in content
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecipeError(f"{path}: {error!r}; run prepare_data.py again to rebuild it") from None
+
+
+def _archive_of(
+    entries: list[dict[str, Any]], listeners: dict[str, dict[str, Any]]
+) -> list[Presentation]:
+    people = {
+        name: Listener(
+            Audiogram(entry["audiogram_levels_l"], entry["audiogram_cfs"]),
+            Audiogram(entry["audiogram_levels_r"], entry["audiogram_cfs"]),
+            name,
+        )
+        for name, entry in listeners.items()
+    }
+    return [
+        Presentation(
+            name=entry["signal"],
+            scene=entry["scene"],
+            listener=people[entry["listener"]],
+            system=entry["system"],
+            prompt=entry["prompt"],
+            correctness=percentage(entry["correctness"], "correctness"),
+            processed=Path(entry["processed"]),
+            reference=Path(entry["reference"]),
+            lead_in=float(entry["lead_in"]),
+            made_from=entry["made_from"],
+        )
+        for entry in entries
+    ]

@@ -1,0 +1,125 @@
+"""What the later stages will need, looked for before the first of them starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from sentencepiece import SentencePieceProcessor
+
+from intelligibility.corpora.cpc1 import late_responses
+from intelligibility.corpora.presentation import Finding, Presentation
+from intelligibility.experiment import Experiment
+from intelligibility.runs import RecipeError
+
+FEWEST_TO_FIT = 3  # dev signals with a response, for a logistic of two parameters
+
+
+def check_later_stages(
+    cfg: DictConfig,
+    experiment: Experiment,
+    used: Mapping[str, list[Presentation]],
+    dev_scenes: set[str],
+) -> list[Finding]:
+    """Look for what train_asr.py, infer.py and evaluate.py will need.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The configuration.
+    experiment : Experiment
+        Where the recogniser lies, or will lie.
+    used : mapping
+        The presentations that can be used, per archive.
+    dev_scenes : set of str
+        The scenes that the logistic will be fitted on.
+    """
+    findings = _check_start(cfg, experiment)
+    for tokenizer in _tokenizers(cfg, experiment):
+        findings += _check_prompts(tokenizer, used)
+    if "train" in used and not cfg.get("calibration"):
+        dev = [one for one in used["train"] if one.scene in dev_scenes]
+        findings += _check_dev(dev)
+    return findings + _check_responses(cfg, experiment, used.get("test", []))
+
+
+def _check_start(cfg: DictConfig, experiment: Experiment) -> list[Finding]:
+    if any(experiment.save_folder.glob("CKPT+*")):
+        return _check_recogniser(cfg, experiment) if cfg.check_only else []  # it takes its time
+    if cfg.pretrained:
+        return _check_pretrained(Path(str(cfg.pretrained)).expanduser(), str(cfg.pretrained))
+    if cfg.from_scratch:
+        return []
+    where = f"put a checkpoint in {experiment.save_folder}, or set pretrained"
+    return [Finding("no recogniser to start from", where, stops="train_asr.py")]
+
+
+def _check_recogniser(cfg: DictConfig, experiment: Experiment) -> list[Finding]:
+    # Here, since preparing should not wait for SpeechBrain.
+    from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
+
+    try:
+        SpeechBrainRecogniser.from_config(cfg, experiment, torch.device("cpu"))
+    except RecipeError as error:
+        return [Finding("recogniser that cannot be used", str(error), stops="infer.py")]
+    return []
+
+
+def _check_pretrained(folder: Path, named: str) -> list[Finding]:
+    if not folder.is_dir():
+        if named[0] not in "/.~":
+            return []  # a hub id: what it holds is known when it is fetched
+        return [Finding("no pretrained recogniser", f"{named} is no folder", stops="train_asr.py")]
+    return [
+        Finding("no pretrained recogniser", f"{folder / name} is missing", stops="train_asr.py")
+        for name in ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
+        if not (folder / name).is_file()
+    ]
+
+
+def _tokenizers(cfg: DictConfig, experiment: Experiment) -> list[Path]:
+    """Return the tokenizer that the prompts will have to be written with, where it is known."""
+    if experiment.tokenizer.is_file():
+        return [experiment.tokenizer]
+    given = Path(str(cfg.pretrained)).expanduser() / experiment.tokenizer.name
+    return [given] if cfg.pretrained and given.is_file() else []
+
+
+def _check_prompts(path: Path, used: Mapping[str, list[Presentation]]) -> list[Finding]:
+    try:
+        tokenizer = SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError):
+        return [Finding("tokenizer that cannot be read", str(path))]
+    return [
+        Finding("prompt that the tokenizer cannot write", f"{one.name}: {one.prompt}", (one.name,))
+        for presentations in used.values()
+        for one in presentations
+        if tokenizer.unk_id() in tokenizer.encode(one.prompt.upper())
+    ]
+
+
+def _check_dev(dev: list[Presentation]) -> list[Finding]:
+    labelled = [one.correctness for one in dev if one.correctness is not None]
+    if len(labelled) >= FEWEST_TO_FIT and len(set(labelled)) > 1:
+        return []
+    where = (
+        f"{len(labelled)} dev signals with {len(set(labelled))} different responses, the logistic "
+        f"needs {FEWEST_TO_FIT} that differ; use more training scenes, a larger dev_percent, or "
+        "calibration=other/calibration.json"
+    )
+    return [Finding("too few dev responses", where, stops="evaluate.py")]
+
+
+def _check_responses(
+    cfg: DictConfig, experiment: Experiment, test: list[Presentation]
+) -> list[Finding]:
+    labelled = {one.name for one in test if one.correctness is not None}
+    if cfg.path.test_responses is not None:
+        try:
+            folder = Path(str(cfg.path.test_responses)).expanduser()
+            late = late_responses(folder, experiment.track)
+        except RecipeError as error:
+            return [Finding("no test responses", str(error), stops="evaluate.py")]
+        labelled = {one.signal for one in late if one.correctness is not None}
+    fault = "test signal without a response: predicted, but not scored"
+    return [Finding(fault, one.name, stops="") for one in test if one.name not in labelled]

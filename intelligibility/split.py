@@ -1,0 +1,83 @@
+"""The development scenes: drawn from the training scenes, or listed by hand."""
+
+import logging
+import math
+import random
+from collections.abc import Mapping
+
+from omegaconf import DictConfig
+
+from intelligibility.corpora.presentation import Archive
+from intelligibility.experiment import Experiment
+from intelligibility.runs import RecipeError, read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+
+def choose_split(
+    experiment: Experiment, archives: Mapping[str, Archive], cfg: DictConfig
+) -> tuple[dict[str, str], bool]:
+    """Draw the development scenes; all signals of a scene stay together.
+
+    They are drawn over all scenes that are listed, so the split stays the same whatever is left
+    out: the same seed, share and scenes give the same split. Lists that were put there by hand are
+    kept.
+
+    Returns
+    -------
+    split_of : dict
+        "train" or "dev" per training scene.
+    hand_made : bool
+        Whether the lists were found, and not drawn.
+    """
+    scenes = archives["train"].scenes if "train" in archives else []
+    drawn = draw_split(scenes, cfg.dev_percent, cfg.seed)
+    files = {split: experiment.scene_list(split) for split in drawn}
+    found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
+    hand_made = len(found) == 2 and bool(scenes) and found != last_drawn(experiment)
+    if hand_made:
+        if sorted(map(str, found["train"] + found["dev"])) != scenes:
+            raise RecipeError(
+                f"{files['dev'].parent}: the two scene lists were made by hand and do not hold "
+                f"each of the {len(scenes)} training scenes once; mend them, or delete both"
+            )
+        drawn = found
+    return {scene: split for split, names in drawn.items() for scene in names}, hand_made
+
+
+def draw_split(scenes: list[str], dev_percent: float, seed: int) -> dict[str, list[str]]:
+    """Draw floor(n_scenes * dev_percent) development scenes."""
+    dev = set(random.Random(seed).sample(scenes, math.floor(len(scenes) * dev_percent)))
+    return {"train": [scene for scene in scenes if scene not in dev], "dev": sorted(dev)}
+
+
+def last_drawn(experiment: Experiment) -> dict[str, list[str]] | None:
+    """Return the lists that the last run drew."""
+    record = experiment.split_record
+    return read_json(record, dict).get("drawn") if record.is_file() else None
+
+
+def write_split(
+    experiment: Experiment, split_of: Mapping[str, str], cfg: DictConfig, hand_made: bool
+) -> None:
+    """Write the lists of scenes, and how they were drawn."""
+    lists: dict[str, list[str]] = {"train": [], "dev": []}
+    for scene, split in split_of.items():
+        lists[split].append(scene)
+    if hand_made:
+        logger.info("Kept the scene lists found in %s", experiment.split_record.parent)
+    elif split_of:
+        files = {split: experiment.scene_list(split) for split in lists}
+        found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
+        if found != lists:
+            if found:
+                logger.warning(
+                    "Other scenes, seed or dev_percent than before: a new split is drawn"
+                )
+            for path in files.values():
+                path.unlink(missing_ok=True)  # half a new split must not look like one made by hand
+            record = {"seed": cfg.seed, "dev_percent": cfg.dev_percent, "drawn": lists}
+            write_json(experiment.split_record, record)
+            for split, path in files.items():
+                write_json(path, lists[split])
+    logger.info("%d training and %d dev scenes", len(lists["train"]), len(lists["dev"]))

@@ -1,0 +1,70 @@
+"""The mapping: what it is fitted on, what its file holds, what is refused."""
+
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.scoring import fit_logistic, score
+from intelligibility.runs import RecipeError
+
+CHECKPOINT = "5e" * 32
+
+
+@pytest.fixture
+def dev():
+    """Return dev signals with two measures; the first has no response."""
+    rng = np.random.default_rng(0)
+    similarity = rng.uniform(0.6, 0.95, 50)
+    correctness = np.clip(400 * (similarity - 0.7) + 20 * rng.standard_normal(50), 0, 100)
+    correctness[0] = np.nan
+    return pd.DataFrame(
+        {"correctness": correctness, "enc_similarity": similarity, "dec_similarity": similarity**2}
+    )
+
+
+def test_each_measure_has_the_logistic_of_its_labelled_signals(dev):
+    mapping = Mapping.fitted_on(dev, CHECKPOINT)
+    assert list(mapping.fits) == ["enc", "dec"] and mapping.checkpoint_sha256 == CHECKPOINT
+    assert mapping.mean_correctness == dev["correctness"].mean()
+    x, y = dev["dec_similarity"][1:].to_numpy(), dev["correctness"][1:].to_numpy()
+    fit = mapping.fits["dec"]
+    assert fit.logistic == fit_logistic(x, y) and fit.n_signals == 49
+    assert fit.rmse == score(mapping.predict("dec", x), y)["RMSE"]
+
+
+def test_it_travels_as_a_file(dev, tmp_path):
+    mapping = Mapping.fitted_on(dev, CHECKPOINT)
+    mapping.write(tmp_path / "calibration.json")
+    content = json.loads((tmp_path / "calibration.json").read_text())
+    assert content["checkpoint_sha256"] == CHECKPOINT
+    assert {"x0", "k", "n_signals", "RMSE"} <= set(content["measures"]["enc"])
+    read = Mapping.read(tmp_path / "calibration.json")
+    assert read.mean_correctness == mapping.mean_correctness
+    for measure in ("enc", "dec"):
+        assert read.fits[measure].logistic == mapping.fits[measure].logistic
+
+
+def test_a_file_without_a_checkpoint_is_read_and_warned_of(dev, tmp_path, caplog):
+    Mapping.fitted_on(dev, None).write(tmp_path / "calibration.json")
+    mapping = Mapping.read(tmp_path / "calibration.json")
+    with caplog.at_level(logging.WARNING):
+        mapping.warn_unless_made_with(CHECKPOINT, "calibration.json")
+    assert "checkpoint unknown, these similarities with 5e5e" in caplog.text
+    caplog.clear()
+    Mapping({}, 50.0, CHECKPOINT).warn_unless_made_with(CHECKPOINT, "calibration.json")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("measure", "goes_on"), [("enc", False), ("pre", True)])
+def test_only_a_measure_of_the_method_has_to_be_fitted(dev, caplog, measure, goes_on):
+    dev = dev.assign(**{f"{measure}_similarity": 0.5})
+    if goes_on:
+        assert list(Mapping.fitted_on(dev, None).fits) == ["enc", "dec"]
+        assert "PreNet (CNN) is left out" in caplog.text
+    else:
+        with pytest.raises(RecipeError, match="similarities are 50 %"):
+            Mapping.fitted_on(dev, None)
