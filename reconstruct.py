@@ -33,7 +33,9 @@ import torch
 from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.corpora.cpc1 import EARS, KINDS, Cpc1, listed, read_table
+from intelligibility.command_line import provenance, reports_errors
+from intelligibility.corpora.presentation import Presentation, read_presentations
+from intelligibility.experiment import EARS, KINDS, Experiment, read_table
 from intelligibility.journal import file_stamp
 from intelligibility.parallel import in_processes
 from intelligibility.reconstruction.classifiers import (
@@ -53,7 +55,12 @@ from intelligibility.reconstruction.laboratory import (
     load_network,
     new_model,
 )
-from intelligibility.reconstruction.networks import Layer, choose_layers, load_vggish
+from intelligibility.reconstruction.networks import (
+    Layer,
+    PatchNetwork,
+    choose_layers,
+    load_weights,
+)
 from intelligibility.reconstruction.one_layer import (
     LayerSettings,
     do_layer,
@@ -73,11 +80,10 @@ from intelligibility.reconstruction.utterances import (
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
+    listed,
     pick_device,
     progress,
-    provenance,
     read_json,
-    reports_errors,
     sha256_of,
     shared_use,
     sole_run,
@@ -86,6 +92,10 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
+READS = (
+    *("network", "task", "layers", "weights", "inverter", "target", "vocoder", "judge"),
+    *("reconstruct", "n_jobs", "device", "asr_config", "asr_overrides", "decoder_states"),
+)
 NETWORKS = ("recogniser", "vggish", "smallenc")
 INVERTERS = ("reccnn", "recgan")
 TARGETS = ("input", "ref")
@@ -117,23 +127,23 @@ class Material:
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
     check_options(cfg)
-    cpc1 = Cpc1.from_config(cfg)
-    folder = cpc1.exp_folder / f"reconstruct{cpc1.track}"
-    for noisy in ("checkpoints", "seed"):
-        logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
+    experiment = Experiment.from_config(cfg)
+    folder = experiment.exp_folder / f"reconstruct{experiment.track}"
     torch.set_num_threads(1)
     with (
-        sole_run(cpc1.exp_folder, f"reconstruct{cpc1.track}"),
-        shared_use(cpc1.asr_folder, "train_asr"),  # its checkpoints must not change meanwhile
+        sole_run(experiment.exp_folder, folder.name),
+        shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
+        shared_use(experiment.asr_folder, "train_asr"),  # nor the checkpoints
     ):
-        material = choose_material(cfg, cpc1)
-        sources = prepare_sources(cfg, folder, material)
+        material = choose_material(cfg, experiment)
+        sources = list_sources(cfg, folder, material)
         chosen = {source: layers_of(cfg, source, material.level) for source in sources}
         prepare_controls(cfg, folder, material, chosen)
+        train_classifiers(cfg, sources, material)
         invert_layers(cfg, folder, material, chosen)
         write_results(
             folder,
@@ -173,9 +183,9 @@ def check_options(cfg: DictConfig) -> None:
         )
 
 
-def choose_material(cfg: DictConfig, cpc1: Cpc1) -> Material:
+def choose_material(cfg: DictConfig, experiment: Experiment) -> Material:
     """Choose the signals to learn from and to score; no scene is in both."""
-    every = {split: read_ears(cpc1, split) for split in ("train", "test")}
+    every = {split: read_ears(experiment, split) for split in ("train", "test")}
     labelled = {split: label_ears(ears, every["train"]) for split, ears in every.items()}
     training = choose_training(labelled["train"], cfg.reconstruct.n_train, cfg.seed)
     if len(KINDS) * len(training) < LEAST_PAIRS:
@@ -195,72 +205,98 @@ def choose_material(cfg: DictConfig, cpc1: Cpc1) -> Material:
     return Material(training, scored, labelled["train"], labelled["test"], level)
 
 
-def read_ears(cpc1: Cpc1, split: str) -> list[Ear]:
+def read_ears(experiment: Experiment, split: str) -> list[Ear]:
     """Read the ear signals of "train" or "test" from the tables, with what is known of them."""
-    listeners, scenes, ears = cpc1.listeners(split), read_scenes(cpc1, split), []
+    used = read_presentations(experiment.presentations).get(split, [])
+    presentations = {one.name: one for one in used}
+    scenes, ears = read_scenes(used, split), []
     for side in EARS:
         tables = {
-            kind: {row["ID"]: row for row in read_table(cpc1.table(side, split, kind))}
+            kind: {row["ID"]: row for row in read_table(experiment.table(side, split, kind))}
             for kind in KINDS
         }
         for name, row in tables["msbg"].items():
-            scene, listener, system = name.split("_", 2)
-            audiogram = getattr(listeners[listener], f"audiogram_{side}")
+            if name not in presentations or name not in tables["ref"]:
+                raise RecipeError(
+                    f"{name} is not in {experiment.presentations.name} or in the table of "
+                    "references; run prepare_data.py again, with the same config"
+                )
+            one = presentations[name]
             ears.append(
                 Ear(
                     name=f"{side}_{name}",
-                    scene=scene,
-                    listener=listener,
-                    system=system,
-                    severity=audiogram.severity,
+                    scene=one.scene,
+                    listener=one.listener.id,
+                    system=one.system,
+                    severity=getattr(one.listener, f"audiogram_{side}").severity,
                     prompt=row["wrd"],
                     wavs={kind: tables[kind][name]["wav"] for kind in KINDS},
-                    labels=scene_labels(scenes.get(scene, {})),
+                    labels=scene_labels(scenes.get(one.scene, {})),
                 )
             )
     missing = [f"{wav}" for ear in ears for wav in ear.wavs.values() if not wav.is_file()]
     if missing:
         raise RecipeError(
-            f"{len(missing)} wavs are missing: {listed(missing)}; run prepare_data.py"
+            f"{len(missing)} wavs are missing: {listed(missing)}; run prepare_data.py again"
         )
     return ears
 
 
-def read_scenes(cpc1: Cpc1, split: str) -> dict[str, dict[str, Any]]:
-    """Read the release's list of scenes, where there is one: only `task` needs it."""
-    data = cpc1.test_data if split == "test" else cpc1.train_data
-    path = data and data / "metadata" / f"scenes.CPC1_{split}.json"
-    if path is None or not path.is_file():
-        return {}
-    return {entry.get("scene"): entry for entry in read_json(path, list) if isinstance(entry, dict)}
+def read_scenes(presentations: Iterable[Presentation], split: str) -> dict[str, dict[str, Any]]:
+    """Read the list of scenes of the release that the presentations are from, where it has one.
+
+    No later stage needs the release, and this one only for `task`: nothing else tells the talkers.
+    """
+    archives = {one.reference.parents[2] for one in presentations}
+    scenes = {}
+    for path in (folder / "metadata" / f"scenes.CPC1_{split}.json" for folder in sorted(archives)):
+        if path.is_file():
+            entries = [entry for entry in read_json(path, list) if isinstance(entry, dict)]
+            scenes |= {entry.get("scene"): entry for entry in entries}
+    return scenes
 
 
-def prepare_sources(cfg: DictConfig, folder: Path, material: Material) -> list[Source]:
-    """List the networks to invert; train the classifiers that are not there yet."""
+def list_sources(cfg: DictConfig, folder: Path, material: Material) -> list[Source]:
+    """List the networks to invert, and check what can be known of them before any work."""
     networks = NETWORKS if cfg.network == "all" else (cfg.network,)
     sources = [Source("recogniser")] if "recogniser" in networks else []
     if cfg.weights is not None:
-        load_vggish(cfg.weights, cfg.reconstruct.divisor)  # says what is wrong, before any work
-        return [*sources, Source("vggish", weights=Path(cfg.weights).absolute())]
+        load_weights(cfg.weights, new_model("vggish", cfg.reconstruct.divisor))  # a check
+        return [Source("vggish", weights=Path(cfg.weights).absolute())]
     patches = [network for network in networks if network != "recogniser"]
-    if not patches:
-        return sources
-    calls, settings = [], ClassifierSettings(cfg.reconstruct.classifier_steps, seed=cfg.seed)
-    for task in choose_tasks(cfg.task, material.all_training):
-        for network in patches:
-            source = Source(network, task)
-            source = dataclasses.replace(source, weights=folder / source.name / "network.pt")
-            sources.append(source)
-            made_by = plain(
-                {
-                    "settings": dataclasses.asdict(settings),
-                    "divisor": cfg.reconstruct.divisor,
-                    "training": stamp_of(classifier_ears(material.all_training, cfg)),
-                    "held_out": stamp_of(material.all_scored),
-                }
-            )
-            if not is_done(source.weights.parent, "network.json", made_by):
-                calls.append((source, settings, material, made_by, OmegaConf.to_yaml(cfg)))
+    for task in choose_tasks(cfg.task, material.all_training) if patches else []:
+        for source in (Source(network, task) for network in patches):
+            weights = folder / source.name / "network.pt"
+            sources.append(dataclasses.replace(source, weights=weights))
+    return sources
+
+
+def layers_of(cfg: DictConfig, source: Source, level: float) -> list[Layer]:
+    """Return the layers of a network that are asked for."""
+    device = torch.device("cpu")
+    if source.network == "recogniser":
+        network = load_network(source, cfg, level, device)
+    else:  # may not be trained yet
+        network = PatchNetwork(new_model(source.network, cfg.reconstruct.divisor), device)
+    return choose_layers(network.layers, cfg.layers)
+
+
+def train_classifiers(cfg: DictConfig, sources: Iterable[Source], material: Material) -> None:
+    """Train the classifiers that are not there yet, several at a time."""
+    settings = ClassifierSettings(cfg.reconstruct.classifier_steps, seed=cfg.seed)
+    made_by = plain(
+        {
+            "settings": dataclasses.asdict(settings),
+            "divisor": cfg.reconstruct.divisor,
+            "training": stamp_of(classifier_ears(material.all_training, cfg)),
+            "held_out": stamp_of(material.all_scored),
+        }
+    )
+    calls = [
+        (source, settings, material, made_by, OmegaConf.to_yaml(cfg))
+        for source in sources
+        if source.task and not is_done(source.weights.parent, "network.json", made_by)
+    ]
     done = in_processes(make_classifier, calls, workers(cfg, len(calls)))
     for name, scores in progress(done, "classifiers", len(calls), unit="network"):
         logger.info(
@@ -269,7 +305,6 @@ def prepare_sources(cfg: DictConfig, folder: Path, material: Material) -> list[S
             scores["accuracy"],
             scores["chance"],
         )
-    return sources
 
 
 def make_classifier(
@@ -298,12 +333,6 @@ def make_classifier(
 def classifier_ears(ears: list[Ear], cfg: DictConfig) -> list[Ear]:
     """Choose what a classifier learns from: it hears one condition only for most tasks."""
     return choose_training(ears, 2 * cfg.reconstruct.n_train, cfg.seed)
-
-
-def layers_of(cfg: DictConfig, source: Source, level: float) -> list[Layer]:
-    """Return the layers of a network that are asked for."""
-    network = load_network(source, cfg, level, torch.device("cpu"))
-    return choose_layers(network.layers, cfg.layers)
 
 
 def prepare_controls(

@@ -1,17 +1,17 @@
 """The listener that counts words: a recogniser, and how many of its words are right."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
-from intelligibility.recognisers.speechbrain import words_of
 from intelligibility.reconstruction.mel import at_level
 from intelligibility.reconstruction.utterances import read_speech
 from intelligibility.runs import RecipeError
+from intelligibility.words import words_of
 
 MOST_WER = 50.0  # % on the clean originals, above which a judge says nothing about a layer
 
@@ -26,13 +26,10 @@ class Judge:
         Anything with `recognise(signals)` that yields recognitions with a `text`.
     level : float
         dB re full scale: that of the clean speech which it was trained on.
-    made_by : mapping
-        What decides its answers.
     """
 
     recogniser: Any
     level: float
-    made_by: dict[str, Any] = field(default_factory=dict)
 
     def transcribe(self, wavs: Sequence[Path]) -> list[str]:
         """Return the words of wav files."""

@@ -1,17 +1,15 @@
 """Network and judge as the configuration names them, loaded once in each process."""
 
+import dataclasses
 import functools
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.corpora.cpc1 import Cpc1
-from intelligibility.recognisers.settings import describe_model, load_settings
-from intelligibility.recognisers.speechbrain import Recogniser, checkpoint_sha256
+from intelligibility.experiment import Experiment
+from intelligibility.recognisers import describe_recogniser, load_recogniser
 from intelligibility.reconstruction.judge import Judge
 from intelligibility.reconstruction.networks import (
     Network,
@@ -19,14 +17,14 @@ from intelligibility.reconstruction.networks import (
     RecogniserNetwork,
     SmallEnc,
     VGGish,
-    load_vggish,
+    load_weights,
 )
 from intelligibility.runs import RecipeError, pick_device
 
 OWN_JUDGE = "recogniser"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Source:
     """A network with its weights: what is inverted.
 
@@ -60,49 +58,35 @@ def new_model(network: str, divisor: int) -> VGGish | SmallEnc:
 def load_network(source: Source, cfg: DictConfig, level: float, device: torch.device) -> Network:
     """Load the network of a source, frozen."""
     if source.network == "recogniser":
-        hparams, recogniser = load_recogniser(cfg, OWN_JUDGE, device)
-        return RecogniserNetwork(recogniser, hparams["ctc_lin"], level)
+        recogniser = load_recogniser(cfg, Experiment.from_config(cfg), device)
+        return RecogniserNetwork(recogniser, level)
     model = new_model(source.network, cfg.reconstruct.divisor)
-    if source.network == "vggish":
-        model = load_vggish(source.weights, cfg.reconstruct.divisor)
-    else:
-        model.load_state_dict(torch.load(source.weights, weights_only=True), strict=True)
+    load_weights(source.weights, model)
     return PatchNetwork(model.requires_grad_(False), device)
 
 
 def load_judge(cfg: DictConfig, level: float, device: torch.device) -> Judge:
     """Load the recogniser that counts words."""
-    _, recogniser = load_recogniser(cfg, cfg.judge, device)
-    return Judge(recogniser, level, judge_made_by(cfg, level))
+    return Judge(load_recogniser(cfg, judge_experiment(cfg), device), level)
 
 
 def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
     """Say what decides the judge's answers."""
-    model = hashlib.sha256(describe_model(cfg, Cpc1.from_config(cfg)).encode()).hexdigest()
-    checkpoint = checkpoint_sha256(judge_folder(cfg, cfg.judge) / "save")
-    return {"checkpoint_sha256": checkpoint, "model_sha256": model, "level": level}
+    return describe_recogniser(cfg, judge_experiment(cfg)) | {"level": level}
 
 
-def load_recogniser(
-    cfg: DictConfig, which: str, device: torch.device
-) -> tuple[dict[str, Any], Recogniser]:
-    """Load the experiment's recogniser, or that of another folder with the same settings."""
-    hparams = load_settings(cfg, Cpc1.from_config(cfg))
-    save_folder = judge_folder(cfg, which) / "save"
-    return hparams, Recogniser.load(hparams, save_folder, device, cfg.decoder_states)
-
-
-def judge_folder(cfg: DictConfig, which: str) -> Path:
-    """Return the folder of a recogniser; "recogniser" is the experiment's."""
-    if which == OWN_JUDGE:
-        return Cpc1.from_config(cfg).asr_folder
-    folder = Path(which).expanduser().absolute()
+def judge_experiment(cfg: DictConfig) -> Experiment:
+    """Return the experiment whose recogniser judges: this one, or with another asr_folder."""
+    experiment = Experiment.from_config(cfg)
+    if cfg.judge == OWN_JUDGE:
+        return experiment
+    folder = Path(str(cfg.judge)).expanduser().absolute()
     if not (folder / "save").is_dir():
         raise RecipeError(
-            f"judge={which}: no folder save/ in {folder}; expected {OWN_JUDGE}, or the folder of a "
-            "recogniser that train_asr.py trained"
+            f"judge={cfg.judge}: no folder save/ in {folder}; expected {OWN_JUDGE}, or the folder "
+            "of a recogniser that train_asr.py trained"
         )
-    return folder
+    return dataclasses.replace(experiment, asr_folder=folder)
 
 
 @functools.cache

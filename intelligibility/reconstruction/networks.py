@@ -174,14 +174,13 @@ class RecogniserNetwork:
     ----------
     recogniser : SpeechBrain's recogniser
         Trained, in eval mode.
-    ctc_lin : nn.Module
-        Its linear layer for CTC.
     level : float
         dB re full scale of what it hears, its training's.
     """
 
-    def __init__(self, recogniser: Any, ctc_lin: nn.Module, level: float):
-        self.recogniser, self.ctc_lin, self.level = recogniser, ctc_lin, level
+    def __init__(self, recogniser: Any, level: float):
+        self.recogniser, self.level = recogniser, level
+        self.ctc_lin = recogniser.search.ctc_lin
         self.blocks: dict[str, tuple[nn.Module, bool]] = {
             f"cnn.{k}": (block, False) for k, block in enumerate(recogniser.cnn.children())
         }
@@ -189,7 +188,7 @@ class RecogniserNetwork:
         self.blocks["encoder.0"] = (encoder.layers[0], True)
         for k, layer in enumerate(encoder.layers, start=1):
             self.blocks[f"encoder.{k}"] = (layer, False)
-        self.blocks["ctc"] = (ctc_lin, False)
+        self.blocks["ctc"] = (self.ctc_lin, False)
         self.layers = ()  # for `embed`
         probe = self.embed(torch.randn(16000) * 0.05, self.blocks)
         self.layers = tuple(
@@ -248,20 +247,19 @@ def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[
     return [layer for name, layer in known.items() if name in set(names)]
 
 
-def load_vggish(path: str | Path, divisor: int = 1) -> VGGish:
-    """Load a VGGish in the common PyTorch layout (features.*, embeddings.*), strictly.
+def load_weights(path: str | Path, model: nn.Module) -> None:
+    """Load a network's tensors strictly, such as a VGGish in the common PyTorch layout.
 
     Raises
     ------
     RecipeError
-        The file holds anything but these tensors, or tensors of other sizes.
+        The file holds anything but these tensors (features.*, embeddings.*), or other sizes.
     """
     if not Path(path).is_file():
-        raise RecipeError(f"weights={path}: no such file; expected a VGGish's weights")
-    model, state = VGGish(divisor), load_safely(path)
+        raise RecipeError(f"weights={path}: no such file; expected the weights of a VGGish")
+    state = load_safely(path)
     check_sizes(path, state, model.state_dict())
     model.load_state_dict(state, strict=True)
-    return model
 
 
 def check_sizes(path: str | Path, found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
