@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intelligibility.reconstruction.mel import LogMel, at_level
-from intelligibility.reconstruction.networks import PATCH_FRAMES, patches_of
+from intelligibility.reconstruction.networks import PATCH_FRAMES
 from intelligibility.reconstruction.utterances import Ear, read_speech
 from intelligibility.runs import RecipeError
 
@@ -122,7 +122,8 @@ def train_classifier(
     rng = np.random.default_rng(settings.seed)
     for _ in range(settings.steps):
         chosen = [examples[i] for i in rng.integers(len(examples), size=settings.batch)]
-        patches = torch.stack([_patch(log_mel, rng) for log_mel, _ in chosen]).to(device)
+        cut = [_patch(log_mel, int(rng.integers(_places(log_mel)))) for log_mel, _ in chosen]
+        patches = torch.stack(cut).to(device)
         labels = torch.tensor([label for _, label in chosen], device=device)
         loss = F.cross_entropy(head(_last(model, patches)), labels)
         optimiser.zero_grad()
@@ -131,7 +132,7 @@ def train_classifier(
     model.eval()
     known = [ear for ear in held_out if ear.labels.get(task) in classes]
     tests = list(_examples(task, known, classes, mel))
-    right = sum(_decide(model, head, log_mel, mel, device) == label for log_mel, label in tests)
+    right = sum(_decide(model, head, log_mel, device) == label for log_mel, label in tests)
     most = Counter(label for _, label in tests).most_common(1)
     model.to("cpu")
     return {
@@ -152,11 +153,15 @@ def _examples(
             yield mel(speech[None])[0], classes.index(ear.labels[task])
 
 
-def _patch(log_mel: Tensor, rng: np.random.Generator) -> Tensor:
-    """Cut one patch anywhere; a signal that is shorter is filled up."""
-    start = int(rng.integers(max(1, len(log_mel) - PATCH_FRAMES + 1)))
+def _patch(log_mel: Tensor, start: int) -> Tensor:
+    """Cut one patch; a signal that is shorter is filled up."""
     piece = log_mel[start : start + PATCH_FRAMES]
     return F.pad(piece, (0, 0, 0, PATCH_FRAMES - len(piece)), value=float(log_mel.min()))
+
+
+def _places(log_mel: Tensor) -> int:
+    """Return how many places a patch can start at."""
+    return max(1, len(log_mel) - PATCH_FRAMES + 1)
 
 
 def _last(model: nn.Module, patches: Tensor) -> Tensor:
@@ -165,9 +170,9 @@ def _last(model: nn.Module, patches: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _decide(
-    model: nn.Module, head: nn.Module, log_mel: Tensor, mel: LogMel, device: torch.device
-) -> int:
-    """Classify a whole signal: the mean of its patches' logits."""
-    patches = patches_of(log_mel, mel).to(device)
+def _decide(model: nn.Module, head: nn.Module, log_mel: Tensor, device: torch.device) -> int:
+    """Classify a whole signal: the mean logits of patches that lie within it, evenly spread."""
+    n_patches = max(1, round(len(log_mel) / PATCH_FRAMES))
+    starts = np.linspace(0, _places(log_mel) - 1, n_patches).astype(int)
+    patches = torch.stack([_patch(log_mel, start) for start in starts]).to(device)
     return int(head(_last(model, patches)).mean(0).argmax())

@@ -248,11 +248,10 @@ class Inverter(nn.Module):
             float32, 16 kHz. The same embedding gives the same speech.
         """
         log_mel = self.log_mel(embedding)
-        most = (len(log_mel) - 1) * self.mel.preset.hop
-        n_samples = most if n_samples is None else n_samples
+        if n_samples is None:
+            n_samples = (len(log_mel) - 1) * self.mel.preset.hop
         tool = self.mel if self.vocoder == "griffinlim" else NeuralVocoder(self.vocoder)
-        speech = tool.to_wav(log_mel[None], min(n_samples, most), self.n_iter, self.seed)[0]
-        return F.pad(speech, (0, n_samples - len(speech))).numpy()
+        return tool.to_wav(log_mel[None], n_samples, self.n_iter, self.seed)[0].numpy()
 
     def save(self, folder: str | Path) -> None:
         """Write inverter.json and inverter.pt, tensors only."""

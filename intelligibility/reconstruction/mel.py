@@ -135,7 +135,7 @@ class LogMel:
         log_mel : Tensor, (n_signals, frames, bands)
             As `forward` gives it.
         n_samples : int
-            How long the speech is to be, at most one hop more than the frames hold.
+            How long the speech is to be: cut, or filled with silence.
         n_iter : int
             Iterations.
         seed : int
@@ -147,23 +147,18 @@ class LogMel:
             On the CPU: the same on every machine but for rounding.
         """
         p, speech = self.preset, []
+        settings = {"power": 1.0, "n_iter": n_iter, "momentum": 0.99, "rand_init": True}
+        whole = (log_mel.shape[1] - 1) * p.hop  # what the frames hold
         for one in log_mel.cpu():
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                spectrum = self.magnitudes(one).T
                 found = audio.griffinlim(
-                    spectrum,
-                    self.window,
-                    p.n_fft,
-                    p.hop,
-                    p.window,
-                    power=1.0,
-                    n_iter=n_iter,
-                    momentum=0.99,
-                    length=n_samples,
-                    rand_init=True,
+                    self.magnitudes(one).T,
+                    *(self.window, p.n_fft, p.hop, p.window),
+                    length=whole,
+                    **settings,
                 )
-            speech.append(found)
+            speech.append(of_length(found, n_samples))
         return torch.stack(speech)
 
 
@@ -198,8 +193,8 @@ class NeuralVocoder:
             found = self.model.decode_batch(one[None])[0, 0]
             hop = self.mel.preset.hop
             found = found[self.PADDING * hop : len(found) - self.PADDING * hop]
-            speech.append(torch.nn.functional.pad(found, (0, max(0, n_samples - len(found)))))
-        return torch.stack([one[:n_samples] for one in speech])
+            speech.append(of_length(found, n_samples))
+        return torch.stack(speech)
 
 
 def mel_bands(preset: Preset) -> Tensor:
@@ -223,6 +218,11 @@ def mel_bands(preset: Preset) -> Tensor:
 
 def _mel(frequency: float) -> float:
     return 1127.0 * math.log1p(frequency / 700.0)
+
+
+def of_length(speech: Tensor, n_samples: int) -> Tensor:
+    """Cut a signal (samples,) to a length, or fill it with silence at its end."""
+    return torch.nn.functional.pad(speech, (0, n_samples - len(speech)))
 
 
 def at_level(speech: Tensor, level: float = LEVEL) -> Tensor:

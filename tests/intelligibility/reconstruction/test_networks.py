@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.reconstruction.mel import PATCH, LogMel
 from intelligibility.reconstruction.networks import (
     PatchNetwork,
@@ -14,7 +15,6 @@ from intelligibility.reconstruction.networks import (
     load_weights,
     patches_of,
 )
-from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError
 from tests.small_recogniser import babble, make_recogniser, small_settings
 
