@@ -19,7 +19,7 @@ RATE = 16000
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")
 SLOT = RATE // 4  # samples of a word
 PARTIALS = [200 * 1.25**number * 2.0 ** np.arange(4) for number in range(len(WORDS))]  # Hz
-CLEAR = 0.5  # share of the energy that a chord's partials have when it is understood
+CLEAR = 0.4  # share of the energy that a chord's partials have when it is understood
 
 
 def say(words: Iterable[str]) -> np.ndarray:
@@ -48,7 +48,7 @@ class ToyRecogniser:
         power = np.abs(np.fft.rfft(slot * np.hanning(SLOT))) ** 2
         frequencies = np.fft.rfftfreq(SLOT, 1 / RATE)
         shares = [
-            power[(np.abs(frequencies[:, None] - partials) < 16).any(1)].sum() / power.sum()
+            power[(np.abs(frequencies[:, None] / partials - 1) < 0.06).any(1)].sum() / power.sum()
             for partials in PARTIALS
         ]
         return WORDS[int(np.argmax(shares))] if max(shares) > CLEAR else None
