@@ -4,11 +4,16 @@
     python evaluate.py cpc1_track=open
     python evaluate.py path.test_responses=/data/responses    # labels that were released separately
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
+    python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py bundle=/data/model                     # what score.py needs, to hand on
+    python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
-Reads   in exp_folder, whatever infer.py wrote:
+Reads   in exp_folder, whatever infer.py and baselines.py wrote:
             {dev,test}_{enc,dec,pre}_similarity{track}.json, {dev,test}_wcs_correctness{track}.json
+            {dev,test}_{mbstoi,haspi,stoi,estoi}_similarity{track}.json
             inference{track}.json          which recogniser it was
+            baselines{track}.json          which packages they were
         the release's metadata/, and `path.test_responses` when it is set
 Writes  in exp_folder:
             results{track}.json            scores, intervals, fits, counts, provenance
@@ -21,13 +26,13 @@ Writes  in exp_folder:
 
 The logistic is fitted on the dev scenes and applied to the test signals (Tu, Ma & Barker 2022).
 Intervals are 95 % intervals of a bootstrap that resamples test scenes; the fitted mapping is held
-fixed. Where no test response is known, only predictions and submission are written.
+fixed. Where no test response is known, only predictions and submission are written; a challenge
+of several tests has a submission of each. A mapping that was fitted on a signal of the test is
+refused; allow_leak=true leaves such signals out of the test instead.
 """
 
 import itertools
 import logging
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +42,18 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
-from intelligibility.corpora import known_presentations
-from intelligibility.corpora.cpc1 import late_responses
-from intelligibility.corpora.presentation import made_from_of
+from intelligibility.corpora import known_presentations, late_responses
+from intelligibility.corpora.presentation import Presentation, made_from_of
+from intelligibility.evaluation.challenge import (
+    guard,
+    mapped_on,
+    read_submission,
+    scores_by_set,
+    set_of_each,
+    submission_to_compare,
+    where_known,
+    write_submissions,
+)
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.report import write_report
@@ -56,6 +70,8 @@ from intelligibility.evaluation.tables import (
     scores_of,
 )
 from intelligibility.experiment import TRACKS, Experiment
+from intelligibility.measures import BASELINES
+from intelligibility.prediction.bundle import write_bundle
 from intelligibility.runs import (
     RecipeError,
     logbook,
@@ -67,7 +83,7 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration")
+READS = ("compare", "calibration", "allow_leak", "bundle", "recogniser", "hearing_loss")
 GROUPS = ("listener", "system", "severity")
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
@@ -79,28 +95,35 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
     experiment = Experiment.from_config(cfg)
-    with sole_run(experiment.exp_folder, "evaluate"):
-        remove_partial_files(experiment.exp_folder)
-        answers = read_answers(cfg, experiment)
+    with sole_run(experiment.results_folder, "evaluate"):
+        remove_partial_files(experiment.results_folder)
+        presentations, answers = read_answers(cfg, experiment)
 
         # The mapping from similarity to percent words correct: fitted on dev, or another run's.
-        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers)
+        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers, presentations)
 
-        # Predict every test signal, with a response or without.
+        # Predict every test signal, with a response or without, that the mapping does not know.
         test, test_counts = read_signals(experiment, "test", answers)
+        tested = presentations.get("test", [])
+        test["set"] = set_of_each(test["signal"], tested)
+        test, leaks = guard(mapping, test, tested, experiment.trained_on, cfg.allow_leak)
+        test_counts["matched"] = int(test["correctness"].notna().sum())
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
             logger.warning(
                 "No test response is known: scores cannot be computed. Set path.test_responses."
             )
+            hand_on(cfg, experiment, None)
             return
 
         # Score the predictions, in the data and in resamples of the test scenes.
-        test = labelled(test, answers)
+        test = labelled(test, answers, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         results = score_all(cfg, test, measures, drawn) | {
             "calibration": mapping.as_json(),
+            "sets": scores_by_set(test, ["prior", *measures], drawn),
+            "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
             "left_out": left_out_of(experiment),
             "provenance": provenance(cfg)
@@ -115,7 +138,7 @@ def run(cfg: DictConfig) -> None:
         groups = {
             by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()
         }
-        tables = all_tables(results, results_of_all_tracks(experiment), groups)
+        tables = all_tables(results, results_beside(experiment, results), groups)
         for name, table in tables.items():
             write_table(experiment.result_table(name), table)
         drawings = all_figures(test, dev, measures, groups, mapping)
@@ -125,22 +148,40 @@ def run(cfg: DictConfig) -> None:
         }
         report = experiment.report
         write_report(report, results, tables.values(), files)
+        hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
     logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
 
 
-def remove_partial_files(exp_folder: Path) -> None:
+def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
+    """Write the bundle that `bundle` asks for: all that score.py needs, in one folder."""
+    if cfg.bundle is not None:
+        folder = Path(str(cfg.bundle)).expanduser().absolute()
+        write_bundle(folder, cfg, experiment, results)
+        logger.info("Wrote the bundle %s; fill in the licence in its README.md", folder)
+
+
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed run of this stage left under temporary names."""
-    ours = [exp_folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
-    below = [(exp_folder / folder).glob(".*.part.*") for folder in ("tables", "figures")]
+    ours = [folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
+    below = [(folder / name).glob(".*.part.*") for name in ("tables", "figures")]
     for path in itertools.chain(*ours, *below):
         path.unlink(missing_ok=True)
 
 
-def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
+def read_answers(
+    cfg: DictConfig, experiment: Experiment
+) -> tuple[dict[str, list[Presentation]], Answers]:
     """Read what the listeners answered, from the records of prepare_data.py and late responses.
+
+    Returns
+    -------
+    presentations : dict
+        The records, per archive.
+    answers : Answers
+        What the listeners answered.
 
     Raises
     ------
@@ -156,15 +197,38 @@ def read_answers(cfg: DictConfig, experiment: Experiment) -> Answers:
                 f"{experiment.inference}: the similarities are of other ear signals, audiograms or "
                 f"prompts than {experiment.presentations.name} now holds; run infer.py again"
             )
+    check_baselines(experiment, presentations)
     late = None
     if cfg.path.test_responses is not None:
-        folder = Path(str(cfg.path.test_responses)).expanduser()
-        late = late_responses(folder, experiment.track)
-    return Answers.of(presentations, late)
+        late = late_responses(cfg, experiment.track, presentations.get("test", []))
+    return presentations, Answers.of(presentations, late)
+
+
+def check_baselines(experiment: Experiment, presentations: dict[str, list[Presentation]]) -> None:
+    """Refuse indices of baselines.py that are of other signals, or of two runs."""
+    path = experiment.baselines
+    recorded = read_json(path, dict).get("baselines", {}) if path.is_file() else {}
+    now = {archive: made_from_of(ones) for archive, ones in presentations.items()}
+    for one in BASELINES:
+        if not experiment.measure_file("test", one.name).is_file():
+            continue
+        if one.name not in recorded:
+            raise RecipeError(
+                f"{path}: nothing about {one.name}: baselines.py was stopped while it wrote; run "
+                "it again, or remove the files of that measure"
+            )
+        if experiment.presentations.is_file() and recorded[one.name].get("ear_signals") != now:
+            raise RecipeError(
+                f"{path}: {one.name} is of other signals, audiograms or prompts than "
+                f"{experiment.presentations.name} now holds; run baselines.py again"
+            )
 
 
 def mapping_and_dev(
-    cfg: DictConfig, experiment: Experiment, answers: Answers
+    cfg: DictConfig,
+    experiment: Experiment,
+    answers: Answers,
+    presentations: dict[str, list[Presentation]],
 ) -> tuple[Mapping, pd.DataFrame | None, dict[str, int]]:
     """Return the mapping, with the dev signals that it was fitted on and their counts."""
     checkpoint = checkpoint_of(experiment)
@@ -173,16 +237,19 @@ def mapping_and_dev(
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
     dev, counts = read_signals(experiment, "dev", answers)
-    mapping = Mapping.fitted_on(dev, checkpoint)
+    mapping = mapped_on(dev, presentations.get("train", []), checkpoint, cfg.corpus)
     mapping.write(experiment.calibration)
     return mapping, dev, counts
 
 
-def labelled(test: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+def labelled(
+    test: pd.DataFrame, answers: Answers, presentations: list[Presentation]
+) -> pd.DataFrame:
     """Return the test signals with a response, with `scene_number` and their hearing losses."""
     test = test[test["correctness"].notna()].join(
         better_ear(answers.listeners, test["listener"]), on="listener"
     )
+    test = where_known(test, presentations)
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
@@ -248,9 +315,12 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
             f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
     measures = [measure for measure in measures if measure in mapping.fits]
-    for measure in measures:
-        test[f"{measure}_prediction"] = mapping.predict(measure, test[f"{measure}_similarity"])
-    test["prior_prediction"] = mapping.mean_correctness
+    for name in sorted(set(test["set"])):
+        own, rows = mapping.of_set(name), test["set"] == name
+        for measure in measures:
+            similarities = test.loc[rows, f"{measure}_similarity"]
+            test.loc[rows, f"{measure}_prediction"] = own.predict(measure, similarities)
+        test.loc[rows, "prior_prediction"] = own.mean_correctness
     return measures
 
 
@@ -262,9 +332,7 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
     ]
     write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(measure for measure in SUBMITTED if measure in measures)
-    submission = test[["signal", f"{chosen}_prediction"]].dropna()
-    submission.columns = ["signal_ID", "intelligibility_score"]
-    write_text(experiment.submission, submission.to_csv(index=False))
+    write_submissions(experiment, test, chosen)
 
 
 def score_all(
@@ -279,7 +347,9 @@ def score_all(
     return published | {
         "scores": scores,
         "averaged": {
-            by: averaged_scores_of(test, measures, by, drawn) for by in ("listener", "system")
+            by: averaged_scores_of(test, measures, by, drawn)
+            for by in ("listener", "system")
+            if test[by].notna().any()
         },
         "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), drawn),
         "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
@@ -295,6 +365,8 @@ def pairs_to_compare(
         return test, pairs
     path = Path(other).expanduser()
     try:
+        if (submission := read_submission(path)) is not None:
+            return submission_to_compare(test, submission, measures, pairs)
         theirs = pd.read_csv(path, dtype={"signal": str}).set_index("signal")
         if not theirs.index.is_unique:
             raise ValueError("signals in it more than once")
@@ -307,7 +379,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe ({error!s:.300})"
+            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
+            f"challenge ({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")
@@ -325,8 +398,14 @@ def sizes_of(test: pd.DataFrame) -> dict[str, int]:
     return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
 
 
-def results_of_all_tracks(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """Read the results of the tracks that were evaluated so far, this one among them."""
+def results_beside(experiment: Experiment, results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what stands side by side in Table 1: the tracks of CPC1 so far, or a challenge's sets.
+
+    Only CPC2 pools its tests.
+    """
+    if experiment.corpus != "cpc1":
+        pooled = {"pooled": results} if experiment.corpus == "cpc2" else {}
+        return pooled | results["sets"]
     files = {track: experiment.of_track(track).results for track in TRACKS}
     return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
 
@@ -348,11 +427,8 @@ def show(tables: dict[Path, Table]) -> None:
     texts = [f"{one.title} ({stem}.csv)\n{markdown(one.shown)}" for stem, one in tables.items()]
     for text in texts:
         logbook.info("%s", text)
-    try:
-        for text in texts:
-            print(f"\n{text}", flush=True)
-    except BrokenPipeError:  # evaluate.py | head: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for text in texts:
+        print(f"\n{text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,23 @@
     python infer.py
     python infer.py cpc1_track=open
     python infer.py n_shards=8 shard=3    # one of eight parts; then without
+    python infer.py recogniser=openai/whisper-small.en layers=all
 
 Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv and their wavs
         exp_folder/presentations{track}.json         what they were made from
         asr_folder/save/CKPT+*, tokenizer.ckpt       the recogniser: the average of all checkpoints
+        or `recogniser`, of the hub or a folder      one of transformers that others trained
 Writes  exp_folder/{dev,test}_{enc,dec,pre}_similarity{track}.json   {signal: 0..1}
         exp_folder/{dev,test}_wcs_correctness{track}.json            the recogniser's own word score
+        exp_folder/{dev,test}_layers_similarity{track}.json          with layers=all
         exp_folder/inference{track}.json                             how they were made
         exp_folder/inference{track}.jsonl                            what is done, and from what
+
+With `recogniser` these lie in a folder of its own below exp_folder, and there may be
+{dev,test}_prob_similarity{track}.json: the mean log-probability of the prompt's tokens, in the
+processed signal less in the reference. Its decoder is led along the prompt (`dec_mode=generated`:
+along its own words). What a recogniser does not have is not written: one without a decoder has no
+dec, one without words no wcs and no prob.
 
 A run that was stopped goes on where it was. What was made by another recogniser, with other
 settings or from other wavs is made again. The two ear signals of a reference go through the
@@ -23,6 +32,7 @@ import dataclasses
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +67,16 @@ from intelligibility.runs import (
     write_json,
     write_result,
 )
-from intelligibility.similarity import DTW, similarities_of
+from intelligibility.similarity import DTW, similarities_of, similarities_of_layers
+from intelligibility.training.record import check_unseen
 from intelligibility.words import words_of
 
 logger = logging.getLogger(__name__)
 
 READS = (
     *("n_jobs", "device", "shard", "n_shards", "asr_config", "asr_overrides"),
-    *("decoder_states", "dtw"),
+    *("decoder_states", "dtw", "hearing_loss"),
+    *("recogniser", "recogniser_revision", "dec_mode", "layers"),
 )
 COMPARED = ("dev", "test")  # the splits that are measured
 
@@ -94,11 +106,14 @@ def run(cfg: DictConfig) -> None:
     device = pick_device(cfg.device)
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
-    scenes = group_by_reference(list_pairs(experiment))
+    pairs = list_pairs(experiment, cfg.recogniser is None)
+    if cfg.recogniser is None:
+        refuse_trained_on(experiment, pairs)
+    scenes = group_by_reference(pairs)
     with (
-        sole_run(experiment.exp_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
+        sole_run(experiment.results_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
-        shared_use(experiment.asr_folder, "train_asr"),  # nor the checkpoints
+        nothing_is_trained(cfg, experiment),
     ):
         inference = describe_inference(cfg, experiment)
         durations = {scene[0].key: total_duration(scene) for scene in scenes}
@@ -112,10 +127,16 @@ def run(cfg: DictConfig) -> None:
                 cfg.n_shards,
             )
             return
-        similarities = gather(experiment, [pair for scene in scenes for pair in scene], journal)
+        similarities = gather(experiment, pairs, journal)
         write_similarities(experiment, similarities, inference | {"provenance": provenance(cfg)})
-    n_signals = sum(map(len, scenes))
-    logger.info("Wrote the measures of %d signals to %s", n_signals, experiment.exp_folder)
+    logger.info("Wrote the measures of %d signals to %s", len(pairs), experiment.results_folder)
+
+
+def nothing_is_trained(cfg: DictConfig, experiment: Experiment) -> AbstractContextManager[None]:
+    """Keep our own recogniser from changing meanwhile; those of others do not."""
+    if cfg.recogniser is not None:
+        return nullcontext()
+    return shared_use(experiment.asr_folder, "train_asr")
 
 
 def describe_inference(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
@@ -133,8 +154,20 @@ def describe_inference(cfg: DictConfig, experiment: Experiment) -> dict[str, Any
 # What there is to measure
 
 
-def list_pairs(experiment: Experiment) -> list[Pair]:
-    """List the dev and test signals in the order of their tables."""
+def refuse_trained_on(experiment: Experiment, pairs: list[Pair]) -> None:
+    """Stop before signals are measured with a recogniser that has learnt their scenes by heart."""
+    scene_of = {}
+    if experiment.presentations.is_file():
+        used = read_presentations(experiment.presentations)
+        scene_of = {one.name: one.scene for archive in used.values() for one in archive}
+    check_unseen(experiment.asr_folder, {pair.name: scene_of.get(pair.name) for pair in pairs})
+
+
+def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
+    """List the dev and test signals in the order of their tables.
+
+    `with_prompts` says whether each needs a prompt.
+    """
     pairs, faults = [], []
     for split in COMPARED:
         tables = {
@@ -152,7 +185,7 @@ def list_pairs(experiment: Experiment) -> list[Pair]:
             faults += [
                 f"{wav} is missing" for pair in wavs.values() for wav in pair if not wav.is_file()
             ]
-            if not words_of(row["wrd"]):
+            if with_prompts and not words_of(row["wrd"]):
                 faults.append(f"{name} has no word in its prompt")
             pairs.append(Pair(split, name, wavs["msbg"], wavs["ref"], row["wrd"], row["duration"]))
     if faults:
@@ -164,10 +197,13 @@ def list_pairs(experiment: Experiment) -> list[Pair]:
 
 
 def group_by_reference(pairs: list[Pair]) -> list[list[Pair]]:
-    """Group the signals that share a reference, which is then needed for one group only."""
-    groups: dict[tuple[Path, Path], list[Pair]] = defaultdict(list)
+    """Group the signals that share a reference, which is then needed for one group only.
+
+    They share its prompt as well, unless the release is odd: a recogniser may be led along it.
+    """
+    groups: dict[tuple[tuple[Path, Path], str], list[Pair]] = defaultdict(list)
     for pair in pairs:
-        groups[pair.reference].append(pair)
+        groups[pair.reference, pair.prompt].append(pair)
     return list(groups.values())
 
 
@@ -201,7 +237,11 @@ def measure_all(
         todo = [
             rest
             for scene in scenes
-            if (rest := [s for s in scene if journal.result(s.key, made_by[s.key]) is None])
+            if (
+                rest := [
+                    s for s in scene if not is_done(journal.result(s.key, made_by[s.key]), cfg)
+                ]
+            )
         ]
         n_todo = sum(map(len, todo))
         if journal.outdated:
@@ -211,6 +251,11 @@ def measure_all(
         for pair, similarities in progress(measured, "recogniser", n_todo, unit="signal"):
             journal.add(pair.key, made_by[pair.key], similarities)
     return journal
+
+
+def is_done(result: dict[str, Any] | None, cfg: DictConfig) -> bool:
+    """Tell whether a signal's measures are there, and its layers where they are asked for."""
+    return result is not None and (cfg.layers is None or "layers" in result)
 
 
 def measure_on(
@@ -234,20 +279,52 @@ def measure_scene(scene: list[Pair], config: str, dtw: str) -> list[tuple[Pair, 
 
 def measure(
     scenes: list[list[Pair]], recogniser: Recogniser, dtw: str
-) -> Iterator[tuple[Pair, dict[str, float]]]:
-    """Measure signals, scene by scene: each reference goes through the recogniser once."""
-    wavs = (
-        wav
+) -> Iterator[tuple[Pair, dict[str, Any]]]:
+    """Measure signals, scene by scene: each reference goes through the recogniser once.
+
+    Yields
+    ------
+    tuple of Pair and dict
+        Its measures by their names, and its layers' similarities, where there are such, as
+        "layers".
+    """
+    if not all(words_of(scene[0].prompt) for scene in scenes):
+        if len(scenes) > 1:
+            for scene in scenes:
+                yield from measure([scene], recogniser, dtw)
+            return
+        scenes = [with_transcript(scenes[0], recogniser)]
+    wavs = [
+        (wav, scene[0].prompt)
         for scene in scenes
         for pair in (scene[0].reference, *(signal.processed for signal in scene))
         for wav in pair
-    )
-    recognised = recogniser.recognise(read_wav(wav, recogniser.lengths) for wav in wavs)
+    ]
+    signals = (read_wav(wav, recogniser.lengths) for wav, _ in wavs)
+    recognised = recogniser.recognise(signals, (prompt or None for _, prompt in wavs))
     for scene in scenes:
         reference = next(recognised), next(recognised)
         for pair in scene:
-            processed = next(recognised), next(recognised)
-            yield pair, similarities_of(processed, reference, pair.prompt, dtw)
+            ears = (next(recognised), next(recognised)), reference
+            result = similarities_of(*ears, pair.prompt, dtw, recogniser.word_correctness)
+            if "encoder.0" in reference[0].layers:
+                result["layers"] = similarities_of_layers(*ears, dtw)
+            yield pair, result
+
+
+def with_transcript(scene: list[Pair], recogniser: Recogniser) -> list[Pair]:
+    """Let a recogniser write down what was said, where no prompt says it: in the clean reference.
+
+    One that has no words needs none.
+    """
+    reference = scene[0].reference[0]
+    text = next(recogniser.recognise([read_wav(reference, recogniser.lengths)])).text
+    if text is not None and not words_of(text):
+        raise RecipeError(
+            f"{reference}: there is no prompt, and the recogniser understands no word of the clean "
+            "reference; give prompts"
+        )
+    return [dataclasses.replace(pair, prompt=text or "") for pair in scene]
 
 
 def read_wav(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
@@ -272,32 +349,49 @@ def read_wav(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
 
 def gather(
     experiment: Experiment, pairs: list[Pair], journal: Journal
-) -> dict[Path, dict[str, float]]:
-    """Return what each file of similarities has to hold, in the order of the tables."""
-    return {
-        experiment.measure_file(split, measure.name): {
-            pair.name: journal.latest[pair.key]["result"][measure.name]
-            for pair in pairs
-            if pair.split == split
-        }
-        for split in COMPARED
-        for measure in MEASURES
-    }
+) -> dict[Path, dict[str, Any]]:
+    """Return what each file of similarities has to hold, in the order of the tables.
+
+    A measure that the recogniser does not have has no file.
+    """
+    results = {pair: journal.latest[pair.key]["result"] for pair in pairs}
+    files: dict[Path, dict[str, Any]] = {}
+    for split in COMPARED:
+        ours = {pair.name: result for pair, result in results.items() if pair.split == split}
+        for measure in MEASURES:
+            if all(measure.name in result for result in results.values()):
+                values = {name: result[measure.name] for name, result in ours.items()}
+                files[experiment.measure_file(split, measure.name)] = values
+        if results and all("layers" in result for result in results.values()):
+            files[experiment.layers_file(split)] = {
+                layer: {name: result["layers"][layer] for name, result in ours.items()}
+                for layer in next(iter(results.values()))["layers"]
+            }
+    return files
 
 
 def write_similarities(
-    experiment: Experiment, similarities: dict[Path, dict[str, float]], inference: dict[str, Any]
+    experiment: Experiment, similarities: dict[Path, dict[str, Any]], inference: dict[str, Any]
 ) -> None:
     """Write one json per split and measure, and last the record of how they were made.
 
     While files change there is no record: evaluate.py takes no mixture of two runs.
     """
     record = experiment.inference
+    for path in files_of(experiment) - set(similarities):  # of another recogniser in this folder
+        path.unlink(missing_ok=True)
     if any(not path.is_file() or read_json(path) != s for path, s in similarities.items()):
         record.unlink(missing_ok=True)
     for path, values in similarities.items():
         write_json(path, values)
     write_result(record, inference)
+
+
+def files_of(experiment: Experiment) -> set[Path]:
+    """Return every file of similarities that there can be."""
+    measures = [measure.name for measure in MEASURES]
+    files = {experiment.measure_file(split, name) for split in COMPARED for name in measures}
+    return files | {experiment.layers_file(split) for split in COMPARED}
 
 
 if __name__ == "__main__":

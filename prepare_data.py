@@ -13,7 +13,8 @@ Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of 
 
 Each ear of a hearing-aid output goes alone through the MSBG hearing-loss simulation with that ear's
 audiogram, then to 16 kHz, and loses its first two seconds, in which nobody speaks. The clean
-reference gets the last two steps only.
+reference gets the last two steps only, and with `hearing_loss=none` so does all else: that lies in
+exp_folder/no_hearing_loss, on the same scenes, and shows what the simulation is worth.
 
 All metadata and headers are checked first. `check_only=true` stops there and says what would stop
 which stage; `skip_bad=true` goes on without the signals that cannot be used and lists them in
@@ -61,6 +62,8 @@ from intelligibility.corpora.presentation import (
 from intelligibility.ears import ASR_RATE, KAISER_BEST, ear_signals
 from intelligibility.experiment import EARS, KINDS, SPLITS, Experiment, write_table
 from intelligibility.journal import Journal, file_stamp
+from intelligibility.onset import SETTINGS as ONSET_SETTINGS
+from intelligibility.onset import lasting, lead_in_of
 from intelligibility.parallel import in_processes
 from intelligibility.readiness import check_later_stages
 from intelligibility.runs import (
@@ -78,6 +81,7 @@ from msbg import Ear
 logger = logging.getLogger(__name__)
 
 READS = (
+    "hearing_loss",
     *("dev_percent", "n_jobs", "check_only", "skip_bad", "shard", "n_shards", "MSBGEar"),
     *("asr_config", "asr_overrides", "pretrained", "from_scratch"),  # to look ahead
 )
@@ -101,6 +105,8 @@ def run(cfg: DictConfig) -> None:
     findings += check_later_stages(cfg, experiment, used, dev_scenes)
     used = usable(archives, left_out(findings))
     sources = needed(sources, used)
+    if cfg.hearing_loss == "none":
+        sources = [replace(source, listener=None) for source in sources]
     findings += [*check_something_left(archives, used), *check_disk(experiment, sources)]
     gate(findings, cfg)
     if cfg.check_only:
@@ -159,7 +165,7 @@ def needed(sources: list[Source], used: Mapping[str, list[Presentation]]) -> lis
 def check_disk(experiment: Experiment, sources: list[Source]) -> list[Finding]:
     """Compare the free space with what the ear signals that are not there yet will take."""
     missing = [source for source in sources if not ear_wavs(experiment, source)[-1].is_file()]
-    seconds = sum(source.duration - source.lead_in for source in missing)
+    seconds = sum(source.duration - (source.lead_in or 0) for source in missing)
     needs = seconds * ASR_RATE * 4 * len(EARS) / 1e9  # float32
     folder = experiment.data_folder
     while not folder.exists():
@@ -209,7 +215,8 @@ def make_ear_signals(
     Returns
     -------
     done : dict
-        Per key of a source: `duration` in s of the 16 kHz signals, and `made_from`, a digest.
+        Per key of a source: `duration` in s of the 16 kHz signals, `made_from`, a digest, and
+        the `lead_in` in s that was cut off.
     failed : dict
         What is wrong with the sources that failed.
     """
@@ -238,7 +245,11 @@ def make_ear_signals(
     failed = {part[key]: r["fault"] for key, r in results.items() if r["fault"] is not None}
     stop_at(failed, len(part), cfg.skip_bad)
     done = {
-        key: {"duration": result["duration"], "made_from": digest(made_by[key])}
+        key: {
+            "duration": result["duration"],
+            "made_from": digest(made_by[key]),
+            "lead_in": result["lead_in"],
+        }
         for key, result in results.items()
         if result["fault"] is None
     }
@@ -257,15 +268,21 @@ def make_ear_signal(
         the sound, "fault" in words or None}.
     """
     try:
-        signal = read_stereo(source)
-        speech = ear_signals(signal, source.rate, source.listener, msbg_settings, source.lead_in)
+        signal, lead_in = read_stereo(source), source.lead_in
+        if source.cut_by is not None:
+            reference, rate = sf.read(source.cut_by, always_2d=True)
+            lead_in = lead_in_of(reference, rate)
+            signal = lasting(signal, round(len(reference) / rate * source.rate))
+        speech = ear_signals(signal, source.rate, source.listener, msbg_settings, lead_in)
+        if not len(speech):
+            raise ValueError(f"no longer than the {lead_in:g} s before the speech")
     except (sf.SoundFileError, ValueError, OSError) as error:
         return source.key, {"fault": str(error)}
     for channel, target in zip(speech.T, targets, strict=True):
         write_wav(target, channel)
     n_bytes = [target.stat().st_size for target in targets]
     result = {"duration": len(speech) / ASR_RATE, "bytes": n_bytes, "fault": None}
-    return source.key, result | {"odd": oddity(signal)}
+    return source.key, result | {"odd": oddity(signal), "lead_in": lead_in}
 
 
 def read_stereo(source: Source) -> np.ndarray:
@@ -318,6 +335,8 @@ def what_makes(source: Source, msbg_settings: dict[str, Any]) -> dict[str, Any]:
         "resampling": KAISER_BEST,
         "lead_in": source.lead_in,
     }
+    if source.cut_by is not None:
+        made_by["cut_by"] = [file_stamp(source.cut_by), ONSET_SETTINGS]
     if source.listener is not None:
         ears = (source.listener.audiogram_left, source.listener.audiogram_right)
         made_by["MSBGEar"] = msbg_settings
@@ -388,6 +407,7 @@ def with_digests(
         archive: [
             replace(
                 one,
+                lead_in=done[reference_of(archive, one).key]["lead_in"],
                 made_from=digest(
                     [done[of(archive, one).key]["made_from"] for of in (processed_of, reference_of)]
                 ),

@@ -29,9 +29,12 @@ import gc
 import logging
 import os
 import sys
-from contextlib import nullcontext
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import hydra
 import numpy as np
@@ -39,6 +42,8 @@ import speechbrain as sb
 import torch
 import torch.distributed.nn.functional  # imported later, it would hold the group to its end
 from omegaconf import DictConfig, OmegaConf
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.checkpoints import average_checkpoints
 from speechbrain.utils.distributed import (
     ddp_init_group,
@@ -48,11 +53,15 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 from speechbrain.utils.run_opts import RunOptions
+from torch import Tensor
 
 from intelligibility.command_line import reports_errors
+from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import Experiment
+from intelligibility.recognisers.checkpoints import epoch_of
+from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.recognisers.settings import load_settings, read_settings
-from intelligibility.recognisers.speechbrain import load_tokenizer, tokenizer_file
+from intelligibility.recognisers.speechbrain import load_tokenizer
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -60,31 +69,43 @@ from intelligibility.runs import (
     progress,
     read_json,
     sha256_of,
+    shared_use,
     sole_run,
     versions,
     write_json,
 )
+from intelligibility.training.checkpoints import WholeCheckpointer
 from intelligibility.training.data import (
+    Row,
     check_rows,
     in_order,
     make_dataset,
     one_row_per_wav,
     read_tables,
-    record_data,
     train_loader_options,
 )
-from intelligibility.training.log import add_epoch
+from intelligibility.training.log import add_epoch, describe_epoch
 from intelligibility.training.pretrained import provide_start, provide_tokenizer
+from intelligibility.training.record import describe_data, record_data
+from intelligibility.training.settings import Batches, Start, Tables, Vocabulary, pick
 
 logger = logging.getLogger(__name__)
 
 READS = (
+    *("hearing_loss", "recogniser"),
     *("device", "asr_config", "asr_overrides", "run_opts"),
     *("pretrained", "pretrained_revision", "from_scratch"),
 )
+# Losses and errors of a stage by name; log-probabilities of both heads, lengths and hypotheses.
+Stats = dict[str, Any]
+Predictions = tuple[Tensor, Tensor, Tensor, list[list[int]] | None]
 
 
-def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
+def train(
+    hparams: dict[str, Any],
+    run_opts: RunOptions,
+    presentations: Mapping[str, Presentation] | None = None,
+) -> None:
     """Train the recogniser to `number_of_epochs` and measure its word error rate on both ears.
 
     Parameters
@@ -93,38 +114,86 @@ def train(hparams: dict[str, Any], run_opts: RunOptions) -> None:
         The settings and objects of transformer_cpc1.yaml.
     run_opts : RunOptions
         SpeechBrain's options: device, precision, compile and so on.
+    presentations : mapping of str to Presentation, optional
+        What prepare_data.py recorded of the signals, for the record of what is trained on.
     """
+    keep_speechbrain_quiet()
     ddp_init_group(run_opts)
-    folder = Path(hparams["output_folder"])
-    with sole_run(folder, "train_asr") if if_main_process() else nullcontext():
-        train_and_test(hparams, run_opts)
+    with ExitStack() as locks:
+        if if_main_process():
+            folder = Path(hparams["output_folder"])
+            make_folders(folder, Path(hparams["save_folder"]))
+            locks.enter_context(sole_run(folder, "train_asr"))
+            # Its wavs and tables must not change meanwhile.
+            locks.enter_context(shared_use(Path(hparams["data_folder"]), "prepare_data"))
+        train_and_test(hparams, run_opts, presentations or {})
     if is_distributed_initialized():
         gc.collect()  # what still holds the group keeps its threads, which can abort Python's exit
         torch.distributed.destroy_process_group()
 
 
-def train_and_test(hparams: dict[str, Any], run_opts: RunOptions) -> None:
+def keep_speechbrain_quiet() -> None:
+    """Leave one line per epoch in place of SpeechBrain's about itself."""
+    for name in ("core", "utils.checkpoints", "utils.epoch_loop", "utils.seed"):
+        logging.getLogger(f"speechbrain.{name}").setLevel(logging.WARNING)
+    # SpeechBrain makes one of the two masks bool and the other float: nothing a user could change.
+    warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask and attn_mask")
+    # A start has no optimiser and no place in an epoch: they begin anew.
+    warnings.filterwarnings("ignore", r"(?s)(Trying to load|Loading).*missing a load path")
+    warnings.filterwarnings("ignore", "'optimizer_step' not found")
+
+
+def make_folders(*folders: Path) -> None:
+    """Make the recogniser's folders before hours of work, or say why they cannot be written."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise RecipeError(
+                f"{folder}: the recogniser cannot be written there ({error.strerror}); set "
+                "path.asr_folder to a folder that can be made and written"
+            ) from None
+
+
+def train_and_test(
+    hparams: dict[str, Any], run_opts: RunOptions, presentations: Mapping[str, Presentation]
+) -> None:
     """Check the data, provide the start, train, and measure the word error rates."""
-    tables = {key: read_tables(hparams, key) for key in ("train_csv", "valid_csv", "test_csv")}
-    train_rows = one_row_per_wav(tables["train_csv"].values())
-    valid_rows = one_row_per_wav(tables["valid_csv"].values())
+    # The tables: one row per wav, for a reference serves many signals.
+    tables, batches = pick(Tables, hparams), pick(Batches, hparams)
+    train_tables, valid_tables, test_tables = (
+        read_tables(tables, key) for key in ("train_csv", "valid_csv", "test_csv")
+    )
+    train_rows = one_row_per_wav(train_tables.values())
+    valid_rows = one_row_per_wav(valid_tables.values())
 
-    checkpointer = hparams["checkpointer"]()
-    run_on_main(provide_start, [hparams, checkpointer])
+    # The start: a checkpoint or none, and the tokenizer that gives its outputs their meaning.
+    checkpointer, start = hparams["checkpointer"](), pick(Start, hparams)
+    checkpointer.check_one_training()
+    run_on_main(provide_start, [start, checkpointer])
     resumed = checkpointer.find_checkpoint() is not None
-    run_on_main(provide_tokenizer, [hparams, [row["wrd"] for row in train_rows], resumed])
-    tokenizer = tokenizer_file(hparams["save_folder"])
-    load_tokenizer(hparams["tokenizer"], tokenizer, hparams["output_neurons"])
-    for rows in (train_rows, valid_rows, *tables["test_csv"].values()):
-        check_rows(rows, hparams)
-    goes_on = checkpointer.goes_on()
-    run_on_main(record_data, [hparams, tables["train_csv"], train_rows, goes_on])
+    tokenizer, vocabulary = (
+        checkpointer.checkpoints_dir / "tokenizer.ckpt",
+        pick(Vocabulary, hparams),
+    )
+    prompts = [row["wrd"] for row in train_rows]
+    run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
+    load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
 
-    train_data = in_order(make_dataset(train_rows, hparams), hparams["sorting"])
-    valid_data = in_order(make_dataset(valid_rows, hparams), "ascending")
-    loader_options = train_loader_options(train_data, hparams)
+    # Every wav and prompt is looked at before the first step, and what is trained on recorded.
+    for rows in (train_rows, valid_rows, *test_tables.values()):
+        check_rows(rows, tables.sample_rate, vocabulary)
+    train_data = in_order(make_dataset(train_rows, vocabulary), batches.sorting)
+    valid_data = in_order(make_dataset(valid_rows, vocabulary), "ascending")
+    loader_options = train_loader_options(train_data, batches)
+    data = describe_data(train_tables, train_rows, presentations)
+    run_on_main(record_training, [hparams, checkpointer, data])
+
+    # The training: the feature statistics first, which a start brings with it.
     brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)
     brain.train_sampler = loader_options.get("batch_sampler")  # SpeechBrain tells it the epoch
+    logger.info("%d wavs to train on, on %s in %s", len(train_rows), brain.device, brain.precision)
     if not resumed:
         brain.fit_normaliser(train_data)
     brain.fit(
@@ -134,7 +203,22 @@ def train_and_test(hparams: dict[str, Any], run_opts: RunOptions) -> None:
         train_loader_kwargs=loader_options,
         valid_loader_kwargs=hparams["valid_dataloader_opts"],
     )
-    brain.test(tables["test_csv"])
+
+    # The word error rates of what infer.py will load: the average of the best and the latest.
+    brain.test(test_tables)
+
+
+def record_training(
+    hparams: dict[str, Any], checkpointer: WholeCheckpointer, data: dict[str, Any]
+) -> None:
+    """Write what is trained on, and with which settings; warn or refuse when these changed."""
+    goes_on, found = checkpointer.goes_on(), checkpointer.find_checkpoint()
+    if goes_on:
+        check_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
+    write_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
+    epochs_left = found is None or epoch_of(found) < hparams["number_of_epochs"]
+    data = {"training": checkpointer.training.get("training")} | data
+    record_data(Path(hparams["output_folder"]), data, goes_on, epochs_left)
 
 
 class ASR(sb.Brain):
@@ -142,7 +226,7 @@ class ASR(sb.Brain):
 
     # The forward pass and the losses
 
-    def compute_forward(self, batch, stage):
+    def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> Predictions:
         """Return log-probabilities (batch, time, tokens) of both heads, and hypotheses if due."""
         batch = batch.to(self.device, non_blocking=True)
         wavs, wav_lens = batch.sig
@@ -167,7 +251,9 @@ class ASR(sb.Brain):
             hyps, *_ = getattr(self.hparams, search)(encoded.detach(), wav_lens)
         return p_ctc, p_seq, wav_lens, hyps
 
-    def compute_objectives(self, predictions, batch, stage):
+    def compute_objectives(
+        self, predictions: Predictions, batch: PaddedBatch, stage: sb.Stage
+    ) -> Tensor:
         """Return ctc_weight * CTC + (1 - ctc_weight) * label-smoothed KL divergence."""
         p_ctc, p_seq, wav_lens, hyps = predictions
         tokens, tokens_lens = batch.tokens
@@ -188,20 +274,26 @@ class ASR(sb.Brain):
             self.wer_metric.append(batch.id, found, [words.split() for words in batch.wrd])
         return loss
 
-    def searches(self, stage):
+    def searches(self, stage: sb.Stage) -> bool:
         """Say whether words are searched for: in the test, and every few epochs in validation."""
         epoch = self.hparams.epoch_counter.current
         due = epoch % self.hparams.valid_search_interval == 0
         return stage == sb.Stage.TEST or (stage == sb.Stage.VALID and due)
 
-    def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **options):
+    def make_dataloader(
+        self,
+        dataset: DynamicItemDataset,
+        stage: sb.Stage,
+        ckpt_prefix: str | None = "dataloader-",
+        **options: Any,
+    ) -> torch.utils.data.DataLoader:
         """Load into pinned memory when the device is a GPU, so that copying does not stop it."""
         options.setdefault("pin_memory", self.device_type == "cuda")
         return super().make_dataloader(dataset, stage, ckpt_prefix, **options)
 
     # The updates
 
-    def fit_batch(self, batch):
+    def fit_batch(self, batch: PaddedBatch) -> Tensor:
         """Do SpeechBrain's update, and say which batch did not fit into memory."""
         try:
             return super().fit_batch(batch)
@@ -213,7 +305,7 @@ class ASR(sb.Brain):
                 "gradient_accumulation by as much, or set run_opts.precision=bf16",
             ) from error
 
-    def evaluate_batch(self, batch, stage):
+    def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
         """Do SpeechBrain's evaluation, and say which batch did not fit into memory."""
         try:
             return super().evaluate_batch(batch, stage)
@@ -226,7 +318,7 @@ class ASR(sb.Brain):
                 batch, f"Lower {name}_beam_size ({beam}) or {options}.batch_size ({size})"
             ) from error
 
-    def no_memory(self, batch, remedy):
+    def no_memory(self, batch: PaddedBatch, remedy: str) -> RecipeError:
         """Return the error that names a batch, the length of its signals and a remedy."""
         wavs, _ = batch.sig
         seconds = wavs.shape[1] / self.hparams.sample_rate
@@ -235,12 +327,14 @@ class ASR(sb.Brain):
             f"{', '.join(batch.id)}\n{remedy}"
         )
 
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+    def on_fit_batch_end(
+        self, batch: PaddedBatch, outputs: Predictions, loss: Tensor, should_step: bool
+    ) -> None:
         """Let Noam set the learning rate after every update, in the SGD stage too, as published."""
         if should_step:
             self.hparams.noam_annealing(self.optimizer)
 
-    def _wrap_distributed(self):
+    def _wrap_distributed(self) -> None:
         """Wrap the modules for several processes; on CPUs without SyncBatchNorm, a GPU's."""
         if not (self.distributed_launch and self.device == "cpu"):
             super()._wrap_distributed()
@@ -249,12 +343,12 @@ class ASR(sb.Brain):
             if any(parameter.requires_grad for parameter in module.parameters()):
                 self.modules[name] = torch.nn.parallel.DistributedDataParallel(module)
 
-    def init_optimizers(self):
+    def init_optimizers(self) -> None:
         """Make the optimiser of the stage that the checkpoint stands in, so that its state fits."""
         found = self.checkpointer.find_checkpoint()
-        self.use_optimizer_of(int(found.paramfiles["counter"].read_text()) if found else 0)
+        self.use_optimizer_of(epoch_of(found) if found else 0)
 
-    def use_optimizer_of(self, epoch):
+    def use_optimizer_of(self, epoch: int) -> None:
         """Use Adam up to `stage_one_epochs` and SGD afterwards, fresh where they change."""
         name = "SGD" if epoch > self.hparams.stage_one_epochs else "Adam"
         if self.optimizers_dict is None or type(self.optimizer).__name__ != name:
@@ -264,7 +358,7 @@ class ASR(sb.Brain):
 
     # The course of training
 
-    def on_fit_start(self):
+    def on_fit_start(self) -> None:
         """Load the latest checkpoint, whose own batch count ends with its epoch."""
         self.checkpointer.add_recoverable("brain", self, optional_load=True)
         super().on_fit_start()
@@ -274,7 +368,7 @@ class ASR(sb.Brain):
             # A 0.5.x checkpoint saved after a test holds the number of test batches here.
             self.step, self.avg_train_loss = 0, 0.0
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Seed the epoch's draws: an interrupted run draws what an uninterrupted one would."""
         if stage == sb.Stage.TRAIN:
             draws = np.random.SeedSequence([self.hparams.seed, epoch, get_rank() or 0])
@@ -284,7 +378,7 @@ class ASR(sb.Brain):
             self.acc_metric = self.hparams.acc_computer()
             self.wer_metric = self.hparams.error_rate_computer()
 
-    def on_stage_end(self, stage, stage_loss, epoch=None):
+    def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """After validation: checkpoint, log and plot."""
         if stage == sb.Stage.TRAIN:
             self.train_loss = stage_loss
@@ -299,8 +393,8 @@ class ASR(sb.Brain):
         self.checkpointer.save_and_keep_only(meta)
         run_on_main(self.log_epoch, [epoch, stats])
 
-    def log_epoch(self, epoch, stats):
-        """Write the epoch to train_log.txt, training.json and training.png."""
+    def log_epoch(self, epoch: int, stats: Stats) -> None:
+        """Say how the epoch went, and write it to train_log.txt, training.json, training.png."""
         state = {
             "epoch": epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -309,11 +403,13 @@ class ASR(sb.Brain):
         }
         self.hparams.train_logger.log_stats(state, {"loss": self.train_loss}, stats)
         losses = {"train_loss": self.train_loss, "valid_loss": stats.pop("loss")}
-        add_epoch(self.hparams.output_folder, state | losses | stats, made_by(vars(self.hparams)))
+        entry = state | losses | stats
+        add_epoch(self.hparams.output_folder, entry, made_by(vars(self.hparams)))
+        logger.info("%s", describe_epoch(entry, self.hparams.number_of_epochs))
 
     # Before and after
 
-    def fit_normaliser(self, data):
+    def fit_normaliser(self, data: DynamicItemDataset) -> None:
         """Measure the mean and standard deviation of each feature over the training set."""
         normalize = self.hparams.normalize
         # One signal at a time: what follows a signal in a padded batch would count as well.
@@ -325,34 +421,34 @@ class ASR(sb.Brain):
             wavs, wav_lens = batch.to(self.device).sig
             normalize(self.hparams.compute_features(wavs), wav_lens, epoch=0)
 
-    def test(self, tables):
+    def test(self, tables: Mapping[str, list[Row]]) -> None:
         """Write the word error rate of each table, with the average of the checkpoints in save/."""
+        self.checkpointer.check_one_training()
         models = sorted(found.paramfiles["model"] for found in self.checkpointer.list_checkpoints())
         names = [model.parent.name for model in models]
         result = {"checkpoint_sha256": sha256_of(models), "checkpoints": names}
         result |= made_by(vars(self.hparams))
-        report, wer_file = (
-            Path(self.hparams.output_folder) / "wer.json",
-            Path(self.hparams.wer_file),
-        )
+        wer_file = Path(self.hparams.wer_file)
+        report = Path(self.hparams.output_folder) / "wer.json"
         if report.is_file() and result.items() <= read_json(report, dict).items():
             logger.info("%s: the word error rates of this recogniser are there", report)
             return
         rates = {}
         for name, rows in tables.items():
-            data = in_order(make_dataset(rows, vars(self.hparams)), "ascending")
+            vocabulary = pick(Vocabulary, vars(self.hparams))
+            data = in_order(make_dataset(rows, vocabulary), "ascending")
             self.evaluate(data, test_loader_kwargs=dict(self.hparams.test_dataloader_opts))
             rates[name] = self.test_stats["WER"]
             run_on_main(self.write_wer, [wer_file.with_name(f"{wer_file.stem}_{name}.txt")])
         run_on_main(write_json, [report, {"WER": rates} | result])
         logger.info("word error rates: %s; written to %s", rates, report)
 
-    def write_wer(self, path):
+    def write_wer(self, path: Path) -> None:
         """Write the alignments of the last test."""
         with atomic_path(path) as part, part.open("w", encoding="utf-8") as stream:
             self.wer_metric.write_stats(stream)
 
-    def on_evaluate_start(self, max_key=None, min_key=None):
+    def on_evaluate_start(self, max_key: str | None = None, min_key: str | None = None) -> None:
         """Average the checkpoints in save/: the best and the latest."""
         checkpoints = sorted(self.checkpointer.list_checkpoints(), key=lambda found: found.path)
         self.hparams.model.load_state_dict(average_checkpoints(checkpoints, "model"), strict=True)
@@ -364,7 +460,7 @@ def made_by(hparams: dict[str, Any]) -> dict[str, Any]:
     return {"settings": plain, "versions": versions()}
 
 
-def run_options(given: dict[str, Any], device: str) -> RunOptions:
+def run_options(given: Any, device: str) -> RunOptions:
     """Return SpeechBrain's run options, each process of torchrun with a device of its own.
 
     A progress bar is for a terminal; a log file gets a line per epoch.
@@ -374,19 +470,47 @@ def run_options(given: dict[str, Any], device: str) -> RunOptions:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     defaults = {"device": device, "distributed_backend": backend}
     defaults["noprogressbar"] = not sys.stderr.isatty()
+    if not isinstance(given, dict):
+        raise RecipeError(f"run_opts={given}: expected options by name: run_opts.precision=bf16")
+    if faults := list(_faults_of_run_options(given)):
+        raise RecipeError("; ".join(faults))
     try:
         return RunOptions.from_dictionary(defaults | given)
     except TypeError as error:
         raise RecipeError(f"run_opts: {error}; see speechbrain.utils.run_opts.RunOptions") from None
 
 
+def _faults_of_run_options(given: dict[str, Any]) -> Iterable[str]:
+    """Compare the values with the kinds that SpeechBrain declares and does not check."""
+    kinds = get_type_hints(RunOptions)
+    for name, value in given.items():
+        kind = kinds.get(name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            yield f"run_opts.{name}={value}: expected {', '.join(get_args(kind))}"
+        elif kind is bool and not isinstance(value, bool):
+            yield f"run_opts.{name}={value}: expected true or false"
+        elif kind in (int, float) and (
+            isinstance(value, bool) or not isinstance(value, int if kind is int else int | float)
+        ):
+            yield f"run_opts.{name}={value}: expected a {'whole ' * (kind is int)}number"
+
+
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
 @reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Train as config.yaml says."""
+    if cfg.recogniser is not None:
+        raise RecipeError(f"recogniser={cfg.recogniser}: is not trained here; run infer.py with it")
     experiment = Experiment.from_config(cfg)
-    given = OmegaConf.to_container(cfg.run_opts, resolve=True)
-    train(load_settings(cfg, experiment), run_options(given, str(pick_device(cfg.device))))
+    given = cfg.run_opts
+    if isinstance(given, DictConfig):
+        given = OmegaConf.to_container(given, resolve=True)
+    presentations = {}
+    if experiment.presentations.is_file():
+        used = read_presentations(experiment.presentations)
+        presentations = {one.name: one for archive in used.values() for one in archive}
+    run_opts = run_options(given, str(pick_device(cfg.device)))
+    train(load_settings(cfg, experiment), run_opts, presentations)
 
 
 def run_published_way(arguments: list[str]) -> None:
@@ -399,6 +523,9 @@ def run_published_way(arguments: list[str]) -> None:
         train(read_settings(settings_file, overrides), run_options(given, device))
     except RecipeError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        logger.error("Stopped; every checkpoint is kept, and the same command goes on from there")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

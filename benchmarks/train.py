@@ -1,9 +1,9 @@
 """What does training cost? Prints tables: padding, then steps per second and memory.
 
-    python benchmarks/train.py padding                       # made durations in the size of CPC1
-    python benchmarks/train.py padding <binaural_train_msbg.csv>
-    python benchmarks/train.py steps                         # full size, fp32 and bf16, on the GPU
-    python benchmarks/train.py steps --device cpu --batch-size 2 --steps 2 --precision fp32
+    python -m benchmarks.train padding                       # made durations in the size of CPC1
+    python -m benchmarks.train padding <binaural_train_msbg.csv>
+    python -m benchmarks.train steps                         # full size, fp32 and bf16, on the GPU
+    python -m benchmarks.train steps --device cpu --batch-size 2 --steps 2 --precision fp32
 
 `padding` compares batches drawn at random with dynamic_batching over an epoch: the share of padding
 and the number of batches. `steps` trains the recogniser of transformer_cpc1.yaml on noise bursts as
@@ -12,9 +12,9 @@ checkpoint; the losses of each step go to --losses as json.
 """
 
 import argparse
+import dataclasses
 import json
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -25,17 +25,13 @@ import soundfile
 import speechbrain as sb
 import torch
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE))
-
-import train_asr  # noqa: E402
-from intelligibility.corpora.cpc1 import read_table  # noqa: E402
-from intelligibility.recognisers.settings import read_settings  # noqa: E402
-from intelligibility.training.data import (  # noqa: E402
-    make_dataset,
-    train_loader_options,
-)
-from intelligibility.training.pretrained import train_tokenizer  # noqa: E402
+import train_asr
+from intelligibility.experiment import read_table
+from intelligibility.recognisers.settings import read_settings
+from intelligibility.runs import RECIPE
+from intelligibility.training.data import make_dataset, train_loader_options
+from intelligibility.training.pretrained import train_tokenizer
+from intelligibility.training.settings import Batches, Vocabulary, pick
 
 N_SIGNALS = 6808  # both ears of 70 % of the 4863 signals of CPC1's closed training set
 WORDS = ("CLARITY", "ENHANCES", "SPEECH", "FOR", "LISTENERS", "WITH", "HEARING", "LOSS")
@@ -58,13 +54,19 @@ def compare_padding(table: str | None) -> None:
     plain = np.random.default_rng(0).permutation(durations)
     batches = [plain[start : start + 16] for start in range(0, len(plain), 16)]
     show("at random, batch_size=16", batches)
+    dataset = make_dataset(rows, vocabulary=None)  # no token is asked for
     for buckets in (20, 50, 100, 200):
-        options = {"dynamic_batching": True, "num_buckets": buckets, "sorting": "random", "seed": 0}
-        hparams = {"max_batch_length": 80, "batch_size": 16, "gradient_accumulation": 4} | options
-        hparams["train_dataloader_opts"] = {"batch_size": 16}
-        sampler = train_loader_options(make_dataset(rows, {"tokenizer": None}), hparams)[
-            "batch_sampler"
-        ]
+        batches = Batches(
+            batch_size=16,
+            gradient_accumulation=4,
+            sorting="random",
+            dynamic_batching=True,
+            max_batch_length=80,
+            num_buckets=buckets,
+            seed=0,
+            train_dataloader_opts={"batch_size": 16},
+        )
+        sampler = train_loader_options(dataset, batches)["batch_sampler"]
         name = f"dynamic, max_batch_length=80, num_buckets={buckets}"
         show(name, [[durations[index] for index in batch] for batch in sampler])
 
@@ -123,7 +125,9 @@ def make_brain(
     folders = {"data_folder": str(folder), "output_folder": str(folder / precision)}
     settings = read_settings(RECIPE / "transformer_cpc1.yaml", overrides | folders)
     tokenizer = folder / "tokenizer.ckpt"  # of eight words: far fewer pieces than outputs
-    train_tokenizer(settings | {"vocab_size": 60}, [row["wrd"] for row in rows], tokenizer)
+    vocabulary = pick(Vocabulary, settings)
+    pieces = dataclasses.replace(vocabulary, vocab_size=60)
+    train_tokenizer(pieces, [row["wrd"] for row in rows], tokenizer)
     settings["tokenizer"].load(str(tokenizer))
     options = train_asr.run_options(
         {"precision": precision, "noprogressbar": True}, arguments.device
@@ -135,7 +139,7 @@ def make_brain(
     brain.on_stage_start(sb.Stage.TRAIN, 1)
     brain.modules.train()
     settings["epoch_counter"].current = 1
-    dataset = make_dataset(rows, settings)
+    dataset = make_dataset(rows, vocabulary)
     brain.fit_normaliser(dataset)
     return brain, dataset
 

@@ -1,8 +1,9 @@
 """Build the miniature of CPC1: synthetic speech, simulated hearing aids and listeners.
 
-    python -m demo.make_miniature [--folder demo/data] [--seed 1] [--n-jobs 2]
+    python -m demo.make_miniature [--folder demo/data] [--seed 1] [--n-jobs 2] [--layout cpc1]
 
-Writes below the folder, for the closed and the open track,
+`--layout cpc2` and `--layout cpc3` lay the same sounds out as those corpora (see demo/layouts.py),
+in a folder of their own. As CPC1 it writes below the folder, for the closed and the open track,
 
     clarity_CPC1_data_train/  metadata/{CPC1.train,CPC1.train_indep}.json
                               metadata/{listeners.CPC1_train,scenes.CPC1_train}.json
@@ -34,12 +35,13 @@ import soundfile as sf
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
-from demo import hearing_aids, listeners, scenes, speech
+from demo import hearing_aids, layouts, listeners, scenes, speech
 from intelligibility.runs import sha256_of, write_json, write_text
 
 logger = logging.getLogger("make_miniature")
 
 FOLDER = Path(__file__).resolve().parent / "data"
+FOLDERS = {"cpc1": "data", "cpc2": "data_cpc2", "cpc3": "data_cpc3"}
 STAMP = "miniature.json"
 HELD_OUT_SYSTEM = "E904"  # unseen in the open track's training, as are the listeners
 HELD_OUT_LISTENERS = ("L9003", "L9010")
@@ -66,6 +68,7 @@ class Settings:
     signals_per_scene: int = 2  # of the test
     seed: int = 1
     signals_per_train_scene: int = 1  # a recogniser learns more from another sentence
+    layout: str = "cpc1"
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         _write(part, settings, cpu_count() if n_jobs < 0 else n_jobs)
+        if settings.layout != "cpc1":
+            _change_layout(part, settings.layout)
         write_json(part / STAMP, stamp)
         if folder.exists():
             shutil.rmtree(folder)
@@ -136,6 +141,18 @@ def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
         rows = [row for row, plan in zip(entries, plans, strict=True) if plan.split == split]
         _write_metadata(_archive(folder, split), split, rows)
     write_text(folder / "README.md", NOTICE)
+
+
+def _change_layout(folder: Path, layout: str) -> None:
+    """Lay out what was written as CPC1 as another corpus, in its place."""
+    as_cpc1 = folder.with_name(f"{folder.name}.cpc1")
+    os.replace(folder, as_cpc1)
+    try:
+        layouts.lay_out(as_cpc1, folder, layout)
+    finally:
+        shutil.rmtree(as_cpc1)
+    name = layout.upper()
+    write_text(folder / "README.md", NOTICE.replace("CPC1", name))
 
 
 def plan_scenes(settings: Settings) -> list[Plan]:
@@ -287,15 +304,18 @@ def _link(source: Path, target: Path) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Build the miniature of CPC1.")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where it goes (%(default)s)")
+    parser.add_argument("--folder", type=Path, help=f"where it goes; {FOLDER} and its like")
     parser.add_argument(
         "--seed", type=int, default=Settings.seed, help="of all draws (%(default)s)"
     )
     parser.add_argument("--n-jobs", type=int, default=-1, help="processes; -1: one per core")
+    parser.add_argument("--layout", choices=layouts.LAYOUTS, default="cpc1", help="(%(default)s)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    new = build(options.folder, Settings(seed=options.seed), options.n_jobs)
-    logger.info("%s the miniature of CPC1 in %s", "Wrote" if new else "Found", options.folder)
+    folder = options.folder or FOLDER.with_name(FOLDERS[options.layout])
+    new = build(folder, Settings(seed=options.seed, layout=options.layout), options.n_jobs)
+    name = options.layout.upper()
+    logger.info("%s the miniature of %s in %s", "Wrote" if new else "Found", name, folder)
 
 
 if __name__ == "__main__":

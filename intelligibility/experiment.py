@@ -15,10 +15,13 @@ from omegaconf import DictConfig
 
 from intelligibility.runs import MAX_JSON, RecipeError, atomic_path
 
+CORPORA = ("cpc1", "cpc2", "cpc3")
 TRACKS = {"closed": "", "open": "_indep"}
+ABLATIONS = {"msbg": "", "none": "no_hearing_loss"}  # and the folder below exp_folder
 SPLITS = ("train", "dev", "test")
 EARS = ("left", "right")
 KINDS = ("msbg", "ref")  # processed, after the hearing loss, and clean reference
+OTHER_FOLDERS = ("data_split", "tables", "figures", "logs", "save", "no_hearing_loss")
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd")
 
 
@@ -32,11 +35,20 @@ class Experiment:
         All that is written, and the recogniser, which other experiments may share.
     track : str
         "" for the closed track, "_indep" for the open one, as in the release's file names.
+    corpus : str
+        Which challenge it is of: cpc1, cpc2 or cpc3.
+    recogniser : str
+        The folder for what is measured with a recogniser of somebody else's; "" for our own.
+    ablation : str
+        The folder for all that is made without a hearing loss; "" with one.
     """
 
     exp_folder: Path
     asr_folder: Path
     track: str = ""
+    corpus: str = "cpc1"
+    recogniser: str = ""
+    ablation: str = ""
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "Experiment":
@@ -44,11 +56,20 @@ class Experiment:
         if cfg.cpc1_track not in TRACKS:
             raise RecipeError(f"cpc1_track={cfg.cpc1_track}: expected {' or '.join(TRACKS)}")
         track = TRACKS[cfg.cpc1_track]
+        if cfg.corpus not in CORPORA:
+            raise RecipeError(f"corpus={cfg.corpus}: expected {', '.join(CORPORA)}")
+        if track and cfg.corpus != "cpc1":
+            raise RecipeError(f"cpc1_track={cfg.cpc1_track}: {cfg.corpus} has no tracks")
+        if cfg.hearing_loss not in ABLATIONS:
+            expected = " or ".join(ABLATIONS)
+            raise RecipeError(f"hearing_loss={cfg.hearing_loss}: expected {expected}")
+        ablation = ABLATIONS[cfg.hearing_loss]
         exp_folder = Path(str(cfg.path.exp_folder)).expanduser().absolute()
-        asr_folder = exp_folder / f"transformer_cpc1{track}"
+        asr_folder = exp_folder / ablation / f"transformer_{cfg.corpus}{track}"
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
-        return cls(exp_folder, asr_folder, track)
+        recogniser = "" if cfg.recogniser is None else folder_name(str(cfg.recogniser))
+        return cls(exp_folder, asr_folder, track, cfg.corpus, recogniser, ablation)
 
     def of_track(self, name: str) -> "Experiment":
         """Return the same experiment's other track, "closed" or "open"."""
@@ -57,9 +78,14 @@ class Experiment:
     # What prepare_data.py writes.
 
     @property
+    def prepared_folder(self) -> Path:
+        """All that is made of the release, but the lists of scenes."""
+        return self.exp_folder / self.ablation
+
+    @property
     def data_folder(self) -> Path:
         """The folder of ear signals and tables, `$data_root` in the tables."""
-        return self.exp_folder / f"cpc1_asr_data{self.track}"
+        return self.prepared_folder / f"{self.corpus}_asr_data{self.track}"
 
     @property
     def prepared_journal(self) -> Path:
@@ -69,12 +95,12 @@ class Experiment:
     @property
     def presentations(self) -> Path:
         """The records that were used: all that the later stages know of the release."""
-        return self.exp_folder / f"presentations{self.track}.json"
+        return self.prepared_folder / f"presentations{self.track}.json"
 
     @property
     def left_out(self) -> Path:
         """Signals that could not be used, and why; no file when all could."""
-        return self.exp_folder / f"left_out{self.track}.json"
+        return self.prepared_folder / f"left_out{self.track}.json"
 
     @property
     def split_record(self) -> Path:
@@ -114,55 +140,92 @@ class Experiment:
     # What infer.py writes.
 
     @property
+    def results_folder(self) -> Path:
+        """All that is measured with one recogniser, and what becomes of it."""
+        return self.prepared_folder / self.recogniser
+
+    @property
     def inference(self) -> Path:
         """The record of how the similarities were made, written last."""
-        return self.exp_folder / f"inference{self.track}.json"
+        return self.results_folder / f"inference{self.track}.json"
 
     @property
     def inference_journal(self) -> Path:
         """Which signals are measured, and from what."""
-        return self.exp_folder / f"inference{self.track}.jsonl"
+        return self.results_folder / f"inference{self.track}.jsonl"
 
     def measure_file(self, split: str, measure: str) -> Path:
-        """Return the json of one measure, {signal: 0..1}, for "dev" or "test"."""
+        """Return the json of one measure, {signal: value}, for "dev" or "test"."""
         what = "correctness" if measure == "wcs" else "similarity"
-        return self.exp_folder / f"{split}_{measure}_{what}{self.track}.json"
+        return self.results_folder / f"{split}_{measure}_{what}{self.track}.json"
+
+    def layers_file(self, split: str) -> Path:
+        """Return the json of all layers' similarities, {layer: {signal: 0..1}}."""
+        return self.results_folder / f"{split}_layers_similarity{self.track}.json"
+
+    # What baselines.py writes, beside measure_file.
+
+    @property
+    def baselines(self) -> Path:
+        """The record of how the baselines were computed."""
+        return self.exp_folder / f"baselines{self.track}.json"
+
+    @property
+    def baselines_journal(self) -> Path:
+        """Which baselines of which signals are computed, and from what."""
+        return self.exp_folder / f"baselines{self.track}.jsonl"
 
     # What evaluate.py writes.
 
     @property
     def results(self) -> Path:
         """Scores, intervals, fits, counts, provenance."""
-        return self.exp_folder / f"results{self.track}.json"
+        return self.results_folder / f"results{self.track}.json"
 
     @property
     def predictions(self) -> Path:
         """Each test signal with its similarities and predictions."""
-        return self.exp_folder / f"predictions{self.track}.csv"
+        return self.results_folder / f"predictions{self.track}.csv"
 
     @property
     def submission(self) -> Path:
         """The predictions in the challenge's columns."""
-        return self.exp_folder / f"submission{self.track}.csv"
+        return self.results_folder / f"submission{self.track}.csv"
+
+    def submission_of(self, name: str) -> Path:
+        """Return the submission of one set of the challenge; "" for all of them."""
+        return self.results_folder / f"submission{self.track}{name and f'_{name}'}.csv"
 
     @property
     def calibration(self) -> Path:
         """The fitted mapping, for runs elsewhere."""
-        return self.exp_folder / f"calibration{self.track}.json"
+        return self.results_folder / f"calibration{self.track}.json"
 
     @property
     def report(self) -> Path:
         """All of it on one page."""
-        return self.exp_folder / f"report{self.track}.html"
+        return self.results_folder / f"report{self.track}.html"
 
     def result_table(self, name: str) -> Path:
         """Return a table without its suffix; Table 1 is of both tracks."""
         track = "" if name == "table1" else self.track
-        return self.exp_folder / "tables" / f"{name}{track}"
+        return self.results_folder / "tables" / f"{name}{track}"
 
     def figure(self, name: str) -> Path:
         """Return a figure without its suffix."""
-        return self.exp_folder / "figures" / f"{name}{self.track}"
+        return self.results_folder / "figures" / f"{name}{self.track}"
+
+
+def folder_name(recogniser: str) -> str:
+    """Return a file name for a recogniser: openai/whisper-small.en is openai--whisper-small.en.
+
+    A folder's is its last part.
+    """
+    path = Path(recogniser).expanduser()
+    named = path.resolve().name if path.is_dir() else recogniser.strip("/.~").replace("/", "--")
+    if not named or named in OTHER_FOLDERS:
+        raise RecipeError(f"recogniser={recogniser}: expected a hub id, or a folder with a name")
+    return named
 
 
 def read_table(path: str | Path) -> list[dict[str, Any]]:

@@ -18,16 +18,20 @@ class Measure:
     title : str
         In tables and figures.
     layer : str or None
-        Which of the recogniser's layers is compared; None: its words, with the prompt.
+        Which of the recogniser's layers is compared; None: what it makes of the text.
     clock : str
-        What the layer's frames follow: "time" (frame by frame), "words" (aligned first), or "text"
-        (the share of the prompt's words).
+        What the layer's frames follow: "time" (frame by frame) or "words" (aligned first). Or
+        "text" (the share of the prompt's words), "log-probability" (of the prompt's tokens, in the
+        processed signal less in the reference).
+    unit : str
+        What it is counted in: "%", as 0..1 in files, or "nats".
     """
 
     name: str
     title: str
     layer: str | None
-    clock: Literal["time", "words", "text"]
+    clock: Literal["time", "words", "text", "log-probability"]
+    unit: Literal["%", "nats"] = "%"
 
 
 MEASURES = (
@@ -35,4 +39,31 @@ MEASURES = (
     Measure("pre", "PreNet (CNN)", "cnn", "time"),
     Measure("enc", "encoder", "encoder", "time"),
     Measure("dec", "decoder", "decoder", "words"),
+    # Not in the paper; of recognisers from the hub.
+    Measure("prob", "log-probability of the text", None, "log-probability", "nats"),
+)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A measure without a recogniser, to compare with: baselines.py computes it.
+
+    Attributes
+    ----------
+    name, title : str
+        As of a measure.
+    package : str
+        Whose code it is.
+    """
+
+    name: str
+    title: str
+    package: str
+
+
+BASELINES = (
+    Baseline("mbstoi", "MSBG + MBSTOI", "pyclarity"),
+    Baseline("haspi", "HASPI", "pyclarity"),
+    Baseline("stoi", "STOI", "pystoi"),
+    Baseline("estoi", "ESTOI", "pystoi"),
 )

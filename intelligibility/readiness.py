@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig
 from sentencepiece import SentencePieceProcessor
 
-from intelligibility.corpora.cpc1 import late_responses
+from intelligibility.corpora import late_responses
 from intelligibility.corpora.presentation import Finding, Presentation
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
@@ -116,8 +116,7 @@ def _check_responses(
     labelled = {one.name for one in test if one.correctness is not None}
     if cfg.path.test_responses is not None:
         try:
-            folder = Path(str(cfg.path.test_responses)).expanduser()
-            late = late_responses(folder, experiment.track)
+            late = late_responses(cfg, experiment.track, test)
         except RecipeError as error:
             return [Finding("no test responses", str(error), stops="evaluate.py")]
         labelled = {one.signal for one in late if one.correctness is not None}

@@ -6,6 +6,8 @@ for those that follow the words (decoder). Every processed ear is compared with 
 ear, and the best pair counts. Features are (frames, dims), float32, on the CPU.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from fastdtw import fastdtw
@@ -26,6 +28,7 @@ def similarities_of(
     reference: tuple[Recognition, Recognition],
     prompt: str,
     dtw: str = "fastdtw",
+    word_correctness: Callable[[str, str], float] = word_correctness,
 ) -> dict[str, float]:
     """Compare what a recogniser made of both ears of a signal and of its reference.
 
@@ -37,24 +40,61 @@ def similarities_of(
         The sentence that was spoken.
     dtw : str
         How decoder states are aligned: "fastdtw", as published, or "exact".
+    word_correctness : callable
+        Scores recognised words, given the sentence: 0..1.
 
     Returns
     -------
     dict
-        Every measure by its name, 0..1. Layers that the recogniser does not have are left out.
+        Every measure by its name, 0..1, or nats. Those that the recogniser does not have are left
+        out.
     """
     similarities = {}
     for measure in MEASURES:
         if measure.clock == "text":
-            correct = max(word_correctness(ear.text, prompt) for ear in processed)
-            similarities[measure.name] = correct
+            if processed[0].text is not None:
+                correct = max(word_correctness(ear.text, prompt) for ear in processed)
+                similarities[measure.name] = correct
+        elif measure.clock == "log-probability":
+            if processed[0].log_prob is not None:
+                clean, heard = (max(ear.log_prob for ear in s) for s in (reference, processed))
+                similarities[measure.name] = heard - clean
         elif measure.layer in processed[0].layers:
-            pairs = [tuple(ear.layers[measure.layer] for ear in s) for s in (processed, reference)]
-            if measure.clock == "time":
-                similarities[measure.name] = framewise_similarity(*pairs)
-            else:
-                similarities[measure.name] = aligned_similarity(*pairs, dtw)
+            found = similarity_of_layer(measure.layer, processed, reference, dtw)
+            similarities[measure.name] = found
     return similarities
+
+
+def similarities_of_layers(
+    processed: tuple[Recognition, Recognition],
+    reference: tuple[Recognition, Recognition],
+    dtw: str = "fastdtw",
+) -> dict[str, float]:
+    """Compare every layer that a recogniser gives: the front end, encoder.0 to n, decoder.0 to n.
+
+    Returns
+    -------
+    dict
+        By the layer's name, 0..1.
+    """
+    return {
+        layer: similarity_of_layer(layer, processed, reference, dtw)
+        for layer in processed[0].layers
+        if layer not in ("encoder", "decoder")  # the last of those with numbers
+    }
+
+
+def similarity_of_layer(
+    layer: str,
+    processed: tuple[Recognition, Recognition],
+    reference: tuple[Recognition, Recognition],
+    dtw: str,
+) -> float:
+    """Compare one layer: the decoder's follows the words, unless it was led along a text."""
+    pairs = [tuple(ear.layers[layer] for ear in signal) for signal in (processed, reference)]
+    if layer.startswith("decoder") and not processed[0].along_text:
+        return aligned_similarity(*pairs, dtw)
+    return framewise_similarity(*pairs)
 
 
 def framewise_similarity(processed: Ears, reference: Ears) -> float:
@@ -74,10 +114,25 @@ def framewise_similarity(processed: Ears, reference: Ears) -> float:
     float
         Up to 1, which is reached by identical signals; a frame of zeros has similarity 0 to any
         other.
+
+    Examples
+    --------
+    The left ear's second frame is lost. The right ear still has it, at an angle of 60 degrees:
+
+    >>> clean = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> left, right = clean.clone(), torch.tensor([[0.0, 1.0], [0.75**0.5, 0.5]])
+    >>> left[1] = 0
+    >>> round(framewise_similarity((left, right), (clean, clean)), 6)
+    0.75
     """
+    return float(similarity_by_frame(processed, reference).mean())
+
+
+def similarity_by_frame(processed: Ears, reference: Ears) -> Tensor:
+    """Return the similarity of every frame, (frames,): of the four pairs of ears, the highest."""
+    # The pairs are reference left and right by processed left and right: (2, 2, frames).
     ears = torch.nn.utils.rnn.pad_sequence([*processed, *reference], batch_first=True)
-    pairs = cosine_similarity(ears[2:, None], ears[None, :2], dim=-1)
-    return float(pairs.amax((0, 1)).mean())
+    return cosine_similarity(ears[2:, None], ears[None, :2], dim=-1).amax((0, 1))
 
 
 def aligned_similarity(processed: Ears, reference: Ears, dtw: str = "fastdtw") -> float:
@@ -97,6 +152,15 @@ def aligned_similarity(processed: Ears, reference: Ears, dtw: str = "fastdtw") -
     -------
     float
         Up to 1, which is reached by identical signals.
+
+    Examples
+    --------
+    The same states, one of them said twice:
+
+    >>> clean = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> slow = clean[[0, 0, 1]]
+    >>> round(aligned_similarity((slow, slow), (clean, clean), "exact"), 6)
+    1.0
     """
     align = {"fastdtw": fastdtw_path, "exact": exact_path}[dtw]
     means = []

@@ -31,7 +31,9 @@ def choose_split(
         Whether the lists were found, and not drawn.
     """
     scenes = archives["train"].scenes if "train" in archives else []
-    drawn = draw_split(scenes, cfg.dev_percent, cfg.seed)
+    dev_only = set(archives["train"].dev_only) if "train" in archives else set()
+    drawn = draw_split([s for s in scenes if s not in dev_only], cfg.dev_percent, cfg.seed)
+    drawn["dev"] = sorted({*drawn["dev"], *dev_only})
     files = {split: experiment.scene_list(split) for split in drawn}
     found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
     hand_made = len(found) == 2 and bool(scenes) and found != last_drawn(experiment)

@@ -6,6 +6,7 @@ processes against one within 1e-5 of the largest (sums in another order).
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,49 +18,26 @@ import soundfile
 import speechbrain as sb
 import torch
 import yaml
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 import train_asr
-from benchmarks.train import padding_share
-from intelligibility.corpora.cpc1 import RECIPE, read_table, write_table
-from intelligibility.runs import RecipeError, sha256_of
-from intelligibility.training import pretrained
+from intelligibility.experiment import write_table
+from intelligibility.runs import RECIPE, RecipeError, sole_run
 from intelligibility.training.data import (
     make_dataset,
-    one_row_per_wav,
-    read_tables,
 )
+from intelligibility.training.settings import Vocabulary, pick
 from tests import toy_asr
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
+
+
 GOLDEN = RECIPE.parent / "shared/golden/infer"
-NO_MASKS = {"augmentation": {"min_augmentations": 0, "max_augmentations": 0}}
-LEARNS = NO_MASKS | {"number_of_epochs": 14, "stage_one_epochs": 13, "valid_search_interval": 14}
-
-
-@pytest.fixture(scope="session")
-def learnt(tmp_path_factory):
-    """Return data and recogniser of one training from scratch; read only."""
-    root = tmp_path_factory.mktemp("learnt")
-    data = toy_asr.make_tables(root / "data", 40, 8)
-    toy_asr.train(data, root / "asr", **LEARNS)
-    return data, root / "asr"
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    """Return a few signals; read only."""
-    return toy_asr.make_tables(tmp_path_factory.mktemp("few"), 8, 2)
-
-
-def load(path):
-    return torch.load(path, "cpu", weights_only=True)
 
 
 def assert_same_state(one, other):
     """Compare what decides the next epoch, bit for bit."""
     for name in ("model", "normalizer", "optimizer", "noam_scheduler"):
-        first, second = load(one / f"{name}.ckpt"), load(other / f"{name}.ckpt")
+        first, second = toy_asr.load(one / f"{name}.ckpt"), toy_asr.load(other / f"{name}.ckpt")
         torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
 
 
@@ -119,7 +97,7 @@ def test_a_second_run_changes_nothing(learnt, monkeypatch, caplog):
     before = {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
     monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
     monkeypatch.setattr(train_asr.ASR, "evaluate_batch", None)
-    toy_asr.train(data, asr, **LEARNS)
+    toy_asr.train(data, asr, **toy_asr.LEARNS)
     assert before == {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
     assert "other data" not in caplog.text
 
@@ -127,63 +105,21 @@ def test_a_second_run_changes_nothing(learnt, monkeypatch, caplog):
 def test_normaliser_is_that_of_the_training_set_and_stays(learnt):
     data, asr = learnt
     hparams = toy_asr.settings(data, asr)
-    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+    rows = toy_asr.training_rows(hparams)
     feats = [soundfile.read(row["wav"], dtype="float32")[0] for row in rows]
     feats = torch.cat([hparams["compute_features"](torch.tensor(s)[None])[0] for s in feats])
     for checkpoint in (asr / "save").glob("CKPT+*"):
-        saved = load(checkpoint / "normalizer.ckpt")
+        saved = toy_asr.load(checkpoint / "normalizer.ckpt")
         torch.testing.assert_close(saved["glob_mean"], feats.mean(0), rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(saved["glob_std"], feats.std(0), rtol=1e-3, atol=1e-3)
 
 
-# Resuming
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(data, tmp_path_factory):
-    """Return a recogniser trained in one go, with dropout and masks, through the switch to SGD."""
-    asr = tmp_path_factory.mktemp("uninterrupted")
-    toy_asr.train(data, asr)
-    return asr
-
-
 @pytest.mark.parametrize("stop", [1, 3], ids=["in the Adam stage", "before the switch"])
-def test_resumes_between_epochs_to_the_bit(data, uninterrupted, tmp_path, stop):
-    toy_asr.train(data, tmp_path, number_of_epochs=stop)
-    toy_asr.train(data, tmp_path)
+def test_resumes_between_epochs_to_the_bit(toy_data, uninterrupted, tmp_path, stop):
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=stop)
+    toy_asr.train(toy_data, tmp_path)
     assert_same_state(toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted))
     assert toy_asr.epochs(tmp_path) == toy_asr.epochs(uninterrupted)
-
-
-def quieter(copy):
-    wav = copy / "train/left_msbg/S90003_L9001_E901.wav"
-    signal, rate = soundfile.read(wav)
-    soundfile.write(wav, signal / 2, rate, subtype="FLOAT")  # of the same size
-
-
-def fewer(copy):
-    table = copy / "binaural_train_msbg.csv"
-    write_table(table, read_table(table)[1:])
-
-
-def reworded(copy):
-    table = copy / "binaural_train_msbg.csv"
-    first, *rows = read_table(table)
-    write_table(table, [first | {"wrd": first["wrd"] + " ADA"}, *rows])
-
-
-@pytest.mark.parametrize("change, count", [(quieter, 32), (fewer, 31), (reworded, 32)])
-def test_warns_of_other_training_data(data, uninterrupted, tmp_path, caplog, change, count):
-    asr, other = tmp_path / "asr", shutil.copytree(data, tmp_path / "data")
-    shutil.copytree(uninterrupted, asr)
-    record = (asr / "trained_on.json").read_bytes()
-    toy_asr.train(other, asr)  # a copy is the same data
-    assert "other data" not in caplog.text
-    change(other)
-    toy_asr.train(other, asr)
-    assert f"{asr}/save was trained on other data: 32 signals" in caplog.text
-    assert f"now {count} signals" in caplog.text and f"delete {asr} to train anew" in caplog.text
-    assert (asr / "trained_on.json").read_bytes() == record
 
 
 KILLED = """
@@ -209,18 +145,18 @@ toy_asr.train(Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 @pytest.mark.parametrize("where, count", [("write", 10), ("step", 15)])
-def test_resumes_after_a_kill(data, uninterrupted, tmp_path, where, count):
+def test_resumes_after_a_kill(toy_data, uninterrupted, tmp_path, where, count):
     """An epoch has four writes by torch and four steps: the third epoch is hit, and the fourth."""
-    run = in_a_process(KILLED, data, tmp_path, where, count)
+    run = in_a_process(KILLED, toy_data, tmp_path, where, count)
     assert run.returncode == -signal.SIGKILL, run.stderr
     reached = int((toy_asr.latest(tmp_path) / "counter.ckpt").read_text())
     assert 1 <= reached < toy_asr.SETTINGS["number_of_epochs"]
-    toy_asr.train(data, tmp_path)
+    toy_asr.train(toy_data, tmp_path)
     assert_same_state(toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted))
     assert not list((tmp_path / "save").rglob(".part/*"))
 
 
-def test_resumes_within_an_epoch(data, tmp_path, monkeypatch):
+def test_resumes_within_an_epoch(toy_data, tmp_path, monkeypatch):
     """From a checkpoint within an epoch, only the rest of its batches is trained on."""
     steps = []
     fit_batch = train_asr.ASR.fit_batch
@@ -233,35 +169,10 @@ def test_resumes_within_an_epoch(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(train_asr.ASR, "fit_batch", counted)
     with pytest.raises(KeyboardInterrupt):
-        toy_asr.train(data, tmp_path, {"ckpt_interval_steps": 2, "ckpt_interval_minutes": 0})
+        toy_asr.train(toy_data, tmp_path, {"ckpt_interval_steps": 2, "ckpt_interval_minutes": 0})
     monkeypatch.setattr(train_asr.ASR, "fit_batch", fit_batch)
-    toy_asr.train(data, tmp_path, number_of_epochs=1)
-    assert load(toy_asr.latest(tmp_path) / "noam_scheduler.ckpt")["n_steps"] == 4
-
-
-# Starts
-
-
-NEW, OLD = ".multihead_attn", ".mutihead_attn"  # SpeechBrain 0.5.x misspelt it
-
-
-def published_form(checkpoint, folder, epoch):
-    """Rewrite a checkpoint as SpeechBrain 0.5.x leaves it after a test."""
-    folder.mkdir(parents=True)
-    for name in ("noam_scheduler", "dataloader-TRAIN"):
-        shutil.copy(checkpoint / f"{name}.ckpt", folder)
-    model = load(checkpoint / "model.ckpt")
-    torch.save(
-        {name.replace(NEW, OLD): value for name, value in model.items()}, folder / "model.ckpt"
-    )
-    normaliser = load(checkpoint / "normalizer.ckpt")
-    normaliser |= {"count": 7, "spk_dict_mean": {}, "spk_dict_std": {}, "spk_dict_count": {}}
-    torch.save(normaliser, folder / "normalizer.ckpt")  # 0.5.x counts batches, not frames
-    (folder / "counter.ckpt").write_text(str(epoch))
-    (folder / "brain.ckpt").write_text("avg_train_loss: 0.0\nstep: 80\n")
-    meta = {"ACC": 1.1, "end-of-epoch": True, "epoch": None, "unixtime": 1.6e9}
-    (folder / "CKPT.yaml").write_text(yaml.dump(meta))
-    return folder
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
+    assert toy_asr.load(toy_asr.latest(tmp_path) / "noam_scheduler.ckpt")["n_steps"] == 4
 
 
 def watch_training(monkeypatch):
@@ -284,7 +195,10 @@ def watch_training(monkeypatch):
 def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps, lr_sgd, epoch):
     """One epoch of SGD from the start: weights, normaliser, Noam, checkpoints."""
     weights, *updates = seen
-    model = {name.replace(OLD, NEW): value for name, value in load(start / "model.ckpt").items()}
+    model = {
+        name.replace(toy_asr.OLD, toy_asr.NEW): value
+        for name, value in toy_asr.load(start / "model.ckpt").items()
+    }
     torch.testing.assert_close(weights, model, rtol=0, atol=0)
     assert {update[:2] for update in updates} == {(epoch, "SGD")}
     steps = steps_before + np.arange(1, len(updates))
@@ -293,23 +207,25 @@ def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps
     np.testing.assert_allclose(rates, [lr_sgd, *noam], rtol=1e-9)
 
     latest = toy_asr.latest(asr)
-    assert load(latest / "noam_scheduler.ckpt")["n_steps"] == steps_before + len(updates)
-    old, new = load(start / "normalizer.ckpt"), load(latest / "normalizer.ckpt")
+    assert toy_asr.load(latest / "noam_scheduler.ckpt")["n_steps"] == steps_before + len(updates)
+    old, new = toy_asr.load(start / "normalizer.ckpt"), toy_asr.load(latest / "normalizer.ckpt")
     for name in ("count", "glob_mean", "glob_std"):
         torch.testing.assert_close(new[name], old[name], rtol=0, atol=0)
     assert [path.name for path in (asr / "save").glob("CKPT+*")] == [latest.name]
     assert [path.name for path in (asr / "start").iterdir()] == [start.name]
 
 
-def test_resumes_a_published_checkpoint(data, uninterrupted, tmp_path, monkeypatch, caplog):
-    start = published_form(toy_asr.latest(uninterrupted), tmp_path / "kept/CKPT+old+00", epoch=110)
+def test_resumes_a_published_checkpoint(toy_data, uninterrupted, tmp_path, monkeypatch, caplog):
+    start = toy_asr.published_form(
+        toy_asr.latest(uninterrupted), tmp_path / "kept/CKPT+old+00", epoch=110
+    )
     shutil.copytree(start, tmp_path / "asr/save/CKPT+old+00")
     shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "asr/save")
     (tmp_path / "asr/trained_on.json").write_text("{}")  # of what was in the folder before
     seen = watch_training(monkeypatch)
     stages = {"number_of_epochs": 111, "stage_one_epochs": 90, "lr_sgd": 2.5e-5}
-    toy_asr.train(data, tmp_path / "asr", from_scratch=False, **stages)
-    steps = load(start / "noam_scheduler.ckpt")["n_steps"]
+    toy_asr.train(toy_data, tmp_path / "asr", from_scratch=False, **stages)
+    steps = toy_asr.load(start / "noam_scheduler.ckpt")["n_steps"]
     noam = [toy_asr.SETTINGS[key] for key in ("d_model", "lr_adam", "n_warmup_steps")]
     assert_resumed(seen, start, tmp_path / "asr", steps, *noam, 2.5e-5, 111)
     assert "other data" not in caplog.text
@@ -341,225 +257,108 @@ def test_resumes_the_reference_checkpoint(tmp_path, monkeypatch):
     assert_resumed(seen, start, asr, 3300, 128, 1.0, 25000, 2.5e-5, 23)
 
 
-@pytest.fixture
-def hub_files(uninterrupted, tmp_path):
-    """Return a folder with the files of the hub's release, made from our own checkpoint."""
-    folder = tmp_path / "hub"
-    checkpoint = toy_asr.latest(uninterrupted)
-    published = published_form(checkpoint, folder / "checkpoint", epoch=110)
-    (published / "model.ckpt").rename(folder / "asr.ckpt")
-    (published / "normalizer.ckpt").rename(folder / "normalizer.ckpt")
-    shutil.rmtree(published)
-    shutil.copy(uninterrupted / "save/tokenizer.ckpt", folder)
-    return folder
-
-
-STAGES = {"from_scratch": False, "number_of_epochs": 111, "stage_one_epochs": 90}
-
-
-def test_starts_from_a_folder_and_then_without_it(data, hub_files, tmp_path, caplog):
-    asr, wanted = (
-        tmp_path / "asr",
-        {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500},
-    )
-    caplog.set_level("INFO")
-    toy_asr.train(data, asr, **wanted)
-    assert sha256_of([hub_files / "asr.ckpt"]) in caplog.text and str(hub_files) in caplog.text
-    course = toy_asr.epochs(asr)
-    assert [(entry["epoch"], entry["optimizer"]) for entry in course] == [(111, "SGD")]
-    assert course[0]["steps"] == 500 + 4
-    assert (asr / "save/tokenizer.ckpt").read_bytes() == (hub_files / "tokenizer.ckpt").read_bytes()
-    shutil.rmtree(hub_files)
-    toy_asr.train(data, asr, **wanted | {"number_of_epochs": 112})
-    assert [entry["epoch"] for entry in toy_asr.epochs(asr)] == [111, 112]
-
-
-def test_asks_the_hub_for_the_documented_revision(hub_files, tmp_path, data, monkeypatch):
-    asked = []
-
-    def download(repository, name, revision):
-        asked.append((repository, name, revision))
-        return str(hub_files / name)
-
-    monkeypatch.setattr(pretrained, "hf_hub_download", download)
-    name = "speechbrain/asr-transformer-transformerlm-librispeech"
-    hparams = toy_asr.settings(data, tmp_path / "asr", **STAGES, pretrained=name)
-    pretrained.provide_start(hparams, hparams["checkpointer"]())
-    pretrained.provide_tokenizer(hparams, [], resumed=True)
-    revision = "93d1bdb4a0cf5b2e2878c513ee6c57a06d150001"
-    files = ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
-    assert asked == [(name, file, revision) for file in files]
-
-
-def test_says_that_the_hub_is_out_of_reach(tmp_path, data, monkeypatch):
-    def download(*_, **__):
-        raise LocalEntryNotFoundError("no network and nothing in the cache")
-
-    monkeypatch.setattr(pretrained, "hf_hub_download", download)
-    with pytest.raises(
-        RecipeError, match=r"(?s)asr.ckpt could not be fetched from some/model.*folder"
-    ):
-        toy_asr.train(data, tmp_path / "asr", **STAGES, pretrained="some/model")
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_checkpoint_of_another_size_is_named(toy_data, uninterrupted, tmp_path, recorded):
+    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+    message = "d_ffn is 32, trained with 64"
+    if not recorded:
+        (tmp_path / "save/model_settings.json").unlink()
+        message = "(?s)CKPT.*size mismatch.*asr_overrides"
+    with pytest.raises(RecipeError, match=message):
+        toy_asr.train(toy_data, tmp_path, d_ffn=32, number_of_epochs=5)
 
 
 @pytest.mark.parametrize(
-    "spoil, message",
+    "changes, message",
     [
-        (lambda state: state.pop("2.w.bias"), "2.w.bias is missing"),
-        (lambda state: state.update(extra=torch.zeros(1)), "extra is not in the model"),
-        (
-            lambda state: state.update({"2.w.bias": torch.zeros(5000)}),
-            "2.w.bias is .5000,., expected .40,.",
-        ),
+        ({"nhead": 1}, "nhead is 1, trained with 2"),
+        ({"Transformer": {"normalize_before": True}}, "Transformer.normalize_before is True"),
     ],
 )
-def test_loads_pretrained_files_strictly(data, hub_files, tmp_path, spoil, message):
-    state = load(hub_files / "asr.ckpt")
-    spoil(state)
-    torch.save(state, hub_files / "asr.ckpt")
-    with pytest.raises(RecipeError, match=f"(?s){message}.*pretrained_revision"):
-        toy_asr.train(data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
-    assert not list((tmp_path / "asr/save").glob("CKPT+*"))
-
-
-def test_refuses_pretrained_statistics_that_are_not_finite(data, hub_files, tmp_path):
-    statistics = load(hub_files / "normalizer.ckpt")
-    statistics["glob_mean"][3] = torch.nan
-    torch.save(statistics, hub_files / "normalizer.ckpt")
-    with pytest.raises(RecipeError, match="(?s)normalizer.ckpt: glob_mean.*finite.*revision"):
-        toy_asr.train(data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
-    assert not list((tmp_path / "asr/save").glob("CKPT+*"))
-
-
-def test_never_starts_from_nothing_unasked(data, tmp_path):
-    with pytest.raises(RecipeError) as error:
-        toy_asr.train(data, tmp_path, from_scratch=False)
-    for way in (f"{tmp_path}/save", "pretrained=", "from_scratch=true"):
-        assert way in str(error.value)
-
-
-def test_a_checkpoint_without_its_tokenizer_is_no_start(data, uninterrupted, tmp_path):
+def test_settings_that_fit_the_tensors_are_named(
+    toy_data, uninterrupted, tmp_path, changes, message
+):
     shutil.copytree(uninterrupted / "save", tmp_path / "save")
-    (tmp_path / "save/tokenizer.ckpt").unlink()
-    with pytest.raises(
-        RecipeError, match="tokenizer.ckpt: no such file, but there is a checkpoint"
-    ):
-        toy_asr.train(data, tmp_path)
+    with pytest.raises(RecipeError, match=message):
+        toy_asr.train(toy_data, tmp_path, **changes)
 
 
-def test_a_checkpoint_of_another_size_is_named(data, uninterrupted, tmp_path):
+def test_a_garbled_checkpoint_is_named(toy_data, uninterrupted, tmp_path):
     shutil.copytree(uninterrupted / "save", tmp_path / "save")
-    with pytest.raises(RecipeError, match="(?s)CKPT.*size mismatch.*asr_overrides"):
-        toy_asr.train(data, tmp_path, d_ffn=32, number_of_epochs=5)
+    counter = toy_asr.latest(tmp_path) / "counter.ckpt"
+    counter.write_bytes(b"\x00\xff nine")
+    with pytest.raises(RecipeError, match=f"{counter.name}: holds no epoch .*move its folder"):
+        toy_asr.train(toy_data, tmp_path)
+    (counter.parent / "CKPT.yaml").write_text("{ACC: [0.5")
+    with pytest.raises(RecipeError, match="CKPT.yaml: cannot be read .*move its folder away"):
+        toy_asr.train(toy_data, tmp_path)
 
 
-def test_a_tokenizer_trained_on_the_prompts(learnt):
-    """As many pieces as outputs, the published indices, and any capital letter can be written."""
-    data, asr = learnt
-    hparams = toy_asr.trained_settings(data, asr)
-    tokenizer = hparams["tokenizer"]
-    assert tokenizer.get_piece_size() == 40
-    assert (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id()) == (0, 1, 2)
-    assert tokenizer.decode_ids(tokenizer.encode_as_ids("QUITE O'ZJX")) == "QUITE O'ZJX"
-    assert len(tokenizer.encode_as_ids("ADA BED COB")) < 9
-    again = asr.parent / "again.ckpt"
-    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
-    pretrained.train_tokenizer(hparams, [row["wrd"] for row in reversed(rows)], again)
-    assert again.read_bytes() == (asr / "save/tokenizer.ckpt").read_bytes()
+def test_checkpoints_of_two_trainings_are_refused(toy_data, uninterrupted, tmp_path):
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
+    mine, theirs = toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted)
+    copy = shutil.copytree(theirs, tmp_path / "save/CKPT+2020-01-01+00-00-00+00")
+    named = [f"{re.escape(path.name)} from training " for path in (copy, mine)]
+    with pytest.raises(RecipeError, match=".*".join(named)):
+        toy_asr.train(toy_data, tmp_path)
+    assert copy.is_dir() and mine.is_dir()
 
 
-def test_more_pieces_than_the_prompts_yield(data, tmp_path):
-    with pytest.raises(RecipeError, match="output_neurons=5000: the prompts do not yield"):
-        toy_asr.train(data, tmp_path, output_neurons=5000)
-    assert not (tmp_path / "save/tokenizer.ckpt").exists()
+def test_data_may_not_be_prepared_meanwhile(toy_data, tmp_path, monkeypatch):
+    tried = []
+    fit_batch = train_asr.ASR.fit_batch
+
+    def tries(brain, batch):
+        with pytest.raises(RecipeError, match="is in use"), sole_run(toy_data, "prepare_data"):
+            pass
+        tried.append(batch.id)
+        return fit_batch(brain, batch)
+
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", tries)
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
+    assert len(tried) == 4
+    with sole_run(toy_data, "prepare_data"), pytest.raises(RecipeError, match="is in use"):
+        toy_asr.train(toy_data, tmp_path)
 
 
-def test_a_tokenizer_of_another_size_is_named(data, uninterrupted, tmp_path):
-    (tmp_path / "save").mkdir()
-    shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "save")
-    with pytest.raises(RecipeError, match="has 40 tokens, expected 44 .output_neurons"):
-        toy_asr.train(data, tmp_path, output_neurons=44)
+@pytest.mark.parametrize("where", ["a file", "below a file", "save is a file"])
+def test_a_folder_that_cannot_be_written_is_named(toy_data, tmp_path, where):
+    file = tmp_path / ("save" if where == "save is a file" else "file")
+    file.write_text("")
+    asr = {"a file": file, "below a file": file / "asr", "save is a file": tmp_path}[where]
+    with pytest.raises(RecipeError, match=f"{file}.*cannot be written there .*path.asr_folder"):
+        toy_asr.train(toy_data, asr)
 
 
-# Bad input, named before the first step
-
-
-@pytest.mark.parametrize(
-    "row, change, message",
-    [
-        ("wav", lambda wav: wav.unlink(), "missing"),
-        ("wav", lambda wav: soundfile.write(wav, np.zeros(8000), 8000), "8000 Hz.*16000 Hz"),
-        ("wav", lambda wav: soundfile.write(wav, np.zeros((8000, 2)), 16000), "2 channels"),
-        ("wav", lambda wav: soundfile.write(wav, np.zeros(0), 16000), "0 samples"),
-        ("wrd", "", "prompt is empty"),
-        ("wrd", "ADA \u00c9T\u00c9", "outside the vocabulary"),
-    ],
-    ids=["no wav", "rate", "stereo", "empty wav", "no prompt", "vocabulary"],
-)
-def test_names_bad_input_before_the_first_step(data, tmp_path, monkeypatch, row, change, message):
-    copy = shutil.copytree(data, tmp_path / "data")
-    table = copy / "binaural_dev_msbg.csv"
-    rows = read_table(table)
-    if row == "wav":
-        change(rows[1]["wav"])
-    else:
-        rows[1][row] = change
-        write_table(table, rows)
-    monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
-    name = "/".join(rows[1]["wav"].with_suffix("").parts[-2:])
-    with pytest.raises(RecipeError, match=f"{name}.*{message}"):
-        toy_asr.train(copy, tmp_path / "asr")
-
-
-def test_names_an_empty_table(data, tmp_path):
-    copy = shutil.copytree(data, tmp_path / "data")
-    write_table(copy / "left_dev_msbg.csv", [])
-    with pytest.raises(RecipeError, match=r"left_dev_msbg.csv: no rows.*test_csv"):
-        toy_asr.train(copy, tmp_path / "asr")
-
-
-def test_finds_the_tables_of_a_relative_folder(data, tmp_path, monkeypatch):
-    monkeypatch.chdir(data.parent)
-    hparams = toy_asr.settings(data.name, tmp_path, train_csv=["binaural_train_msbg.csv"])
-    for key in ("train_csv", "valid_csv", "test_csv"):
-        for name, rows in read_tables(hparams, key).items():
-            assert rows == read_table(data / f"{name}.csv")
-
-
-def test_refuses_an_epoch_without_an_update(data, tmp_path):
-    with pytest.raises(RecipeError, match="4.0 batches.*gradient_accumulation=5"):
-        toy_asr.train(data, tmp_path, gradient_accumulation=5)
-
-
-def test_names_the_signals_of_a_loss_that_is_nan(data, tmp_path):
-    copy = shutil.copytree(data, tmp_path / "data")
+def test_names_the_signals_of_a_loss_that_is_nan(toy_data, tmp_path):
+    copy = shutil.copytree(toy_data, tmp_path / "data")
     wav = copy / "train/left_msbg/S90003_L9001_E901.wav"
     signal, rate = soundfile.read(wav)
     soundfile.write(wav, signal * np.nan, rate, subtype="FLOAT")
-    toy_asr.train(data, tmp_path / "asr", number_of_epochs=1)
+    toy_asr.train(toy_data, tmp_path / "asr", number_of_epochs=1)
     with pytest.raises(RecipeError, match=r"loss is nan in epoch 2.*left_msbg/S90003_L9001_E901"):
         toy_asr.train(copy, tmp_path / "asr")
     assert (toy_asr.latest(tmp_path / "asr") / "counter.ckpt").read_text() == "1"
 
 
-def test_says_which_batch_did_not_fit(data, tmp_path, monkeypatch):
+def test_says_which_batch_did_not_fit(toy_data, tmp_path, monkeypatch):
     def too_much(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(train_asr.ASR, "compute_forward", too_much)
     with pytest.raises(RecipeError, match=r"(?s)batch of 8 signals of up to \d.*batch_size \(8"):
-        toy_asr.train(data, tmp_path)
+        toy_asr.train(toy_data, tmp_path)
 
 
 @pytest.mark.parametrize(
     "search, remedy",
     [("valid_search", r"valid_beam_size \(2\)"), ("test_search", r"test_beam_size \(4\)")],
 )
-def test_says_which_search_did_not_fit(data, tmp_path, monkeypatch, search, remedy):
+def test_says_which_search_did_not_fit(toy_data, tmp_path, monkeypatch, search, remedy):
     def too_much(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hparams = toy_asr.settings(data, tmp_path, number_of_epochs=1, valid_search_interval=1)
+    hparams = toy_asr.settings(toy_data, tmp_path, number_of_epochs=1, valid_search_interval=1)
     hparams[search] = too_much
     with pytest.raises(RecipeError, match=rf"(?s)batch of \d signals of up to \d.*{remedy}"):
         train_asr.train(hparams, train_asr.run_options({"noprogressbar": True}, "cpu"))
@@ -581,16 +380,13 @@ GRADIENTS = """
 import os, sys
 from pathlib import Path
 import speechbrain as sb, torch, toy_asr, train_asr
-from intelligibility.training.data import (
-    make_dataset,
-    one_row_per_wav,
-    read_tables,
-)
+from intelligibility.training.data import make_dataset
+from intelligibility.training.settings import Vocabulary, pick
 
 data, asr, result = map(Path, sys.argv[1:])
 masks = {"min_augmentations": 0, "max_augmentations": 0}
 hparams = toy_asr.trained_settings(data, asr, transformer_dropout=0.0, augmentation=masks)
-rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
+rows = toy_asr.training_rows(hparams)
 lengths = [row["wrd"].count(" ") for row in rows]
 usual = max(set(lengths), key=lengths.count)  # padding would change the frames beside it
 rows = [row for row, length in zip(rows, lengths) if length == usual][:8]
@@ -606,7 +402,8 @@ brain.modules.eval()  # batch normalisation held fixed
 gradients = {}
 def keep(): gradients.update({n: p.grad.clone() for n, p in hparams["model"].named_parameters()})
 brain.optimizers_step = keep
-loader = brain.make_dataloader(make_dataset(mine, hparams), sb.Stage.VALID, None, batch_size=8)
+dataset = make_dataset(mine, pick(Vocabulary, hparams))
+loader = brain.make_dataloader(dataset, sb.Stage.VALID, None, batch_size=8)
 brain.step = 1
 brain.fit_batch(next(iter(loader)))
 torch.save(gradients, result.with_suffix(f".{rank}"))
@@ -623,10 +420,10 @@ def test_two_processes_step_as_one_does(learnt, tmp_path):
     assert single.returncode == 0, single.stderr
     double = torchrun(script, data, copy, tmp_path / "double")
     assert double.returncode == 0, double.stderr
-    expected = load(tmp_path / "single.0")
+    expected = toy_asr.load(tmp_path / "single.0")
     assert len(expected) > 40 and all(value.abs().max() > 0 for value in expected.values())
     for rank in (0, 1):
-        found = load(tmp_path / f"double.{rank}")
+        found = toy_asr.load(tmp_path / f"double.{rank}")
         for name, value in expected.items():
             limit = 1e-5 * value.abs().max()
             torch.testing.assert_close(found[name], value, rtol=0, atol=float(limit), msg=name)
@@ -652,10 +449,10 @@ def command_line(folder, asr):
 
 
 @pytest.fixture(scope="session")
-def experiment(data, tmp_path_factory):
+def experiment(toy_data, tmp_path_factory):
     """Return an exp_folder with the few signals in it."""
     folder = tmp_path_factory.mktemp("experiment")
-    (folder / "cpc1_asr_data").symlink_to(data)
+    (folder / "cpc1_asr_data").symlink_to(toy_data)
     return folder
 
 
@@ -676,7 +473,7 @@ def test_two_processes_train_and_end(experiment, tmp_path):
     script.write_text(THREADS)
     run = torchrun(script, RECIPE / "train_asr.py", *command_line(experiment, tmp_path))
     assert run.returncode == 0, run.stderr
-    for line in ("Setting seed", "word error rates: ", "Done in "):  # by one of the two
+    for line in ("epoch 1 of 1: ", "word error rates: ", "Done in "):  # by one of the two
         assert (run.stdout + run.stderr).count(line) == 1
     assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # 32 signals, 8 each for two processes
     assert len(list((tmp_path / "save").glob("CKPT+*"))) == 1
@@ -686,7 +483,7 @@ def test_two_processes_train_and_end(experiment, tmp_path):
     }
 
 
-def test_both_ways_of_starting_are_one(experiment, data, tmp_path):
+def test_both_ways_of_starting_are_one(experiment, toy_data, tmp_path):
     """With Hydra, and on the settings file alone as published: the same weights."""
     hydra = [
         sys.executable,
@@ -694,7 +491,7 @@ def test_both_ways_of_starting_are_one(experiment, data, tmp_path):
         *command_line(experiment, tmp_path / "hydra"),
     ]
     overrides = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1}
-    overrides |= {"data_folder": os.path.relpath(data, tmp_path), "output_folder": "published"}
+    overrides |= {"data_folder": os.path.relpath(toy_data, tmp_path), "output_folder": "published"}
     published = [f"--{key}={value}".replace("'", "") for key, value in overrides.items()]
     published = [
         *hydra[:2],
@@ -721,70 +518,13 @@ def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path):
     assert "Traceback" not in run.stdout + run.stderr
 
 
-# Batches
-
-
-def loaded(data, asr, epoch, **changes):
-    """Return the ids and signals of an epoch's training batches."""
-    hparams = toy_asr.trained_settings(data, asr, **changes)
-    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
-    dataset = train_asr.in_order(make_dataset(rows, hparams), hparams["sorting"])
-    options = train_asr.run_options({}, "cpu")
-    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
-    kinds = train_asr.train_loader_options(dataset, hparams)
-    brain.train_sampler = kinds.get("batch_sampler")
-    loader = brain.make_dataloader(dataset, sb.Stage.TRAIN, None, **kinds)
-    brain.train_sampler.set_epoch(epoch)
-    return [(batch.id, batch.sig[0]) for batch in loader]
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_batches_do_not_depend_on_the_number_of_workers(learnt, dynamic):
-    options = {"dynamic_batching": dynamic, "max_batch_length": 8, "num_buckets": 4}
-    alone = loaded(*learnt, epoch=2, **options)
-    shared = loaded(*learnt, epoch=2, **options, num_workers=2)
-    assert [ids for ids, _ in alone] == [ids for ids, _ in shared]
-    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(alone, shared, strict=True))
-
-
-def test_batches_of_similar_length_hold_every_signal_and_less_padding(learnt):
-    options = {"dynamic_batching": True, "max_batch_length": 8, "num_buckets": 30}
-    plain, similar = loaded(*learnt, epoch=1), loaded(*learnt, epoch=1, **options)
-    names = [sorted(name for ids, _ in batches for name in ids) for batches in (plain, similar)]
-    assert names[0] == names[1] and len(names[0]) == 160
-    hparams = toy_asr.settings(*learnt)
-    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
-    lengths = {row["ID"]: row["duration"] for row in rows}
-    shares = [padding_share([lengths[n] for n in ids] for ids, _ in b) for b in (plain, similar)]
-    assert shares[1] < shares[0] / 2
-    assert all(sum(lengths[name] for name in ids) <= 8.5 for ids, _ in similar)
-    again = loaded(*learnt, epoch=2, **options)
-    assert [ids for ids, _ in again] != [ids for ids, _ in similar]
-
-
-def test_padding_share_of_a_known_case():
-    assert padding_share([[1.0, 3.0], [2.0]]) == pytest.approx(2 / 8)
-
-
-def test_trains_on_batches_of_similar_length(data, tmp_path):
-    toy_asr.train(data, tmp_path, dynamic_batching=True, max_batch_length=9, number_of_epochs=1)
+def test_trains_on_batches_of_similar_length(toy_data, tmp_path):
+    toy_asr.train(toy_data, tmp_path, dynamic_batching=True, max_batch_length=9, number_of_epochs=1)
     assert toy_asr.epochs(tmp_path)[0]["steps"] > 1
 
 
-@pytest.mark.parametrize("sorting, reverse", [("ascending", False), ("descending", True)])
-def test_sorts_by_duration(learnt, sorting, reverse):
-    hparams = toy_asr.trained_settings(*learnt, sorting=sorting)
-    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())
-    dataset = train_asr.in_order(make_dataset(rows, hparams), sorting)
-    durations = [dataset.data[name]["duration"] for name in dataset.data_ids]
-    assert durations == sorted(durations, reverse=reverse)
-    assert train_asr.train_loader_options(dataset, hparams)["shuffle"] is False
-    with pytest.raises(RecipeError, match="sorting=upwards: expected"):
-        train_asr.in_order(dataset, "upwards")
-
-
-def test_gradients_are_accumulated(data, tmp_path):
-    toy_asr.train(data, tmp_path, gradient_accumulation=2, number_of_epochs=1)
+def test_gradients_are_accumulated(toy_data, tmp_path):
+    toy_asr.train(toy_data, tmp_path, gradient_accumulation=2, number_of_epochs=1)
     assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # four batches
 
 
@@ -794,10 +534,12 @@ def test_gradients_are_accumulated(data, tmp_path):
 def test_losses_by_their_formulas(learnt):
     """CTC by torch, and label smoothing written out: Szegedy et al. 2016, section 7."""
     hparams = toy_asr.trained_settings(*learnt)
-    rows = one_row_per_wav(read_tables(hparams, "train_csv").values())[:4]
+    rows = toy_asr.training_rows(hparams)[:4]
     options = train_asr.run_options({}, "cpu")
     brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
-    loader = brain.make_dataloader(make_dataset(rows, hparams), sb.Stage.VALID, None, batch_size=4)
+    loader = brain.make_dataloader(
+        make_dataset(rows, pick(Vocabulary, hparams)), sb.Stage.VALID, None, batch_size=4
+    )
     batch = next(iter(loader))
     torch.manual_seed(0)
     p_ctc = torch.randn(4, 60, 40).log_softmax(-1)
@@ -821,17 +563,19 @@ def test_losses_by_their_formulas(learnt):
 # SpeechBrain's options
 
 
-def test_bfloat16_trains_and_saves_float32(data, tmp_path):
-    toy_asr.train(data, tmp_path, {"precision": "bf16"}, number_of_epochs=1)
-    model = load(toy_asr.latest(tmp_path) / "model.ckpt")
+def test_bfloat16_trains_and_saves_float32(toy_data, tmp_path):
+    toy_asr.train(toy_data, tmp_path, {"precision": "bf16"}, number_of_epochs=1)
+    model = toy_asr.load(toy_asr.latest(tmp_path) / "model.ckpt")
     assert {value.dtype for value in model.values()} == {torch.float32, torch.int64}
-    toy_asr.train(data, tmp_path, number_of_epochs=2)  # and goes on without it
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=2)  # and goes on without it
     assert [entry["epoch"] for entry in toy_asr.epochs(tmp_path)] == [1, 2]
 
 
-def test_published_names_reach_speechbrain(data, tmp_path):
+def test_published_names_reach_speechbrain(toy_data, tmp_path):
     def options(**run_opts):
-        hparams = toy_asr.settings(data, tmp_path, gradient_clipping=1.5, gradient_accumulation=3)
+        hparams = toy_asr.settings(
+            toy_data, tmp_path, gradient_clipping=1.5, gradient_accumulation=3
+        )
         given = train_asr.run_options(run_opts, "cpu")
         brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, given, None)
         return brain.max_grad_norm, brain.grad_accumulation_factor
@@ -840,9 +584,20 @@ def test_published_names_reach_speechbrain(data, tmp_path):
     assert options(max_grad_norm=7.0) == (7.0, 3)
 
 
-def test_names_a_run_option_that_does_not_exist():
-    with pytest.raises(RecipeError, match="run_opts: .*precison"):
-        train_asr.run_options({"precison": "bf16"}, "cpu")
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"precison": "bf16"}, "run_opts: .*precison"),
+        ({"precision": "bf17"}, "run_opts.precision=bf17: expected fp32, fp16, bf16"),
+        ({"noprogressbar": 1}, "run_opts.noprogressbar=1: expected true or false"),
+        ({"max_grad_norm": "five"}, "run_opts.max_grad_norm=five: expected a number"),
+        ({"ckpt_interval_steps": 2.5}, "ckpt_interval_steps=2.5: expected a whole number"),
+        (5, "run_opts=5: expected options by name"),
+    ],
+)
+def test_names_a_run_option_that_does_not_exist(given, message):
+    with pytest.raises(RecipeError, match=message):
+        train_asr.run_options(given, "cpu")
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

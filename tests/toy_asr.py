@@ -1,17 +1,22 @@
 """A toy language of chords and a recogniser small enough to learn it in seconds."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import torch
+import yaml
 
 import train_asr
 from intelligibility.experiment import write_table
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer
 from intelligibility.runs import RECIPE
+from intelligibility.training.data import one_row_per_wav, read_tables
+from intelligibility.training.settings import Tables, pick
 
 RATE = 16000  # Hz
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")
@@ -41,6 +46,10 @@ SETTINGS = {
     "test_beam_size": 4,
     "valid_dataloader_opts": {"batch_size": 8},
 }
+
+NO_MASKS = {"augmentation": {"min_augmentations": 0, "max_augmentations": 0}}
+LEARNS = NO_MASKS | {"number_of_epochs": 14, "stage_one_epochs": 13, "valid_search_interval": 14}
+NEW, OLD = ".multihead_attn", ".mutihead_attn"  # SpeechBrain 0.5.x misspelt it
 
 
 def say(words: list[str]) -> np.ndarray:
@@ -87,6 +96,11 @@ def settings(data: Path, asr: Path, **changes: Any) -> dict[str, Any]:
     return read_settings(RECIPE / "transformer_cpc1.yaml", SETTINGS | folders | changes)
 
 
+def training_rows(hparams: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that a run trains on."""
+    return one_row_per_wav(read_tables(pick(Tables, hparams), "train_csv").values())
+
+
 def trained_settings(data: Path, asr: Path, **changes: Any) -> dict[str, Any]:
     """Return fresh hparams with the tokenizer that a run has left."""
     hparams = settings(data, asr, **changes)
@@ -108,3 +122,27 @@ def epochs(asr: Path) -> list[dict[str, Any]]:
 def latest(asr: Path) -> Path:
     """Return the latest checkpoint's folder."""
     return max((asr / "save").glob("CKPT+*"))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a file of tensors."""
+    return torch.load(path, "cpu", weights_only=True)
+
+
+def published_form(checkpoint: Path, folder: Path, epoch: int) -> Path:
+    """Rewrite a checkpoint as SpeechBrain 0.5.x leaves it after a test."""
+    folder.mkdir(parents=True)
+    for name in ("noam_scheduler", "dataloader-TRAIN"):
+        shutil.copy(checkpoint / f"{name}.ckpt", folder)
+    model = load(checkpoint / "model.ckpt")
+    torch.save(
+        {name.replace(NEW, OLD): value for name, value in model.items()}, folder / "model.ckpt"
+    )
+    normaliser = load(checkpoint / "normalizer.ckpt")
+    normaliser |= {"count": 7, "spk_dict_mean": {}, "spk_dict_std": {}, "spk_dict_count": {}}
+    torch.save(normaliser, folder / "normalizer.ckpt")  # 0.5.x counts batches, not frames
+    (folder / "counter.ckpt").write_text(str(epoch))
+    (folder / "brain.ckpt").write_text("avg_train_loss: 0.0\nstep: 80\n")
+    meta = {"ACC": 1.1, "end-of-epoch": True, "epoch": None, "unixtime": 1.6e9}
+    (folder / "CKPT.yaml").write_text(yaml.dump(meta))
+    return folder

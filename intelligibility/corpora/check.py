@@ -29,15 +29,17 @@ class Source:
     """A stereo file of the release that two ear signals are made from.
 
     `listener` is None for a reference, which nobody's hearing loss touches. `frames` and `rate`
-    (Hz) are what the header promises; `lead_in` (s) is dropped.
+    (Hz) are what the header promises; `lead_in` (s) is dropped. Where it is None, the reference
+    `cut_by` says where to cut, and how long the signal lasts.
     """
 
     archive: str
     kind: str
     name: str
     path: Path
-    lead_in: float
+    lead_in: float | None
     listener: Listener | None = None
+    cut_by: Path | None = None
     frames: int = 0
     rate: int = 0
 
@@ -54,12 +56,18 @@ class Source:
 
 def processed_of(archive: str, one: Presentation) -> Source:
     """Return the hearing aid's output as a source."""
-    return Source(archive, "msbg", one.name, one.processed, one.lead_in, one.listener)
+    lead_in, cut_by = _cut(one)
+    return Source(archive, "msbg", one.name, one.processed, lead_in, one.listener, cut_by)
 
 
 def reference_of(archive: str, one: Presentation) -> Source:
     """Return the clean reference as a source, the same for all presentations of a scene."""
-    return Source(archive, "ref", one.scene, one.reference, one.lead_in)
+    lead_in, cut_by = _cut(one)
+    return Source(archive, "ref", one.scene, one.reference, lead_in, None, cut_by)
+
+
+def _cut(one: Presentation) -> tuple[float | None, Path | None]:
+    return one.lead_in, one.reference if one.lead_in is None else None
 
 
 def check_archives(archives: Mapping[str, Archive]) -> list[Finding]:
@@ -89,9 +97,12 @@ def _check_overlap(archives: Mapping[str, Archive]) -> Iterator[Finding]:
     if len(archives) < 2:
         return
     tested = {one.scene for one in archives["test"].presentations}
-    names = {one.name for one in archives["test"].presentations}
+    signals = {(one.scene, one.name) for one in archives["test"].presentations}
+    never_trained_on = set(archives["train"].dev_only)
     for one in archives["train"].presentations:
-        if one.name in names:
+        if one.scene in never_trained_on:
+            continue
+        if (one.scene, one.name) in signals:
             yield Finding("signal in both training and test", one.name, (one.name,))
         elif one.scene in tested:
             where = f"{one.scene} of {one.name}"
@@ -168,9 +179,10 @@ def _read_header(source: Source) -> tuple[int, int] | str:
         return f"unexpected sample rate of {header.samplerate} Hz"
     if "should be" in header.extra_info:  # libsndfile's words for a chunk that the file cuts short
         return "truncated file"
-    speech = header.frames / header.samplerate - source.lead_in
+    before = source.lead_in or 0.0
+    speech = header.frames / header.samplerate - before
     if speech < SPEECH_SECONDS[0]:
-        return f"file no longer than the {source.lead_in:g} s before the speech"
+        return f"file no longer than the {before:g} s before the speech"
     if speech > SPEECH_SECONDS[1]:
         return f"file with more than {SPEECH_SECONDS[1]} s of speech"
     return header.frames, header.samplerate

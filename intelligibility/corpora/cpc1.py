@@ -123,6 +123,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
                 processed=data / "HA_outputs" / f"{name}{track}" / f"{one.signal}.wav",
                 reference=data / "scenes" / f"{one.scene}_target_anechoic.wav",
                 lead_in=NO_SPEECH,
+                cec="CEC1",
             )
         )
     scenes = sorted({one.scene for one in responses})
@@ -141,7 +142,8 @@ def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Finding]]:
             listener = Listener.from_dict(entry)
             listeners[name] = listener if listener.id == name else replace(listener, id=name)
         except ValueError as error:
-            findings.append(Finding(f"audiogram in {path.name} not usable", f"{name}: {error}"))
+            where = f"{name:.60}: {error!s:.300}"
+            findings.append(Finding(f"audiogram in {path.name} not usable", where))
     return listeners, findings
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intelligibility.runs import RecipeError, listed, read_json, write_result
+from intelligibility.runs import RecipeError, is_number, listed, read_json, write_result
 from msbg import Audiogram, Listener
 
 ARCHIVES = ("train", "test")  # "train" holds the dev scenes as well
@@ -41,10 +41,14 @@ class Presentation:
         Percentage of words that the listener got right; None where it is not released.
     processed, reference : Path
         Stereo wavs: the hearing aid's output, and the clean target.
-    lead_in : float
-        Seconds at the start of both in which nobody speaks.
+    lead_in : float or None
+        Seconds at the start of both in which nobody speaks; None until the reference was heard.
     made_from : str
         A digest of all that the ear signals were made from, once they were.
+    cec : str
+        The enhancement challenge that the signal comes from, "" where that is not released.
+    sets : tuple of str
+        The sets of the challenge that list it, where a challenge has several.
     """
 
     name: str
@@ -55,8 +59,10 @@ class Presentation:
     correctness: float | None
     processed: Path
     reference: Path
-    lead_in: float
+    lead_in: float | None
     made_from: str = ""
+    cec: str = ""
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,15 @@ class Archive:
         All scenes that are listed, sorted, those of unusable signals too.
     findings : list of Finding
         What is wrong with the metadata.
+    dev_only : list of str
+        Scenes that no recogniser may be trained on, since the challenge tests on them too.
     """
 
     metadata: Path
     presentations: list[Presentation]
     scenes: list[str]
     findings: list[Finding] = field(default_factory=list)
+    dev_only: list[str] = field(default_factory=list)
 
 
 def left_out(findings: Iterable[Finding]) -> dict[str, str]:
@@ -147,8 +156,7 @@ def percentage(value: Any, what: str) -> float | None:
     """
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and 0 <= value <= 100):
+    if not (is_number(value) and 0 <= value <= 100):
         raise ValueError(f"{what} is {value!r:.60}, expected percent, 0 to 100")
     return float(value)
 
@@ -217,8 +225,10 @@ def read_presentations(path: Path) -> dict[str, list[Presentation]]:
             for archive in ARCHIVES
             if archive in content
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f"{path}: {error!r}; run prepare_data.py again to rebuild it") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RecipeError(
+            f"{path}: {error!r:.300}; run prepare_data.py again to rebuild it"
+        ) from None
 
 
 def _archive_of(
@@ -244,6 +254,8 @@ def _archive_of(
             reference=Path(entry["reference"]),
             lead_in=float(entry["lead_in"]),
             made_from=entry["made_from"],
+            cec=entry["cec"],
+            sets=tuple(entry["sets"]),
         )
         for entry in entries
     ]

@@ -12,8 +12,8 @@ from intelligibility.corpora.cpc1 import Response
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.experiment import Experiment
-from intelligibility.measures import MEASURES
-from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.measures import BASELINES, MEASURES
+from intelligibility.runs import RecipeError, is_number, listed, read_json
 from msbg import Listener
 
 logger = logging.getLogger(__name__)
@@ -134,8 +134,9 @@ def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Respon
 
 
 def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
-    """Read every measure of a split that infer.py wrote: one row per signal, sorted, 0..1."""
-    files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
+    """Read what infer.py and baselines.py measured: one row per signal, sorted, 0..1."""
+    names = [one.name for one in (*MEASURES, *BASELINES)]
+    files = {name: experiment.measure_file(split, name) for name in names}
     columns = {}
     for measure, path in files.items():
         if path.is_file():
@@ -166,13 +167,12 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
     ]:
         raise RecipeError(
             f"{split}: the measures are not of the same signals: {', '.join(faults)}; run infer.py "
-            "again, which writes all of them, or remove the files of the measure that is old"
+            "again, and baselines.py, or remove the files of the measure that is old"
         )
 
 
 def _is_similarity(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -1.001 <= value <= 1.001  # a cosine, give or take rounding
+    return is_number(value) and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
 
 def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], list[str]]:
@@ -210,14 +210,17 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
         level: mean threshold from 2 to 8 kHz, dB HL, the range that MSBG grades by; severity:
         MSBG's category of that ear.
     """
-    if unheard := sorted(set(names) - set(listeners)):
-        raise RecipeError(f"the release's audiograms: none of {listed(unheard)}")
+    if unknown := sorted(set(names) - set(listeners)):
+        logger.warning(
+            "Nothing by severity for %d listeners without audiograms: %s",
+            *(len(unknown), listed(unknown)),
+        )
     rows = {}
-    for name in sorted(set(names)):
+    for name in sorted(set(names) & set(listeners)):
         ears = [listeners[name].audiogram_left, listeners[name].audiogram_right]
         ear = min(ears, key=_mean_level)
         rows[name] = {"level": _mean_level(ear), "severity": str(ear.severity)}
-    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["level", "severity"])
     return table.astype({"severity": pd.CategoricalDtype(SEVERITIES, ordered=True)})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.evaluation.published import TABLE_1, TABLE_3
+from intelligibility.evaluation.published import SETS, TABLE_1, TABLE_3
 from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
@@ -17,13 +17,14 @@ from intelligibility.evaluation.scoring import (
     paired_p,
     score,
 )
-from intelligibility.measures import MEASURES
+from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
-    "baseline": "baseline MSBG+MBSTOI",
-    **{measure.name: measure.title for measure in MEASURES},
+    **{one.name: one.title for one in (*BASELINES, *MEASURES)},
+    "e022": "E022: this method, another recogniser, no MSBG",
+    "best": "best entry",
 }
 OURS = "this run"
 DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}  # the scores of the paper, and how they are printed
@@ -195,30 +196,40 @@ def _difference(
     }
 
 
-def table_1(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def table_1(results: Mapping[str, Mapping[str, Any]], corpus: str = "cpc1") -> pd.DataFrame:
     """Return the paper's Table 1 in long form: all measures, of each track that was evaluated.
 
     Parameters
     ----------
     results : mapping
-        {"closed": results, "open": results}, contents of results{track}.json.
+        {"closed": results, "open": results}, contents of results{track}.json; or, where a corpus
+        has no tracks, {"pooled": ..., "1": ..., "2": ...} with the scores of its sets.
+    corpus : str
+        Whose published numbers stand beside them.
     """
     ours = {
         (measure, track): scores
         for track, one in results.items()
         for measure, scores in one["scores"].items()
     }
-    return _beside_published(ours, TABLE_1, "track", list(results))
+    across, published = ("track", TABLE_1) if corpus == "cpc1" else ("set", SETS[corpus])
+    return _beside_published(ours, published, across, list(results))
 
 
 def table_3(results: Mapping[str, Any]) -> pd.DataFrame:
     """Return the paper's Table 3 in long form: scores over means of listeners and of systems."""
     ours = {
         (measure, by): scores
-        for by in ("listener", "system")
-        for measure, scores in results["averaged"][by].items()
+        for by, scored in results["averaged"].items()
+        for measure, scores in scored.items()
     }
-    return _beside_published(ours, TABLE_3, "average", ["listener", "system"])
+    published = TABLE_3 if corpus_of(results) == "cpc1" else {}
+    return _beside_published(ours, published, "average", list(results["averaged"]))
+
+
+def corpus_of(results: Mapping[str, Any]) -> str:
+    """Return which corpus results are of; those from before there were others are of CPC1."""
+    return results.get("provenance", {}).get("config", {}).get("corpus", "cpc1")
 
 
 def _beside_published(
@@ -257,23 +268,23 @@ def all_tables(
     groups : mapping
         The output of `by_group` for each of listener, system and severity.
     """
-    first, third = table_1(results_by_track), table_3(results)
+    corpus = corpus_of(results)
+    first, third = table_1(results_by_track, corpus), table_3(results)
     compared = comparison_frame(results["comparisons"])
-    names = ", ".join(f"{measure.name}: {measure.title}" for measure in MEASURES)
+    names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
     tables = {
         "table1": Table(
             "Table 1: all test signals",
             "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b.",
             first,
-            show_scores(first, "track"),
-        ),
-        "table3": Table(
-            "Table 3: averaged per listener and per system",
-            "Scores of the means of listeners and of systems; the paper's are of the closed track.",
-            third,
-            show_scores(third, "average"),
-        ),
+            show_scores(first, "track" if corpus == "cpc1" else "set"),
+        )
     }
+    if len(third):
+        caption = "Scores of the means of listeners and of systems"
+        caption += "; the paper's are of the closed track." if corpus == "cpc1" else "."
+        title = "Table 3: averaged per listener and per system"
+        tables["table3"] = Table(title, caption, third, show_scores(third, "average"))
     if len(compared):
         tables["comparisons"] = Table(
             "Which is better?",

@@ -5,6 +5,7 @@ when it is chosen.
 """
 
 import functools
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers import speechbrain
 from intelligibility.recognisers.recognition import Recogniser
+from intelligibility.runs import RecipeError
+
+LAYERS = (None, "all")
 
 
 def describe_recogniser(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
@@ -23,12 +27,22 @@ def describe_recogniser(cfg: DictConfig, experiment: Experiment) -> dict[str, An
     dict
         checkpoint_sha256, checkpoints and settings, plain values all.
     """
-    return speechbrain.describe(cfg, experiment)
+    if cfg.layers not in LAYERS:
+        raise RecipeError(f"layers={cfg.layers}: expected all, or null for those of the measures")
+    if cfg.recogniser is None:
+        return speechbrain.describe(cfg, experiment)
+    hub = _hub()
+    return hub.describe(hub.fetch(str(cfg.recogniser), cfg.recogniser_revision), cfg.dec_mode)
 
 
 def load_recogniser(cfg: DictConfig, experiment: Experiment, device: torch.device) -> Recogniser:
     """Load the configured recogniser."""
-    return speechbrain.SpeechBrainRecogniser.from_config(cfg, experiment, device)
+    if cfg.recogniser is None:
+        return speechbrain.SpeechBrainRecogniser.from_config(cfg, experiment, device)
+    speechbrain.keep_products_exact()
+    hub = _hub()
+    fetched = hub.fetch(str(cfg.recogniser), cfg.recogniser_revision)
+    return hub.load(fetched, device, cfg.dec_mode, cfg.layers == "all")
 
 
 @functools.cache
@@ -39,3 +53,15 @@ def recogniser_of_process(config: str) -> Recogniser:
     """
     cfg = OmegaConf.create(config)
     return load_recogniser(cfg, Experiment.from_config(cfg), torch.device("cpu"))
+
+
+def _hub() -> ModuleType:
+    """Import what only a recogniser from the hub needs."""
+    try:
+        from intelligibility.recognisers import hub
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"recogniser: {error.name} is not installed, which a recogniser of transformers needs: "
+            "pip install -r requirements-hub.txt"
+        ) from None
+    return hub

@@ -1,8 +1,8 @@
 """What a recogniser makes of a signal, and the face that every recogniser has."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -15,13 +15,22 @@ class Recognition:
     ----------
     layers : mapping of str to Tensor, each (frames, dims)
         Hidden representations by name, on the CPU. `cnn`, `encoder` and `decoder` are those that
-        the paper compares.
-    text : str
-        The words that were recognised.
+        the paper compares; a recogniser may lack one. Others: `encoder.0` is what enters the first
+        block, `encoder.n` what leaves the n-th; `decoder.0` to n likewise.
+    text : str or None
+        The words that were recognised; None from a recogniser that has no words.
+    log_prob : float or None
+        The mean log-probability (natural) that it gives to the tokens of the text that was said;
+        None from one that gives none.
+    along_text : bool
+        Whether the decoder's steps are those of the text that was said, the same in every signal,
+        and not those of the words that were recognised.
     """
 
     layers: Mapping[str, Tensor]
-    text: str
+    text: str | None
+    log_prob: float | None = None
+    along_text: bool = False
 
 
 class Recogniser(Protocol):
@@ -31,13 +40,18 @@ class Recogniser(Protocol):
     ----------
     lengths : tuple of int
         Samples at 16 kHz of the shortest and the longest signal that it takes.
-    made_by : mapping
-        All that decides its numbers, as plain values: a change of any makes results outdated.
+    word_correctness : callable
+        Scores the words that it recognised, given the sentence that was said: 0..1.
     """
 
     lengths: tuple[int, int]
-    made_by: Mapping[str, Any]
+    word_correctness: Callable[[str, str], float]
 
-    def recognise(self, signals: Iterable[Tensor]) -> Iterator[Recognition]:
-        """Recognise signals, each (n_samples,), float32, 16 kHz; one recognition each, in order."""
+    def recognise(
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+    ) -> Iterator[Recognition]:
+        """Recognise signals, each (n_samples,), float32, 16 kHz; one recognition each, in order.
+
+        `texts` is what was said in each, for those who ask how likely it is.
+        """
         ...

@@ -14,7 +14,6 @@ import torch
 from omegaconf import DictConfig
 from speechbrain.utils.checkpoints import (
     Checkpoint,
-    Checkpointer,
     average_checkpoints,
     hook_on_loading_state_dict_checkpoint,
 )
@@ -22,10 +21,13 @@ from torch import Tensor
 
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
+from intelligibility.recognisers.checkpoints import check_one_training, read_checkpoints
+from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import load_settings, plain_settings
 from intelligibility.runs import RecipeError, sha256_of
+from intelligibility.words import word_correctness
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +58,19 @@ class SpeechBrainRecogniser:
     decoder_states : str
         "last_beam": those of beam 0 at the last search step, as published. "best_hypothesis":
         those of the hypothesis that wins.
+    all_layers : bool
+        Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
     """
 
     lengths = SPEECH_LENGTHS
+    word_correctness = staticmethod(word_correctness)
 
     def __init__(
-        self, hparams: dict[str, Any], device: torch.device, decoder_states: str = "last_beam"
+        self,
+        hparams: dict[str, Any],
+        device: torch.device,
+        decoder_states: str = "last_beam",
+        all_layers: bool = False,
     ):
         check_decoder_states(decoder_states)
         self.decoder_states = decoder_states
@@ -71,7 +80,9 @@ class SpeechBrainRecogniser:
         self.fbank = hparams["compute_features"].to(device).eval()
         self.normalize = hparams["normalize"].to(device).eval()
         self.cnn, self.transformer, seq_lin, ctc_lin = hparams["model"].to(device).eval()
-        self.search = BeamSearch(self.transformer, seq_lin, ctc_lin, search_settings(hparams))
+        self.all_layers = all_layers
+        settings = search_settings(hparams)
+        self.search = BeamSearch(self.transformer, seq_lin, ctc_lin, settings, all_layers)
 
     @classmethod
     def load(
@@ -80,6 +91,7 @@ class SpeechBrainRecogniser:
         save_folder: Path,
         device: torch.device,
         decoder_states: str = "last_beam",
+        all_layers: bool = False,
     ) -> "SpeechBrainRecogniser":
         """Load the average of all checkpoints of a folder, written by SpeechBrain 0.5 or 1.
 
@@ -93,7 +105,7 @@ class SpeechBrainRecogniser:
         normaliser = checkpoints[0].paramfiles["normalizer"]
         load_normaliser(hparams["normalize"], normaliser, hparams["n_mels"])
         load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
-        return cls(hparams, device, decoder_states)
+        return cls(hparams, device, decoder_states, all_layers)
 
     @classmethod
     def from_config(
@@ -104,15 +116,20 @@ class SpeechBrainRecogniser:
             logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
         keep_products_exact()
         hparams = load_settings(cfg, experiment)
-        return cls.load(hparams, experiment.save_folder, device, cfg.decoder_states)
+        every = cfg.layers == "all"
+        return cls.load(hparams, experiment.save_folder, device, cfg.decoder_states, every)
 
-    def recognise(self, signals: Iterable[Tensor]) -> Iterator[Recognition]:
+    def recognise(
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+    ) -> Iterator[Recognition]:
         """Recognise signals one after another, as many at a time as suit the device.
 
         Parameters
         ----------
         signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
             Read only when they are needed.
+        texts : iterable, optional
+            What was said, which this recogniser does not ask for.
 
         Yields
         ------
@@ -144,7 +161,8 @@ class SpeechBrainRecogniser:
     @torch.inference_mode()
     def recognise_batch(self, batch: list[Tensor]) -> list[Recognition]:
         """Recognise signals (n_samples,) all at once."""
-        cnn, encoded, lengths = self.encode(batch)
+        with layers_of(self.transformer.encoder.layers) as blocks:
+            cnn, encoded, lengths = self.encode(batch)
         try:
             results = self.search(encoded, lengths)
         except ValueError as error:
@@ -155,17 +173,16 @@ class SpeechBrainRecogniser:
         recognitions = []
         for row, found in enumerate(results):
             best = self.decoder_states == "best_hypothesis"
-            decoder = found.best_states if best else found.last_beam_states
-            recognitions.append(
-                Recognition(
-                    {
-                        "cnn": cnn[row].cpu(),
-                        "encoder": encoded[row, : lengths[row]].cpu(),
-                        "decoder": decoder.cpu(),
-                    },
-                    self.tokenizer.decode_ids(list(found.hypotheses[0].tokens)),
-                )
-            )
+            decoder = (found.best_states if best else found.last_beam_states).cpu()
+            own = slice(lengths[row])
+            layers = {"cnn": cnn[row].cpu(), "encoder": encoded[row, own].cpu()}
+            layers["decoder"] = decoder[-1] if self.all_layers else decoder
+            if self.all_layers:
+                encoder = [*(block[row, own].cpu() for block in blocks[:-1]), layers["encoder"]]
+                layers |= {f"encoder.{n}": layer for n, layer in enumerate(encoder)}
+                layers |= {f"decoder.{n}": layer for n, layer in enumerate(decoder)}
+            words = self.tokenizer.decode_ids(list(found.hypotheses[0].tokens))
+            recognitions.append(Recognition(layers, words))
         return recognitions
 
     @torch.inference_mode()
@@ -251,10 +268,10 @@ def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
     Raises
     ------
     RecipeError
-        There is none, or one lacks its model.
+        There is none, one lacks its model or cannot be read, or they are of several trainings.
     """
-    save_folder = Path(save_folder)
-    checkpoints = Checkpointer(save_folder).find_checkpoints() if save_folder.is_dir() else []
+    checkpoints = read_checkpoints(save_folder)
+    check_one_training(checkpoints)
     if not checkpoints:
         raise RecipeError(
             f"{save_folder}: no checkpoint (a folder CKPT+... with model.ckpt) here; run "

@@ -4,18 +4,27 @@ import logging
 import pickle
 import shutil
 import time
+import uuid
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, ckpt_recency
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
+from intelligibility.recognisers.checkpoints import (
+    OURS,
+    check_one_training,
+    is_ours,
+    read_checkpoints,
+    training_of,
+)
 from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
 PART = ".part"  # the folder where checkpoints are written and deleted, inside save/
-OURS = {"trained_by": "train_asr.py"}
 
 
 class WholeCheckpointer(Checkpointer):
@@ -23,8 +32,17 @@ class WholeCheckpointer(Checkpointer):
 
     SpeechBrain writes the meta file first and deletes file by file, so a run killed in between
     leaves a folder that is taken for a checkpoint and cannot be loaded. Here both happen under
-    another name.
+    another name. Each training has an id, and deletes only checkpoints that bear it.
     """
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """Return what each checkpoint of this training bears: its id, and what it started from."""
+        found = self.find_checkpoint()
+        if found is not None and is_ours(found):
+            return {key: found.meta[key] for key in ("training", "start") if key in found.meta}
+        starts = sorted(checkpoint.path.name for checkpoint in self.list_checkpoints())
+        return {"training": uuid.uuid4().hex[:12], "start": starts}
 
     def save_checkpoint(
         self,
@@ -56,7 +74,7 @@ class WholeCheckpointer(Checkpointer):
                         for key, path in saved.paramfiles.items()
                     },
                 )
-                logger.log(verbosity, "saved %s", saved.path)
+                logger.debug("saved %s", saved.path)
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             shutil.rmtree(part, ignore_errors=True)
             raise RecipeError(
@@ -72,7 +90,7 @@ class WholeCheckpointer(Checkpointer):
         self, meta: dict[str, Any] | None = None, end_of_epoch: bool = True, **_: Any
     ) -> Checkpoint | None:
         """Save, then keep the best and the latest, whatever else SpeechBrain's Brain would keep."""
-        saved = self.save_checkpoint((meta or {}) | OURS, end_of_epoch)
+        saved = self.save_checkpoint((meta or {}) | OURS | self.training, end_of_epoch)
         self.keep_best_and_latest()
         return saved
 
@@ -88,30 +106,43 @@ class WholeCheckpointer(Checkpointer):
         ddp_barrier()
 
     def _sort_out(self, checkpoints: list[Checkpoint]) -> None:
-        ours = [found for found in checkpoints if OURS.items() <= found.meta.items()]
-        epochs = [found for found in ours if found.meta["end-of-epoch"]]
-        kept = [max(ours, key=ckpt_recency)] if ours else checkpoints
+        mine = [found for found in checkpoints if self._wrote(found)]
+        epochs = [found for found in mine if found.meta["end-of-epoch"]]
+        kept = [max(mine, key=ckpt_recency)] if mine else checkpoints
         if epochs:
             kept += [max(epochs, key=ckpt_recency), max(epochs, key=_accuracy)]
         for checkpoint in checkpoints:
             if checkpoint in kept:
                 continue
-            if checkpoint in ours:
+            if checkpoint in mine:
                 shutil.rmtree(_move(checkpoint.path, self.checkpoints_dir / PART))
-            else:
+            elif self._started_from(checkpoint):
                 _move(checkpoint.path, self.checkpoints_dir.parent / "start")
         shutil.rmtree(self.checkpoints_dir / PART, ignore_errors=True)
+
+    def _wrote(self, checkpoint: Checkpoint) -> bool:
+        return is_ours(checkpoint) and training_of(checkpoint) == self.training.get("training")
+
+    def _started_from(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.path.name in self.training.get("start", ())
 
     def goes_on(self) -> bool:
         """Say whether the latest checkpoint is this training's own, and no start."""
         found = self.find_checkpoint()
-        return found is not None and OURS.items() <= found.meta.items()
+        return found is not None and is_ours(found)
+
+    def check_one_training(self) -> None:
+        """Refuse checkpoints of several trainings; this one's start may still lie beside it."""
+        found = self.list_checkpoints()
+        starts = {name for checkpoint in found for name in checkpoint.meta.get("start", ())}
+        mine = [checkpoint for checkpoint in found if checkpoint.path.name not in starts]
+        check_one_training(mine or found)
 
     def list_checkpoints(self) -> list[Checkpoint]:
         """List the checkpoints that hold at least model, normaliser and the two counters."""
         needed = {"model", "normalizer", "noam_scheduler", "counter"}
         whole = []
-        for checkpoint in super().list_checkpoints():
+        for checkpoint in read_checkpoints(self.checkpoints_dir):
             if missing := needed - set(checkpoint.paramfiles):
                 logger.warning("%s is passed over: no %s.ckpt", checkpoint.path, min(missing))
             else:
@@ -134,7 +165,10 @@ class WholeCheckpointer(Checkpointer):
             RuntimeError,
             ValueError,
             KeyError,
+            TypeError,
+            AttributeError,
             pickle.UnpicklingError,
+            yaml.YAMLError,
         ) as error:
             raise RecipeError(
                 f"{checkpoint.path} cannot be loaded: {str(error):.600}\n"
@@ -156,4 +190,7 @@ def _accuracy(checkpoint: Checkpoint) -> tuple[float, float]:
 
 def _move(path: Path, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
-    return path.rename(folder / path.name)
+    target, number = folder / path.name, 1
+    while target.exists():  # of an earlier training, which is nobody's to delete
+        target, number = folder / f"{path.name}.{number}", number + 1
+    return path.rename(target)

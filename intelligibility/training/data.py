@@ -1,8 +1,6 @@
 """The training, validation and test sets: checked rows of the tables, and how batches are drawn."""
 
-import hashlib
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 
 from intelligibility.experiment import read_table
-from intelligibility.runs import RecipeError, listed, read_json, write_json
-
-logger = logging.getLogger(__name__)
+from intelligibility.runs import RecipeError, listed
+from intelligibility.training.settings import Batches, Tables, Vocabulary
 
 OUTPUTS = ["id", "sig", "wrd", "tokens_bos", "tokens_eos", "tokens"]
+Row = dict[str, Any]
 
 
-def read_tables(hparams: dict[str, Any], key: str) -> dict[str, list[dict[str, Any]]]:
+def read_tables(tables: Tables, key: str) -> dict[str, list[Row]]:
     """Read the tables that a setting names; a name without a folder lies in `data_folder`.
 
     Returns
@@ -33,37 +31,35 @@ def read_tables(hparams: dict[str, Any], key: str) -> dict[str, list[dict[str, A
     RecipeError
         No such table, or one without rows.
     """
-    names = hparams[key] if isinstance(hparams[key], list) else [hparams[key]]
-    tables = {}
-    for name in names:
+    names = getattr(tables, key)
+    found = {}
+    for name in names if isinstance(names, list) else [names]:
         # A reference such as <data_folder>/x.csv has its folder already, which may be relative.
-        path = Path(name) if Path(name).name != name else Path(hparams["data_folder"]) / name
-        tables[path.stem] = read_table(path)
-        if not tables[path.stem]:
+        path = Path(name) if Path(name).name != name else Path(tables.data_folder) / name
+        found[path.stem] = read_table(path)
+        if not found[path.stem]:
             raise RecipeError(f"{path}: no rows; training needs signals in every table of {key}")
-    return tables
+    return found
 
 
-def one_row_per_wav(tables: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def one_row_per_wav(tables: Iterable[list[Row]]) -> list[Row]:
     """Join tables; a reference that serves many signals is listed once. IDs stay unique."""
     rows = {row["wav"]: row for table in tables for row in table}
     return [row | {"ID": "/".join(row["wav"].with_suffix("").parts[-2:])} for row in rows.values()]
 
 
-def check_rows(rows: Iterable[dict[str, Any]], hparams: dict[str, Any]) -> None:
+def check_rows(rows: Iterable[Row], sample_rate: int, vocabulary: Vocabulary) -> None:
     """Name every signal that could not be trained on, before the first step.
 
     Raises
     ------
     RecipeError
-        A wav is missing, empty, or not mono at `sample_rate`; a prompt is empty or has a token
+        A wav is missing, empty, or not mono at `sample_rate` Hz; a prompt is empty or has a token
         outside the vocabulary.
     """
     faults = []
     for row in rows:
-        if fault := _wav_fault(row["wav"], hparams["sample_rate"]) or _prompt_fault(
-            row["wrd"], hparams
-        ):
+        if fault := _wav_fault(row["wav"], sample_rate) or _prompt_fault(row["wrd"], vocabulary):
             faults.append(f"{row['ID']}: {fault}")
     if faults:
         raise RecipeError(f"{len(faults)} signals cannot be used: {listed(faults)}")
@@ -82,75 +78,29 @@ def _wav_fault(path: Path, sample_rate: int) -> str | None:
     return None
 
 
-def _prompt_fault(prompt: str, hparams: dict[str, Any]) -> str | None:
-    tokens = hparams["tokenizer"].encode_as_ids(prompt)
+def _prompt_fault(prompt: str, vocabulary: Vocabulary) -> str | None:
+    tokens = vocabulary.tokenizer.encode_as_ids(prompt)
     if not tokens:
         return "the prompt is empty; correct wrd in the table"
-    if hparams["unk_index"] in tokens:
+    if vocabulary.unk_index in tokens:
         return f"the prompt {prompt!r} has a token outside the vocabulary of tokenizer.ckpt"
     return None
 
 
-def record_data(
-    hparams: dict[str, Any], names: Iterable[str], rows: list[dict[str, Any]], goes_on: bool
-) -> None:
-    """Write what is trained on to trained_on.json; warn when it was something else before.
-
-    Parameters
-    ----------
-    hparams : dict
-        The settings.
-    names : iterable of str
-        The training tables.
-    rows : list of dict
-        Their checked rows.
-    goes_on : bool
-        Whether the latest checkpoint was trained here. Its record is kept, or it has none.
-    """
-    path = Path(hparams["output_folder"]) / "trained_on.json"
-    now = {"tables": list(names), "signals": len(rows), "sha256": data_sha256(rows)}
-    if not goes_on:
-        write_json(path, now)
-    elif path.is_file() and (then := read_json(path, dict)) != now:
-        logger.warning(
-            "%s was trained on other data: %s, now %s; delete %s to train anew",
-            hparams["save_folder"],
-            *(f"{data.get('signals')} signals of {data.get('tables')}" for data in (then, now)),
-            path.parent,
-        )
-
-
-def data_sha256(rows: Iterable[dict[str, Any]]) -> str:
-    """Return one hash of the signals' IDs, prompts, sizes, and 4 KiB from the middle of each wav.
-
-    Another model of the ear keeps every length, so sizes alone would not tell; the whole of CPC1's
-    training set is gigabytes.
-    """
-    digest = hashlib.sha256()
-    for row in sorted(rows, key=lambda row: row["ID"]):
-        size = row["wav"].stat().st_size
-        digest.update(repr((row["ID"], row["wrd"], size)).encode())
-        with row["wav"].open("rb") as stream:
-            stream.seek(size // 2)
-            digest.update(stream.read(4096))
-    return digest.hexdigest()
-
-
-def make_dataset(rows: Iterable[dict[str, Any]], hparams: dict[str, Any]) -> DynamicItemDataset:
+def make_dataset(rows: Iterable[Row], vocabulary: Vocabulary) -> DynamicItemDataset:
     """Turn rows into a SpeechBrain dataset of waveforms (n_samples,) and token sequences."""
-    tokenizer = hparams["tokenizer"]
 
     @sb.utils.data_pipeline.takes("wav")
     @sb.utils.data_pipeline.provides("sig")
-    def audio_pipeline(wav):
+    def audio_pipeline(wav: Path) -> torch.Tensor:
         return torch.from_numpy(soundfile.read(wav, dtype="float32")[0])
 
     @sb.utils.data_pipeline.takes("wrd")
     @sb.utils.data_pipeline.provides("tokens_bos", "tokens_eos", "tokens")
-    def text_pipeline(wrd):
-        tokens = tokenizer.encode_as_ids(wrd)
-        yield torch.LongTensor([hparams["bos_index"], *tokens])
-        yield torch.LongTensor([*tokens, hparams["eos_index"]])
+    def text_pipeline(wrd: str) -> Iterator[torch.Tensor]:
+        tokens = vocabulary.tokenizer.encode_as_ids(wrd)
+        yield torch.LongTensor([vocabulary.bos_index, *tokens])
+        yield torch.LongTensor([*tokens, vocabulary.eos_index])
         yield torch.LongTensor(tokens)
 
     data = {row["ID"]: {key: row[key] for key in ("wav", "duration", "wrd")} for row in rows}
@@ -159,36 +109,34 @@ def make_dataset(rows: Iterable[dict[str, Any]], hparams: dict[str, Any]) -> Dyn
 
 def in_order(dataset: DynamicItemDataset, sorting: str) -> DynamicItemDataset:
     """Sort by duration, "ascending" or "descending"; "random" leaves the order to the sampler."""
-    if sorting not in ("random", "ascending", "descending"):
-        raise RecipeError(f"sorting={sorting}: expected random, ascending or descending")
     if sorting == "random":
         return dataset
     return dataset.filtered_sorted(sort_key="duration", reverse=sorting == "descending")
 
 
-def train_loader_options(dataset: DynamicItemDataset, hparams: dict[str, Any]) -> dict[str, Any]:
+def train_loader_options(dataset: DynamicItemDataset, batches: Batches) -> dict[str, Any]:
     """Return the training loader's options: `batch_size` signals, or batches of similar length."""
-    options = dict(hparams["train_dataloader_opts"])
-    check_updates(len(dataset) / options["batch_size"], hparams)
-    if not hparams["dynamic_batching"]:
-        return options | {"shuffle": hparams["sorting"] == "random"}
+    options = dict(batches.train_dataloader_opts)
+    check_updates(len(dataset) / options["batch_size"], batches)
+    if not batches.dynamic_batching:
+        return options | {"shuffle": batches.sorting == "random"}
     del options["batch_size"]
     sampler = DynamicBatchSampler(
         dataset,
-        max_batch_length=hparams["max_batch_length"],
-        num_buckets=hparams["num_buckets"],
-        shuffle=hparams["sorting"] == "random",
-        batch_ordering=hparams["sorting"],
-        seed=hparams["seed"],
+        max_batch_length=batches.max_batch_length,
+        num_buckets=batches.num_buckets,
+        shuffle=batches.sorting == "random",
+        batch_ordering=batches.sorting,
+        seed=batches.seed,
     )
     return options | {"batch_sampler": sampler}
 
 
-def check_updates(batches: float, hparams: dict[str, Any]) -> None:
+def check_updates(n_batches: float, batches: Batches) -> None:
     """Refuse an epoch that is too short for a single update."""
-    if batches < (accumulation := hparams["gradient_accumulation"]):
+    if n_batches < batches.gradient_accumulation:
         raise RecipeError(
-            f"an epoch has {batches:.1f} batches of batch_size={hparams['batch_size']}, and an "
-            f"update takes gradient_accumulation={accumulation} of them: the recogniser would not "
-            "learn; lower one of them"
+            f"an epoch has {n_batches:.1f} batches of batch_size={batches.batch_size}, and an "
+            f"update takes gradient_accumulation={batches.gradient_accumulation} of them: the "
+            "recogniser would not learn; lower one of them"
         )

@@ -31,6 +31,20 @@ def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]
     plot_training(epochs, Path(folder) / "training.png")
 
 
+def describe_epoch(entry: dict[str, Any], last: int) -> str:
+    """Say in a line how an epoch went.
+
+    >>> entry = {"epoch": 5, "train_loss": 14.6, "valid_loss": 23.9, "ACC": 0.898, "WER": 34.3}
+    >>> describe_epoch(entry, 15)
+    'epoch 5 of 15: loss 14.60, validation 23.90; accuracy 89.8 %, word error rate 34.3 %'
+    """
+    text = (
+        f"epoch {entry['epoch']} of {last}: loss {entry['train_loss']:.2f}, "
+        f"validation {entry['valid_loss']:.2f}; accuracy {100 * entry['ACC']:.1f} %"
+    )
+    return text + (f", word error rate {entry['WER']:.1f} %" if "WER" in entry else "")
+
+
 def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     """Draw loss, accuracy with word error rate, and learning rate over the epochs."""
     figure, (loss, accuracy, rate) = plt.subplots(3, 1, sharex=True, figsize=(7, 8))

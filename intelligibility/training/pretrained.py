@@ -5,14 +5,15 @@ import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import sentencepiece
 from huggingface_hub import hf_hub_download
 from speechbrain.utils.checkpoints import Checkpointer
 
+from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.speechbrain import load_normaliser, load_weights
 from intelligibility.runs import RecipeError, atomic_path, sha256_of
+from intelligibility.training.settings import Start, Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -23,41 +24,38 @@ THREE_WAYS = """{save}: no checkpoint to start from. Give one of
   - no start at all: from_scratch=true"""
 
 
-def provide_start(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
-    """Leave a checkpoint to start from in `save_folder`, unless training starts from scratch.
+def provide_start(start: Start, checkpointer: Checkpointer) -> None:
+    """Leave a checkpoint to start from in the save folder, unless training starts from scratch.
 
     Raises
     ------
     RecipeError
         There is no start and `from_scratch` is not set, or the pretrained files do not fit.
     """
-    if hparams["pretrained"] and hparams["from_scratch"]:
-        raise RecipeError(
-            f"pretrained={hparams['pretrained']} and from_scratch: set one of the two"
-        )
+    if start.pretrained and start.from_scratch:
+        raise RecipeError(f"pretrained={start.pretrained} and from_scratch: set one of the two")
     if found := checkpointer.find_checkpoint():
-        epoch = found.paramfiles["counter"].read_text().strip()
-        logger.info(
-            "going on from %s, epoch %s of %d", found.path, epoch, hparams["number_of_epochs"]
-        )
-    elif hparams["pretrained"]:
-        install_pretrained(hparams, checkpointer)
-    elif hparams["from_scratch"]:
+        last = checkpointer.recoverables["counter"].limit
+        logger.info("going on from %s, epoch %d of %d", found.path, epoch_of(found), last)
+    elif start.pretrained:
+        install_pretrained(start, checkpointer)
+    elif start.from_scratch:
         logger.info("training from scratch")
     else:
-        raise RecipeError(THREE_WAYS.format(save=hparams["save_folder"]))
+        raise RecipeError(THREE_WAYS.format(save=checkpointer.checkpoints_dir))
 
 
-def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> None:
+def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
     """Turn pretrained files into a checkpoint at `pretrained_epoch`, like that of a save/ folder.
 
     Strictly: the model has to have exactly the settings' parameters.
     """
-    source, revision = hparams["pretrained"], hparams["pretrained_revision"]
+    source, revision = start.pretrained, start.pretrained_revision
     model, normaliser = (fetch(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt"))
+    training = checkpointer.recoverables
     try:
-        hparams["model"].load_state_dict(load_weights(model, hparams["model"]), strict=True)
-        load_normaliser(hparams["normalize"], normaliser, hparams["n_mels"])
+        training["model"].load_state_dict(load_weights(model, training["model"]), strict=True)
+        load_normaliser(training["normalizer"], normaliser, start.n_mels)
     except RecipeError as error:
         raise RecipeError(
             f"pretrained={source}: {error}\n"
@@ -65,8 +63,8 @@ def install_pretrained(hparams: dict[str, Any], checkpointer: Checkpointer) -> N
             "pretrained_revision 93d1bdb4a0cf5b2e2878c513ee6c57a06d150001, with the sizes that "
             "transformer_cpc1.yaml comes with"
         ) from error
-    hparams["epoch_counter"].current = hparams["pretrained_epoch"]
-    hparams["noam_annealing"].n_steps = hparams["pretrained_steps"]
+    training["counter"].current = start.pretrained_epoch
+    training["noam_scheduler"].n_steps = start.pretrained_steps
     checkpointer.save_checkpoint({"source": source, "sha256": sha256_of([model])})
 
 
@@ -96,34 +94,40 @@ def fetch(source: str, revision: str, name: str) -> Path:
     return path
 
 
-def provide_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], resumed: bool) -> None:
-    """Leave tokenizer.ckpt in `save_folder`: there already, fetched, or trained on the prompts.
+def provide_tokenizer(
+    path: Path, start: Start, vocabulary: Vocabulary, prompts: Iterable[str], resumed: bool
+) -> None:
+    """Leave the recogniser's tokenizer: there already, fetched, or trained on the prompts.
 
     Parameters
     ----------
-    hparams : dict
-        The settings.
+    path : Path
+        Where it belongs, tokenizer.ckpt in the save folder.
+    start : Start
+        Says where to fetch it.
+    vocabulary : Vocabulary
+        Says what to train.
     prompts : iterable of str
         The training prompts, used when a recogniser from scratch is given no tokenizer.
     resumed : bool
         Whether there is a checkpoint. Its tokens have a meaning already, so none is trained.
     """
-    path = Path(hparams["save_folder"]) / "tokenizer.ckpt"
     if path.is_file():
         return
-    if source := hparams["pretrained_lm_tokenizer_path"]:
+    if source := start.pretrained_lm_tokenizer_path:
         with atomic_path(path) as part:
-            shutil.copyfile(fetch(source, hparams["pretrained_revision"], path.name), part)
+            shutil.copyfile(fetch(source, start.pretrained_revision, path.name), part)
     elif resumed:
         raise RecipeError(
             f"{path}: no such file, but there is a checkpoint; put the tokenizer that it was "
-            "trained with there, or name where it is: pretrained_lm_tokenizer_path"
+            "trained with there, or name its folder: asr_overrides.pretrained_lm_tokenizer_path="
+            "<folder that holds tokenizer.ckpt>"
         )
     else:
-        train_tokenizer(hparams, prompts, path)
+        train_tokenizer(vocabulary, prompts, path)
 
 
-def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path) -> None:
+def train_tokenizer(vocabulary: Vocabulary, prompts: Iterable[str], path: Path) -> None:
     """Train a byte-pair SentencePiece model of `vocab_size` pieces.
 
     The published tokenizer is a unigram model of 5000 pieces. On a few hundred prompts unigram
@@ -135,18 +139,18 @@ def train_tokenizer(hparams: dict[str, Any], prompts: Iterable[str], path: Path)
             sentence_iterator=iter(sorted(set(prompts))),
             model_writer=model,
             model_type="bpe",
-            vocab_size=hparams["vocab_size"],
+            vocab_size=vocabulary.vocab_size,
             required_chars="ABCDEFGHIJKLMNOPQRSTUVWXYZ'",  # so that any prompt can be written
-            unk_id=hparams["unk_index"],
-            bos_id=hparams["bos_index"],
-            eos_id=hparams["eos_index"],
+            unk_id=vocabulary.unk_index,
+            bos_id=vocabulary.bos_index,
+            eos_id=vocabulary.eos_index,
             pad_id=-1,
             num_threads=1,
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
         raise RecipeError(
-            f"output_neurons={hparams['vocab_size']}: the prompts do not yield as many pieces, or "
+            f"output_neurons={vocabulary.vocab_size}: the prompts do not yield as many pieces, or "
             f"they need more ({str(error).strip()})"
         ) from error
     with atomic_path(path) as part:

@@ -1,19 +1,17 @@
+"""The release of CPC1: its metadata become presentations, what is damaged becomes a finding."""
+
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from intelligibility.corpora.cpc1 import (
-    Cpc1,
-    Response,
-    listed,
-    parse_responses,
-    read_responses,
-    read_table,
-    write_table,
-)
+from benchmarks.made.release import LEVELS, dump
+from intelligibility.corpora import known_presentations, read_archives
+from intelligibility.corpora.cpc1 import Response, late_responses, parse_responses, read_listeners
+from intelligibility.corpora.presentation import Archive
 from intelligibility.runs import RecipeError
-from tests.conftest import configure, dump, edit
+from tests.conftest import configure, edit
 
 SIGNAL = {
     "signal": "S08510_L0239_E001",
@@ -22,50 +20,103 @@ SIGNAL = {
     "system": "E001",
     "prompt": "i suppose so",
 }
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Höhle") for form in ("NFC", "NFD"))
 
 
-def test_the_tracks_have_files_of_their_own(release, tmp_path):
-    closed = Cpc1.from_config(configure(release, tmp_path / "exp"))
-    open_ = Cpc1.from_config(configure(release, tmp_path / "exp", "cpc1_track=open"))
-    assert closed.metadata_file("train").name == "CPC1.train.json"
-    assert open_.metadata_file("train").name == "CPC1.train_indep.json"
-    assert open_.hearing_aid_wav("test", "x").parent.name == "test_indep"
-    for path in ("data_folder", "asr_folder"):
-        assert getattr(closed, path) != getattr(open_, path)
-    assert closed.scene_list("dev") != open_.scene_list("dev")
-    assert closed.measure_file("dev", "enc").name == "dev_enc_similarity.json"
-    assert open_.measure_file("test", "wcs").name == "test_wcs_correctness_indep.json"
+def archives(release: Path, *overrides: str, track: str = "") -> dict[str, Archive]:
+    """Read a release as the configuration names it."""
+    return read_archives(configure(release, release / "exp", *overrides), track)
 
 
-def test_a_misspelt_track_is_named(release, tmp_path):
-    with pytest.raises(RecipeError, match="cpc1_track=closd: expected closed or open"):
-        Cpc1.from_config(configure(release, tmp_path, "cpc1_track=closd"))
+def named(listener: str, **changes) -> dict:
+    """Return an entry of a listeners' file."""
+    return {
+        "name": listener,
+        "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
+        "audiogram_levels_l": LEVELS["L0001"],
+        "audiogram_levels_r": LEVELS["L0002"],
+    } | changes
 
 
-def test_later_stages_need_no_root(tmp_path):
-    with pytest.raises(RecipeError, match=r"path\.root is not set"):
-        Cpc1.from_config(configure("???", tmp_path)).release("train")
+def test_an_archive_is_its_presentations(release):
+    found = archives(release)
+    assert list(found) == ["train", "test"]
+    for name, count in (("train", 8), ("test", 4)):
+        archive, folder = found[name], release / f"clarity_CPC1_data_{name}"
+        entries = json.loads((folder / f"metadata/CPC1.{name}.json").read_text())
+        by_signal = {entry["signal"]: entry for entry in entries}
+        assert archive.metadata == folder / f"metadata/CPC1.{name}.json"
+        assert archive.findings == [] and len(archive.presentations) == count
+        assert [one.name for one in archive.presentations] == sorted(by_signal)
+        assert archive.scenes == sorted({entry["scene"] for entry in entries})
+        for one in archive.presentations:
+            entry = by_signal[one.name]
+            told = (one.scene, one.listener.id, one.system, one.prompt, one.correctness)
+            fields = ("scene", "listener", "system", "prompt", "correctness")
+            assert told == tuple(entry[field] for field in fields)
+            assert one.processed.is_file() and one.processed.name == f"{one.name}.wav"
+            assert one.reference.is_file()
+            assert one.reference.name == f"{one.scene}_target_anechoic.wav"
+            assert one.listener.audiogram_left.levels.tolist() == LEVELS[one.listener.id]
+            assert one.lead_in == 2
 
 
-def test_a_folder_that_is_no_archive_is_named(tmp_path):
-    cpc1 = Cpc1.from_config(configure(tmp_path / "nowhere", tmp_path))
-    with pytest.raises(RecipeError, match=r"clarity_CPC1_data_test.*set path\.cpc1_test_data"):
-        cpc1.release("test")
+def test_the_tracks_have_lists_and_folders_of_their_own(release):
+    metadata = release / "clarity_CPC1_data_test/metadata"
+    edit(metadata / "CPC1.test_indep.json", lambda entries: entries.pop())
+    closed, open_ = archives(release), archives(release, track="_indep")
+    assert (len(closed["test"].presentations), len(open_["test"].presentations)) == (4, 3)
+    assert open_["test"].metadata.name == "CPC1.test_indep.json"
+    folders = {one.processed.parent.name for one in open_["train"].presentations}
+    assert folders == {"train_indep"}
 
 
-def test_the_archives_own_folder_is_accepted_below_its_parent(release, tmp_path):
+def test_a_release_needs_a_root(tmp_path):
+    with pytest.raises(RecipeError, match=r"path\.root is not set.*config\.yaml.*path\.root=/data"):
+        read_archives(configure("???", tmp_path), "")
+
+
+def test_a_folder_that_is_no_archive_is_named_as_it_was_given(release, tmp_path):
+    with pytest.raises(RecipeError) as error:
+        archives(tmp_path / "nowhere")
+    message = str(error.value)
+    assert message.startswith(f"path.root={tmp_path}/nowhere: no folder {tmp_path}/nowhere/clarity")
+    assert "has to hold the unpacked archives clarity_CPC1_data_train and" in message
+    with pytest.raises(RecipeError, match=rf"^path\.cpc1_test_data: no folder {tmp_path}/other/m"):
+        archives(release, f"path.cpc1_test_data='{tmp_path}/other'")
+
+
+@pytest.mark.parametrize("archive", ["train", "test"])
+def test_an_archive_that_is_null_is_not_asked_for(release, archive):
+    other = {"train": "test", "test": "train"}[archive]
+    (release / f"clarity_CPC1_data_{other}/metadata").rename(release / "gone")
+    assert list(archives(release, f"path.cpc1_{other}_data=null")) == [archive]
+    with pytest.raises(RecipeError, match=rf"path\.cpc1_{other}_data=null does without this one"):
+        archives(release)
+    with pytest.raises(RecipeError, match="are null: set one of them"):
+        archives(release, "path.cpc1_train_data=null", "path.cpc1_test_data=null")
+
+
+def test_a_root_is_not_asked_for_by_one_who_names_the_archives(release):
+    paths = [f"path.cpc1_{n}_data='{release}/clarity_CPC1_data_{n}'" for n in ("train", "test")]
+    found = read_archives(configure("???", release / "exp", *paths), "")
+    assert len(found["train"].presentations) == 8
+
+
+def test_the_archives_own_folder_is_accepted_below_its_parent(release):
     archive = release / "clarity_CPC1_data_train"
     archive.rename(release / "inner")
     archive.mkdir()
     (release / "inner").rename(archive / "clarity_CPC1_data")
-    cpc1 = Cpc1.from_config(configure(release, tmp_path / "exp"))
-    assert len(cpc1.signals("train")) == 8
+    assert len(archives(release)["train"].presentations) == 8
 
 
 def test_responses_are_sorted_and_may_be_unlabelled(tmp_path):
     second = SIGNAL | {"signal": "S08509_L0239_E001", "correctness": 30}
     dump(tmp_path / "CPC1.test.json", [SIGNAL, second])
-    assert read_responses(tmp_path / "CPC1.test.json") == [
+    responses, faults = parse_responses(tmp_path / "CPC1.test.json")
+    assert faults == []
+    assert responses == [
         Response("S08509_L0239_E001", "S08510", "L0239", "E001", "i suppose so", 30.0),
         Response("S08510_L0239_E001", "S08510", "L0239", "E001", "i suppose so", None),
     ]
@@ -74,10 +125,13 @@ def test_responses_are_sorted_and_may_be_unlabelled(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"signal": "../../etc/passwd"}, "entry 1: signal is '../../etc/passwd'"),
-        ({"scene": None}, "entry 1: scene is None"),
+        ({"signal": "../../etc/passwd"}, "entry 2: signal is '../../etc/passwd'"),
+        ({"scene": None}, "entry 2: scene is None"),
         ({"listener": ["L0239"]}, "listener is"),
         ({"system": ""}, "system is ''"),
+        ({"system": ".hidden"}, "system is '.hidden'"),
+        ({"scene": "S1\n"}, r"scene is 'S1\n'"),
+        ({"scene": "S 1"}, "scene is 'S 1'"),
         ({"prompt": 3}, "prompt is 3"),
         ({"correctness": 101}, "correctness is 101, expected percent"),
         ({"correctness": float("nan")}, "correctness is nan"),
@@ -85,123 +139,136 @@ def test_responses_are_sorted_and_may_be_unlabelled(tmp_path):
         ({"correctness": True}, "correctness is True"),
     ],
 )
-def test_a_damaged_entry_is_named(tmp_path, change, message):
+def test_a_damaged_entry_is_named_and_the_others_are_read(tmp_path, change, message):
     path = tmp_path / "CPC1.train.json"
-    dump(path, [SIGNAL | change])
-    with pytest.raises(RecipeError, match="CPC1.train.json") as error:
-        read_responses(path)
-    assert message in str(error.value)
-    assert parse_responses(path)[0] == []
+    dump(path, [SIGNAL, SIGNAL | change])
+    responses, (fault,) = parse_responses(path)
+    assert len(responses) == 1
+    assert message in fault and len(fault) < 200
+
+
+@pytest.mark.parametrize("name", ["S_1.a+b-c", COMPOSED, DECOMPOSED, "场景7", "x" * 200])
+def test_names_of_other_scripts_will_do(tmp_path, name):
+    dump(tmp_path / "x.json", [SIGNAL | {"scene": name}])
+    (response,), faults = parse_responses(tmp_path / "x.json")
+    assert response.scene == name and faults == []
+
+
+def test_names_that_are_no_file_names_on_a_disk(tmp_path):
+    names = ["é" * 101, "x" * 201, "ö/ü", "\u0308a", "-a", "a\x00", "a\u200bb"]
+    dump(tmp_path / "x.json", [SIGNAL | {"scene": name} for name in names])
+    responses, faults = parse_responses(tmp_path / "x.json")
+    assert responses == [] and len(faults) == len(names)
 
 
 def test_an_entry_that_is_no_mapping_is_named(tmp_path):
     dump(tmp_path / "x.json", [3, SIGNAL])
-    with pytest.raises(RecipeError, match="entry 1: 3 where a mapping"):
-        read_responses(tmp_path / "x.json")
-    assert len(parse_responses(tmp_path / "x.json")[0]) == 1
+    responses, faults = parse_responses(tmp_path / "x.json")
+    assert len(responses) == 1
+    assert faults == ["entry 1: 3 where a mapping was expected"]
 
 
-def test_test_responses_may_lie_beside_the_release(release, tmp_path):
-    folder = tmp_path / "responses"
-    folder.mkdir()
-    dump(folder / "CPC1.test.json", [SIGNAL | {"correctness": 70}])
-    cfg = configure(release, tmp_path / "exp", f"path.test_responses='{folder}'")
-    cpc1 = Cpc1.from_config(cfg)
-    assert [r.correctness for r in cpc1.responses("test")] == [70.0]
-    assert len(cpc1.signals("test")) == 4
-    (folder / "CPC1.test.json").unlink()
-    with pytest.raises(RecipeError, match=r"no such file; set path\.test_responses to the folder"):
-        cpc1.responses("test")
+def test_a_damaged_entry_is_a_finding_of_its_archive(release):
+    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
+    edit(path, lambda entries: entries[2].update(scene="../S1"))
+    archive = archives(release)["train"]
+    (finding,) = archive.findings
+    assert finding.fault == "damaged entry in CPC1.train.json"
+    assert finding.where.startswith("entry 3: scene is '../S1'")
+    assert finding.stops == "prepare_data.py" and len(archive.presentations) == 7
 
 
-def test_listeners_without_a_file_or_a_level(release, tmp_path):
-    cpc1 = Cpc1.from_config(configure(release, tmp_path / "exp"))
-    path = cpc1.listeners_file("train")
-    assert sorted(cpc1.listeners("train")) == ["L0001", "L0002"]
+def test_a_list_without_one_sound_entry_says_what_is_wrong_with_them(release):
+    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
+    edit(path, lambda entries: [entry.pop("scene") for entry in entries])
+    with pytest.raises(RecipeError) as error:
+        archives(release)
+    assert f"{path}: lists no usable signal: entry 1: scene is None" in str(error.value)
+    assert "and 3 more; restore the file" in str(error.value)
+    dump(path, [])
+    with pytest.raises(RecipeError, match="lists no usable signal: the list is empty; restore"):
+        archives(release)
 
-    def spoil(listeners):
-        listeners["L0002"]["audiogram_levels_l"][3] = None
 
-    edit(path, spoil)
-    with pytest.raises(
-        RecipeError, match=r"listeners\.CPC1_train\.json.*L0002.*audiogram_levels_l"
-    ):
-        cpc1.listeners("train")
+@pytest.mark.parametrize("name", ["CPC1.train.json", "listeners.CPC1_train.json"])
+def test_metadata_that_are_missing_or_damaged_as_a_whole_stop(release, name):
+    path = release / "clarity_CPC1_data_train/metadata" / name
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(RecipeError, match=f"{name}: cannot be read as json"):
+        archives(release)
     path.unlink()
-    with pytest.raises(RecipeError, match="audiograms"):
-        cpc1.listeners("train")
+    with pytest.raises(RecipeError, match=f"{name}: no such file"):
+        archives(release)
 
 
-def row(folder: Path, name: str = "a") -> dict:
-    return {
-        "ID": name,
-        "duration": 1.25,
-        "wav": folder / "test/left_msbg" / f"{name}.wav",
-        "spk_id": "L0001",
-        "wrd": 'ANNA KEEPS, AND "SELLS"',
+def test_test_responses_may_lie_beside_the_release(tmp_path, caplog):
+    dump(tmp_path / "CPC1.test.json", [SIGNAL | {"correctness": 70}, {"signal": "S9"}, 3])
+    (response,) = late_responses(tmp_path, "")
+    assert response.correctness == 70
+    assert "CPC1.test.json: 2 damaged entries are left out: entry 2: scene is None" in caplog.text
+    with pytest.raises(RecipeError) as error:
+        late_responses(tmp_path, "_indep")
+    assert f"{tmp_path}/CPC1.test_indep.json: no such file" in str(error.value)
+    assert "set path.test_responses to the folder that holds CPC1.test_indep" in str(error.value)
+
+
+def test_listeners_without_a_level_are_findings(tmp_path):
+    path = tmp_path / "listeners.CPC1_all.json"
+    half = [10, 20, 30, None, 50, 60, 70, 80]
+    people = {
+        "L0001": named("L0001"),
+        "L0002": named("L0002", audiogram_levels_l=half),
+        "L0003": named("L0003", audiogram_levels_r=[10, 20]),
+        "L0004": 7,
+        "L0005": named("another name"),
     }
+    dump(path, people)
+    listeners, findings = read_listeners(path)
+    assert sorted(listeners) == ["L0001", "L0005"]
+    assert listeners["L0005"].id == "L0005"  # the key counts, which responses refer to
+    assert {finding.fault for finding in findings} == {f"audiogram in {path.name} not usable"}
+    assert [finding.where.split(":")[0] for finding in findings] == ["L0002", "L0003", "L0004"]
+    assert "audiogram_levels_l" in findings[0].where
+    path.unlink()
+    with pytest.raises(RecipeError, match="no such file; it holds the listeners' audiograms"):
+        read_listeners(path)
 
 
-def test_tables_hold_relative_paths_and_can_be_moved(tmp_path):
-    folder = tmp_path / "left ref msbg"
-    write_table(folder / "left_dev_msbg.csv", [row(folder)])
-    assert "$data_root/test/left_msbg/a.wav" in (folder / "left_dev_msbg.csv").read_text()
-    assert read_table(folder / "left_dev_msbg.csv") == [row(folder)]
-    moved = folder.rename(tmp_path / "moved")
-    assert read_table(moved / "left_dev_msbg.csv") == [row(moved)]
+def test_a_response_of_an_unknown_listener_is_a_finding(release):
+    edit(
+        release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json",
+        lambda listeners: listeners.pop("L0002"),
+    )
+    archive = archives(release)["test"]
+    assert [one.listener.id for one in archive.presentations] == ["L0001", "L0001"]
+    assert {finding.fault for finding in archive.findings} == {
+        "no audiogram in listeners.CPC1_all.json"
+    }
+    lost = [finding.signals for finding in archive.findings]
+    assert lost == [("S20000_L0002_E001",), ("S20001_L0002_E001",)]
+    assert archive.scenes == ["S20000", "S20001"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ID,wav\n",
-        "",
-        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/../../secret.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0,/etc/passwd,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,long,$data_root/a.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,nan,$data_root/a.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,-1,$data_root/a.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a.wav,L1," + "A" * 200_000 + "\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a\x00.wav,L1,A\n",
-    ],
-)
-def test_a_damaged_table_is_named(tmp_path, text):
-    path = tmp_path / "left_dev_msbg.csv"
-    path.write_text(text)
-    with pytest.raises(RecipeError, match="left_dev_msbg.csv"):
-        read_table(path)
-
-
-def test_a_table_of_absurd_size_is_refused_unread(tmp_path):
-    with (tmp_path / "left_dev_msbg.csv").open("wb") as stream:
-        stream.truncate(10**12)
-    with pytest.raises(RecipeError, match="1000000 MB where at most 500 MB.*prepare_data.py again"):
-        read_table(tmp_path / "left_dev_msbg.csv")
-
-
-def test_a_missing_table_tells_which_script_makes_it(tmp_path):
-    with pytest.raises(RecipeError, match=r"run prepare_data\.py first"):
-        read_table(tmp_path / "left_dev_msbg.csv")
-
-
-def test_long_lists_are_cut():
-    assert listed(["a", "b"], 2) == "a; b"
-    assert listed(list("abcde"), 2) == "a; b and 3 more"
+def test_without_records_the_release_is_asked(release, tmp_path):
+    cfg = configure(release, tmp_path)
+    found = known_presentations(cfg, "", tmp_path / "presentations.json")
+    assert {name: len(ones) for name, ones in found.items()} == {"train": 8, "test": 4}
 
 
 def test_the_real_release_is_read(shared, tmp_path):
-    cpc1 = Cpc1.from_config(configure(shared / "cpc1_sample", tmp_path))
-    (entry,) = cpc1.signals("train")
-    assert (entry.signal, entry.correctness) == ("S08510_L0239_E001", 10.0)
-    assert len(cpc1.listeners("test")) == 27
-    assert cpc1.hearing_aid_wav("train", entry.signal).is_file()
-    assert cpc1.reference_wav("train", entry.scene).is_file()
+    found = read_archives(configure(shared / "cpc1_sample", tmp_path), "")
+    (one,) = found["train"].presentations
+    assert (one.name, one.correctness) == ("S08510_L0239_E001", 10.0)
+    assert one.processed.is_file() and one.reference.is_file()
+    listeners, findings = read_listeners(
+        found["test"].metadata.with_name("listeners.CPC1_all.json")
+    )
+    assert len(listeners) == 27 and findings == []
 
 
 def test_the_real_responses_are_read(shared):
     folder = shared / "cpc1_sample/test_listener_responses"
-    closed, open_ = (read_responses(folder / f"CPC1.test{t}.json") for t in ("", "_indep"))
+    closed, open_ = (late_responses(folder, track) for track in ("", "_indep"))
     assert (len(closed), len(open_)) == (2421, 632)
     assert {r.signal for r in open_} < {r.signal for r in closed}
     assert len(json.loads((folder / "CPC1.test.json").read_text())) == len(closed)

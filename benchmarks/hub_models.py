@@ -1,0 +1,96 @@
+"""Recognisers of the kinds that the hub holds, from nothing and as small as one likes."""
+
+import json
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    PreTrainedModel,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
+
+RATE = 16000  # Hz
+START, PLAIN = "<|startoftranscript|>", "<|notimestamps|>"
+LANGUAGE, TASKS = "<|en|>", ("<|translate|>", "<|transcribe|>")
+
+
+def whisper_tokenizer(texts: list[str], n_tokens: int, multilingual: bool) -> WhisperTokenizer:
+    """Learn pieces of words, `n_tokens` with the 256 bytes, and add the signs of Whisper."""
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learner.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    learner.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=n_tokens, initial_alphabet=alphabet, show_progress=False, min_frequency=1
+        ),
+    )
+    model = json.loads(learner.to_str())["model"]
+    tokenizer = WhisperTokenizer(model["vocab"], [tuple(merge) for merge in model["merges"]])
+    signs = [START, *([LANGUAGE] if multilingual else []), *TASKS, PLAIN]
+    tokenizer.add_special_tokens({"additional_special_tokens": signs})
+    return tokenizer
+
+
+def make_whisper(
+    texts: list[str],
+    n_tokens: int = 300,
+    multilingual: bool = False,
+    seconds: int = 5,
+    n_mels: int = 80,
+    **sizes: Any,
+) -> tuple[WhisperForConditionalGeneration, WhisperFeatureExtractor, WhisperTokenizer]:
+    """Make a Whisper with random weights that hears `seconds`; `sizes` are WhisperConfig's."""
+    tokenizer = whisper_tokenizer(texts, n_tokens, multilingual)
+    ids = {sign: tokenizer.convert_tokens_to_ids(sign) for sign in (START, PLAIN, *TASKS, LANGUAGE)}
+    end = tokenizer.eos_token_id
+    config = WhisperConfig(
+        vocab_size=len(tokenizer),
+        num_mel_bins=n_mels,
+        max_source_positions=50 * seconds,
+        decoder_start_token_id=ids[START],
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        **sizes,
+    )
+    model = WhisperForConditionalGeneration(config)
+    settings = model.generation_config
+    settings.no_timestamps_token_id = ids[PLAIN]
+    settings.is_multilingual = multilingual
+    settings.max_length = config.max_target_positions
+    if multilingual:
+        settings.lang_to_id = {LANGUAGE: ids[LANGUAGE]}
+        settings.task_to_id = {sign.strip("<|>"): ids[sign] for sign in TASKS}
+    extractor = WhisperFeatureExtractor(feature_size=n_mels, chunk_length=seconds)
+    return model, extractor, tokenizer
+
+
+def letters_tokenizer() -> Wav2Vec2CTCTokenizer:
+    """Return capitals and the apostrophe, a bar between words, as the CTC recognisers have them."""
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *string.ascii_uppercase, "'"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vocab.json"
+        path.write_text(json.dumps({letter: n for n, letter in enumerate(letters)}))
+        return Wav2Vec2CTCTokenizer(str(path))
+
+
+def wave_extractor() -> Wav2Vec2FeatureExtractor:
+    """Return what brings each signal to mean 0 and variance 1."""
+    return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
+
+
+def save(folder: Path, model: PreTrainedModel, *others: Any) -> Path:
+    """Write a recogniser as it would lie on the hub."""
+    for part in (model, *others):
+        part.save_pretrained(folder)
+    return folder

@@ -1,0 +1,75 @@
+"""The scoring of words beside the official one, on the listeners' own answers.
+
+    python -m benchmarks.word_scoring CPC3.train.json
+
+Counts the hits of every answer in a Clarity metadata file (fields prompt, response, words_correct
+or hits) three ways: by the alignment that the trained recogniser's published score uses; by the
+normaliser and the alignment for recognisers that others trained; and by that normaliser as it is,
+contractions written out. Prints how many sentences have the official number exactly, and the
+sentences where the second way differs (--all: all of them).
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+RECIPE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(RECIPE))
+
+from intelligibility.recognisers.word_scoring import hits, scored_words  # noqa: E402
+from intelligibility.runs import read_json  # noqa: E402
+from intelligibility.words import word_correctness, words_of  # noqa: E402
+
+
+def published(answer: str, prompt: str) -> int:
+    """Count as the trained recogniser's words are counted."""
+    return round(word_correctness(answer, prompt) * len(words_of(prompt)))
+
+
+def normalised(answer: str, prompt: str) -> int:
+    """Count as the words of a recogniser from the hub are counted."""
+    return hits(scored_words(prompt), scored_words(answer))
+
+
+def written_out(answer: str, prompt: str) -> int:
+    """Count with the whole of Whisper's normaliser."""
+    normalise = EnglishTextNormalizer({})
+    return hits(normalise(prompt).split(), normalise(answer).split())
+
+
+WAYS = {
+    "as published": published,
+    "normalised": normalised,
+    "normalised, contractions written out": written_out,
+}
+
+
+def main() -> None:
+    """Print the table and the differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("metadata", type=Path)
+    parser.add_argument("--all", action="store_true", help="list every sentence that differs")
+    arguments = parser.parse_args()
+    entries = read_json(arguments.metadata, list)
+    official = [entry.get("words_correct", entry.get("hits")) for entry in entries]
+    texts = [(entry["response"], entry["prompt"]) for entry in entries]
+    print(f"| scoring | of {len(entries)} sentences exactly as officially | too few | too many |")
+    print("|---|---|---|---|")
+    for name, count in WAYS.items():
+        found = [count(*pair) for pair in texts]
+        signs = Counter((a > b) - (a < b) for a, b in zip(found, official, strict=True))
+        print(f"| {name} | {signs[0]} ({signs[0] / len(found):.2%}) | {signs[-1]} | {signs[1]} |")
+        if count is normalised:
+            counted = found
+    print("\nours, officially: prompt | answer")
+    rows = zip(counted, official, texts, strict=True)
+    differ = [(*pair, *text) for *pair, text in rows if pair[0] != pair[1]]
+    for ours, theirs, answer, prompt in differ if arguments.all else differ[:20]:
+        print(f"{ours}, {theirs}: {prompt} | {answer}")
+
+
+if __name__ == "__main__":
+    main()

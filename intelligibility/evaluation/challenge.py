@@ -1,0 +1,264 @@
+"""What a challenge adds to an evaluation: sets with a mapping each, leaks, submissions.
+
+CPC2 has three tests, each mapped on its own training and pooled afterwards; CPC3 has two, dev and
+eval, with one mapping. CPC1 has one of each, and nothing here changes it.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intelligibility.corpora.presentation import Presentation
+from intelligibility.evaluation import mapping as mappings
+from intelligibility.evaluation.tables import rows_of, scores_of
+from intelligibility.experiment import Experiment
+from intelligibility.leaks import Seen, in_words
+from intelligibility.runs import RecipeError, listed, read_json, write_text
+
+logger = logging.getLogger(__name__)
+
+SUBMISSION = ("signal_ID", "intelligibility_score")  # the columns that the challenges ask for
+MAPPED_BY_SET = "cpc2"
+
+
+# The mapping of each set
+
+
+def mapped_on(
+    dev: pd.DataFrame, train: Iterable[Presentation], checkpoint_sha256: str | None, corpus: str
+) -> "mappings.Mapping":
+    """Fit the mapping, and for CPC2 one more per set, on the dev signals of that set's training.
+
+    Parameters
+    ----------
+    dev : DataFrame
+        From `read_signals`.
+    train : iterable of Presentation
+        The training archive, which has the dev signals.
+    checkpoint_sha256 : str or None
+        The recogniser's.
+    corpus : str
+        cpc1, cpc2 or cpc3.
+    """
+    known = {one.name: one for one in train}
+    whole = _fitted(dev, known, checkpoint_sha256)
+    if corpus != MAPPED_BY_SET:
+        return whole
+    by_set = {}
+    for name in sorted({k for one in known.values() for k in one.sets}):
+        rows = dev[[name in known[signal].sets for signal in dev["signal"]]]
+        try:
+            by_set[name] = _fitted(rows, known, checkpoint_sha256)
+        except RecipeError as error:
+            raise RecipeError(f"training {name}: {error}") from None
+    return replace(whole, by_set=by_set)
+
+
+def _fitted(
+    dev: pd.DataFrame, known: Mapping[str, Presentation], checkpoint_sha256: str | None
+) -> "mappings.Mapping":
+    labelled = dev[dev["correctness"].notna()]
+    seen = Seen.of(known[name] for name in labelled["signal"] if name in known)
+    return replace(mappings.Mapping.fitted_on(dev, checkpoint_sha256), seen=seen)
+
+
+def set_of_each(signals: pd.Series, test: Iterable[Presentation]) -> pd.Series:
+    """Return the set of the challenge that each test signal is of, "" where it has one test."""
+    known = {one.name: one.sets[0] for one in test if one.sets}
+    return signals.map(lambda name: known.get(name, "")).astype(str)
+
+
+def scores_by_set(
+    test: pd.DataFrame, measures: list[str], drawn: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Score each set of a challenge by itself; empty where there is one test only."""
+    names = sorted(set(test["set"]))
+    if len(names) < 2 and names == [""]:
+        return {}
+    scored = {}
+    for name in names:
+        rows = test[test["set"] == name]
+        able = [measure for measure in measures if len(rows_of(rows, measure)) > 1]
+        scored[name] = {"n_signals": len(rows), "scores": scores_of(rows, able, drawn)}
+    return scored
+
+
+def where_known(test: pd.DataFrame, presentations: Iterable[Presentation]) -> pd.DataFrame:
+    """Take back listeners, systems and scenes that are stand-ins: of opaque names none is known.
+
+    Signals of one sentence count as one scene then, which is what the bootstrap resamples.
+    """
+    opaque = {one.name: one.prompt for one in presentations if not one.cec and one.sets}
+    rows = test["signal"].isin(opaque)
+    if not rows.any():
+        return test
+    test = test.copy()
+    test.loc[rows, ["listener", "system"]] = None
+    test.loc[rows, "scene"] = test.loc[rows, "signal"].map(opaque)
+    return test
+
+
+# What was fitted or trained on, met again in the test
+
+
+def guard(
+    mapping: "mappings.Mapping",
+    test: pd.DataFrame,
+    presentations: Iterable[Presentation],
+    trained_on: Path,
+    allow_leak: bool,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Keep the mapping from being tested on what it was fitted on, and say what else was seen.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        With what it was fitted on, if it remembers.
+    test : DataFrame
+        The test signals, with their `set`.
+    presentations : iterable of Presentation
+        Those of the test.
+    trained_on : Path
+        The record of the recogniser's training.
+    allow_leak : bool
+        Whether to leave such signals out of the test, in place of stopping.
+
+    Returns
+    -------
+    test : DataFrame
+        What may be scored.
+    leaks : dict
+        How many signals were left out; per kind what the mapping and the recogniser saw.
+
+    Raises
+    ------
+    RecipeError
+        The mapping was fitted on a signal of the test.
+    """
+    known = [one for one in presentations if one.name in set(test["signal"])]
+    fitted_on = _seen_by_mapping(mapping, known)
+    met = sorted({name for seen, ones in fitted_on for name in seen.signals_in(ones)})
+    if met and not allow_leak:
+        raise RecipeError(
+            f"the mapping was fitted on {len(met)} of the {len(known)} test signals "
+            f"({listed(met, 3)}): scores of them say nothing. Use a mapping that was fitted "
+            "elsewhere, or leave them out of the test with allow_leak=true"
+        )
+    if met:
+        logger.warning(
+            "%d of %d test signals are left out: the mapping knows them", len(met), len(known)
+        )
+        test = test[~test["signal"].isin(met)]
+        known = [one for one in known if one.name not in set(met)]
+        if test.empty:
+            raise RecipeError("no test signal is left that the mapping was not fitted on")
+    leaks: dict[str, Any] = {"left_out": len(met), "mapping": None, "recogniser": None}
+    if fitted_on:
+        leaks["mapping"] = _added(seen.overlap(_those(ones, known)) for seen, ones in fitted_on)
+    else:
+        logger.warning("the mapping does not say what it was fitted on: leaks cannot be told")
+    if (seen := _seen_in_training(trained_on)) is not None:
+        leaks["recogniser"] = seen.overlap(known)
+    for who, overlap in leaks.items():
+        if isinstance(overlap, dict) and (words := in_words(overlap)):
+            verb = "fitted" if who == "mapping" else "trained"
+            logger.warning("The %s was %s on some of the test: %s", who, verb, words)
+    return test, leaks
+
+
+def _seen_by_mapping(
+    mapping: "mappings.Mapping", test: list[Presentation]
+) -> list[tuple[Seen, list[Presentation]]]:
+    """Return what each set's mapping saw, with the test signals that it is for."""
+    names = sorted({k for one in test for k in one.sets}) or [""]
+    pairs = []
+    for name in names:
+        seen = mapping.of_set(name).seen
+        if seen is not None:
+            pairs.append((seen, [one for one in test if not one.sets or name in one.sets]))
+    return pairs
+
+
+def _those(ones: list[Presentation], known: list[Presentation]) -> list[Presentation]:
+    names = {one.name for one in known}
+    return [one for one in ones if one.name in names]
+
+
+def _added(overlaps: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Add up what the mappings of several sets saw."""
+    total: dict[str, dict[str, int]] = {}
+    for overlap in overlaps:
+        for kind, count in overlap.items():
+            sums = total.setdefault(kind, {"seen": 0, "known": 0})
+            for key, number in count.items():
+                sums[key] += number
+    return total
+
+
+def _seen_in_training(trained_on: Path) -> Seen | None:
+    """Return what a recogniser's record says that it was trained on; None without one."""
+    record = read_json(trained_on, dict) if trained_on.is_file() else {}
+    if "presentations" not in record:
+        logger.info("No record of what the recogniser was trained on")
+        return None
+    try:
+        return Seen.of_records(record["presentations"])
+    except (KeyError, TypeError, AttributeError):
+        raise RecipeError(
+            f"{trained_on}: not as train_asr.py writes it; restore the file"
+        ) from None
+
+
+# Submissions
+
+
+def write_submissions(experiment: Experiment, test: pd.DataFrame, measure: str) -> None:
+    """Write the predictions in the challenge's columns: all, and each set by itself."""
+    sets = {"": test} | {name: rows for name, rows in test.groupby("set") if name}
+    for name, rows in sets.items():
+        submission = rows[["signal", f"{measure}_prediction"]].dropna()
+        submission.columns = list(SUBMISSION)
+        write_text(experiment.submission_of(name), submission.to_csv(index=False))
+
+
+def submission_to_compare(
+    test: pd.DataFrame,
+    submission: pd.DataFrame,
+    measures: list[str],
+    pairs: list[tuple[str, str]],
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Return the test signals with what was submitted, and the pairs of names to compare."""
+    if not submission.index.is_unique:
+        raise ValueError("signals in it more than once")
+    theirs = submission.apply(pd.to_numeric).astype(float)
+    if not theirs.stack().between(0, 100).all():
+        raise ValueError("values that are not percent, 0 to 100")
+    joined = test.join(theirs, on="signal")
+    n = int(joined["submission_prediction"].notna().sum())
+    if n == 0:
+        raise ValueError("none of its signals is in this test")
+    logger.info("The submission predicts %d of the %d test signals", n, len(test))
+    return joined, [*pairs, *((measure, "submission") for measure in measures)]
+
+
+def read_submission(path: Path) -> pd.DataFrame | None:
+    """Read a challenge submission, with or without its header; None if it is something else.
+
+    Returns
+    -------
+    DataFrame or None
+        `submission_prediction` in percent, indexed by signal.
+    """
+    table = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
+    if table.shape[1] != 2 or table.empty:
+        return None
+    if tuple(table.iloc[0].str.strip()) == SUBMISSION:
+        table = table.iloc[1:]
+    table.columns = ["signal", "submission_prediction"]
+    table["signal"] = table["signal"].str.strip().str.removesuffix(".wav")
+    return table.set_index("signal")

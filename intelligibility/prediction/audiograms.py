@@ -1,0 +1,147 @@
+"""Audiograms as people have them: a listeners file, a list of numbers, or the name of a standard.
+
+Everything comes to the eight frequencies of the Clarity data, at which the hearing-loss simulation
+was made to work.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from intelligibility.corpora.cpc1 import read_listeners
+from intelligibility.runs import RecipeError, listed
+from msbg import Audiogram, Listener
+from msbg.audiogram import CLARITY_FREQUENCIES
+from msbg.constants import CATCH_UP_DB
+
+logger = logging.getLogger(__name__)
+
+BISGAARD_HZ = (250, 375, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000)
+# Standard audiograms, dB HL at BISGAARD_HZ: Bisgaard, Vlaming & Dahlquist (2010), Trends Amplif.
+# 14:113-120, Tables 1 and 2; N flat and moderately sloping, S steeply sloping.
+BISGAARD_DB = {
+    "N1": (10, 10, 10, 10, 10, 10, 15, 20, 30, 40),
+    "N2": (20, 20, 20, 22.5, 25, 30, 35, 40, 45, 50),
+    "N3": (35, 35, 35, 35, 40, 45, 50, 55, 60, 65),
+    "N4": (55, 55, 55, 55, 55, 60, 65, 70, 75, 80),
+    "N5": (65, 67.5, 70, 72.5, 75, 80, 80, 80, 80, 80),
+    "N6": (75, 77.5, 80, 82.5, 85, 90, 90, 95, 100, 100),
+    "N7": (90, 92.5, 95, 100, 105, 105, 105, 105, 105, 105),
+    "S1": (10, 10, 10, 10, 10, 10, 15, 30, 55, 70),
+    "S2": (20, 20, 20, 22.5, 25, 35, 55, 75, 95, 95),
+    "S3": (30, 30, 35, 47.5, 60, 70, 75, 80, 80, 85),
+}
+# What Clarity's third challenge takes for its listeners' grades, dB HL at CLARITY_FREQUENCIES.
+CLARITY_DB = {
+    "none": (0, 0, 0, 0, 0, 0, 0, 0),
+    "mild": (10, 15, 19, 25, 28, 31, 35, 38),
+    "moderate": (20, 20, 25, 35, 40, 45, 50, 55),
+    "moderately severe": (19, 28, 40, 52, 56, 58, 58, 63),
+}
+NAMED_LIMIT = 100.0  # dB HL: what a standard has above it, next to the catch-up level, is cut
+
+
+def listener_of(audiogram: str, listener: str | None = None) -> Listener:
+    """Return the listener that a text describes.
+
+    Parameters
+    ----------
+    audiogram : str
+        A Clarity listeners file, from which `listener` is taken; or `250:20,500:25,...` in Hz and
+        dB HL, for both ears, or `left=250:20,...;right=250:30,...`; or a name: none, mild,
+        moderate, moderately severe (Clarity's), N1 to N7, S1 to S3 (Bisgaard et al., 2010).
+    listener : str, optional
+        The identifier in the file.
+
+    Raises
+    ------
+    RecipeError
+        Nothing of these, an unknown listener, or levels that the simulation is not defined for.
+
+    Examples
+    --------
+    >>> listener_of("500:20,2000:40").audiogram_left.levels.tolist()
+    [20.0, 20.0, 30.0, 40.0, 40.0, 40.0, 40.0, 40.0]
+    """
+    text = audiogram.strip()
+    if text.endswith(".json"):
+        return _from_file(Path(text).expanduser(), listener)
+    if listener is not None:
+        raise RecipeError(
+            f"listener={listener}: audiogram={text} is no listeners file (.json) to find it in"
+        )
+    if ":" in text:
+        return _from_lists(text)
+    return _from_name(text)
+
+
+def _from_file(path: Path, listener: str | None) -> Listener:
+    listeners, findings = read_listeners(path)
+    if listener is None:
+        raise RecipeError(f"{path}: whose audiogram? give listener=, one of {listed([*listeners])}")
+    if listener not in listeners:
+        faults = [one.where for one in findings if one.where.startswith(f"{listener}:")]
+        why = faults[0] if faults else f"it holds {listed([*listeners])}"
+        raise RecipeError(f"listener={listener}: not in {path}; {why}")
+    return listeners[listener]
+
+
+def _from_lists(text: str) -> Listener:
+    ears = {"left": text, "right": text}
+    if "=" in text:
+        try:
+            ears = dict(part.strip().split("=", 1) for part in text.strip(";").split(";"))
+        except ValueError:
+            ears = {}
+        if set(ears) != {"left", "right"}:
+            raise RecipeError(f"audiogram={text}: expected left=250:20,...;right=250:20,...")
+    return Listener(_from_list(ears["left"]), _from_list(ears["right"]), id="audiogram")
+
+
+def _from_list(text: str) -> Audiogram:
+    try:
+        pairs = [tuple(map(float, point.split(":"))) for point in text.strip(",").split(",")]
+        frequencies, levels = zip(*sorted(pairs), strict=True)
+        return at_clarity_frequencies(frequencies, levels)
+    except ValueError as error:
+        raise RecipeError(
+            f"audiogram={text}: {error}; expected dB HL at frequencies in Hz, such as "
+            "250:20,500:25,1000:30,2000:40,4000:50,8000:60"
+        ) from None
+
+
+def _from_name(text: str) -> Listener:
+    name = text.replace("_", " ")
+    if name.lower() in CLARITY_DB:
+        ear = Audiogram(CLARITY_DB[name.lower()])
+    elif name.upper() in BISGAARD_DB:
+        levels = np.array(BISGAARD_DB[name.upper()])
+        if levels.max() >= CATCH_UP_DB:
+            logger.warning(
+                "%s has levels that the simulation does not know; they are cut to %g dB HL",
+                name.upper(),
+                NAMED_LIMIT,
+            )
+            levels = np.minimum(levels, NAMED_LIMIT)
+        ear = at_clarity_frequencies(BISGAARD_HZ, levels)
+    else:
+        raise RecipeError(
+            f"audiogram={text}: no such audiogram; give a listeners file (.json) and listener=, a "
+            f"list such as 250:20,500:25, or one of {', '.join((*CLARITY_DB, *BISGAARD_DB))}"
+        )
+    return Listener(ear, ear, id=name)
+
+
+def at_clarity_frequencies(frequencies: Sequence[float], levels: Sequence[float]) -> Audiogram:
+    """Interpolate levels over log frequency; beyond the ends the last level holds.
+
+    Raises
+    ------
+    ValueError
+        What was given is no audiogram.
+    """
+    given = Audiogram(levels, frequencies)
+    wanted = np.log(CLARITY_FREQUENCIES)
+    return Audiogram(np.interp(wanted, np.log(given.frequencies), given.levels))

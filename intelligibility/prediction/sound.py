@@ -1,0 +1,109 @@
+"""Recordings as people have them: any rate, any sample format, mono or stereo; and their levels.
+
+Levels are in dB re full scale unless a name says dB SPL.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from intelligibility.ears import resample
+from intelligibility.runs import RecipeError
+from msbg.ear import gated_rms
+
+logger = logging.getLogger(__name__)
+
+LOWEST_RATE = 8000  # Hz
+LONGEST = 98.0  # s, that the recogniser takes
+SHORTEST = 0.2  # s
+CLIPPED = 0.999  # of full scale
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording at both ears.
+
+    Attributes
+    ----------
+    signal : ndarray, (n_samples, 2), float64
+        Left and right, full scale 1.
+    rate : int
+        Hz.
+    name : str
+        What to call it in messages.
+    """
+
+    signal: np.ndarray
+    rate: int
+    name: str
+
+    @property
+    def duration(self) -> float:
+        """Return the duration in s."""
+        return len(self.signal) / self.rate
+
+
+def read_sound(path: str | Path) -> Sound:
+    """Read a WAV or FLAC file; a mono one is the same at both ears.
+
+    Raises
+    ------
+    RecipeError
+        It is missing, no audio, or nothing that can be scored.
+    """
+    path = Path(path).expanduser()
+    try:
+        signal, rate = sf.read(path, dtype="float64", always_2d=True)
+    except (sf.SoundFileError, OSError) as error:
+        what = "no such file" if not path.is_file() else f"cannot be read as audio ({error})"
+        raise RecipeError(f"{path}: {what}; give a WAV or FLAC file") from None
+    return sound_of(signal, rate, str(path))
+
+
+def sound_of(signal: np.ndarray, rate: int, name: str) -> Sound:
+    """Check samples, (n_samples,) or (n_samples, 1 or 2), full scale 1, and give both ears."""
+    signal = np.asarray(signal, dtype=np.float64)
+    signal = signal[:, None] if signal.ndim == 1 else signal
+    if signal.ndim != 2 or signal.shape[1] not in (1, 2):
+        raise RecipeError(
+            f"{name}: shape {signal.shape}, expected one channel or two (left, right)"
+        )
+    if rate < LOWEST_RATE:
+        raise RecipeError(f"{name}: {rate} Hz, expected at least {LOWEST_RATE} Hz")
+    seconds = len(signal) / rate
+    if not SHORTEST <= seconds <= LONGEST:
+        raise RecipeError(
+            f"{name}: {seconds:.2f} s, expected one sentence of {SHORTEST} to {LONGEST:g} s"
+        )
+    if not np.isfinite(signal).all():
+        raise RecipeError(f"{name}: holds samples that are not finite; write the file again")
+    if np.abs(signal).max() == 0:
+        raise RecipeError(f"{name}: is silent; there is nothing to score")
+    return Sound(np.repeat(signal, 2, axis=1) if signal.shape[1] == 1 else signal, rate, name)
+
+
+def at_rate(sound: Sound, rate: int) -> Sound:
+    """Bring a sound to another rate in Hz."""
+    return Sound(resample(sound.signal, sound.rate, rate), rate, sound.name)
+
+
+def n_clipped(sound: Sound) -> int:
+    """Count the samples at full scale or beyond."""
+    return int(np.sum(np.abs(sound.signal) >= CLIPPED))
+
+
+def active_level(sound: Sound) -> float:
+    """Return the level of the louder ear while something is heard, dB re full scale.
+
+    Raises
+    ------
+    RecipeError
+        Nothing is.
+    """
+    rms = max(gated_rms(channel) for channel in sound.signal.T)
+    if rms == 0:
+        raise RecipeError(f"{sound.name}: nothing in it is loud enough to be heard")
+    return float(20 * np.log10(rms))

@@ -1,0 +1,175 @@
+"""wav2vec 2.0, HuBERT and WavLM: encoders that listen to the waveform, with a CTC head or without.
+
+Without a head there are no words, and no log-probability of a text. None of them has a decoder.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
+
+from intelligibility.recognisers.batches import in_batches
+from intelligibility.recognisers.hooks import layers_of
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.runs import RecipeError
+from intelligibility.words import words_of
+
+RATE = 16000  # Hz
+LONGEST = 99 * RATE  # samples; the encoder itself has no limit but memory
+GPU_BATCH = 32  # signals; on a CPU one at a time is as fast
+
+Utterance = tuple[Tensor, str | None]  # signal, text
+
+
+class Wav2Vec2Recogniser:
+    """An encoder of the waveform, with a CTC head or without.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        The network: wav2vec 2.0, HuBERT or WavLM, as a CTC recogniser or by itself.
+    extractor : Wav2Vec2FeatureExtractor
+        Brings signals to its level.
+    tokenizer : Wav2Vec2CTCTokenizer or None
+        Its letters; None without a head.
+    device : torch.device
+        Where it computes.
+    all_layers : bool
+        Whether a recognition has every layer, encoder.0 to n.
+    """
+
+    word_correctness = staticmethod(word_correctness)
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        extractor: Wav2Vec2FeatureExtractor,
+        tokenizer: Wav2Vec2CTCTokenizer | None,
+        device: torch.device,
+        all_layers: bool = False,
+    ):
+        self.model = model.to(device).eval()
+        self.extractor, self.tokenizer, self.device = extractor, tokenizer, device
+        self.all_layers = all_layers
+        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+        self.has_words = tokenizer is not None
+        self.base = model.base_model
+        if getattr(model.config, "add_adapter", False):
+            raise RecipeError("add_adapter: an encoder with an adapter behind it is not served")
+        self.lengths = (receptive_field(model), LONGEST)
+
+    def recognise(
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+    ) -> Iterator[Recognition]:
+        """Recognise signals one after another, as many at a time as suit the device.
+
+        Parameters
+        ----------
+        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
+            Read only when they are needed.
+        texts : iterable of str or None, optional
+            What was said in each. None: what the recogniser understands.
+
+        Yields
+        ------
+        Recognition
+            In the same order, on the CPU. Layers: cnn, encoder; with `all_layers` also encoder.0 to
+            n, of which 0 is what enters the first block and n what leaves the last.
+        """
+        utterances = zip(
+            signals, repeat(None) if texts is None else texts, strict=texts is not None
+        )
+        return in_batches(self.recognise_batch, utterances, self.batch_size)
+
+    @torch.inference_mode()
+    def recognise_batch(self, batch: list[Utterance]) -> list[Recognition]:
+        """Recognise several signals at once."""
+        signals, texts = zip(*batch, strict=True)
+        front, blocks, encoded = self.encode(signals)
+        recognitions = []
+        for row, (convolved, text) in enumerate(zip(front, texts, strict=True)):
+            own = slice(len(convolved))
+            layers = {"cnn": convolved.cpu(), "encoder": encoded[row, own].cpu()}
+            if self.all_layers:
+                layers |= {f"encoder.{n}": block[row, own].cpu() for n, block in enumerate(blocks)}
+            words = log_prob = None
+            if self.has_words:
+                words, log_prob = self.read(encoded[row, own], text)
+            recognitions.append(Recognition(layers, words, log_prob))
+        return recognitions
+
+    def encode(self, signals: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Run the convolutions and the encoder.
+
+        Returns
+        -------
+        front : list of Tensor, each (frames, channels)
+            Output of the convolutions.
+        blocks : list of Tensor, each (n_signals, frames, d_model)
+            What enters the first block, and what leaves each, padded to the longest signal.
+        encoded : Tensor, (n_signals, frames, d_model)
+            What leaves the encoder: in the large models, what leaves its last block, normalised.
+        """
+        # One at a time: some of these models normalise over all that the convolutions are given.
+        front = [self._convolve(signal) for signal in signals]
+        padded = torch.nn.utils.rnn.pad_sequence(front, batch_first=True)
+        lengths = torch.tensor([len(frames) for frames in front], device=self.device)
+        own = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
+        projected = self.base.feature_projection(padded)
+        if isinstance(projected, tuple):  # HuBERT returns nothing else
+            projected = projected[0]
+        encoder = self.base.encoder
+        with layers_of(encoder.layers) as blocks:
+            encoded = encoder(projected, attention_mask=None if own.all() else own)
+        return front, blocks, encoded.last_hidden_state
+
+    def _convolve(self, signal: Tensor) -> Tensor:
+        values = self.extractor(signal.numpy(), sampling_rate=RATE, return_tensors="pt")
+        values = values.input_values.to(self.device)
+        return self.base.feature_extractor(values)[0].T
+
+    def read(self, encoded: Tensor, text: str | None) -> tuple[str, float | None]:
+        """Return the words of one signal, and the mean log-probability of the text's tokens.
+
+        Parameters
+        ----------
+        encoded : Tensor, (frames, d_model)
+            Its last layer.
+        text : str or None
+            What was said; None: the words themselves.
+        """
+        log_probs = self.model.lm_head(encoded).log_softmax(-1)
+        words = self.tokenizer.decode(log_probs.argmax(-1).tolist())
+        tokens = self.tokens_of(words if text is None else text)
+        if not tokens and text is None:
+            return words, None
+        blank = self.model.config.pad_token_id
+        loss = torch.nn.functional.ctc_loss(
+            log_probs, torch.tensor(tokens), (len(log_probs),), (len(tokens),), blank, "sum"
+        )
+        if not (tokens and loss.isfinite()):
+            raise RecipeError(
+                f"{text!r} is {len(tokens)} tokens in the recogniser's letters, for "
+                f"{len(encoded)} frames of speech; is it what was said?"
+            )
+        return words, -loss.item() / len(tokens)
+
+    def tokens_of(self, text: str) -> list[int]:
+        """Write a text in the recogniser's letters, in capitals or not as it knows them."""
+        words = " ".join(words_of(text))
+        unknown = self.tokenizer.unk_token_id
+        ways = [self.tokenizer(way).input_ids for way in (words, words.lower())]
+        tokens = min(ways, key=lambda way: way.count(unknown))
+        return [token for token in tokens if token != unknown]
+
+
+def receptive_field(model: PreTrainedModel) -> int:
+    """Return the samples that one frame of the convolutions needs."""
+    length = 1
+    convolutions = list(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))
+    for kernel, stride in reversed(convolutions):
+        length = (length - 1) * stride + kernel
+    return length

@@ -1,0 +1,230 @@
+"""Whisper and its kin: encoder and decoder as `transformers` computes them.
+
+The encoder sees a window of fixed length, 30 s for the published models, filled with silence. What
+follows the signal in it never leaves this file: layers are cut to the signal's own frames, of 20 ms
+each. The decoder is run twice: once by itself, for the words, and once along a given text, for
+states and log-probabilities that can be compared step by step.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers.modeling_outputs import BaseModelOutput
+
+from intelligibility.recognisers.batches import in_batches
+from intelligibility.recognisers.hooks import output_of
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.runs import RecipeError
+
+RATE = 16000  # Hz
+SAMPLES_PER_FRAME = 320  # of the encoder: the hop of 160, and a convolution that takes every second
+GPU_BATCH = 32  # signals; on a CPU one at a time is as fast
+DEC_MODES = ("teacher", "generated")
+
+Utterance = tuple[Tensor, str | None]  # signal, text
+
+
+class WhisperRecogniser:
+    """An encoder-decoder recogniser.
+
+    Parameters
+    ----------
+    model : WhisperForConditionalGeneration
+        The network.
+    extractor : WhisperFeatureExtractor
+        Makes its log mel spectra.
+    tokenizer : WhisperTokenizer
+        Writes text as tokens, and back.
+    device : torch.device
+        Where it computes.
+    dec_mode : str
+        "teacher": decoder states along the text. "generated": along the recogniser's own words.
+    all_layers : bool
+        Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
+    """
+
+    def __init__(
+        self,
+        model: WhisperForConditionalGeneration,
+        extractor: WhisperFeatureExtractor,
+        tokenizer: WhisperTokenizer,
+        device: torch.device,
+        dec_mode: str = "teacher",
+        all_layers: bool = False,
+    ):
+        check_dec_mode(dec_mode)
+        self.model = model.to(device).eval()
+        self.extractor, self.tokenizer, self.device = extractor, tokenizer, device
+        self.dec_mode, self.all_layers = dec_mode, all_layers
+        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+        window = model.config.max_source_positions * SAMPLES_PER_FRAME
+        if extractor.n_samples != window:
+            raise RecipeError(
+                f"preprocessor_config.json: a window of {extractor.n_samples} samples, but the "
+                f"encoder takes {window}; set chunk_length to {window / RATE:g}"
+            )
+        self.lengths = (SAMPLES_PER_FRAME, window)
+        self.language = spoken_language(model)
+        self.prefix = self._prefix()
+        # British and American spelling, where the model brings the list of them.
+        spelling = getattr(tokenizer, "english_spelling_normalizer", None)
+        self.word_correctness = partial(word_correctness, spelling=spelling)
+
+    def recognise(
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+    ) -> Iterator[Recognition]:
+        """Recognise signals one after another, as many at a time as suit the device.
+
+        Parameters
+        ----------
+        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
+            Read only when they are needed.
+        texts : iterable of str or None, optional
+            What was said in each. None: what the recogniser understands.
+
+        Yields
+        ------
+        Recognition
+            In the same order, on the CPU. Layers: cnn, encoder, decoder; with `all_layers` also
+            encoder.0 to n and decoder.0 to n, of which 0 is what enters the first block.
+        """
+        utterances = zip(
+            signals, repeat(None) if texts is None else texts, strict=texts is not None
+        )
+        return in_batches(self.recognise_batch, utterances, self.batch_size)
+
+    @torch.inference_mode()
+    def recognise_batch(self, batch: list[Utterance]) -> list[Recognition]:
+        """Recognise several signals at once."""
+        signals, texts = zip(*batch, strict=True)
+        n_frames = [-(-len(signal) // SAMPLES_PER_FRAME) for signal in signals]
+        front, encoded = self.encode(signals)
+        own = self.generate(encoded[-1])
+        words = [self.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in own]
+        given = [
+            tokens if text is None else self.tokens_of(text)
+            for text, tokens in zip(texts, own, strict=True)
+        ]
+        states, log_probs = self.decode(given, encoded[-1])
+        if self.dec_mode == "generated":
+            states, _ = self.decode(own, encoded[-1])
+        recognitions = []
+        for row, frames in enumerate(n_frames):
+            encoder = [layer[row, :frames].cpu() for layer in encoded]
+            decoder = [layer.cpu() for layer in states[row]]
+            layers = {"cnn": front[row, :frames].cpu()}
+            layers |= {"encoder": encoder[-1], "decoder": decoder[-1]}
+            if self.all_layers:
+                layers |= {f"encoder.{n}": layer for n, layer in enumerate(encoder)}
+                layers |= {f"decoder.{n}": layer for n, layer in enumerate(decoder)}
+            along_text = self.dec_mode == "teacher"
+            recognitions.append(Recognition(layers, words[row], log_probs[row], along_text))
+        return recognitions
+
+    def encode(self, signals: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Run the encoder over the whole window.
+
+        Returns
+        -------
+        front : Tensor, (n_signals, frames, d_model)
+            Output of the convolutions.
+        encoded : list of Tensor, each (n_signals, frames, d_model)
+            What enters the first block, and what leaves each.
+        """
+        features = self.extractor(
+            [signal.numpy() for signal in signals], sampling_rate=RATE, return_tensors="pt"
+        ).input_features.to(self.device)
+        encoder = self.model.get_encoder()
+        with output_of(encoder.conv2) as convolved:
+            encoded = encoder(features, output_hidden_states=True).hidden_states
+        front = torch.nn.functional.gelu(convolved[0]).transpose(1, 2)
+        return front, list(encoded)
+
+    def generate(self, encoded: Tensor) -> list[list[int]]:
+        """Return the tokens that the recogniser understands, the likeliest at each step."""
+        tokens = self._generate(encoded)
+        special = {self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id}
+        special |= {self.model.generation_config.pad_token_id}
+        return [until(row, special) for row in tokens.tolist()]
+
+    def _generate(self, encoded: Tensor, **options: Any) -> Tensor:
+        return self.model.generate(
+            encoder_outputs=BaseModelOutput(encoded),
+            do_sample=False,
+            num_beams=1,
+            return_timestamps=False,
+            **self.language,
+            **options,
+        )
+
+    def decode(
+        self, texts: list[list[int]], encoded: Tensor
+    ) -> tuple[list[list[Tensor]], list[float | None]]:
+        """Run the decoder along given tokens.
+
+        Returns
+        -------
+        states : list, per text, of list of Tensor, each (n_tokens + 1, d_model)
+            What enters the first block, and what leaves each, at the steps that say the tokens and
+            the end of the text.
+        log_probs : list of float or None
+            The mean log-probability of each text's tokens; None without tokens.
+        """
+        first = len(self.prefix) - 1  # the step that says the first token
+        rows = [torch.tensor([*self.prefix, *text]) for text in texts]
+        # Steps look back only: what stands after a text does not change it.
+        end = self.tokenizer.eos_token_id
+        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
+        layers = self.model.get_decoder()(
+            tokens.to(self.device), encoder_hidden_states=encoded, output_hidden_states=True
+        ).hidden_states
+        states, log_probs = [], []
+        for row, text in enumerate(texts):
+            last = first + len(text)
+            states.append([layer[row, first : last + 1] for layer in layers])
+            scores = self.model.proj_out(layers[-1][row, first:last]).log_softmax(-1)
+            said = scores[range(len(text)), text]
+            log_probs.append(said.mean().item() if text else None)
+        return states, log_probs
+
+    def tokens_of(self, text: str) -> list[int]:
+        """Write a text as the recogniser would: with a space in front, and not all in capitals."""
+        written = text.capitalize() if text.isupper() else text.strip()
+        tokens = self.tokenizer(" " + written, add_special_tokens=False).input_ids
+        room = self.model.config.max_target_positions - len(self.prefix)
+        if not (written and len(tokens) <= room):
+            raise RecipeError(
+                f"{text!r} is {len(tokens)} tokens; the recogniser takes 1 to {room} as a prompt"
+            )
+        return tokens
+
+    def _prefix(self) -> list[int]:
+        """Return the tokens that `generate` puts before every text."""
+        config = self.model.config
+        nothing = torch.zeros(1, config.max_source_positions, config.d_model, device=self.device)
+        found = self._generate(nothing, max_new_tokens=1, force_unique_generate_call=True)
+        return found[0, :-1].tolist()
+
+
+def check_dec_mode(dec_mode: str) -> None:
+    """Refuse what the decoder has no states for."""
+    if dec_mode not in DEC_MODES:
+        raise RecipeError(f"dec_mode={dec_mode}: expected {' or '.join(DEC_MODES)}")
+
+
+def spoken_language(model: WhisperForConditionalGeneration) -> dict[str, Any]:
+    """Return what tells a multilingual model that it hears English; others are not told."""
+    if getattr(model.generation_config, "lang_to_id", None):
+        return {"language": "en", "task": "transcribe"}
+    return {}
+
+
+def until(tokens: list[int], ends: set[int | None]) -> list[int]:
+    """Cut at the first token of `ends`."""
+    return tokens[: next((n for n, token in enumerate(tokens) if token in ends), None)]

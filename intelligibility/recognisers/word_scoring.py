@@ -1,0 +1,72 @@
+"""How many words of a sentence were recognised, whoever wrote them down.
+
+A recogniser that others trained writes 20 % where a listener wrote twenty per cent, and color for
+colour. Both texts are brought to one way of writing, with the normaliser of `transformers` that is
+usual for Whisper, as far as it does what was done with the listeners' answers: contractions stay
+one word, and their apostrophe does not count, since Clarity's scoring took its and it's for the
+same. `python -m benchmarks.word_scoring` compares with that scoring.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from transformers.models.whisper.english_normalizer import (
+    EnglishNumberNormalizer,
+    remove_symbols_and_diacritics,
+)
+
+in_figures = EnglishNumberNormalizer()
+OF_NUMBERS = ".%$¢€£"  # signs that are words when they stand beside a number
+
+
+def scored_words(text: str, spelling: Mapping[str, str] | None = None) -> list[str]:
+    """Return the words of a text as they are scored.
+
+    Parameters
+    ----------
+    text : str
+        What somebody wrote down.
+    spelling : mapping of str to str, optional
+        Words that are written in two ways, and the one that counts, in small letters.
+
+    Examples
+    --------
+    >>> scored_words("It's 20% off, in twenty-one colours!", {"colours": "colors"})
+    ['its', '20%', 'off', 'in', '21', 'colors']
+    """
+    text = re.sub("['\u2019]", "", text.lower())
+    text = re.sub(r"(\d),(\d)", r"\1\2", text)
+    text = remove_symbols_and_diacritics(text, keep=OF_NUMBERS)
+    text = re.sub(r"(?<!\d)\.|\.(?!\d)|(?<!\d)%|[$¢€£](?!\d)", " ", text)
+    return [(spelling or {}).get(word, word) for word in in_figures(text).split()]
+
+
+def hits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Count the words of `reference` that stand in `hypothesis` too.
+
+    The words are aligned with the fewest errors. Where several alignments have as few, the one with
+    the most words exchanged counts: Clarity's hits are those.
+    """
+    best = [(n, 0) for n in range(len(hypothesis) + 1)]  # errors, hits up to each word
+    for row, word in enumerate(reference, 1):
+        above, best = best, [(row, 0)]
+        for column, other in enumerate(hypothesis, 1):
+            same = word == other
+            errors, found = above[column - 1]
+            ways = [(errors + (not same), found + same)]
+            ways += [(errors + 1, found) for errors, found in (above[column], best[-1])]
+            best.append(min(ways))
+    return best[-1][1]
+
+
+def word_correctness(
+    recognised: str, prompt: str, spelling: Mapping[str, str] | None = None
+) -> float:
+    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
+
+    Words too many are not counted against them.
+    """
+    reference = scored_words(prompt, spelling)
+    if not reference:
+        raise ValueError(f"the prompt {prompt!r} has no word")
+    return hits(reference, scored_words(recognised, spelling)) / len(reference)

@@ -1,0 +1,203 @@
+"""trained_on.json: what a recogniser was trained on, so that none of it is tested on unawares."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from intelligibility.corpora.presentation import Presentation
+from intelligibility.experiment import EARS
+from intelligibility.runs import RecipeError, listed, read_json, write_json
+from intelligibility.training.data import Row
+
+logger = logging.getLogger(__name__)
+
+NAME = "trained_on.json"  # in the recogniser's folder
+FIELDS = ("name", "scene", "listener", "system", "prompt")
+
+
+def describe_data(
+    tables: Mapping[str, list[Row]], rows: list[Row], presentations: Mapping[str, Presentation]
+) -> dict[str, Any]:
+    """Say what is trained on.
+
+    Parameters
+    ----------
+    tables : mapping of str to list of dict
+        The training tables.
+    rows : list of dict
+        Their rows, one per wav.
+    presentations : mapping of str to Presentation
+        What prepare_data.py recorded of each signal. Of others the tables know no scene.
+
+    Returns
+    -------
+    dict
+        tables; signals, how many wavs; sha256, of all of them; presentations; and a hash of each
+        wav. Of a wav count its size and 4 KiB from its middle: another model of the ear keeps every
+        length, and the whole of CPC1's training set is gigabytes.
+    """
+    samples = {row["ID"]: _sample(row["wav"]) for row in rows}
+    whole = hashlib.sha256()
+    for row in sorted(rows, key=lambda row: row["ID"]):
+        size, middle = samples[row["ID"]]
+        whole.update(repr((row["ID"], row["wrd"], size)).encode())
+        whole.update(middle)
+    heard = {found["name"]: found for table in tables.values() for found in _heard(table)}
+    for name in heard.keys() & presentations.keys():
+        known = presentations[name]
+        heard[name] |= {
+            "scene": known.scene,
+            "listener": known.listener.id,
+            "system": known.system,
+        }
+    return {
+        "tables": list(tables),
+        "signals": len(rows),
+        "sha256": whole.hexdigest(),
+        "presentations": [heard[name] for name in sorted(heard)],
+        "wavs": {
+            name: hashlib.sha256(repr(size).encode() + middle).hexdigest()[:12]
+            for name, (size, middle) in sorted(samples.items())
+        },
+    }
+
+
+def _sample(wav: Path) -> tuple[int, bytes]:
+    size = wav.stat().st_size
+    with wav.open("rb") as stream:
+        stream.seek(size // 2)
+        return size, stream.read(4096)
+
+
+def _heard(table: list[Row]) -> Iterable[dict[str, Any]]:
+    for row in table:
+        ear, _, name = row["ID"].partition("_")  # binaural tables name both ears of a signal
+        values = (name if ear in EARS else row["ID"], None, row["spk_id"], None, row["wrd"])
+        yield dict(zip(FIELDS, values, strict=True))
+
+
+def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_left: bool) -> None:
+    """Write what is trained on to trained_on.json; warn when it was something else before.
+
+    Parameters
+    ----------
+    asr_folder : Path
+        The recogniser's folder.
+    now : dict
+        The data as `describe_data` says it, and `training`, the id.
+    goes_on : bool
+        Whether the latest checkpoint was trained here. Then what it was trained on stays in the
+        record, and an unknown part is not made up.
+    epochs_left : bool
+        Whether anything will be trained on `now`.
+    """
+    path = asr_folder / NAME
+    if not goes_on:
+        write_json(path, now)
+        return
+    if not path.is_file():
+        return
+    then = read_json(path, dict)
+    if all(then.get(key) == now[key] for key in ("tables", "sha256")):
+        return
+    logger.warning(
+        "%s: the recogniser was trained on other data: %s. Delete %s to train anew",
+        path,
+        "; ".join(differences(then, now)),
+        asr_folder,
+    )
+    if epochs_left and "presentations" in then:
+        both = {tuple(heard.values()): heard for heard in then["presentations"]}
+        both |= {tuple(heard.values()): heard for heard in now["presentations"]}
+        write_json(path, now | {"presentations": list(both.values())})
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Say in words in what two records differ."""
+    found = []
+    if then.get("tables") != now["tables"]:
+        found.append(f"tables {then.get('tables')}, now {now['tables']}")
+    if "wavs" not in then or "presentations" not in then:
+        return [*found, f"{then.get('signals')} wavs, now {now['signals']}; no list of them then"]
+    for what in ("scene", "name"):
+        old, new = ({heard[what] for heard in one["presentations"]} for one in (then, now))
+        for sign, names in (("added", new - old), ("gone", old - new)):
+            if names := sorted(filter(None, names)):
+                found.append(f"{len(names)} {_PLURAL[what]} {sign} ({listed(names, 3)})")
+    prompts = {heard["name"]: heard["prompt"] for heard in then["presentations"]}
+    changed = [
+        f"{heard['name']}: {prompts[heard['name']]!r}, now {heard['prompt']!r}"
+        for heard in now["presentations"]
+        if prompts.get(heard["name"], heard["prompt"]) != heard["prompt"]
+    ]
+    if changed:
+        found.append(f"{len(changed)} prompts changed ({listed(changed, 3)})")
+    wavs = [name for name, sha in now["wavs"].items() if then["wavs"].get(name, sha) != sha]
+    if wavs:
+        found.append(f"{len(wavs)} wavs changed ({listed(wavs, 3)})")
+    return found or ["the same signals, otherwise named or worded"]
+
+
+_PLURAL = {"scene": "scenes", "name": "signals"}
+
+
+def training_scenes(asr_folder: str | Path) -> frozenset[str] | None:
+    """Return the scenes that a recogniser was trained on; None where no record says so.
+
+    A recogniser of SpeechBrain 0.5.x, from the hub, or trained without config.yaml has none.
+    """
+    trained_on = _presentations(asr_folder)
+    if trained_on is None or None in trained_on.values():
+        return None
+    return frozenset(trained_on.values())
+
+
+def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> None:
+    """Refuse to measure what a recogniser was trained on: it would do too well there.
+
+    Parameters
+    ----------
+    asr_folder : str or Path
+        The recogniser's folder. Where nothing records what it was trained on, a warning says so.
+    measured : mapping of str to (str or None)
+        The scene of each dev and test signal by its name; None where it is not known.
+
+    Raises
+    ------
+    RecipeError
+        A scene, or a signal, is one that it was trained on.
+    """
+    trained_on = _presentations(asr_folder)
+    if trained_on is None:
+        logger.warning(
+            "%s does not say what the recogniser was trained on: nothing here can tell whether "
+            "dev or test scenes were among it",
+            Path(asr_folder) / NAME,
+        )
+        return
+    scenes = set(trained_on.values()) - {None}
+    seen = [name for name, scene in measured.items() if scene in scenes or name in trained_on]
+    if seen:
+        raise RecipeError(
+            f"{Path(asr_folder) / NAME}: the recogniser was trained on {len(seen)} of the "
+            f"{len(measured)} dev and test signals, or on others of their scenes: "
+            f"{listed(sorted(seen))}. Run prepare_data.py with the seed, dev_percent and track of "
+            "its training again, or train one on this split: train_asr.py with another "
+            "path.asr_folder"
+        )
+
+
+def _presentations(asr_folder: str | Path) -> dict[str, str | None] | None:
+    """Return the scene of each signal that was trained on, by its name; None without a record."""
+    path = Path(asr_folder) / NAME
+    record = read_json(path, dict) if path.is_file() else {}
+    if "presentations" not in record:  # an earlier version counted the signals only
+        return None
+    try:
+        return {heard["name"]: heard["scene"] for heard in record["presentations"]}
+    except (KeyError, TypeError):
+        raise RecipeError(
+            f"{path}: presentations are not as train_asr.py writes them; restore the file"
+        ) from None

@@ -1,0 +1,80 @@
+"""The settings of a training, in the groups that belong together, by their published names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from sentencepiece import SentencePieceProcessor
+
+from intelligibility.runs import RecipeError
+
+Group = TypeVar("Group")
+SORTINGS = ("random", "ascending", "descending")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is trained, validated and tested on.
+
+    Attributes
+    ----------
+    data_folder : str
+        Where a table lies that is named without a folder.
+    train_csv, valid_csv, test_csv : str or list of str
+        The tables.
+    sample_rate : int
+        Hz, of all wavs.
+    """
+
+    data_folder: str
+    train_csv: str | list[str]
+    valid_csv: str | list[str]
+    test_csv: str | list[str]
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokenizer, how many pieces it has, and those with a meaning of their own."""
+
+    tokenizer: SentencePieceProcessor
+    vocab_size: int
+    bos_index: int
+    eos_index: int
+    unk_index: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from: see the head of transformer_cpc1.yaml."""
+
+    pretrained: str | None
+    pretrained_revision: str
+    pretrained_lm_tokenizer_path: str | None
+    pretrained_epoch: int
+    pretrained_steps: int
+    from_scratch: bool
+    n_mels: int  # of the features whose statistics come with the start
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How the training batches are drawn: `batch_size` signals, or as many of similar length."""
+
+    batch_size: int
+    gradient_accumulation: int
+    sorting: str
+    dynamic_batching: bool
+    max_batch_length: float  # s
+    num_buckets: int
+    seed: int
+    train_dataloader_opts: dict[str, Any]
+
+    def __post_init__(self):
+        if self.sorting not in SORTINGS:
+            raise RecipeError(f"sorting={self.sorting}: expected {', '.join(SORTINGS)}")
+
+
+def pick(group: type[Group], hparams: Mapping[str, Any]) -> Group:
+    """Return one group of the settings of transformer_cpc1.yaml."""
+    return group(**{field.name: hparams[field.name] for field in fields(group)})

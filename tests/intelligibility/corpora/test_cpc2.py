@@ -1,0 +1,265 @@
+"""CPC2 as presentations: a small release in its layout, and a real scene."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.made.release import make_release
+from demo.layouts import lay_out
+from intelligibility.corpora import late_responses, read_archives
+from intelligibility.corpora.check import check_archives, check_headers
+from intelligibility.corpora.cpc2 import names_of
+from intelligibility.corpora.presentation import Archive, in_lines
+from intelligibility.runs import RecipeError
+from tests.conftest import configure, edit
+
+DATA = "clarity_CPC2_data/clarity_data"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small release laid out as CPC2; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("cpc2")
+    lay_out(make_release(folder / "cpc1"), folder / "release", "cpc2")
+    return folder / "release"
+
+
+@pytest.fixture
+def root(whole: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(whole, tmp_path / "root"))
+
+
+def read(root: Path, *overrides: str) -> dict[str, Archive]:
+    """Read a release as the configuration says."""
+    return read_archives(configure(root, root / "exp", "corpus=cpc2", *overrides), "")
+
+
+def all_findings(root: Path, *overrides: str) -> str:
+    """Return all that a check finds, in words, but for the losses of the small release's people."""
+    archives = read(root, *overrides)
+    findings = [*check_archives(archives), *check_headers(archives)[1]]
+    return in_lines(one for one in findings if "losses above" not in one.fault)
+
+
+def test_three_sets_in_one(whole: Path) -> None:
+    """A signal of two trainings is one presentation; the tests have their labels."""
+    archives = read(whole)
+    train, test = archives["train"], archives["test"]
+    assert [len(train.presentations), len(test.presentations)] == [8, 4]
+    by_name = {one.name: one for one in train.presentations}
+    assert by_name["S10000_L0001_E001"].sets == ("2", "3")
+    assert by_name["S10000_L0002_E001"].sets == ("1", "3")
+    assert {one.sets for one in test.presentations} == {("1",), ("2",)}
+    assert all(one.correctness is not None for one in test.presentations)
+    assert {one.scene for one in train.presentations} == {
+        *("CEC1_S10001", "CEC1_S10003", "CEC2_S10000", "CEC2_S10002")
+    }
+    assert {one.reference.name for one in test.presentations} == {
+        *("S20000_target_anechoic.wav", "S20001_target_anechoic.wav")
+    }
+    assert all(one.lead_in is None for one in train.presentations)
+    assert all_findings(whole) == ""
+
+
+def test_a_system_with_an_underscore() -> None:
+    """A name is split on its first two underscores only."""
+    assert names_of("S08503_L0212_E024_hr")["system"] == "E024_hr"
+    for name in ("S08503_L0212", "S08503", "S08503__E024", "_L0212_E024"):
+        with pytest.raises(ValueError, match="does not split"):
+            names_of(name)
+
+
+def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
+    """They are found in path.test_responses; without them the test is unlabelled."""
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for path in (root / DATA).glob("CPC2.test_labels.*.json"):
+        path.rename(labels / path.name)
+    assert {one.correctness for one in read(root)["test"].presentations} == {None}
+    late = read(root, f"path.test_responses='{labels}'")["test"].presentations
+    cfg = configure(root, root / "exp", "corpus=cpc2", f"path.test_responses='{labels}'")
+    assert {one.name: one.correctness for one in late} == {
+        one.signal: one.correctness for one in late_responses(cfg, "", late)
+    }
+    with pytest.raises(RecipeError, match="no CPC2.test_labels.1.json"):
+        read(root, f"path.test_responses='{tmp_path}'")
+
+
+def test_the_test_and_its_labels_alone(root: Path) -> None:
+    """That is the smallest benchmark: a mapping of another run is enough."""
+    for path in (root / DATA / "metadata").glob("*.train.*.json"):
+        path.unlink()
+    assert list(read(root)) == ["test"]
+    for path in (root / DATA / "metadata").glob("CEC2.test.*.json"):
+        path.unlink()
+    assert len(read(root)["test"].presentations) == 4  # the labels list the signals as well
+    for path in (root / DATA).glob("CPC2.test_labels.*.json"):
+        path.unlink()
+    with pytest.raises(RecipeError, match="neither training lists"):
+        read(root)
+
+
+def test_signals_in_the_folders_of_their_sets(root: Path) -> None:
+    """The archive has signals in signals/ or in train.k/: both are looked into."""
+    outputs = root / DATA / "HA_outputs"
+    (outputs / "train.2").mkdir()
+    (outputs / "signals/CEC1").rename(outputs / "train.2/CEC1")
+    assert all_findings(root) == ""
+    processed = {one.processed.parts[-3] for one in read(root)["train"].presentations}
+    assert processed == {"signals", "train.2"}
+
+
+def spoil_name(entries: list[dict]) -> None:
+    """Give the first signal a name without a system."""
+    entries[0]["signal"] = "S10000_L0001"
+
+
+def spoil_system(entries: list[dict]) -> None:
+    """Say of the first signal that it is of another system than its name does."""
+    entries[0]["system"] = "E999"
+
+
+FAULTS = {
+    "a list is missing": (
+        lambda data: (data / "metadata/CEC1.train.2.json").unlink(),
+        "1 x training set without its list: .*CEC1.train.2.json",
+    ),
+    "a test list is missing": (
+        lambda data: [
+            (data / name).unlink()
+            for name in ("metadata/CEC2.test.2.json", "CPC2.test_labels.2.json")
+        ],
+        "1 x test set without its list: .*CEC2.test.2.json",
+    ),
+    "a name that does not split": (
+        lambda data: edit(data / "metadata/CEC2.train.2.json", spoil_name),
+        "damaged entry in CEC2.train.2.json: entry 1: S10000_L0001 does not split",
+    ),
+    "a name that contradicts its fields": (
+        lambda data: edit(data / "metadata/CEC2.train.2.json", spoil_system),
+        "damaged entry in CEC2.train.2.json: entry 1: system is 'E999', but the signal is S10000",
+    ),
+    "a label without a signal": (
+        lambda data: edit(data / "metadata/CEC2.test.1.json", lambda entries: entries.pop()),
+        "1 x label without a signal: S20001_L0001_E001",
+    ),
+    "sets that contradict each other": (
+        lambda data: edit(
+            data / "metadata/CEC2.train.3.json", lambda entries: entries[0].update(correctness=1.5)
+        ),
+        "1 x training sets that contradict each other: S10000_L0001_E001 in sets 2 and 3",
+    ),
+    "a signal twice in a list": (
+        lambda data: edit(
+            data / "metadata/CEC2.train.3.json", lambda entries: entries.append(entries[0])
+        ),
+        "1 x signal listed twice in CEC2.train.3.json: S10000_L0001_E001",
+    ),
+    "a signal in two tests": (
+        lambda data: shutil.copy(
+            data / "metadata/CEC2.test.1.json", data / "metadata/CEC2.test.3.json"
+        ),
+        "2 x signal in two test sets: S20000_L0001_E001; S20001_L0001_E001",
+    ),
+    "a listener without an audiogram": (
+        lambda data: edit(data / "metadata/listeners.json", lambda people: people.pop("L0002")),
+        "no audiogram in listeners.json: listener L0002 of S1",
+    ),
+    "an audiogram too short": (
+        lambda data: edit(
+            data / "metadata/listeners.json",
+            lambda people: people["L0002"]["audiogram_levels_l"].pop(),
+        ),
+        "1 x audiogram in listeners.json not usable: L0002",
+    ),
+    "a missing signal": (
+        lambda data: (data / "HA_outputs/signals/CEC1/S10001_L0001_E001.wav").unlink(),
+        "1 x missing file: .*HA_outputs/signals/CEC1/S10001_L0001_E001.wav",
+    ),
+    "a missing reference": (
+        lambda data: (data / "scenes/CEC1/S10001_target_ref.wav").unlink(),
+        "1 x missing file: .*scenes/CEC1/S10001_target_ref.wav",
+    ),
+    "a prompt that is none": (
+        lambda data: edit(
+            data / "metadata/CEC1.train.3.json", lambda entries: entries[0].update(prompt=5)
+        ),
+        "damaged entry in CEC1.train.3.json: entry 1: prompt is 5, expected text",
+    ),
+    "correctness beyond 100": (
+        lambda data: edit(
+            data / "metadata/CEC1.train.3.json", lambda entries: entries[0].update(correctness=101)
+        ),
+        "damaged entry in CEC1.train.3.json: entry 1: correctness is 101",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "found"), FAULTS.values(), ids=FAULTS)
+def test_bad_releases(root: Path, spoil, found: str) -> None:
+    """Each fault is found by itself and named."""
+    spoil(root / DATA)
+    assert re.search(found, all_findings(root))
+
+
+def test_namesakes_of_two_challenges(root: Path) -> None:
+    """Of two signals of one name, CEC1's would be left out: its name is CEC2's file."""
+    data = root / DATA
+    namesakes = json.loads((data / "metadata/CEC2.train.2.json").read_text())[:1]
+    edit(data / "metadata/CEC1.train.2.json", lambda entries: entries.extend(namesakes))
+    assert "1 x CEC1 and CEC2 signals of the same name" in all_findings(root)
+    same = [o for o in read(root)["train"].presentations if o.name == namesakes[0]["signal"]]
+    assert [one.cec for one in same] == ["CEC2"]
+
+
+def test_scenes_of_the_test_are_never_trained_on(root: Path) -> None:
+    """A scene of another set's test may be mapped on, not trained on; a signal of one's own not."""
+    data = root / DATA
+    tested = json.loads((data / "CPC2.test_labels.1.json").read_text())[0]
+    for name in (f"{tested['signal']}.wav",):
+        assert (data / "HA_outputs/signals/CEC2" / name).is_file()
+    edit(data / "metadata/CEC2.train.2.json", lambda entries: entries.append(tested))
+    train = read(root)["train"]
+    assert train.dev_only == [f"CEC2_{tested['scene']}"]
+    text = all_findings(root)
+    assert "training scenes that are tested too: 1 of 5" in text
+    assert "signal in training and test of a set" not in text
+    edit(data / "metadata/CEC2.train.1.json", lambda entries: entries.append(tested))
+    assert f"signal in training and test of a set: {tested['signal']} of set 1" in all_findings(
+        root
+    )
+
+
+@pytest.mark.parametrize("named", ["", "clarity_CPC2_data", DATA])
+def test_any_of_its_folders_names_the_release(whole: Path, named: str) -> None:
+    """path.cpc2_data, or path.root, may be any folder from the outermost in."""
+    cfg = configure(whole / "nothing", whole / "exp", f"path.cpc2_data='{whole / named}'")
+    cfg.corpus = "cpc2"
+    assert len(read_archives(cfg, "")["test"].presentations) == 4
+
+
+def test_no_release(tmp_path: Path) -> None:
+    """A folder without it is named, with what to do."""
+    with pytest.raises(RecipeError, match="path.root has to hold the unpacked clarity_CPC2_data"):
+        read(tmp_path)
+
+
+def test_the_real_scene(shared: Path) -> None:
+    """Seven outputs of real aids to one scene, as CPC2 has them."""
+    archives = read(shared / "cpc2_sample")
+    train = archives["train"]
+    assert list(archives) == ["train"]
+    assert len(train.presentations) == 7
+    assert train.scenes == ["CEC2_S08503"]
+    by_name = {one.name: one for one in train.presentations}
+    assert by_name["S08503_L0212_E024_hr"].system == "E024_hr"
+    assert by_name["S08503_L0221_E001"].correctness == 0  # "#": nothing repeated
+    assert by_name["S08503_L0200_E036"].listener.audiogram_left.levels[0] == 35
+    assert {one.reference.name for one in train.presentations} == {"S08503_target_ref.wav"}
+    missing = [one.where for one in train.findings if "without its list" in one.fault]
+    assert len(missing) == 5
+    assert check_headers(archives)[1] == []

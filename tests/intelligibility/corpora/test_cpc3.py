@@ -1,0 +1,215 @@
+"""CPC3 as presentations: a small release in its layout, a real scene, and the real list."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.made.release import make_release
+from demo.layouts import lay_out
+from intelligibility.corpora import late_responses, read_archives
+from intelligibility.corpora.check import check_archives, check_headers
+from intelligibility.corpora.cpc3 import STAND_INS, entry_of, names_of
+from intelligibility.corpora.presentation import Archive, in_lines
+from intelligibility.runs import RecipeError
+from tests.conftest import configure, edit
+
+DATA = "clarity_CPC3_data/clarity_data"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small release laid out as CPC3; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("cpc3")
+    lay_out(make_release(folder / "cpc1"), folder / "release", "cpc3")
+    return folder / "release"
+
+
+@pytest.fixture
+def root(whole: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(whole, tmp_path / "root"))
+
+
+def read(root: Path, *overrides: str) -> dict[str, Archive]:
+    """Read a release as the configuration says."""
+    return read_archives(configure(root, root / "exp", "corpus=cpc3", *overrides), "")
+
+
+def all_findings(root: Path, *overrides: str) -> str:
+    """Return all that a check finds, in words, but for the losses of the small release's people."""
+    archives = read(root, *overrides)
+    findings = [*check_archives(archives), *check_headers(archives)[1]]
+    return in_lines(one for one in findings if "losses above" not in one.fault)
+
+
+def test_train_and_two_tests(whole: Path) -> None:
+    """The challenge's dev and eval are the test; their names say nothing."""
+    archives = read(whole)
+    train, test = archives["train"].presentations, archives["test"].presentations
+    assert [len(train), len(test)] == [8, 4]
+    one = {one.name: one for one in train}["CEC1_E001_S10001_L0002"]
+    assert (one.cec, one.system, one.scene) == ("CEC1", "E001", "CEC1_S10001")
+    assert one.listener.id == "L0002"
+    assert one.reference.name == "CEC1_S10001_ref.wav"
+    assert sorted(one.sets for one in test) == [("dev",)] * 2 + [("eval",)] * 2
+    assert {(one.cec, one.system) for one in test} == {("", "")}
+    assert all(one.correctness is not None for one in test)
+    assert all(one.scene == one.name for one in test)
+    assert all_findings(whole) == ""
+
+
+def test_a_severity_stands_in_for_an_audiogram(whole: Path) -> None:
+    """The levels are those of Clarity's baseline, alike in both ears."""
+    archives = read(whole)
+    people = {o.listener.id: o.listener for a in archives.values() for o in a.presentations}
+    severe = "Moderately severe"
+    assert set(people) == {"L0001", "L0002", "Mild", severe}
+    for name, grade in (("L0001", "Mild"), ("L0002", severe), (severe, severe)):
+        assert people[name].audiogram_left.levels.tolist() == list(STAND_INS[grade])
+        assert people[name].audiogram_right.levels.tolist() == list(STAND_INS[grade])
+    assert STAND_INS["Moderate"] == (20, 20, 25, 35, 40, 45, 50, 55)
+
+
+def test_audiograms_of_the_same_people(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They are used where a user has them, and it is said for how many."""
+    edit(root / "listeners.json", lambda people: people.pop("L0001"))
+    with caplog.at_level("INFO"):
+        archives = read(root, f"path.listeners='{root / 'listeners.json'}'")
+    people = {one.listener.id: one.listener for one in archives["train"].presentations}
+    assert people["L0002"].audiogram_right.levels.tolist()[0] == 45
+    assert people["L0001"].audiogram_left.levels.tolist() == list(STAND_INS["Mild"])
+    assert "measured for 1 of 2 listeners, 4 of 8 signals" in caplog.text
+
+
+def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
+    """Labels are taken from any file of the right beginning; without them there are none."""
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (root / DATA / "metadata/CPC3.dev_labels.json").rename(labels / "CPC3.dev.json")
+    (root / DATA / "metadata/CPC3.eval_labels.json").unlink()
+    assert {one.correctness for one in read(root)["test"].presentations} == {None}
+    late = read(root, f"path.test_responses='{labels}'")["test"].presentations
+    assert {one.sets for one in late if one.correctness is not None} == {("dev",)}
+    cfg = configure(root, root / "exp", "corpus=cpc3", f"path.test_responses='{labels}'")
+    assert {one.signal for one in late_responses(cfg, "", late)} == {
+        one.name for one in late if one.sets == ("dev",)
+    }
+    with pytest.raises(RecipeError, match="no CPC3.dev"):
+        nothing = f"path.test_responses='{root}'"
+        late_responses(configure(root, root, "corpus=cpc3", nothing), "", late)
+
+
+def test_names(shared: Path) -> None:
+    """Every real name splits; others are refused."""
+    for entry in json.loads((shared / "cpc3_real/CPC3.train.json").read_text()):
+        cec, system, scene, listener = names_of(entry["signal"])
+        assert re.fullmatch(r"CEC[12] E\d{3} S\d{5} L\d{4}", f"{cec} {system} {scene} {listener}")
+        assert entry_of(entry).correctness is not None
+    assert names_of("CEC2_E024_hr_S08503_L0212")[1] == "E024_hr"
+    for name in ("E024_S08503_L0212", "CEC2_E024_S08503", "0a7c3e910f", "CEC1__S1_L1"):
+        with pytest.raises(ValueError, match="does not split"):
+            names_of(name)
+
+
+def test_nothing_repeated_is_nothing_understood() -> None:
+    """A response of "#" is an answer: no word was right."""
+    entry = {"signal": "a", "prompt": "b", "response": "#", "correctness": 0.0}
+    assert entry_of(entry).correctness == 0
+
+
+FAULTS = {
+    "no list": (
+        lambda data: (data / "metadata/CPC3.train.json").unlink(),
+        "1 x training set without its list: .*CPC3.train.json",
+    ),
+    "no list of dev": (
+        lambda data: [path.unlink() for path in (data / "metadata").glob("CPC3.dev*")],
+        "1 x dev set without its list: .*CPC3.dev.json",
+    ),
+    "a severity unknown": (
+        lambda data: (data / "metadata/listeners.csv").write_text(
+            "listener_id,severity\nL0001,Profound\nL0002,Mild\n"
+        ),
+        "1 x unknown severity in listeners.csv: L0001: 'Profound'(.|\n)*4 x no severity in",
+    ),
+    "a severity unknown in dev": (
+        lambda data: edit(
+            data / "metadata/CPC3.dev.json", lambda entries: entries[0].update(hearing_loss="Deaf")
+        ),
+        "1 x unknown severity in CPC3.dev.json: [0-9a-f]{24}: 'Deaf'",
+    ),
+    "no severity in dev": (
+        lambda data: edit(
+            data / "metadata/CPC3.dev.json", lambda entries: entries[0].pop("hearing_loss")
+        ),
+        "1 x unknown severity in CPC3.dev.json: [0-9a-f]{24}: None",
+    ),
+    "a name that does not split": (
+        lambda data: edit(
+            data / "metadata/CPC3.train.json",
+            lambda entries: entries[0].update(signal="S10000_L0001_E001"),
+        ),
+        "1 x name in CPC3.train.json that does not split: S10000_L0001_E001",
+    ),
+    "a label without a signal": (
+        lambda data: edit(data / "metadata/CPC3.dev.json", lambda entries: entries.pop()),
+        "1 x label without a signal: [0-9a-f]{24}",
+    ),
+    "a signal in dev and eval": (
+        lambda data: edit(
+            data / "metadata/CPC3.eval.json",
+            lambda entries: entries.extend(
+                json.loads((data / "metadata/CPC3.dev.json").read_text())
+            ),
+        ),
+        "2 x signal in dev and in eval",
+    ),
+    "a missing reference": (
+        lambda data: (data / "train/references/CEC1_S10001_ref.wav").unlink(),
+        "1 x missing file: .*CEC1_S10001_ref.wav",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "found"), FAULTS.values(), ids=FAULTS)
+def test_bad_releases(root: Path, spoil, found: str) -> None:
+    """Each fault is found by itself and named."""
+    spoil(root / DATA)
+    assert re.search(found, all_findings(root))
+
+
+def test_no_severities(root: Path) -> None:
+    """Without listeners.csv nobody's hearing loss is known."""
+    (root / DATA / "metadata/listeners.csv").unlink()
+    with pytest.raises(RecipeError, match="listeners.csv: no such file; it holds the severity"):
+        read(root)
+    (root / DATA / "metadata/listeners.csv").write_text("name,loss\n")
+    with pytest.raises(RecipeError, match="expected listener_id, severity"):
+        read(root)
+
+
+def test_the_real_scene(shared: Path) -> None:
+    """The real sample is read whole: three training signals, one of dev."""
+    archives = read(shared / "cpc3_sample")
+    assert [len(archives[name].presentations) for name in ("train", "test")] == [3, 1]
+    (dev,) = archives["test"].presentations
+    assert (dev.name, dev.listener.id, dev.correctness) == (
+        *("0a7c3e910f", "Moderately severe"),
+        None,
+    )
+    assert {one.listener.id for one in archives["train"].presentations} == {
+        *("L0200", "L0212", "L0242")
+    }
+    assert all_findings(shared / "cpc3_sample") == ""
+    measured = shared / "cpc2_sample/clarity_CPC2_data/clarity_data/metadata/listeners.json"
+    real = read(shared / "cpc3_sample", f"path.listeners='{measured}'")["train"].presentations
+    assert {one.name: one.listener.audiogram_left.levels[0] for one in real} == {
+        "CEC2_E024_S08503_L0212": 25,
+        "CEC2_E031_S08503_L0242": pytest.approx(
+            json.loads(measured.read_text())["L0242"]["audiogram_levels_l"][0]
+        ),
+        "CEC2_E036_S08503_L0200": 35,
+    }

@@ -1,0 +1,113 @@
+"""wav2vec 2.0, HuBERT and WavLM against `transformers` itself, to 1e-5."""
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from intelligibility.runs import RecipeError
+from tests.intelligibility.recognisers.small_hub import (
+    TEXTS,
+    load_folder,
+    small_ctc,
+    small_encoder,
+    speech,
+)
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+MAKERS = {
+    "wav2vec2": small_ctc,
+    "wav2vec2-large": lambda folder: small_ctc(folder, norm="layer"),
+    "hubert": lambda folder: small_ctc(folder, "hubert"),
+    "wavlm": small_encoder,
+}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def folder(request, tmp_path_factory):
+    """Return one of the small models."""
+    folder = MAKERS[request.param](tmp_path_factory.mktemp(request.param) / "model")
+    return folder
+
+
+@pytest.fixture
+def recogniser(folder):
+    """Return it, with all its layers."""
+    return load_folder(folder)
+
+
+@pytest.fixture
+def ctc(tmp_path):
+    """Return a wav2vec 2.0 with a head."""
+    return load_folder(small_ctc(tmp_path), all_layers=False)
+
+
+def values(recogniser, signal):
+    """Return what enters the network (1, n_samples)."""
+    extractor = recogniser.extractor
+    return extractor(signal.numpy(), sampling_rate=16000, return_tensors="pt").input_values
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.7])
+def test_layers_are_those_of_transformers(folder, recogniser, seconds):
+    signal = speech(1, seconds)
+    found = next(recogniser.recognise([signal], TEXTS[:1])).layers
+    plain = AutoModel.from_pretrained(folder).eval()
+    inputs = values(recogniser, signal)
+    expected = plain(inputs, output_hidden_states=True)
+    assert len(expected.hidden_states) == 4
+    for n, layer in enumerate(expected.hidden_states):
+        torch.testing.assert_close(found[f"encoder.{n}"], layer[0], **TOLERANCE)
+    torch.testing.assert_close(found["encoder"], expected.last_hidden_state[0], **TOLERANCE)
+    front = plain.feature_extractor(inputs)[0].T
+    torch.testing.assert_close(found["cnn"], front, **TOLERANCE)
+
+
+def test_alone_and_in_a_batch_are_the_same(recogniser):
+    signals = [speech(seed, seconds) for seed, seconds in enumerate((0.6, 1.9, 1.2))]
+    texts = [TEXTS[0], TEXTS[1], None]
+    alone = list(recogniser.recognise(signals, texts))
+    recogniser.batch_size = 3
+    together = list(recogniser.recognise(signals, texts))
+    for one, other in zip(alone, together, strict=True):
+        assert one.text == other.text
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
+        assert one.layers.keys() == other.layers.keys()
+        for name in one.layers:
+            torch.testing.assert_close(one.layers[name], other.layers[name], **TOLERANCE)
+
+
+def test_words_and_log_probabilities_are_those_of_transformers(ctc):
+    signal = speech(2, 2)
+    found = next(ctc.recognise([signal], TEXTS[:1]))
+    labels = ctc.tokenizer(TEXTS[0].upper(), return_tensors="pt").input_ids
+    ctc.model.config.ctc_loss_reduction = "sum"
+    plain = ctc.model(values(ctc, signal), labels=labels)
+    assert found.text == ctc.tokenizer.batch_decode(plain.logits.argmax(-1))[0]
+    assert len(found.text) > 3
+    assert found.log_prob == pytest.approx(-plain.loss.item() / labels.shape[1], abs=1e-5)
+    assert set(found.layers) == {"cnn", "encoder"}
+
+
+def test_without_a_head_there_are_no_words(tmp_path):
+    recogniser = load_folder(small_encoder(tmp_path), all_layers=False)
+    found = next(recogniser.recognise([speech(2, 2)], TEXTS[:1]))
+    assert found.text is None and found.log_prob is None
+    assert not recogniser.has_words
+
+
+def test_letters_are_those_that_the_recogniser_knows(ctc):
+    read = ctc.tokenizer
+    assert read.decode(ctc.tokens_of("don't stop, 1960s"), group_tokens=False) == "DON'T STOP S"
+
+
+@pytest.mark.parametrize(("text", "n_tokens"), [("1960", 0), ("a long prompt " * 20, 280)])
+def test_a_text_that_was_not_said_is_named(ctc, text, n_tokens):
+    with pytest.raises(RecipeError, match="is it what was said"):
+        list(ctc.recognise([speech(1, 1)], [text]))
+
+
+def test_one_frame_is_the_shortest_signal(recogniser):
+    shortest, _ = recogniser.lengths
+    assert shortest == 400
+    found = next(recogniser.recognise([speech(1, shortest / 16000)], [None]))
+    assert len(found.layers["cnn"]) == len(found.layers["encoder"]) == 1

@@ -1,0 +1,67 @@
+"""Words as they are scored, and the official hits of real answers."""
+
+import pytest
+
+from intelligibility.recognisers.word_scoring import hits, scored_words, word_correctness
+from intelligibility.runs import read_json
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("20", "twenty"),
+        ("20%", "twenty percent"),
+        ("$5", "five dollars"),
+        ("1,960", "one thousand nine hundred and sixty"),
+        ("the 3rd", "the third"),
+        ("It\u2019s", "its"),
+        ("won't", "wont"),
+        ("Well-known.", "well known"),
+        ("Caf\u00e9", "cafe"),
+        ("3.5", "three point five"),
+    ],
+)
+def test_two_ways_of_writing_are_the_same_words(one, other):
+    assert scored_words(one) == scored_words(other) != []
+
+
+@pytest.mark.parametrize(("one", "other"), [("it's", "it is"), ("colour", "color"), ("no", "know")])
+def test_other_words_are_others(one, other):
+    assert scored_words(one) != scored_words(other)
+
+
+def test_spelling_is_that_of_the_mapping():
+    assert scored_words("The Colour", {"colour": "color"}) == ["the", "color"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("a b c", "a b c", 3),
+        ("a b c", "", 0),
+        ("a b c", "x a y b z c w", 3),
+        ("attached was a note giving his name", "attached was his given name", 3),  # as officially
+        ("a b", "b a", 0),  # two exchanged cost as much as one moved
+    ],
+)
+def test_hits(reference, hypothesis, expected):
+    assert hits(reference.split(), hypothesis.split()) == expected
+
+
+def test_the_share_is_of_the_prompts_words():
+    assert word_correctness("He's got 2 of them, the others too", "he's got two of these") == 0.8
+    assert word_correctness("", "some words") == 0
+    with pytest.raises(ValueError, match="no word"):
+        word_correctness("some words", "...")
+
+
+def test_the_official_hits_of_real_answers(shared):
+    """99.0 % of the sentences were asked for; what differs are mostly homophones."""
+    entries = read_json(shared / "cpc3_real/CPC3.train.json", list)
+    same = sum(
+        hits(scored_words(entry["prompt"]), scored_words(entry["response"]))
+        == entry["words_correct"]
+        for entry in entries
+    )
+    assert len(entries) == 15520
+    assert same >= 15440

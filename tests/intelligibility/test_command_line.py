@@ -1,0 +1,190 @@
+"""What a user meets at the terminal: errors in words, and keys that a script does not read."""
+
+import errno
+import shlex
+
+import pytest
+from omegaconf import OmegaConf
+
+from benchmarks.made.release import make_release
+from intelligibility.command_line import check_config, in_words, provenance, reports_errors
+from intelligibility.runs import RecipeError, versions
+from tests.conftest import run_script
+
+CFG = OmegaConf.create(
+    {
+        "path": {"root": "???", "train": "${path.root}/train"},
+        "seed": 3,
+        "n_jobs": 1,
+        "shard": 0,
+        "n_shards": 1,
+        "dev_percent": 0.3,
+    }
+)
+
+
+def refused(script: str, *overrides: str) -> str:
+    """Run a script that has to end with a message; return its stderr."""
+    result = run_script(script, *overrides)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+# In this process
+
+
+def test_provenance_resolves_what_it_can():
+    made_by = provenance(CFG)
+    assert made_by["seed"] == 3
+    assert made_by["config"]["path"]["train"] == "(not given)/train"
+    assert OmegaConf.is_missing(CFG.path, "root")
+    assert made_by["versions"] == versions()
+
+
+def test_our_errors_end_a_stage_without_a_traceback(caplog):
+    @reports_errors(reads=())
+    def stage(cfg):
+        raise RecipeError("x.wav: found 1 channel, expected 2")
+
+    with pytest.raises(SystemExit) as stop:
+        stage(CFG)
+    assert stop.value.code == 1
+    assert "found 1 channel" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room and run again"),
+        (errno.EDQUOT, "make room and run again"),
+        (errno.EACCES, "give folders that are there, or can be made, and are yours"),
+        (errno.ENOTDIR, "give folders that are there, or can be made, and are yours"),
+        (errno.EROFS, "give a path.exp_folder that can be written"),
+        (errno.EIO, None),
+    ],
+)
+def test_an_error_of_the_file_system_is_a_message_wherever_it_strikes(caplog, number, remedy):
+    @reports_errors(reads=())
+    def stage(cfg):
+        raise OSError(number, "reason", "prepared.jsonl")
+
+    with pytest.raises(OSError if remedy is None else SystemExit):
+        stage(CFG)
+    assert "prepared.jsonl" in caplog.text or remedy is None
+    assert remedy is None or remedy in caplog.text
+
+
+def test_an_error_of_another_kind_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        in_words(ZeroDivisionError())
+
+
+def test_an_interruption_is_one_line_and_a_status(caplog):
+    @reports_errors(reads=())
+    def stage(cfg):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        stage(CFG)
+    assert stop.value.code == 130
+    (record,) = caplog.records
+    assert record.getMessage().startswith("Stopped: what is done is kept")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_jobs": 0}, "n_jobs=0: expected a whole number of processes, or -1 for one per core"),
+        ({"n_jobs": 1.5}, "n_jobs=1.5: expected a whole number of processes"),
+        ({"n_jobs": True}, "n_jobs=True: expected a whole number of processes"),
+        ({"n_jobs": "all"}, "n_jobs=all: expected a whole number of processes"),
+        ({"seed": -1}, "seed=-1: expected a whole number, 0 or more"),
+        ({"seed": "one"}, "seed=one: expected a whole number, 0 or more"),
+        ({"seed": None}, "seed=None: expected a whole number, 0 or more"),
+        ({"n_shards": 0}, "n_shards=0: expected a whole number, 1 or more"),
+        ({"shard": -1}, "shard=-1: expected a whole number, 0 to n_shards - 1"),
+        ({"shard": 3, "n_shards": 3}, "shard=3 n_shards=3: expected shard to be 0 to n_shards - 1"),
+        ({"dev_percent": 1}, "dev_percent=1: expected a share of the scenes, 0 to below 1"),
+        ({"dev_percent": 30}, "dev_percent=30: expected a share"),
+        ({"dev_percent": "x"}, "dev_percent=x: expected a share"),
+        ({"dev_percent": float("nan")}, "dev_percent=nan: expected a share"),
+    ],
+)
+def test_a_number_that_no_stage_can_use_is_named(changes, message):
+    with pytest.raises(RecipeError) as error:
+        check_config(OmegaConf.merge(CFG, changes))
+    assert message in str(error.value)
+
+
+def test_numbers_that_can_be():
+    for changes in ({}, {"seed": 0}, {"n_jobs": -1}, {"shard": 2, "n_shards": 3}):
+        check_config(OmegaConf.merge(CFG, changes))
+    check_config(OmegaConf.merge(CFG, {"dev_percent": 0}))
+
+
+# From a terminal
+
+
+@pytest.mark.parametrize(
+    ("script", "override", "reads"),
+    [
+        ("prepare_data.py", "device=cpu", "skip_bad"),
+        ("train_asr.py", "n_jobs=8", "from_scratch"),
+        ("infer.py", "check_only=true", "n_shards"),
+        ("evaluate.py", "shard=3", "calibration"),
+    ],
+)
+def test_a_key_that_a_script_does_not_read_is_refused(tmp_path, script, override, reads):
+    message = refused(script, f"path.exp_folder={tmp_path}", override)
+    key = override.split("=")[0]
+    assert f"{key}: {script} does not read this; it reads " in message
+    listed = message.split("it reads ")[1].split("\n")[0].split(", ")
+    assert reads in listed and "path" in listed and key not in listed
+
+
+def test_all_unread_keys_are_named_those_in_groups_too(tmp_path):
+    overrides = ["+run_opts.precision=bf16", "MSBGEar.ahr=0", "seed=2", "dtw=exact"]
+    message = refused("evaluate.py", f"path.exp_folder={tmp_path}", *overrides)
+    assert "run_opts.precision, MSBGEar.ahr, dtw: evaluate.py does not read this" in message
+
+
+def test_a_short_question_for_help_is_answered_too():
+    short, long = (run_script("evaluate.py", flag) for flag in ("-h", "--help"))
+    assert short.returncode == 0 and short.stdout == long.stdout
+    assert short.stdout.startswith("Stage 4") and "cpc1_track: closed" in short.stdout
+
+
+def test_a_value_that_hydra_cannot_read_comes_with_the_way_to_write_it(tmp_path):
+    message = refused("prepare_data.py", "path.root=~/x", f"path.exp_folder={tmp_path}")
+    assert message.startswith("path.root=~/x: Hydra cannot read this value")
+    (advice,) = shlex.split(message.strip().rsplit(": ", 1)[1])
+    message = refused("prepare_data.py", advice, f"path.exp_folder={tmp_path}")
+    assert "no folder /" in message and "~" not in message.split("no folder ")[1].split(";")[0]
+
+
+def test_numbers_are_refused_before_any_header_is_read(tmp_path):
+    release = make_release(tmp_path / "cpc1", n_train=1, n_test=1)
+    for wav in release.rglob("*.wav"):
+        wav.write_bytes(b"")  # each would be a finding
+    paths = [f"path.root={release}", f"path.exp_folder={tmp_path}/exp"]
+    message = refused("prepare_data.py", *paths, "shard=3", "n_shards=3")
+    assert "expected shard to be 0 to n_shards - 1" in message
+    assert "empty file" not in message and "headers" not in message
+
+
+@pytest.mark.parametrize("below", ["", "/exp"])
+def test_an_exp_folder_that_is_a_file_is_named(tmp_path, below):
+    (tmp_path / "notes.txt").write_text("precious")
+    message = refused("evaluate.py", f"path.exp_folder={tmp_path}/notes.txt{below}")
+    assert (
+        f"path.exp_folder={tmp_path}/notes.txt{below}: {tmp_path}/notes.txt is no fold" in message
+    )
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+def test_what_a_script_ran_with_is_in_its_log(tmp_path):
+    refused("evaluate.py", f"path.exp_folder={tmp_path}/exp", "seed=7")
+    (log,) = (tmp_path / "exp/logs").glob("evaluate-*.log")
+    text = log.read_text()
+    assert '"command": "evaluate.py' in text and '"seed": 7' in text and '"speechbrain"' in text

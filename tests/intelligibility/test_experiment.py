@@ -1,0 +1,129 @@
+"""Where everything is kept, and the tables that SpeechBrain reads."""
+
+from pathlib import Path
+
+import pytest
+
+from intelligibility.experiment import Experiment, read_table, write_table
+from intelligibility.measures import MEASURES
+from intelligibility.runs import RecipeError
+from tests.conftest import configure
+
+SHARED_BY_TRACKS = {"exp_folder"}  # and Table 1, which is of both
+
+
+def all_paths(experiment: Experiment) -> dict[str, Path]:
+    """Return every path of an experiment by the name that code gives it."""
+    named = {
+        name: getattr(experiment, name)
+        for name in dir(experiment)
+        if not name.startswith("_") and isinstance(getattr(experiment, name), Path)
+    }
+    for split in ("dev", "test"):
+        for measure in MEASURES:
+            key = f"measure_file {split} {measure.name}"
+            named[key] = experiment.measure_file(split, measure.name)
+        named[f"scene_list {split}"] = experiment.scene_list(split)
+        for ear in ("left", "right"):
+            for kind in ("msbg", "ref"):
+                named[f"table {ear} {split} {kind}"] = experiment.table(ear, split, kind)
+                named[f"wav {ear} {split} {kind}"] = experiment.ear_wav(split, kind, ear, "S1")
+    named["result_table"] = experiment.result_table("table3")
+    named["figure"] = experiment.figure("scatter")
+    return named
+
+
+def test_the_tracks_have_files_of_their_own(tmp_path):
+    closed = Experiment.from_config(configure(tmp_path, tmp_path / "exp"))
+    open_ = Experiment.from_config(configure(tmp_path, tmp_path / "exp", "cpc1_track=open"))
+    ours, theirs = all_paths(closed), all_paths(open_)
+    assert set(ours) == set(theirs) and len(ours) > 35
+    assert {name for name in ours if ours[name] == theirs[name]} == SHARED_BY_TRACKS
+    assert len(set(ours.values())) == len(ours)  # no two things in one file
+    assert closed.of_track("open").results == open_.results
+    assert closed.result_table("table1") == open_.result_table("table1")
+    assert closed.measure_file("dev", "enc").name == "dev_enc_similarity.json"
+    assert open_.measure_file("test", "wcs").name == "test_wcs_correctness_indep.json"
+
+
+def test_everything_lies_below_the_two_folders(tmp_path):
+    cfg = configure(tmp_path, tmp_path / "exp", f"path.asr_folder='{tmp_path}/asr'")
+    for path in all_paths(Experiment.from_config(cfg)).values():
+        assert path.is_relative_to(tmp_path / "exp") or path.is_relative_to(tmp_path / "asr")
+
+
+def test_dev_signals_lie_with_the_training_signals(tmp_path):
+    experiment = Experiment(tmp_path, tmp_path)
+    assert experiment.ear_wav("dev", "ref", "left", "S1") == experiment.ear_wav(
+        "train", "ref", "left", "S1"
+    )
+    assert experiment.ear_wav("test", "ref", "left", "S1") != experiment.ear_wav(
+        "train", "ref", "left", "S1"
+    )
+
+
+def test_folders_may_be_relative_or_in_the_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    cfg = configure(tmp_path, "~/exp", "path.asr_folder=asr")
+    experiment = Experiment.from_config(cfg)
+    assert experiment.exp_folder == tmp_path / "home/exp"
+    assert experiment.asr_folder == tmp_path / "asr"
+
+
+def test_a_misspelt_track_is_named(tmp_path):
+    with pytest.raises(RecipeError, match="cpc1_track=closd: expected closed or open"):
+        Experiment.from_config(configure(tmp_path, tmp_path, "cpc1_track=closd"))
+
+
+def row(folder: Path, name: str = "a") -> dict:
+    return {
+        "ID": name,
+        "duration": 1.25,
+        "wav": folder / "test/left_msbg" / f"{name}.wav",
+        "spk_id": "L0001",
+        "wrd": 'ANNA KEEPS, AND "SELLS"',
+    }
+
+
+def test_tables_hold_relative_paths_and_can_be_moved(tmp_path):
+    folder = tmp_path / "left ref msbg"
+    write_table(folder / "left_dev_msbg.csv", [row(folder)])
+    assert "$data_root/test/left_msbg/a.wav" in (folder / "left_dev_msbg.csv").read_text()
+    assert read_table(folder / "left_dev_msbg.csv") == [row(folder)]
+    moved = folder.rename(tmp_path / "moved")
+    assert read_table(moved / "left_dev_msbg.csv") == [row(moved)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ID,wav\n",
+        "",
+        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/../../secret.wav,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,1.0,/etc/passwd,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,long,$data_root/a.wav,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,nan,$data_root/a.wav,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,-1,$data_root/a.wav,L1,A\n",
+        "ID,duration,wav,spk_id,wrd\na,1.0\n",
+        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a.wav,L1," + "A" * 200_000 + "\n",
+        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a\x00.wav,L1,A\n",
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, text):
+    path = tmp_path / "left_dev_msbg.csv"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="left_dev_msbg.csv"):
+        read_table(path)
+
+
+def test_a_table_of_absurd_size_is_refused_unread(tmp_path):
+    with (tmp_path / "left_dev_msbg.csv").open("wb") as stream:
+        stream.truncate(10**12)
+    with pytest.raises(RecipeError, match="1000000 MB where at most 500 MB.*prepare_data.py again"):
+        read_table(tmp_path / "left_dev_msbg.csv")
+
+
+def test_a_missing_table_tells_which_script_makes_it(tmp_path):
+    with pytest.raises(RecipeError, match=r"run prepare_data\.py first"):
+        read_table(tmp_path / "left_dev_msbg.csv")

@@ -1,0 +1,151 @@
+"""What training starts from: a folder, the hub, nothing; and the tokenizer that belongs to it."""
+
+import shutil
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from intelligibility.runs import RecipeError, sha256_of
+from intelligibility.training import pretrained
+from intelligibility.training.settings import Start, Vocabulary, pick
+from tests import toy_asr
+
+pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
+
+
+@pytest.fixture
+def hub_files(uninterrupted, tmp_path):
+    """Return a folder with the files of the hub's release, made from our own checkpoint."""
+    folder = tmp_path / "hub"
+    checkpoint = toy_asr.latest(uninterrupted)
+    published = toy_asr.published_form(checkpoint, folder / "checkpoint", epoch=110)
+    (published / "model.ckpt").rename(folder / "asr.ckpt")
+    (published / "normalizer.ckpt").rename(folder / "normalizer.ckpt")
+    shutil.rmtree(published)
+    shutil.copy(uninterrupted / "save/tokenizer.ckpt", folder)
+    return folder
+
+
+STAGES = {"from_scratch": False, "number_of_epochs": 111, "stage_one_epochs": 90}
+
+
+def test_starts_from_a_folder_and_then_without_it(toy_data, hub_files, tmp_path, caplog):
+    asr, wanted = (
+        tmp_path / "asr",
+        {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500},
+    )
+    caplog.set_level("INFO")
+    toy_asr.train(toy_data, asr, **wanted)
+    assert sha256_of([hub_files / "asr.ckpt"]) in caplog.text and str(hub_files) in caplog.text
+    course = toy_asr.epochs(asr)
+    assert [(entry["epoch"], entry["optimizer"]) for entry in course] == [(111, "SGD")]
+    assert course[0]["steps"] == 500 + 4
+    assert (asr / "save/tokenizer.ckpt").read_bytes() == (hub_files / "tokenizer.ckpt").read_bytes()
+    shutil.rmtree(hub_files)
+    toy_asr.train(toy_data, asr, **wanted | {"number_of_epochs": 112})
+    assert [entry["epoch"] for entry in toy_asr.epochs(asr)] == [111, 112]
+
+
+def test_asks_the_hub_for_the_documented_revision(hub_files, tmp_path, toy_data, monkeypatch):
+    asked = []
+
+    def download(repository, name, revision):
+        asked.append((repository, name, revision))
+        return str(hub_files / name)
+
+    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    name = "speechbrain/asr-transformer-transformerlm-librispeech"
+    hparams = toy_asr.settings(toy_data, tmp_path / "asr", **STAGES, pretrained=name)
+    start, tokenizer = pick(Start, hparams), tmp_path / "asr/save/tokenizer.ckpt"
+    pretrained.provide_start(start, hparams["checkpointer"]())
+    pretrained.provide_tokenizer(tokenizer, start, pick(Vocabulary, hparams), [], resumed=True)
+    revision = "93d1bdb4a0cf5b2e2878c513ee6c57a06d150001"
+    files = ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
+    assert asked == [(name, file, revision) for file in files]
+
+
+def test_says_that_the_hub_is_out_of_reach(tmp_path, toy_data, monkeypatch):
+    def download(*_, **__):
+        raise LocalEntryNotFoundError("no network and nothing in the cache")
+
+    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    with pytest.raises(
+        RecipeError, match=r"(?s)asr.ckpt could not be fetched from some/model.*folder"
+    ):
+        toy_asr.train(toy_data, tmp_path / "asr", **STAGES, pretrained="some/model")
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda state: state.pop("2.w.bias"), "2.w.bias is missing"),
+        (lambda state: state.update(extra=torch.zeros(1)), "extra is not in the model"),
+        (
+            lambda state: state.update({"2.w.bias": torch.zeros(5000)}),
+            "2.w.bias is .5000,., expected .40,.",
+        ),
+    ],
+)
+def test_loads_pretrained_files_strictly(toy_data, hub_files, tmp_path, spoil, message):
+    state = toy_asr.load(hub_files / "asr.ckpt")
+    spoil(state)
+    torch.save(state, hub_files / "asr.ckpt")
+    with pytest.raises(RecipeError, match=f"(?s){message}.*pretrained_revision"):
+        toy_asr.train(toy_data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
+    assert not list((tmp_path / "asr/save").glob("CKPT+*"))
+
+
+def test_refuses_pretrained_statistics_that_are_not_finite(toy_data, hub_files, tmp_path):
+    statistics = toy_asr.load(hub_files / "normalizer.ckpt")
+    statistics["glob_mean"][3] = torch.nan
+    torch.save(statistics, hub_files / "normalizer.ckpt")
+    with pytest.raises(RecipeError, match="(?s)normalizer.ckpt: glob_mean.*finite.*revision"):
+        toy_asr.train(toy_data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
+    assert not list((tmp_path / "asr/save").glob("CKPT+*"))
+
+
+def test_never_starts_from_nothing_unasked(toy_data, tmp_path):
+    with pytest.raises(RecipeError) as error:
+        toy_asr.train(toy_data, tmp_path, from_scratch=False)
+    for way in (f"{tmp_path}/save", "pretrained=", "from_scratch=true"):
+        assert way in str(error.value)
+
+
+def test_a_checkpoint_without_its_tokenizer_is_no_start(toy_data, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+    (tmp_path / "save/tokenizer.ckpt").unlink()
+    with pytest.raises(
+        RecipeError, match="tokenizer.ckpt: no such file, but there is a checkpoint"
+    ):
+        toy_asr.train(toy_data, tmp_path)
+
+
+def test_a_tokenizer_trained_on_the_prompts(learnt):
+    """As many pieces as outputs, the published indices, and any capital letter can be written."""
+    data, asr = learnt
+    hparams = toy_asr.trained_settings(data, asr)
+    tokenizer = hparams["tokenizer"]
+    assert tokenizer.get_piece_size() == 40
+    assert (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id()) == (0, 1, 2)
+    assert tokenizer.decode_ids(tokenizer.encode_as_ids("QUITE O'ZJX")) == "QUITE O'ZJX"
+    assert len(tokenizer.encode_as_ids("ADA BED COB")) < 9
+    again = asr.parent / "again.ckpt"
+    rows = toy_asr.training_rows(hparams)
+    pretrained.train_tokenizer(
+        pick(Vocabulary, hparams), [row["wrd"] for row in reversed(rows)], again
+    )
+    assert again.read_bytes() == (asr / "save/tokenizer.ckpt").read_bytes()
+
+
+def test_more_pieces_than_the_prompts_yield(toy_data, tmp_path):
+    with pytest.raises(RecipeError, match="output_neurons=5000: the prompts do not yield"):
+        toy_asr.train(toy_data, tmp_path, output_neurons=5000)
+    assert not (tmp_path / "save/tokenizer.ckpt").exists()
+
+
+def test_a_tokenizer_of_another_size_is_named(toy_data, uninterrupted, tmp_path):
+    (tmp_path / "save").mkdir()
+    shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "save")
+    with pytest.raises(RecipeError, match="has 40 tokens, expected 44 .output_neurons"):
+        toy_asr.train(toy_data, tmp_path, output_neurons=44)
