@@ -49,7 +49,8 @@ from intelligibility.reconstruction.fit import LEAST_PAIRS, FitSettings
 from intelligibility.reconstruction.judge import check_judge
 from intelligibility.reconstruction.laboratory import (
     Source,
-    judge_made_by,
+    describe_judge,
+    describe_own,
     laboratory_of_process,
     load_judge,
     load_network,
@@ -95,6 +96,7 @@ logger = logging.getLogger(__name__)
 READS = (
     *("network", "task", "layers", "weights", "inverter", "target", "vocoder", "judge"),
     *("reconstruct", "n_jobs", "device", "asr_config", "asr_overrides", "decoder_states"),
+    *("recogniser", "recogniser_revision", "dec_mode", "hearing_loss"),
 )
 NETWORKS = ("recogniser", "vggish", "smallenc")
 INVERTERS = ("reccnn", "recgan")
@@ -133,10 +135,10 @@ def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
     check_options(cfg)
     experiment = Experiment.from_config(cfg)
-    folder = experiment.exp_folder / f"reconstruct{experiment.track}"
+    folder = experiment.reconstruction
     torch.set_num_threads(1)
     with (
-        sole_run(experiment.exp_folder, folder.name),
+        sole_run(experiment.results_folder, folder.name),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
         shared_use(experiment.asr_folder, "train_asr"),  # nor the checkpoints
     ):
@@ -445,7 +447,7 @@ def common_made_by(cfg: DictConfig, material: Material) -> dict[str, Any]:
     """Say what all layers of a table share: judge and signals."""
     return plain(
         {
-            "judge": judge_made_by(cfg, material.level),
+            "judge": describe_judge(cfg, material.level),
             "training": stamp_of(material.training),
             "scored": stamp_of(material.scored),
         }
@@ -457,7 +459,7 @@ def layer_made_by(
 ) -> dict[str, Any]:
     """Say all that decides a layer's numbers."""
     if source.weights is None:
-        network = judge_made_by(OmegaConf.merge(cfg, {"judge": "recogniser"}), material.level)
+        network = describe_own(cfg, material.level)
     else:
         network = {"weights_sha256": sha256_of([source.weights])}
     settings = layer_settings(cfg, mel_of(cfg, source))

@@ -33,12 +33,14 @@ class Judge:
 
     def transcribe(self, wavs: Sequence[Path]) -> list[str]:
         """Return the words of wav files."""
-        signals = (at_level(read_speech(wav), self.level) for wav in wavs)
-        return [found.text for found in self.recogniser.recognise(signals)]
+        return [self.hear(read_speech(wav)) for wav in wavs]
 
     def hear(self, speech: Tensor) -> str:
         """Return the words of one signal (n_samples,)."""
-        return next(iter(self.recogniser.recognise([at_level(speech, self.level)]))).text
+        found = next(iter(self.recogniser.recognise([at_level(speech, self.level)])))
+        if found.text is None:
+            raise RecipeError("judge: this recogniser has no words; name another one with judge=")
+        return found.text
 
 
 def word_errors(text: str, prompt: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from intelligibility.experiment import Experiment
 from intelligibility.recognisers import describe_recogniser, load_recogniser
 from intelligibility.reconstruction.judge import Judge
 from intelligibility.reconstruction.networks import (
+    HubNetwork,
     Network,
     PatchNetwork,
     RecogniserNetwork,
@@ -22,6 +24,7 @@ from intelligibility.reconstruction.networks import (
 from intelligibility.runs import RecipeError, pick_device
 
 OWN_JUDGE = "recogniser"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # no folder: those begin with / . or ~ here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +61,10 @@ def new_model(network: str, divisor: int) -> VGGish | SmallEnc:
 def load_network(source: Source, cfg: DictConfig, level: float, device: torch.device) -> Network:
     """Load the network of a source, frozen."""
     if source.network == "recogniser":
-        recogniser = load_recogniser(cfg, Experiment.from_config(cfg), device)
-        return RecogniserNetwork(recogniser, level)
+        every = OmegaConf.merge(cfg, {"layers": "all"})  # not those to be inverted
+        recogniser = load_recogniser(every, Experiment.from_config(cfg), device)
+        kind = RecogniserNetwork if cfg.recogniser is None else HubNetwork
+        return kind(recogniser, level)
     model = new_model(source.network, cfg.reconstruct.divisor)
     load_weights(source.weights, model)
     return PatchNetwork(model.requires_grad_(False), device)
@@ -67,26 +72,43 @@ def load_network(source: Source, cfg: DictConfig, level: float, device: torch.de
 
 def load_judge(cfg: DictConfig, level: float, device: torch.device) -> Judge:
     """Load the recogniser that counts words."""
-    return Judge(load_recogniser(cfg, judge_experiment(cfg), device), level)
+    return Judge(load_recogniser(*judge_of(cfg), device), level)
 
 
-def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
+def describe_judge(cfg: DictConfig, level: float) -> dict[str, Any]:
     """Say what decides the judge's answers."""
-    return describe_recogniser(cfg, judge_experiment(cfg)) | {"level": level}
+    return describe_recogniser(*judge_of(cfg)) | {"level": level}
 
 
-def judge_experiment(cfg: DictConfig) -> Experiment:
-    """Return the experiment whose recogniser judges: this one, or with another asr_folder."""
+def describe_own(cfg: DictConfig, level: float) -> dict[str, Any]:
+    """Say what decides the layers of the experiment's recogniser."""
+    return describe_judge(OmegaConf.merge(cfg, {"judge": OWN_JUDGE}), level)
+
+
+def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
+    """Return the configuration and the experiment whose recogniser judges.
+
+    Raises
+    ------
+    RecipeError
+        `judge` is no recogniser's folder and no model of transformers.
+    """
     experiment = Experiment.from_config(cfg)
-    if cfg.judge == OWN_JUDGE:
-        return experiment
-    folder = Path(str(cfg.judge)).expanduser().absolute()
-    if not (folder / "save").is_dir():
-        raise RecipeError(
-            f"judge={cfg.judge}: no folder save/ in {folder}; expected {OWN_JUDGE}, or the folder "
-            "of a recogniser that train_asr.py trained"
-        )
-    return dataclasses.replace(experiment, asr_folder=folder)
+    judge = str(cfg.judge)
+    cfg = OmegaConf.merge(cfg, {"layers": None})
+    if judge == OWN_JUDGE:
+        return cfg, experiment
+    folder = Path(judge).expanduser().absolute()
+    if (folder / "save").is_dir():
+        own = OmegaConf.merge(cfg, {"recogniser": None})
+        return own, dataclasses.replace(experiment, asr_folder=folder)
+    if (folder / "config.json").is_file() or HUB_ID.fullmatch(judge):
+        other = {"recogniser": judge, "recogniser_revision": None}
+        return OmegaConf.merge(cfg, other), experiment
+    raise RecipeError(
+        f"judge={judge}: holds no save/ of train_asr.py and no config.json of transformers; "
+        f"expected {OWN_JUDGE}, the folder of another recogniser, or the hub id of one"
+    )
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.speechbrain import load_safely
 from intelligibility.reconstruction.mel import PATCH, LogMel, at_level
 from intelligibility.runs import RecipeError
@@ -192,7 +193,7 @@ class RecogniserNetwork:
         self.layers = ()  # for `embed`
         probe = self.embed(torch.randn(16000) * 0.05, self.blocks)
         self.layers = tuple(
-            Layer(name, depth, _samples_per_frame(16000, len(one)), tuple(one.shape[1:]), False)
+            Layer(name, depth, *_frame(*one.shape), patches=False)
             for depth, (name, one) in enumerate(probe.items(), start=1)
         )
 
@@ -228,6 +229,46 @@ def _samples_per_frame(n_samples: int, n_frames: int) -> int:
     """Return how many samples a frame stands for: hops of 10 ms, a power of two of them."""
     hops = n_samples / 160 / n_frames
     return 160 * 2 ** round(torch.tensor(hops).log2().item())
+
+
+class HubNetwork:
+    """A recogniser of transformers as a black box: cnn, and encoder.0 to n.
+
+    Its decoder has no frames: its layers cannot be inverted.
+
+    Parameters
+    ----------
+    recogniser : Recogniser
+        With all its layers.
+    level : float
+        dB re full scale of what it hears.
+    """
+
+    def __init__(self, recogniser: Recogniser, level: float):
+        self.recogniser, self.level = recogniser, level
+        probe = self._recognise(torch.randn(16000) * 0.05)
+        names = ["cnn", *sorted((n for n in probe if n.startswith("encoder.")), key=_number_of)]
+        self.layers = tuple(
+            Layer(name, depth, *_frame(*probe[name].shape), patches=False)
+            for depth, name in enumerate(names, start=1)
+        )
+
+    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
+        found = self._recognise(speech)
+        return {name: found[name].float() for name in names}
+
+    def _recognise(self, speech: Tensor) -> Mapping[str, Tensor]:
+        return next(iter(self.recogniser.recognise([at_level(speech, self.level)]))).layers
+
+
+def _number_of(layer: str) -> int:
+    return int(layer.rpartition(".")[2])
+
+
+def _frame(n_frames: int, n_features: int) -> tuple[int, tuple[int]]:
+    """Return what a layer is that gives so many frames for a second."""
+    return _samples_per_frame(16000, n_frames), (n_features,)
 
 
 def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[Layer]:
