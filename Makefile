@@ -1,10 +1,23 @@
 # make demo: the four scripts on the embedded miniature.   make test: the suite.
+# make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python
 SCRIPTS := prepare_data.py train_asr.py infer.py evaluate.py
 PIP := $(PY) -m pip install --disable-pip-version-check -q
+PYTEST := -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test clean-demo
+# Tests of numbers: the simulation, recognisers and search, similarity, scoring.
+NUMBERS := tests/msbg tests/intelligibility/recognisers tests/intelligibility/test_similarity.py \
+  tests/intelligibility/evaluation/test_scoring.py
+# Variables that choose the code of another processor, one run of the tests per line.
+define KERNELS
+OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=1
+ATEN_CPU_CAPABILITY=default NUMBA_CPU_NAME=generic OMP_NUM_THREADS=1
+$(if $(shell grep -sm1 avx512dq /proc/cpuinfo),OPENBLAS_CORETYPE=SkylakeX) OMP_NUM_THREADS=2
+endef
+export KERNELS
+
+.PHONY: demo test test-kernels baselines clean-demo
 .DELETE_ON_ERROR:
 
 # One thread: more would only wait for each other at the miniature's size.
@@ -17,20 +30,35 @@ demo: .venv/.demo
 
 test: .venv/.test
 	$(PY) -m ruff check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(PY) $(PYTEST)
+
+test-kernels: .venv/.test
+	@echo "$$KERNELS" | while read -r kernels; do \
+	  echo "== $$kernels"; \
+	  env $$kernels $(PY) $(PYTEST) $(NUMBERS) </dev/null || exit 1; \
+	done
+
+# The measures of others.
+baselines: .venv/.baselines
 
 clean-demo:
 	rm -rf demo/data demo/exp
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
-	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or 3.12 is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 to 3.14 is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/.demo: requirements.txt requirements-demo.txt | .venv/bin/python
 	$(PIP) -r requirements-demo.txt
 	touch $@
 
-.venv/.test: requirements.txt requirements-demo.txt requirements-cluster.txt requirements-test.txt | .venv/bin/python
+.venv/.baselines: requirements.txt requirements-baselines.txt | .venv/bin/python
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps -r requirements-baselines.txt
+	touch $@
+
+.venv/.test: $(wildcard requirements*.txt) | .venv/bin/python
 	$(PIP) -r requirements-test.txt
+	$(PIP) --no-deps -r requirements-baselines.txt
 	touch $@

@@ -1,7 +1,7 @@
 """How long does evaluate.py take on many signals? Prints a table.
 
-    python benchmarks/evaluate.py             # CPC1's size, 10,000 and 100,000 test signals
-    python benchmarks/evaluate.py 100000
+    python -m benchmarks.evaluate             # CPC1's size, 10,000 and 100,000 test signals
+    python -m benchmarks.evaluate 100000
 
 Each experiment is made in a temporary folder (planted numbers, four measures, 27 listeners, ten
 systems, twelve signals per scene) and evaluated in a process of its own, start-up included: scores,
@@ -16,10 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE / "tests"))
-
-from tests.evaluation_data import make_experiment  # noqa: E402
+from benchmarks.made.experiment import make_experiment
+from intelligibility.runs import RECIPE
 
 PER_SCENE = 12
 

@@ -1,8 +1,8 @@
 """infer.py beside the published procedure: recogniser passes and time per signal.
 
-    python benchmarks/infer.py                              # on the miniature, after make demo
-    python benchmarks/infer.py --signals 50 device=cuda     # overrides of demo/config.yaml
-    python benchmarks/infer.py --ours path.exp_folder=...   # without the published procedure
+    python -m benchmarks.infer                              # on the miniature, after make demo
+    python -m benchmarks.infer --signals 50 device=cuda     # overrides of demo/config.yaml
+    python -m benchmarks.infer --ours path.exp_folder=...   # without the published procedure
 
 The published procedure recognises four ear signals for every hearing-aid output, the two of the
 reference again and again, each with a forced decoding of the prompt whose result it throws away,
@@ -11,7 +11,6 @@ compared. Time is that of the process on one core, or of the clock with a GPU.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,21 +20,18 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE))
-
-from infer import Signal, group_by_reference, list_signals, measure, read_wav  # noqa: E402
-from intelligibility.corpora.cpc1 import Cpc1  # noqa: E402
-from intelligibility.recognisers.settings import load_settings  # noqa: E402
-from intelligibility.recognisers.speechbrain import Recogniser  # noqa: E402
-from intelligibility.runs import pick_device  # noqa: E402
-from intelligibility.similarity import aligned_similarity, framewise_similarity  # noqa: E402
+from infer import Pair, group_by_reference, list_pairs, measure, read_wav
+from intelligibility.experiment import Experiment
+from intelligibility.recognisers.settings import load_settings
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, keep_products_exact
+from intelligibility.runs import RECIPE, pick_device
+from intelligibility.similarity import aligned_similarity, framewise_similarity
 
 
 class PublishedProcedure:
     """Every ear signal by itself, as the published code does it."""
 
-    def __init__(self, hparams: dict[str, Any], recogniser: Recogniser):
+    def __init__(self, hparams: dict[str, Any], recogniser: SpeechBrainRecogniser):
         self.hparams, self.recogniser = hparams, recogniser
         self.search = hparams["test_search"].to(recogniser.device).eval()
         self.last_beam_states = torch.empty(0)
@@ -51,42 +47,42 @@ class PublishedProcedure:
     @torch.inference_mode()
     def features(self, wav: Path, prompt: str) -> tuple[Tensor, Tensor]:
         """Return the encoder's and the decoder's features of one ear signal."""
-        _, encoded, _ = self.recogniser.encode([read_wav(wav)])
+        _, encoded, _ = self.recogniser.encode([read_wav(wav, self.recogniser.lengths)])
         tokens = [self.hparams["bos_index"], *self.recogniser.tokenizer.encode_as_ids(prompt)]
         self.plain_decode(torch.tensor([tokens], device=encoded.device), encoded)
         self.search(encoded, torch.ones(1, device=encoded.device))
         return encoded[0].cpu(), self.last_beam_states.cpu()
 
-    def measure(self, scenes: list[list[Signal]]) -> Iterator[tuple[Signal, dict[str, float]]]:
+    def measure(self, scenes: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""
-        for signal in (signal for scene in scenes for signal in scene):
+        for pair in (pair for scene in scenes for pair in scene):
             processed, reference = (
-                [self.features(wav, signal.prompt) for wav in pair]
-                for pair in (signal.processed, signal.reference)
+                [self.features(wav, pair.prompt) for wav in ears]
+                for ears in (pair.processed, pair.reference)
             )
             encoder, decoder = (
                 (tuple(ear[layer] for ear in processed), tuple(ear[layer] for ear in reference))
                 for layer in (0, 1)
             )
             yield (
-                signal,
+                pair,
                 {"enc": framewise_similarity(*encoder), "dec": aligned_similarity(*decoder)},
             )
 
 
 def timed(
-    measured: Iterator[tuple[Signal, dict[str, float]]], clock: Callable[[], float]
+    measured: Iterator[tuple[Pair, dict[str, float]]], clock: Callable[[], float]
 ) -> tuple[float, dict[str, dict[str, float]]]:
     """Return the seconds that measuring takes and what is measured."""
     started = clock()
-    found = {signal.key: measures for signal, measures in measured}
+    found = {pair.key: similarities for pair, similarities in measured}
     return clock() - started, found
 
 
-def some_scenes(cpc1: Cpc1, n_signals: int) -> list[list[Signal]]:
+def some_scenes(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
     """Return whole scenes of the test set, with at least so many signals if it has them."""
     scenes, count = [], 0
-    for scene in group_by_reference([s for s in list_signals(cpc1) if s.split == "test"]):
+    for scene in group_by_reference([p for p in list_pairs(experiment) if p.split == "test"]):
         if count >= n_signals:
             break
         scenes.append(scene)
@@ -103,11 +99,11 @@ def main() -> None:
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", overrides)
     torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    cpc1, device = Cpc1.from_config(cfg), pick_device(cfg.device)
-    hparams = load_settings(cfg, cpc1)
-    recogniser = Recogniser.load(hparams, cpc1.asr_folder / "save", device)
-    scenes = some_scenes(cpc1, arguments.signals)
+    keep_products_exact()
+    experiment, device = Experiment.from_config(cfg), pick_device(cfg.device)
+    hparams = load_settings(cfg, experiment)
+    recogniser = SpeechBrainRecogniser.load(hparams, experiment.save_folder, device)
+    scenes = some_scenes(experiment, arguments.signals)
     n_signals = sum(map(len, scenes))
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     list(measure(scenes[:1], recogniser, "fastdtw"))  # warms up

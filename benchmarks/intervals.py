@@ -1,6 +1,6 @@
 """Do the 95 % intervals hold the score in 95 % of experiments? Prints a table in half a minute.
 
-    python benchmarks/intervals.py
+    python -m benchmarks.intervals
 
 Experiments of CPC1's size are simulated (200 scenes, 27 listeners, twelve signals per scene, scene
 effects that signals share) from eight populations of listeners. What an interval has to hold is the
@@ -8,12 +8,7 @@ score's mean over such experiments. Beside `interval` stand the plain percentile
 resamples, and `interval` from resamples of signals as if they were independent.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from intelligibility.evaluation.scoring import (
     SCORES,

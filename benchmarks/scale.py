@@ -1,7 +1,7 @@
 """Does the recipe scale? prepare_data.py and infer.py on 50, 200 and 800 made signals.
 
-    python benchmarks/scale.py                 # after make test
-    python benchmarks/scale.py 20 40           # other sizes
+    python -m benchmarks.scale                 # after make test
+    python -m benchmarks.scale 20 40           # other sizes
 
 Prints CPU time per signal (less start-up) and peak memory of one process (n_jobs=1), which should
 stay flat, and what they come to for whole corpora on more cores. Signals are modulated noise of
@@ -22,14 +22,13 @@ from types import SimpleNamespace
 
 import torch
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE))
-
-from intelligibility.corpora.cpc1 import ASR_RATE, NO_SPEECH  # noqa: E402
-from intelligibility.recognisers.settings import read_settings  # noqa: E402
-from intelligibility.recognisers.speechbrain import Recogniser  # noqa: E402
-from tests.conftest import make_release  # noqa: E402
-from tests.small_recogniser import SETTINGS, babble, make_recogniser  # noqa: E402
+from benchmarks.made.recogniser import SETTINGS, babble, make_recogniser
+from benchmarks.made.release import make_release
+from intelligibility.corpora.cpc1 import NO_SPEECH
+from intelligibility.ears import ASR_RATE
+from intelligibility.recognisers.settings import read_settings
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
+from intelligibility.runs import RECIPE
 
 SECONDS = 5.9  # of a CPC1 signal, two of them before the speech
 # Signals per corpus. CPC1: 4863 for training and 2421 for the closed test. CPC2 and CPC3 are taken
@@ -170,7 +169,7 @@ def full_size_seconds() -> float:
     )
     hparams["normalize"].glob_mean = torch.full((hparams["n_mels"],), -20.0)
     hparams["normalize"].glob_std = torch.full((hparams["n_mels"],), 10.0)
-    recogniser = Recogniser(hparams, torch.device("cpu"))
+    recogniser = SpeechBrainRecogniser(hparams, torch.device("cpu"))
     recogniser.tokenizer = SimpleNamespace(decode_ids=str)  # words are not needed here
     started = time.process_time()
     for _ in recogniser.recognise([wav, wav]):

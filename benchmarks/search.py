@@ -1,8 +1,8 @@
 """SpeechBrain's beam search and ours on the same weights: CPU time per utterance, one core.
 
-    python benchmarks/search.py                 # about two minutes, some GB of memory
-    python benchmarks/search.py --steps 5
-    python benchmarks/search.py --trained path.exp_folder=/data/exp ...      # a trained recogniser
+    python -m benchmarks.search                 # about two minutes, some GB of memory
+    python -m benchmarks.search --steps 5
+    python -m benchmarks.search --trained path.exp_folder=/data/exp ...      # a trained recogniser
 
 Full size is the published recogniser with random weights, 4 s of noise, beam 66; both searches are
 stopped after the same number of steps, since random weights never come to an end. `--trained` takes
@@ -12,37 +12,33 @@ first of its test signals. Both searches have to find the same words.
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE))
-
-from infer import list_signals, read_wav  # noqa: E402
-from intelligibility.corpora.cpc1 import Cpc1  # noqa: E402
-from intelligibility.recognisers.beam_search import BeamSearch  # noqa: E402
-from intelligibility.recognisers.settings import load_settings, read_settings  # noqa: E402
-from intelligibility.recognisers.speechbrain import Recogniser, search_settings  # noqa: E402
+from infer import list_pairs, read_wav
+from intelligibility.experiment import Experiment
+from intelligibility.recognisers.beam_search import BeamSearch
+from intelligibility.recognisers.settings import load_settings, read_settings
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, search_settings
+from intelligibility.runs import RECIPE
 
 CPU = torch.device("cpu")
 SECONDS = 4.0  # of noise, for full size
 N_SIGNALS = 20  # of the trained recogniser
 
 
-def full_size(n_steps: int) -> tuple[dict[str, Any], Recogniser, list[Tensor]]:
+def full_size(n_steps: int) -> tuple[dict[str, Any], SpeechBrainRecogniser, list[Tensor]]:
     """Return the published sizes with random weights, and one encoded signal."""
     folders = {"data_folder": "none", "output_folder": "none"}
     hparams = read_settings(RECIPE / "transformer_cpc1.yaml", folders)
     hparams["normalize"].glob_mean = torch.full((hparams["n_mels"],), -20.0)
     hparams["normalize"].glob_std = torch.full((hparams["n_mels"],), 10.0)
-    recogniser = Recogniser(hparams, CPU)
+    recogniser = SpeechBrainRecogniser(hparams, CPU)
     noise = 0.1 * torch.randn(int(SECONDS * hparams["sample_rate"]))
     _, encoded, _ = recogniser.encode([noise])
     hparams["max_decode_ratio"] = (n_steps + 0.5) / encoded.shape[1]
@@ -50,16 +46,16 @@ def full_size(n_steps: int) -> tuple[dict[str, Any], Recogniser, list[Tensor]]:
     return hparams, recogniser, [encoded]
 
 
-def trained(overrides: list[str]) -> tuple[dict[str, Any], Recogniser, list[Tensor]]:
+def trained(overrides: list[str]) -> tuple[dict[str, Any], SpeechBrainRecogniser, list[Tensor]]:
     """Return a trained recogniser and encoded test signals."""
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", overrides)
-    cpc1 = Cpc1.from_config(cfg)
-    hparams = load_settings(cfg, cpc1)
-    recogniser = Recogniser.load(hparams, cpc1.asr_folder / "save", CPU)
-    signals = [signal for signal in list_signals(cpc1) if signal.split == "test"][:N_SIGNALS]
-    wavs = [wav for signal in signals for wav in signal.processed]
-    return hparams, recogniser, [recogniser.encode([read_wav(wav)])[1] for wav in wavs]
+    experiment = Experiment.from_config(cfg)
+    hparams = load_settings(cfg, experiment)
+    recogniser = SpeechBrainRecogniser.load(hparams, experiment.save_folder, CPU)
+    pairs = [pair for pair in list_pairs(experiment) if pair.split == "test"][:N_SIGNALS]
+    signals = [read_wav(wav, recogniser.lengths) for pair in pairs for wav in pair.processed]
+    return hparams, recogniser, [recogniser.encode([signal])[1] for signal in signals]
 
 
 def timed(search: Callable[[Tensor], Any], utterances: list[Tensor]) -> tuple[float, list[Any]]:
@@ -73,7 +69,9 @@ def timed(search: Callable[[Tensor], Any], utterances: list[Tensor]) -> tuple[fl
 
 
 @torch.no_grad()
-def compare(hparams: dict[str, Any], recogniser: Recogniser, utterances: list[Tensor]) -> str:
+def compare(
+    hparams: dict[str, Any], recogniser: SpeechBrainRecogniser, utterances: list[Tensor]
+) -> str:
     """Time both searches on the same utterances; return a row of the table."""
     settings = search_settings(hparams)
     ours = BeamSearch(recogniser.transformer, hparams["seq_lin"], hparams["ctc_lin"], settings)

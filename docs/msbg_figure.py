@@ -1,12 +1,11 @@
 """What the hearing-loss simulation does to a sentence: spectrograms before and after each severity.
 
-    python docs/msbg_figure.py        # writes docs/msbg_severities.png
+    python -m docs.msbg_figure        # writes docs/msbg_severities.png
 
 A synthetic voice (espeak-ng, from the demo) speaks a sentence at 65 dB SPL, the level of
 conversation. Each ear hears it in free field without a hearing aid.
 """
 
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -18,12 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from scipy.signal import ShortTimeFFT
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+from demo.speech import SAMPLE_RATE, speak
+from msbg import Audiogram, Ear
+from msbg.ear import gated_rms
 
-from demo.speech import SAMPLE_RATE, speak  # noqa: E402
-from msbg import Audiogram, Ear  # noqa: E402
-from msbg.ear import gated_rms  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 SENTENCE = ("en-gb-x-rp+f1", "sophie carried nine wooden boats")
 SPEECH_DB_SPL = 65

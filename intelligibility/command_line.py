@@ -24,7 +24,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.runs import RECIPE, RecipeError, logbook, versions
+from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, logbook, versions
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class JobError(CompactHydraException):
 
 
 def reports_errors(
-    reads: Iterable[str],
+    reads: Iterable[str], plain: Iterable[str] = ()
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[DictConfig], None]]:
     """Let a script end with our message and a status, never with a traceback for what one can mend.
 
@@ -58,11 +58,13 @@ def reports_errors(
     reads : iterable of str
         The keys of config.yaml that this script reads, beside those that every script reads. One
         that was changed on the command line and is not among them is refused.
+    plain : iterable of str
+        Those whose values are texts that need no quotes for Hydra, whatever they hold.
     """
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         if run.__module__ == "__main__":
-            _prepare_terminal(run.__globals__["__doc__"])
+            _prepare_terminal(run.__globals__["__doc__"], set(plain))
         name = Path(run.__globals__["__file__"]).name
 
         @functools.wraps(run)
@@ -87,7 +89,7 @@ def reports_errors(
     return decorate
 
 
-def _prepare_terminal(manual: str) -> None:
+def _prepare_terminal(manual: str, plain: set[str]) -> None:
     """Answer --help, read -v, and say what is wrong with a word of the command line."""
     if {"--help", "-h"} & set(sys.argv):  # Hydra's own would search every folder here, .venv too
         print(manual, (RECIPE / "config.yaml").read_text(), sep="\n")
@@ -96,6 +98,7 @@ def _prepare_terminal(manual: str) -> None:
     python_path = [str(RECIPE), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
     sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
+    sys.argv[1:] = [_quoted(w) if w.split("=")[0] in plain else w for w in sys.argv[1:]]
     for word in sys.argv[1:]:
         if "=" in word and not word.startswith("-"):
             _check_word(word)
@@ -103,6 +106,15 @@ def _prepare_terminal(manual: str) -> None:
     logging.raiseExceptions = False
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else a launcher has plans for it
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _quoted(word: str) -> str:
+    """Put the value of key=value into the quotes that Hydra takes off again."""
+    key, _, value = word.partition("=")
+    if not value or value == "null" or (len(value) > 1 and value[0] == value[-1] in "\"'"):
+        return word
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def _check_word(word: str) -> None:
@@ -170,23 +182,19 @@ def check_config(cfg: DictConfig) -> None:
     """Refuse numbers in the configuration that no stage can use."""
     counts = {"seed": "0 or more", "shard": "0 to n_shards - 1", "n_shards": "1 or more"}
     for key, expected in counts.items():
-        if not _is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):
+        if not is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):
             raise RecipeError(f"{key}={cfg[key]}: expected a whole number, {expected}")
     if cfg.shard >= cfg.n_shards:
         raise RecipeError(
             f"shard={cfg.shard} n_shards={cfg.n_shards}: expected shard to be 0 to n_shards - 1"
         )
-    if not _is_whole(cfg.n_jobs) or cfg.n_jobs == 0:
+    if not is_whole(cfg.n_jobs) or cfg.n_jobs == 0:
         raise RecipeError(
             f"n_jobs={cfg.n_jobs}: expected a whole number of processes, or -1 for one per core"
         )
     share = cfg.dev_percent
-    if not (isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1):
+    if not (is_number(share) and 0 <= share < 1):
         raise RecipeError(f"dev_percent={share}: expected a share of the scenes, 0 to below 1")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def provenance(cfg: DictConfig) -> dict[str, Any]:

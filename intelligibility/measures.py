@@ -42,3 +42,28 @@ MEASURES = (
     # Not in the paper; of recognisers from the hub.
     Measure("prob", "log-probability of the text", None, "log-probability", "nats"),
 )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A measure without a recogniser, to compare with: baselines.py computes it.
+
+    Attributes
+    ----------
+    name, title : str
+        As of a measure.
+    package : str
+        Whose code it is.
+    """
+
+    name: str
+    title: str
+    package: str
+
+
+BASELINES = (
+    Baseline("mbstoi", "MSBG + MBSTOI", "pyclarity"),
+    Baseline("haspi", "HASPI", "pyclarity"),
+    Baseline("stoi", "STOI", "pystoi"),
+    Baseline("estoi", "ESTOI", "pystoi"),
+)

@@ -249,6 +249,16 @@ def pick_device(name: str) -> "torch.device":  # noqa: F821
     return torch.device(name)
 
 
+def is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number, and neither True nor False."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value from a file is a number; Python counts True and False among them."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def listed(items: list[str], most: int = 5) -> str:
     """Return the first few of many items in one line, with a count of the rest."""
     rest = f" and {len(items) - most} more" if len(items) > most else ""

@@ -114,12 +114,23 @@ def framewise_similarity(processed: Ears, reference: Ears) -> float:
     float
         Up to 1, which is reached by identical signals; a frame of zeros has similarity 0 to any
         other.
+
+    Examples
+    --------
+    The left ear's second frame is lost. The right ear still has it, at an angle of 60 degrees:
+
+    >>> clean = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> left, right = clean.clone(), torch.tensor([[0.0, 1.0], [0.75**0.5, 0.5]])
+    >>> left[1] = 0
+    >>> round(framewise_similarity((left, right), (clean, clean)), 6)
+    0.75
     """
     return float(similarity_by_frame(processed, reference).mean())
 
 
 def similarity_by_frame(processed: Ears, reference: Ears) -> Tensor:
     """Return the similarity of every frame, (frames,): of the four pairs of ears, the highest."""
+    # The pairs are reference left and right by processed left and right: (2, 2, frames).
     ears = torch.nn.utils.rnn.pad_sequence([*processed, *reference], batch_first=True)
     return cosine_similarity(ears[2:, None], ears[None, :2], dim=-1).amax((0, 1))
 
@@ -141,6 +152,15 @@ def aligned_similarity(processed: Ears, reference: Ears, dtw: str = "fastdtw") -
     -------
     float
         Up to 1, which is reached by identical signals.
+
+    Examples
+    --------
+    The same states, one of them said twice:
+
+    >>> clean = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> slow = clean[[0, 0, 1]]
+    >>> round(aligned_similarity((slow, slow), (clean, clean), "exact"), 6)
+    1.0
     """
     align = {"fastdtw": fastdtw_path, "exact": exact_path}[dtw]
     means = []

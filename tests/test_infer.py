@@ -21,11 +21,11 @@ import soundfile as sf
 import torch
 
 import infer
+from benchmarks.made.recogniser import SETTINGS, WORDS, babble, make_recogniser
 from intelligibility.corpora.cpc1 import EARS, MEASURES, Cpc1, write_table
 from intelligibility.recognisers.speechbrain import Recogniser, Recognition, word_correctness
 from intelligibility.runs import RecipeError, read_json
 from tests.conftest import RECIPE, configure, run_script
-from tests.small_recogniser import SETTINGS, WORDS, babble, make_recogniser
 
 N_SCENES = {"dev": 2, "test": 3}
 LISTENERS = ("L0001", "L0002")  # both hear every scene

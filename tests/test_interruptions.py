@@ -21,9 +21,10 @@ import soundfile as sf
 
 import infer
 import prepare_data
+from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.release import make_release
 from intelligibility.runs import RecipeError
-from tests.conftest import RECIPE, configure, make_release, run_script
-from tests.small_recogniser import SETTINGS, make_recogniser
+from tests.conftest import RECIPE, configure, run_script
 
 N_KILLS = int(os.environ.get("KILLS", "3"))
 SIZES = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]

@@ -10,11 +10,12 @@ import pytest
 import soundfile as sf
 
 import prepare_data
+from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.release import dump, make_release
 from intelligibility.corpora.check import Source, check_release
 from intelligibility.corpora.cpc1 import Cpc1, read_table
 from msbg import Listener, simulate
-from tests.conftest import configure, dump, edit, make_release, run_script
-from tests.small_recogniser import SETTINGS, make_recogniser
+from tests.conftest import configure, edit, run_script
 
 RESAMPLING_ERROR_DB = -80  # against the ideal band-limited signal, below 0.45 of the lower rate
 

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from tests.conftest import make_release, run_script
-from tests.small_recogniser import SETTINGS
+from benchmarks.made.recogniser import SETTINGS
+from benchmarks.made.release import make_release
+from tests.conftest import run_script
 
 SCRIPTS = ("prepare_data.py", "train_asr.py", "infer.py", "evaluate.py")
 TRAINING = SETTINGS | {

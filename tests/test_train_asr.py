@@ -6,6 +6,7 @@ processes against one within 1e-5 of the largest (sums in another order).
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import yaml
 
 import train_asr
 from intelligibility.experiment import write_table
-from intelligibility.runs import RECIPE, RecipeError
+from intelligibility.runs import RECIPE, RecipeError, sole_run
 from intelligibility.training.data import (
     make_dataset,
 )
@@ -256,10 +257,77 @@ def test_resumes_the_reference_checkpoint(tmp_path, monkeypatch):
     assert_resumed(seen, start, asr, 3300, 128, 1.0, 25000, 2.5e-5, 23)
 
 
-def test_a_checkpoint_of_another_size_is_named(toy_data, uninterrupted, tmp_path):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_checkpoint_of_another_size_is_named(toy_data, uninterrupted, tmp_path, recorded):
     shutil.copytree(uninterrupted / "save", tmp_path / "save")
-    with pytest.raises(RecipeError, match="(?s)CKPT.*size mismatch.*asr_overrides"):
+    message = "d_ffn is 32, trained with 64"
+    if not recorded:
+        (tmp_path / "save/model_settings.json").unlink()
+        message = "(?s)CKPT.*size mismatch.*asr_overrides"
+    with pytest.raises(RecipeError, match=message):
         toy_asr.train(toy_data, tmp_path, d_ffn=32, number_of_epochs=5)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"nhead": 1}, "nhead is 1, trained with 2"),
+        ({"Transformer": {"normalize_before": True}}, "Transformer.normalize_before is True"),
+    ],
+)
+def test_settings_that_fit_the_tensors_are_named(
+    toy_data, uninterrupted, tmp_path, changes, message
+):
+    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+    with pytest.raises(RecipeError, match=message):
+        toy_asr.train(toy_data, tmp_path, **changes)
+
+
+def test_a_garbled_checkpoint_is_named(toy_data, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+    counter = toy_asr.latest(tmp_path) / "counter.ckpt"
+    counter.write_bytes(b"\x00\xff nine")
+    with pytest.raises(RecipeError, match=f"{counter.name}: holds no epoch .*move its folder"):
+        toy_asr.train(toy_data, tmp_path)
+    (counter.parent / "CKPT.yaml").write_text("{ACC: [0.5")
+    with pytest.raises(RecipeError, match="CKPT.yaml: cannot be read .*move its folder away"):
+        toy_asr.train(toy_data, tmp_path)
+
+
+def test_checkpoints_of_two_trainings_are_refused(toy_data, uninterrupted, tmp_path):
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
+    mine, theirs = toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted)
+    copy = shutil.copytree(theirs, tmp_path / "save/CKPT+2020-01-01+00-00-00+00")
+    named = [f"{re.escape(path.name)} from training " for path in (copy, mine)]
+    with pytest.raises(RecipeError, match=".*".join(named)):
+        toy_asr.train(toy_data, tmp_path)
+    assert copy.is_dir() and mine.is_dir()
+
+
+def test_data_may_not_be_prepared_meanwhile(toy_data, tmp_path, monkeypatch):
+    tried = []
+    fit_batch = train_asr.ASR.fit_batch
+
+    def tries(brain, batch):
+        with pytest.raises(RecipeError, match="is in use"), sole_run(toy_data, "prepare_data"):
+            pass
+        tried.append(batch.id)
+        return fit_batch(brain, batch)
+
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", tries)
+    toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
+    assert len(tried) == 4
+    with sole_run(toy_data, "prepare_data"), pytest.raises(RecipeError, match="is in use"):
+        toy_asr.train(toy_data, tmp_path)
+
+
+@pytest.mark.parametrize("where", ["a file", "below a file", "save is a file"])
+def test_a_folder_that_cannot_be_written_is_named(toy_data, tmp_path, where):
+    file = tmp_path / ("save" if where == "save is a file" else "file")
+    file.write_text("")
+    asr = {"a file": file, "below a file": file / "asr", "save is a file": tmp_path}[where]
+    with pytest.raises(RecipeError, match=f"{file}.*cannot be written there .*path.asr_folder"):
+        toy_asr.train(toy_data, asr)
 
 
 def test_names_the_signals_of_a_loss_that_is_nan(toy_data, tmp_path):
@@ -405,7 +473,7 @@ def test_two_processes_train_and_end(experiment, tmp_path):
     script.write_text(THREADS)
     run = torchrun(script, RECIPE / "train_asr.py", *command_line(experiment, tmp_path))
     assert run.returncode == 0, run.stderr
-    for line in ("Setting seed", "word error rates: ", "Done in "):  # by one of the two
+    for line in ("epoch 1 of 1: ", "word error rates: ", "Done in "):  # by one of the two
         assert (run.stdout + run.stderr).count(line) == 1
     assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # 32 signals, 8 each for two processes
     assert len(list((tmp_path / "save").glob("CKPT+*"))) == 1
@@ -516,9 +584,20 @@ def test_published_names_reach_speechbrain(toy_data, tmp_path):
     assert options(max_grad_norm=7.0) == (7.0, 3)
 
 
-def test_names_a_run_option_that_does_not_exist():
-    with pytest.raises(RecipeError, match="run_opts: .*precison"):
-        train_asr.run_options({"precison": "bf16"}, "cpu")
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"precison": "bf16"}, "run_opts: .*precison"),
+        ({"precision": "bf17"}, "run_opts.precision=bf17: expected fp32, fp16, bf16"),
+        ({"noprogressbar": 1}, "run_opts.noprogressbar=1: expected true or false"),
+        ({"max_grad_norm": "five"}, "run_opts.max_grad_norm=five: expected a number"),
+        ({"ckpt_interval_steps": 2.5}, "ckpt_interval_steps=2.5: expected a whole number"),
+        (5, "run_opts=5: expected options by name"),
+    ],
+)
+def test_names_a_run_option_that_does_not_exist(given, message):
+    with pytest.raises(RecipeError, match=message):
+        train_asr.run_options(given, "cpu")
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

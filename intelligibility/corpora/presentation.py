@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intelligibility.runs import RecipeError, listed, read_json, write_result
+from intelligibility.runs import RecipeError, is_number, listed, read_json, write_result
 from msbg import Audiogram, Listener
 
 ARCHIVES = ("train", "test")  # "train" holds the dev scenes as well
@@ -49,6 +49,8 @@ class Presentation:
         The enhancement challenge that the signal comes from, "" where that is not released.
     sets : tuple of str
         The sets of the challenge that list it, where a challenge has several.
+    snr : float or None
+        Speech over noise at the listener's head in dB, where the scenes' list tells it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Presentation:
     made_from: str = ""
     cec: str = ""
     sets: tuple[str, ...] = ()
+    snr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,7 @@ def percentage(value: Any, what: str) -> float | None:
     """
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and 0 <= value <= 100):
+    if not (is_number(value) and 0 <= value <= 100):
         raise ValueError(f"{what} is {value!r:.60}, expected percent, 0 to 100")
     return float(value)
 
@@ -226,8 +228,10 @@ def read_presentations(path: Path) -> dict[str, list[Presentation]]:
             for archive in ARCHIVES
             if archive in content
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f"{path}: {error!r}; run prepare_data.py again to rebuild it") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RecipeError(
+            f"{path}: {error!r:.300}; run prepare_data.py again to rebuild it"
+        ) from None
 
 
 def _archive_of(
@@ -255,6 +259,7 @@ def _archive_of(
             made_from=entry["made_from"],
             cec=entry["cec"],
             sets=tuple(entry["sets"]),
+            snr=entry.get("snr"),
         )
         for entry in entries
     ]

@@ -54,7 +54,7 @@ def bulk_delay(processed: Sound, reference: Sound) -> float:
     raise RecipeError(
         f"{processed.name} and {reference.name}: no delay up to {MAX_DELAY:g} s makes them alike "
         f"(the correlation of waveforms peaks {sharpness:.1f} times above the rest, expected "
-        f"{SHARP:g}; that of envelopes {height:.1f} deviations, expected {HIGH:g}), so they are not "
+        f"{SHARP:g}; that of envelopes {height:.1f} deviations, not {HIGH:g}), so they are not "
         "of the same sentence, or the noise hides it; align=false takes them as they are"
     )
 

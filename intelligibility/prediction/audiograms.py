@@ -50,8 +50,8 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
     ----------
     audiogram : str
         A Clarity listeners file, from which `listener` is taken; or `250:20,500:25,...` in Hz and
-        dB HL, for both ears, or `left=250:20,...;right=250:30,...`; or a name: none, mild, moderate,
-        moderately severe (Clarity's), N1 to N7, S1 to S3 (Bisgaard et al., 2010).
+        dB HL, for both ears, or `left=250:20,...;right=250:30,...`; or a name: none, mild,
+        moderate, moderately severe (Clarity's), N1 to N7, S1 to S3 (Bisgaard et al., 2010).
     listener : str, optional
         The identifier in the file.
 

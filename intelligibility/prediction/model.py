@@ -31,12 +31,15 @@ class Model:
         From similarity to percent words correct.
     msbg_settings : mapping
         Of the hearing-loss simulation.
+    described : mapping
+        All that decides what it computes, for journals.
     """
 
     cfg: DictConfig
     experiment: Experiment
     mapping: FittedMapping
     msbg_settings: Mapping[str, Any]
+    described: dict[str, Any]
 
     @property
     def dtw(self) -> str:
@@ -73,7 +76,14 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
     mapping = FittedMapping.read(experiment.calibration)
     described = describe_recogniser(cfg, experiment)
     _check_same(experiment, mapping, inference, described | {"dtw": cfg.dtw})
-    return Model(cfg, experiment, mapping, _msbg_settings(cfg, experiment))
+    msbg_settings = _msbg_settings(cfg, experiment)
+    decisive = {
+        "checkpoint_sha256": described["checkpoint_sha256"],
+        "settings": described["settings"] | {"dtw": cfg.dtw},
+        "MSBGEar": msbg_settings,
+        "mapping": mapping.as_json(),
+    }
+    return Model(cfg, experiment, mapping, msbg_settings, decisive)
 
 
 def _folder(model: str, revision: str | None) -> Path:

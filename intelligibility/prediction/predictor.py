@@ -1,6 +1,7 @@
 """From two recordings and a listener to percent words correct, with the code of the stages."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from intelligibility.prediction.sound import (
     sound_of,
 )
 from intelligibility.recognisers.recognition import Recogniser, Recognition
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, is_number
 from intelligibility.similarity import similarities_of, similarity_by_frame
 from intelligibility.words import words_of
 from msbg import Listener
@@ -31,8 +32,11 @@ from msbg import Listener
 logger = logging.getLogger(__name__)
 
 PUBLISHED = "dec"  # the measure of the challenge entry
+LATEST_START = 60.0  # s
 QUIET, LOUD = 40.0, 100.0  # dB SPL, between which speech is listened to
-LEAD, TAIL = 0.1, 0.3  # s that are kept before and after the speech
+# s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
+# are cut where the target begins and end a second after it: recognisers learn that.
+LEAD, TAIL = 0.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,33 @@ class Conditions:
         What 0 dB FS stands for; None: as in the model's data.
     speech_level : float or None
         dB SPL that the reference's speech is taken to have, instead.
+    ear : str
+        "both", or the one that listens: "left" or "right".
     """
 
     align: bool = True
     start: float | None = None
     full_scale_db_spl: float | None = None
     speech_level: float | None = None
+    ear: str = "both"
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
+        if self.ear not in ("both", *EARS):
+            raise RecipeError(f"ear={self.ear}: expected both, left or right")
+        if not isinstance(self.align, bool):
+            raise RecipeError(f"align={self.align}: expected true or false")
+        for name in ("start", "full_scale_db_spl", "speech_level"):
+            value = getattr(self, name)
+            if value is not None and not (is_number(value) and math.isfinite(value)):
+                raise RecipeError(f"{name}={value}: expected a number")
         if self.full_scale_db_spl is not None and self.speech_level is not None:
             raise RecipeError("full_scale_db_spl and speech_level: give one of the two")
-        if self.start is not None and not 0 <= self.start < 60:
-            raise RecipeError(f"start={self.start}: expected seconds, 0 to 60, or none")
+        if self.start is not None and not 0 <= self.start < LATEST_START:
+            raise RecipeError(f"start={self.start}: expected seconds, 0 to {LATEST_START:g}")
+
+
+AS_IT_COMES = Conditions()
 
 
 @dataclass(frozen=True)
@@ -211,7 +229,7 @@ class Predictor:
         rate: int | None,
         listener: Listener,
         text: str | None = None,
-        conditions: Conditions = Conditions(),  # noqa: B008 -- it is frozen
+        conditions: Conditions = AS_IT_COMES,
     ) -> Prediction:
         """Predict how many words a listener gets right.
 
@@ -256,15 +274,17 @@ class Predictor:
         signal = without_delay(processed.signal, round(delay * rate))
         if conditions.start is None:
             start, stop = _span(reference)
-            signal = lasting(signal, round(reference.duration * rate))
+            signal = lasting(signal, round(stop * rate))
+            clean = lasting(reference.signal, round(stop * reference.rate))
         else:
-            start, stop = conditions.start, None
-        ears = [
+            start, clean = conditions.start, reference.signal
+        heard = [
             ear_signals(signal, rate, listener, settings, start),
-            ear_signals(reference.signal, reference.rate, None, settings, start),
+            ear_signals(clean, reference.rate, None, settings, start),
         ]
-        length = None if stop is None else max(1, int((stop - start) * ASR_RATE))
-        heard = [ear[:length] for ear in ears]
+        if conditions.ear != "both":
+            one = EARS.index(conditions.ear)
+            heard = [ear[:, [one, one]] for ear in heard]
         return Heard(*heard, delay, level, warnings)
 
     def compare(self, heard: Heard, text: str | None) -> Prediction:
@@ -361,7 +381,7 @@ def _span(reference: Sound) -> tuple[float, float]:
         start, stop = speech_span(reference.signal, reference.rate)
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
-    return max(0.0, start - LEAD), min(reference.duration, stop + TAIL)
+    return max(0.0, start - LEAD), stop + TAIL
 
 
 def _quality(sound: Sound) -> list[str]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.model_settings import describe
-from intelligibility.runs import RECIPE, RecipeError
+from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole
 
 FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
 # The whole numbers that may be 0; of the others there is at least one.
@@ -143,8 +143,7 @@ def _faults_of_value(
 
 
 def _is_number(value: Any, whole: bool) -> bool:
-    kinds = int if whole else int | float
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return (is_whole if whole else is_number)(value) and math.isfinite(value)
 
 
 class _Plain(yaml.SafeLoader):

@@ -6,9 +6,10 @@ import shlex
 import pytest
 from omegaconf import OmegaConf
 
+from benchmarks.made.release import make_release
 from intelligibility.command_line import check_config, in_words, provenance, reports_errors
 from intelligibility.runs import RecipeError, versions
-from tests.conftest import make_release, run_script
+from tests.conftest import run_script
 
 CFG = OmegaConf.create(
     {

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.made.release import LEVELS, dump
 from intelligibility.corpora import known_presentations, read_archives
 from intelligibility.corpora.cpc1 import Response, late_responses, parse_responses, read_listeners
 from intelligibility.corpora.presentation import Archive
 from intelligibility.runs import RecipeError
-from tests.conftest import LEVELS, configure, dump, edit
+from tests.conftest import configure, edit
 
 SIGNAL = {
     "signal": "S08510_L0239_E001",

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluate import predict, read_calibration, to_compare
-from intelligibility.corpora.check import check_release
-from intelligibility.corpora.cpc1 import Cpc1, parse_responses, read_responses, read_table
+from benchmarks.made.release import dump, listeners, make_release
+from evaluate import pairs_to_compare, predict
+from intelligibility.corpora import read_archives
+from intelligibility.corpora.check import check_archives, check_headers, usable
+from intelligibility.corpora.cpc1 import parse_responses, read_listeners
+from intelligibility.corpora.presentation import left_out, read_presentations, write_presentations
+from intelligibility.evaluation.mapping import Mapping
+from intelligibility.experiment import read_table
 from intelligibility.journal import Journal
 from intelligibility.runs import RecipeError, read_json
-from tests.conftest import configure, dump, listeners, make_release
+from tests.conftest import configure
 
 QUICK = settings(
     max_examples=150,
@@ -41,7 +46,12 @@ ENTRY = {
     "prompt": "anna keeps two old boats",
     "correctness": 40.0,
 }
-
+PRESENTED = ENTRY | {
+    "processed": "/data/a.wav",
+    "reference": "/data/b.wav",
+    "lead_in": 2.0,
+    "made_from": "ab12",
+}
 FIT = {"x0": 80.0, "k": 0.2, "n_signals": 36, "RMSE": 20.0}
 CALIBRATION = {"checkpoint_sha256": "5e" * 32, "mean_correctness": 60.0, "measures": {"dec": FIT}}
 PREDICTED = {"signal": "S1", "correctness": "40.0", "dec_prediction": "50.0", "enc_prediction": ""}
@@ -72,7 +82,7 @@ def release(tmp_path_factory) -> Path:
 def test_any_bytes_as_metadata(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    for read in (read_json, read_responses, parse_responses):
+    for read in (read_json, parse_responses, read_listeners, read_presentations, Mapping.read):
         try:
             read(path)
         except RecipeError as error:
@@ -101,13 +111,41 @@ def test_a_damaged_release(release, tmp_path, data):
     name = data.draw(st.sampled_from([*audiograms, "L0003"]))
     audiograms[name] = damaged(audiograms.get(name, audiograms["L0001"]), data)
     dump(archive / "listeners.CPC1_train.json", audiograms)
-    cpc1 = Cpc1.from_config(configure(release, tmp_path))
     try:
-        checked = check_release(cpc1)
+        archives = read_archives(configure(release, tmp_path), "")
     except RecipeError:
         return
-    for entry in checked.signals["train"]:
-        assert entry.listener in audiograms
+    _, findings = check_headers(archives)
+    findings = [*check_archives(archives), *findings]
+    used = usable(archives, left_out(findings))
+    assert len(used["train"]) + sum(one.stops != "" for one in findings) >= 2
+    for one in used["train"]:
+        assert one.listener.id in audiograms and one.processed.is_file()
+    assert all(len(finding.where) < 2000 for finding in findings)
+    path = tmp_path / "presentations.json"
+    write_presentations(path, used, {})
+    assert [one.name for one in read_presentations(path)["train"]] == [
+        one.name for one in used["train"]
+    ]
+
+
+@QUICK
+@given(st.data())
+def test_damaged_records(tmp_path, data):
+    record = damaged(PRESENTED, data)
+    listener = damaged(listeners()["L0001"], data)
+    people = data.draw(st.just({"L0001": listener}) | ABSURD)
+    content = {"listeners": {"test": people}, "test": data.draw(st.just([record]) | ABSURD)}
+    path = tmp_path / "presentations.json"
+    dump(path, damaged(content, data))
+    try:
+        found = read_presentations(path)
+    except RecipeError as error:
+        assert "presentations.json" in str(error) and len(str(error)) < 2000
+        return
+    for one in found.get("test", []):
+        assert one.correctness is None or 0 <= one.correctness <= 100
+        assert one.listener.audiogram_left.levels.max() < 105
 
 
 @QUICK
@@ -137,19 +175,18 @@ def test_any_lines_as_a_journal(tmp_path, lines):
 @settings(QUICK, max_examples=60)
 @given(st.data())
 def test_any_mapping_as_a_calibration(tmp_path, data):
-    dump(tmp_path / "inference.json", {})
     fits = data.draw(st.just({"dec": damaged(FIT, data)}) | ABSURD)
     path = tmp_path / "calibration.json"
     dump(path, damaged(CALIBRATION | {"measures": fits}, data))
     try:
-        calibration = read_calibration(str(path), Cpc1("", None, None, tmp_path, tmp_path))
+        mapping = Mapping.read(path)
     except RecipeError as error:
         assert "calibration.json" in str(error) and len(str(error)) < 2000
         return
-    json.dumps(calibration, allow_nan=False).encode()
+    json.dumps(mapping.as_json(), allow_nan=False).encode()
     test = pd.DataFrame({"dec_similarity": [-1.0, 0.0, 1.0]})
-    if "dec" in calibration["measures"]:
-        predict(test, calibration)
+    if "dec" in mapping.fits:
+        predict(test, mapping)
         assert test["dec_prediction"].between(0, 100).all()
 
 
@@ -164,7 +201,7 @@ def test_any_text_as_predictions_to_compare(tmp_path, data):
         path.write_bytes(start + data.draw(st.binary()))
     test = pd.DataFrame({"signal": ["S1", "S2"], "correctness": [40.0, 40.0]})
     try:
-        joined, pairs = to_compare(test, ["enc", "dec"], str(path))
+        joined, pairs = pairs_to_compare(test, ["enc", "dec"], str(path))
     except RecipeError as error:
         assert "predictions.csv" in str(error) and len(str(error)) < 2000
         return

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from benchmarks.made.recogniser import small_settings
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.runs import RecipeError
-from tests.small_recogniser import small_settings
 
 
 def described(**changes):

@@ -10,10 +10,9 @@ import yaml
 from omegaconf import OmegaConf
 from speechbrain.utils.run_opts import RunOptions
 
-from intelligibility.corpora.cpc1 import RECIPE, Cpc1
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.settings import load_settings, read_settings
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RECIPE, RecipeError
 
 FILE = RECIPE / "transformer_cpc1.yaml"
 PUBLISHED = {
@@ -100,7 +99,7 @@ def test_no_key_that_nothing_reads():
     unread = []
     for key in names:
         referred = f"<{key}>" in text
-        read = re.search(rf"""hparams\.{key}\b|\[["']{key}["']\]|["']{key}["']""", code)
+        read = re.search(rf"""\.{key}\b|\[["']{key}["']\]|["']{key}["']""", code)
         if not (referred or read or key in sources_of_speechbrain):
             unread.append(key)
     assert unread == []
@@ -141,8 +140,7 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
             "from_scratch": True,
         }
     )
-    cpc1 = Cpc1("_indep", None, None, tmp_path, tmp_path / "asr")
-    hparams = load_settings(cfg, cpc1)
+    hparams = load_settings(cfg, Experiment(tmp_path, tmp_path / "asr", "_indep"))
     assert hparams["train_csv"] == str(tmp_path / "cpc1_asr_data_indep/binaural_train_msbg.csv")
     assert hparams["save_folder"] == str(tmp_path / "asr/save")
     assert (hparams["seed"], hparams["from_scratch"], hparams["d_ffn"]) == (17, True, 32)

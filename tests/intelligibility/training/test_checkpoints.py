@@ -1,5 +1,6 @@
 """Checkpoints are whole or absent: on a full disk, after a kill, and when others are damaged."""
 
+import re
 import resource
 import shutil
 
@@ -10,6 +11,7 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 
+from intelligibility.recognisers.checkpoints import training_of
 from intelligibility.runs import RecipeError
 from intelligibility.training.checkpoints import WholeCheckpointer
 
@@ -56,6 +58,52 @@ def test_a_start_is_moved_not_deleted_and_never_the_best(checkpointer):
     ours = save(checkpointer, 0.1).path
     assert names(checkpointer) == [ours.name]
     assert (checkpointer.checkpoints_dir.parent / "start" / start.name / "model.ckpt").is_file()
+
+
+def test_a_start_of_an_earlier_training_is_not_overwritten(checkpointer):
+    start = checkpointer.save_checkpoint({"ACC": 1.1}).path
+    there = checkpointer.checkpoints_dir.parent / "start" / start.name
+    there.mkdir(parents=True)
+    (there / "model.ckpt").write_text("another")
+    save(checkpointer, 0.1)
+    assert (there / "model.ckpt").read_text() == "another"
+    assert (there.with_name(f"{start.name}.1") / "model.ckpt").is_file()
+
+
+def again(checkpointer):
+    """Return the checkpointer of a later run in the same folder."""
+    return WholeCheckpointer(checkpointer.checkpoints_dir, checkpointer.recoverables)
+
+
+def test_a_training_has_one_id_over_all_its_runs(checkpointer):
+    first = save(checkpointer, 0.5)
+    second = save(again(checkpointer), 0.6)
+    assert training_of(first) == training_of(second) and len(training_of(first)) == 12
+    again(checkpointer).check_one_training()
+
+
+def test_another_trainings_checkpoints_are_refused_and_stay(checkpointer, tmp_path):
+    stranger = WholeCheckpointer(tmp_path / "other/save", checkpointer.recoverables)
+    save(checkpointer, 0.5)
+    theirs = shutil.copytree(
+        save(stranger, 0.9).path, checkpointer.checkpoints_dir / "CKPT+2020-01-01+00-00-00+00"
+    )
+    latest = [save(checkpointer, accuracy).path for accuracy in (0.6, 0.7)][-1]
+    assert names(checkpointer) == [theirs.name, latest.name]
+    named = f"several trainings.*{re.escape(theirs.name)} from training"
+    with pytest.raises(RecipeError, match=named):
+        checkpointer.check_one_training()
+
+
+def test_a_start_may_lie_beside_its_training_but_no_other_may(checkpointer):
+    start = checkpointer.save_checkpoint({"ACC": 1.1}).path
+    save(checkpointer, 0.5)
+    kept = checkpointer.checkpoints_dir.parent / "start" / start.name
+    kept.rename(checkpointer.checkpoints_dir / start.name)  # as a kill leaves it
+    again(checkpointer).check_one_training()
+    (checkpointer.checkpoints_dir / start.name).rename(start.with_name("CKPT+foreign"))
+    with pytest.raises(RecipeError, match="CKPT.foreign from elsewhere"):
+        again(checkpointer).check_one_training()
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(checkpointer):

@@ -1,0 +1,69 @@
+"""What `pip install .` installs: msbg, and nothing else of the recipe."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("setuptools", "77", reason="older ones cannot read pyproject.toml")
+RECIPE = Path(__file__).resolve().parents[2]
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a wheel, built without network from a copy, beside which nothing else lies."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = shutil.copytree(
+        RECIPE, folder / "source", ignore=lambda at, names: [n for n in names if not kept(at, n)]
+    )
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder)]
+    result = subprocess.run([*PIP, *build, str(source)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def kept(folder: str, name: str) -> bool:
+    """Say whether a file is of the recipe's own code: all of it, so that none slips in."""
+    at_the_root = Path(folder) == RECIPE
+    return name in ("msbg", "intelligibility", "demo", "LICENSE", "pyproject.toml") or (
+        name.endswith(".py") or (not at_the_root and name != "__pycache__")
+    )
+
+
+def test_it_holds_msbg_alone(wheel: Path) -> None:
+    """All modules, the licence, and the build's own records."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(name) for name in archive.namelist()}
+        metadata = message_from_bytes(archive.read("msbg-1.0.0.dist-info/METADATA"))
+    code = {name for name in names if name.parts[0] == "msbg"}
+    assert code == {path.relative_to(RECIPE) for path in (RECIPE / "msbg").glob("*.py")}
+    assert {name.parts[0] for name in names - code} == {"msbg-1.0.0.dist-info"}
+    assert "LICENSE" in {name.name for name in names}
+    requirements = sorted(line.split(">")[0] for line in metadata.get_all("Requires-Dist"))
+    assert requirements == ["numba", "numpy", "scipy"]
+    assert metadata["Requires-Python"] == ">=3.11"
+
+
+def test_it_simulates_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked into an empty folder, with nothing of ours on the path."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "import sys, json; sys.path.insert(0, '.')\n"
+        "import numpy as np, msbg\n"
+        "listener = msbg.Listener(msbg.Audiogram([50] * 8), msbg.Audiogram([20] * 8))\n"
+        "heard = msbg.simulate(np.ones((1000, 2)), listener)\n"
+        "print(json.dumps([msbg.__file__, heard.shape, sorted(sys.modules)]))"
+    )
+    run = [sys.executable, "-I", "-c", code]
+    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    file, shape, modules = json.loads(result.stdout)
+    assert Path(file).is_relative_to(tmp_path) and shape == [1216, 2]
+    assert not {"intelligibility", "demo", "torch", "hydra"} & set(modules)
