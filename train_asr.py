@@ -138,8 +138,9 @@ def keep_speechbrain_quiet() -> None:
         logging.getLogger(f"speechbrain.{name}").setLevel(logging.WARNING)
     # SpeechBrain makes one of the two masks bool and the other float: nothing a user could change.
     warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask and attn_mask")
-    # A start has no optimiser, no place in an epoch: they begin anew.
+    # A start has no optimiser and no place in an epoch: they begin anew.
     warnings.filterwarnings("ignore", r"(?s)(Trying to load|Loading).*missing a load path")
+    warnings.filterwarnings("ignore", "'optimizer_step' not found")
 
 
 def make_folders(*folders: Path) -> None:

@@ -14,7 +14,6 @@ import torch
 from omegaconf import DictConfig
 from speechbrain.utils.checkpoints import (
     Checkpoint,
-    Checkpointer,
     average_checkpoints,
     hook_on_loading_state_dict_checkpoint,
 )
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
+from intelligibility.recognisers.checkpoints import check_one_training, read_checkpoints
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.recognition import Recognition
@@ -268,10 +268,10 @@ def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
     Raises
     ------
     RecipeError
-        There is none, or one lacks its model.
+        There is none, one lacks its model or cannot be read, or they are of several trainings.
     """
-    save_folder = Path(save_folder)
-    checkpoints = Checkpointer(save_folder).find_checkpoints() if save_folder.is_dir() else []
+    checkpoints = read_checkpoints(save_folder)
+    check_one_training(checkpoints)
     if not checkpoints:
         raise RecipeError(
             f"{save_folder}: no checkpoint (a folder CKPT+... with model.ckpt) here; run "
