@@ -17,7 +17,7 @@ $(if $(shell grep -sm1 avx512dq /proc/cpuinfo),OPENBLAS_CORETYPE=SkylakeX) OMP_N
 endef
 export KERNELS
 
-.PHONY: demo test test-kernels baselines clean-demo
+.PHONY: demo demo-baselines test test-kernels clean-demo
 .DELETE_ON_ERROR:
 
 # One thread: more would only wait for each other at the miniature's size.
@@ -28,6 +28,11 @@ demo: .venv/.demo
 	  OMP_NUM_THREADS=1 $(PY) $$script --config-name demo/config; \
 	done
 
+# After make demo: the measures of others beside the recogniser's.
+demo-baselines: .venv/.baselines
+	OMP_NUM_THREADS=1 $(PY) baselines.py --config-name demo/config 'baselines=[mbstoi,haspi,stoi,estoi]'
+	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
+
 test: .venv/.test
 	$(PY) -m ruff check .
 	OMP_NUM_THREADS=1 $(PY) $(PYTEST)
@@ -37,9 +42,6 @@ test-kernels: .venv/.test
 	  echo "== $$kernels"; \
 	  env $$kernels $(PY) $(PYTEST) $(NUMBERS) </dev/null || exit 1; \
 	done
-
-# The measures of others.
-baselines: .venv/.baselines
 
 clean-demo:
 	rm -rf demo/data demo/exp
