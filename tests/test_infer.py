@@ -4,6 +4,7 @@ The published similarities are met to 1e-4 (1.2e-7 measured).
 """
 
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -95,7 +96,7 @@ def heard(monkeypatch) -> list[int]:
 
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the stage in this process."""
-    infer.run.__wrapped__.__wrapped__(
+    inspect.unwrap(infer.run)(
         configure(exp_folder / "no release", exp_folder, "device=cpu", *OVERRIDES, *overrides)
     )
 

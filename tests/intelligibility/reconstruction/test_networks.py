@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.made.recogniser import babble, make_recogniser, small_settings
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.reconstruction.mel import PATCH, LogMel
 from intelligibility.reconstruction.networks import (
@@ -16,7 +17,6 @@ from intelligibility.reconstruction.networks import (
     patches_of,
 )
 from intelligibility.runs import RecipeError
-from tests.small_recogniser import babble, make_recogniser, small_settings
 
 CPU = torch.device("cpu")
 
