@@ -37,14 +37,15 @@ from intelligibility.journal import Journal
 from intelligibility.parallel import in_processes
 from intelligibility.prediction.audiograms import listener_of
 from intelligibility.prediction.model import open_model
+from intelligibility.prediction.page import mean_in_words, write_page
 from intelligibility.prediction.predictor import Conditions, Prediction, Predictor
 from intelligibility.prediction.rows import (
     Row,
-    as_plain,
     fault_of,
     made_by,
     predict,
     read_rows,
+    score_row,
 )
 from intelligibility.prediction.summary import as_frame, summarise
 from intelligibility.runs import (
@@ -93,7 +94,8 @@ def run(cfg: DictConfig) -> None:
         if cfg.report:
             predictor = Predictor.load(cfg.model, cfg.model_revision, cfg.device, cfg.by)
             page = output.with_suffix(".html")
-            write_page(page, content, rows, functools.partial(predict, predictor), conditions, cfg)
+            again = functools.partial(predict, predictor, conditions=conditions)
+            write_page(page, content, rows, again, cfg.report_rows)
             logger.info("Wrote %s", page)
     logger.info("Wrote %d rows to %s, and a summary beside it", len(results), output)
     say_summary(content["summary"])
@@ -186,24 +188,6 @@ def score_all(
     return [about(row) | done[row.name] for row in rows if "fault" not in done[row.name]]
 
 
-def score_row(
-    key: tuple[str, str | None, str, str | None], row: Row, conditions: Conditions
-) -> tuple[Row, dict[str, Any]]:
-    """Score one row in a process that has loaded the model."""
-    try:
-        return row, as_plain(predict(predictor_of_process(*key), row, conditions))
-    except RecipeError as error:
-        return row, {"fault": str(error)}
-
-
-@functools.cache
-def predictor_of_process(
-    model: str, revision: str | None, device: str, by: str | None
-) -> Predictor:
-    """Load the model once per process."""
-    return Predictor.load(model, revision, device, by)
-
-
 def about(row: Row) -> dict[str, Any]:
     """Return what the table says of a row."""
     return {
@@ -244,23 +228,16 @@ def say(prediction: Prediction) -> None:
 
 def say_summary(summary: dict[str, Any]) -> None:
     """Print the means of a table."""
-    print(f"{in_words(summary['mean'])} over all rows")
+    print(f"{mean_in_words(summary['mean'])} over all rows")
     for by, groups in summary["means"].items():
         for name, mean in groups.items():
-            print(f"  {by} {name}: {in_words(mean)}")
+            print(f"  {by} {name}: {mean_in_words(mean)}")
     for one in summary["differences"]:
         verdict = f"{one['better']} is better" if one["better"] else "not distinguishable"
-        print(f"  {one['a']} less {one['b']}: {in_words(one['a_less_b'])}; {verdict}")
+        print(f"  {one['a']} less {one['b']}: {mean_in_words(one['a_less_b'])}; {verdict}")
     if "scores" in summary:
         numbers = (f"{k} {v:.3g}" for k, v in summary["scores"].items() if v is not None)
         print("  against the answers: " + ", ".join(numbers))
-
-
-def in_words(mean: dict[str, Any]) -> str:
-    """Return a mean with its interval, where there are rows enough for one."""
-    ends = mean["interval"]
-    interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else "too few rows for an interval"
-    return f"{mean['mean']:.1f} % ({interval}; n = {mean['n']})"
 
 
 if __name__ == "__main__":

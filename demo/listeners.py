@@ -10,8 +10,7 @@ import numpy as np
 
 from demo.scenes import FULL_SCALE
 from demo.speech import SAMPLE_RATE
-
-FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)  # Hz, those of CPC1's audiograms
+from msbg.audiogram import CLARITY_FREQUENCIES as FREQUENCIES
 
 # Standard audiograms in dB HL at FREQUENCIES: Bisgaard, Vlaming & Dahlquist (2010, Trends Amplif.
 # 14:113-120). They end at 6 kHz: 8 kHz repeats it. Left out are N5 to N7, severe to profound, whom

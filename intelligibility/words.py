@@ -20,3 +20,11 @@ def word_correctness(recognised: str, prompt: str) -> float:
         raise ValueError(f"the prompt {prompt!r} has no word")
     steps = alignment(op_table(reference, hypothesis))
     return sum(operation == "=" for operation, _, _ in steps) / len(reference)
+
+
+def marked_words(recognised: str, prompt: str) -> list[tuple[str, bool]]:
+    """Return the prompt's words, each with whether it was lost; alignment as above."""
+    reference, hypothesis = words_of(prompt), words_of(recognised)
+    steps = alignment(op_table(reference, hypothesis))
+    kept = {number for operation, number, _ in steps if operation == "="}
+    return [(word, number not in kept) for number, word in enumerate(reference)]

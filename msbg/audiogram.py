@@ -16,7 +16,8 @@ from msbg.constants import CATCH_UP_DB
 
 CLARITY_FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)  # Hz
 TRUSTED_DB_HL = 80.0  # the simulation was made for losses up to here
-SEVERITY_LIMITS_DB_HL = {"SEVERE": 56.0, "MODERATE": 35.0, "MILD": 15.0}
+SEVERITY_LIMITS_DB_HL = {"MILD": 15.0, "MODERATE": 35.0, "SEVERE": 56.0}  # above these
+SEVERITIES = ("NOTHING", *SEVERITY_LIMITS_DB_HL)  # from the least to the most
 
 logger = logging.getLogger(__name__)
 
@@ -69,19 +70,20 @@ class Audiogram:
         object.__setattr__(self, "levels", levels)
 
     @property
+    def mean_level(self) -> float:
+        """Mean threshold from 2 to 8 kHz, dB HL; 0 without an entry there, as in the reference."""
+        critical = self.levels[(self.frequencies >= 2000) & (self.frequencies <= 8000)]
+        return float(critical.mean()) if len(critical) else 0.0
+
+    @property
     def severity(self) -> str:
-        """SEVERE, MODERATE, MILD or NOTHING, from the mean level over 2 to 8 kHz.
+        """SEVERE, MODERATE, MILD or NOTHING, by the mean level.
 
         These limits (56, 35 and 15 dB HL) choose the amount of smearing and the filterbank. They
-        are not the descriptors of the British Society of Audiology. An audiogram without an
-        entry between 2 and 8 kHz counts as NOTHING.
+        are not the descriptors of the British Society of Audiology.
         """
-        critical = self.levels[(self.frequencies >= 2000) & (self.frequencies <= 8000)]
-        mean_loss = critical.mean() if len(critical) else 0.0
-        for severity, limit in SEVERITY_LIMITS_DB_HL.items():
-            if mean_loss > limit:
-                return severity
-        return "NOTHING"
+        n_exceeded = sum(self.mean_level > limit for limit in SEVERITY_LIMITS_DB_HL.values())
+        return SEVERITIES[n_exceeded]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,11 @@ class Listener:
                 right,
                 TRUSTED_DB_HL,
             )
+
+    @property
+    def better_ear(self) -> Audiogram:
+        """The audiogram with the lower mean level; the left one where they are equal."""
+        return min(self.audiogram_left, self.audiogram_right, key=lambda ear: ear.mean_level)
 
     @staticmethod
     def from_dict(listener: dict[str, Any]) -> Listener:

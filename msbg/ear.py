@@ -11,9 +11,9 @@ import logging
 import numpy as np
 
 from msbg.audiogram import Audiogram, Listener
-from msbg.calibration import calibration_sounds
 from msbg.cochlea import Cochlea
 from msbg.constants import SAMPLE_RATE
+from msbg.level_sounds import level_sounds
 from msbg.transfer import EARDRUM_DB, cochlea_to_source, fir_filter, source_to_cochlea
 
 MAX_SAMPLE = 1e6  # full scale is 1; what exceeds it so far was never scaled
@@ -70,7 +70,8 @@ class Ear:
         signal : ndarray, (n_samples,), (n_samples, 1) or (n_samples, 2)
             44.1 kHz, full scale 1. Every channel goes through this same ear.
         add_calibration : bool
-            Put a tone and noise before the signal, and a pause after it.
+            Put a tone and noise of the signal's level before it, and a pause after it. The name is
+            that of Clarity's simulator.
 
         Returns
         -------
@@ -84,7 +85,7 @@ class Ear:
         # The level is corrected by plain over gated RMS, the latter of the first channel only.
         gain = plain_rms / (gated_rms(channels[0]) or plain_rms or 1.0)
         if add_calibration:
-            before, after = calibration_sounds(plain_rms)
+            before, after = level_sounds(plain_rms)
             channels = [np.concatenate([before, gain * channel, after]) for channel in channels]
             gain = 1.0
         return [self._hear(channel, gain) for channel in channels]

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.signal import ellip, freqz_sos, sosfilt
 
 from msbg.constants import SAMPLE_RATE
+from msbg.erb import erb, erb_number, frequency
 
 ORDER = 4  # of the gammatone filters
 TOP_CENTRE_HZ = 0.87 * SAMPLE_RATE / 2
@@ -97,7 +98,7 @@ def filterbank(severity: str) -> Filterbank:
     """Design the filterbank for "SEVERE", "MODERATE", "MILD" or "NOTHING"."""
     design = DESIGNS[severity]
     centres = centre_frequencies(design)
-    erbs = equivalent_rectangular_bandwidth(centres)
+    erbs = erb(centres)
     gammatone = gammatone_sections(centres, design.broadening * erbs)
     high_pass = np.tile([1.0, 0, 0, 1, 0, 0], (len(centres), 1))
     for channel in range(design.first_high_passed, len(centres)):
@@ -110,22 +111,16 @@ def filterbank(severity: str) -> Filterbank:
         gammatone,
         delays,
         high_pass,
-        smoother=np.array([envelope_low_pass(erb) for erb in erbs]),
+        smoother=np.array([envelope_low_pass(width) for width in erbs]),
         recombination_db=mean_gain_db(gammatone, delays, high_pass),
     )
-
-
-def equivalent_rectangular_bandwidth(hertz: np.ndarray) -> np.ndarray:
-    """ERB in Hz of the normal auditory filter at a centre frequency (Glasberg and Moore, 1990)."""
-    return 24.7 * (0.00437 * hertz + 1)
 
 
 def centre_frequencies(design: BankDesign) -> np.ndarray:
     """Equal steps on the ERB-number scale from the top down, then the table below 833 Hz."""
     n_steps = len(design.delays) - len(design.low_centres_hz)
-    top = 21.4 * np.log10(0.00437 * TOP_CENTRE_HZ + 1)
-    erb_numbers = top - design.spacing * np.arange(n_steps)[::-1]
-    return np.append(design.low_centres_hz, (10 ** (erb_numbers / 21.4) - 1) / 0.00437)
+    erb_numbers = erb_number(TOP_CENTRE_HZ) - design.spacing * np.arange(n_steps)[::-1]
+    return np.append(design.low_centres_hz, frequency(erb_numbers))
 
 
 def gammatone_sections(centres: np.ndarray, bandwidths: np.ndarray) -> np.ndarray:
@@ -153,9 +148,9 @@ def bessel_high_pass(corner: float, centre: float) -> np.ndarray:
     return _with_unit_gain(section / section[3], centre)
 
 
-def envelope_low_pass(erb: float) -> np.ndarray:
+def envelope_low_pass(erb_hz: float) -> np.ndarray:
     """Elliptic low-pass filter at three quarters of the channel's ERB, but 75 Hz at most."""
-    return ellip(2, 0.25, 35, 0.75 * min(100, erb), fs=SAMPLE_RATE, output="sos")[0]
+    return ellip(2, 0.25, 35, 0.75 * min(100, erb_hz), fs=SAMPLE_RATE, output="sos")[0]
 
 
 def mean_gain_db(gammatone: np.ndarray, delays: np.ndarray, high_pass: np.ndarray) -> float:

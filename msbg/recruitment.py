@@ -20,16 +20,36 @@ MIN_ENVELOPE = 1e-9  # full scale is 1; limits the attenuation of soft sounds
 EDGE = 8  # samples by which the envelope is extended at either end before it is smoothed
 BLOCK = 2048  # samples; a block of all channels stays in the processor's cache
 
-# Rows of the registers. One lane holds, for one channel:
 LANES = 40  # the largest bank has 36 channels; a multiple of eight
-X = 0  # the sample that passes through
-G0, G1, C1, C2 = range(1 * LANES, 5 * LANES, LANES)  # gammatone section: b0, b1, a1, a2
-P1, Q1, P2, Q2, P3, Q3, P4, Q4 = range(5 * LANES, 13 * LANES, LANES)  # states, four sections
-END = 13 * LANES  # number of samples until the delayed channel ends
-H0, H1, H2, D1, D2, HP, HQ = range(14 * LANES, 21 * LANES, LANES)  # high-pass: b, a, states
-E0, E1, E2, F1, F2, EP, EQ = range(21 * LANES, 28 * LANES, LANES)  # smoother: b, a, states
-ENVELOPE = 28 * LANES  # the smoothed envelope
+
+# The registers, one row per symbol, one lane per channel:
+#
+#   symbol        meaning
+#   X             the sample that passes through
+#   G0 G1         gammatone section, b0 b1; there are four equal ones
+#   C1 C2         gammatone section, a1 a2
+#   P1 Q1 ... Q4  gammatone sections 1 to 4, both states of each
+#   END           number of samples until the delayed channel ends
+#   H0 H1 H2      high-pass, b0 b1 b2
+#   D1 D2         high-pass, a1 a2
+#   HP HQ         high-pass, both states
+#   E0 E1 E2      smoother of the envelope, b0 b1 b2
+#   F1 F2         smoother, a1 a2
+#   EP EQ         smoother, both states
+#   ENVELOPE      the smoothed envelope
+#
+# A symbol's value is the place of its first lane.
 N_ROWS = 29
+# fmt: off
+(
+    X,
+    G0, G1, C1, C2, P1, Q1, P2, Q2, P3, Q3, P4, Q4,
+    END,
+    H0, H1, H2, D1, D2, HP, HQ,
+    E0, E1, E2, F1, F2, EP, EQ,
+    ENVELOPE,
+) = range(0, N_ROWS * LANES, LANES)
+# fmt: on
 
 
 def expand_channels(
@@ -89,23 +109,50 @@ def sweep_forwards(
     """
     registers, steady = bank_registers(bank, n_samples=blocks[-1][1])
     buffers = np.empty((2, BLOCK + EDGE, len(reads)))
-    longest = bank.delays.max()
+    _run_up(padded, reads, bank.delays.max(), registers, steady, buffers)
+    states, last_channels = _note_states(padded, reads, blocks, registers, buffers)
+    _turn_round(last_channels, registers, steady)
+    return states, registers
+
+
+def _run_up(
+    padded: np.ndarray,
+    reads: np.ndarray,
+    longest: int,
+    registers: np.ndarray,
+    steady: np.ndarray,
+    buffers: np.ndarray,
+) -> None:
+    """Filter what lies before the first sample, and start the smoother on the reflection there."""
     filter_forwards(padded, reads, -longest, registers, *buffers[:, :longest])
     channels, envelopes = buffers[:, : EDGE + 1]
     filter_forwards(padded, reads, 0, registers.copy(), channels, envelopes)
     opening = np.abs(channels)
     _settle(registers, steady, (2 * opening[0] - opening[:0:-1])[::-1])
 
+
+def _note_states(
+    padded: np.ndarray,
+    reads: np.ndarray,
+    blocks: list[tuple[int, int]],
+    registers: np.ndarray,
+    buffers: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Filter all blocks; return the registers at the start of each, and the last one's channels."""
     states = np.empty((len(blocks), len(registers)))
     for state, (start, stop) in zip(states, blocks, strict=True):
         state[:] = registers
         channels, envelopes = buffers[:, : stop - start]
         filter_forwards(padded, reads, start, registers, channels, envelopes)
+    return states, channels
+
+
+def _turn_round(channels: np.ndarray, registers: np.ndarray, steady: np.ndarray) -> None:
+    """Smooth the reflection behind the last sample there and back, ready for the way back."""
     ending = np.abs(channels[-EDGE - 1 :])
     ending = (2 * ending[-1] - ending[-2::-1])[::-1].copy()
     smooth_backwards(ending, registers)
     _settle(registers, steady, ending[::-1])
-    return states, registers
 
 
 def _settle(registers: np.ndarray, steady: np.ndarray, envelope: np.ndarray) -> None:

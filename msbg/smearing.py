@@ -12,6 +12,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
 from msbg.constants import SAMPLE_RATE
+from msbg.erb import ERB_AT_0_HZ, erb
 
 FFT_SIZE = 512
 FRAME_SIZE = 256  # samples, 5.8 ms
@@ -41,12 +42,12 @@ def auditory_filters(lower: float, upper: float, n_columns: int = N_BINS) -> np.
     centre = np.arange(1, N_BINS)[:, np.newaxis]
     column = np.arange(n_columns)[np.newaxis, :]
     hertz = centre * SAMPLE_RATE / FFT_SIZE
-    erb = 24.7 * (0.00437 * hertz + 1)
+    width = erb(hertz)
     broadening = np.where(column < centre, lower, upper)
-    g = np.abs(column - centre) / centre * (4 * hertz / (erb * broadening))
+    g = np.abs(column - centre) / centre * (4 * hertz / (width * broadening))
     filters = np.zeros((N_BINS, n_columns))
     filters[0, 0] = 2 / (lower + upper)  # at 0 Hz the filter is a single bin
-    filters[1:] = (1 + g) * np.exp(-g) / (erb * (lower + upper) / (2 * 24.7))
+    filters[1:] = (1 + g) * np.exp(-g) / (width * (lower + upper) / (2 * ERB_AT_0_HZ))
     return filters
 
 

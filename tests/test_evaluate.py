@@ -13,6 +13,8 @@ from scipy.optimize import curve_fit
 
 import evaluate
 from benchmarks.made.experiment import CHECKPOINT, MEASURE_FILES, make_experiment
+from intelligibility.corpora import known_presentations
+from intelligibility.corpora.presentation import made_from_of, write_presentations
 from intelligibility.evaluation.scoring import score
 from intelligibility.runs import sole_run
 from tests.conftest import RECIPE, configure, edit, run_script
@@ -365,15 +367,15 @@ def test_another_run_is_compared_in_pairs(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda t: t.rename(columns={"signal": "name"}), "not a predictions.csv"),
+        (lambda t: t.rename(columns={"signal": "name"}), "neither a predictions.csv"),
         (lambda t: t.drop(columns=["dec_prediction", "enc_prediction"]), "no prediction by"),
         (lambda t: t.assign(correctness=(t["correctness"] + 20) % 100), "have another response"),
-        (lambda t: pd.concat([t, t.head(1)]), "not a predictions.csv.*more than once"),
+        (lambda t: pd.concat([t, t.head(1)]), "neither a predictions.csv.*more than once"),
         (lambda t: t.assign(signal=t["signal"] + "x"), "no signal in common"),
         (lambda t: t.assign(signal=range(len(t))), "no signal in common"),
-        (lambda t: t.assign(correctness="many"), "not a predictions.csv.*many"),
-        (lambda t: t.assign(dec_prediction="high"), "not a predictions.csv.*high"),
-        (lambda t: t.assign(dec_prediction=np.inf), "not a predictions.csv.*percent"),
+        (lambda t: t.assign(correctness="many"), "neither a predictions.csv.*many"),
+        (lambda t: t.assign(dec_prediction="high"), "neither a predictions.csv.*high"),
+        (lambda t: t.assign(dec_prediction=np.inf), "neither a predictions.csv.*percent"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(experiment, tmp_path, caplog, change, says):
@@ -405,11 +407,18 @@ def test_the_real_responses_with_made_similarities(
     (exp / f"inference{suffix}.json").write_text("{}")
     mapping = {"mean_correctness": mean, "measures": {"dec": {"x0": 82.0, "k": 0.2}}}
     (tmp_path / "calibration.json").write_text(json.dumps(mapping))
+    metadata = tmp_path / "clarity_CPC1_data_test/metadata"
+    metadata.mkdir(parents=True)
+    unlabelled = [{k: v for k, v in one.items() if k != "correctness"} for one in real]
+    (metadata / f"CPC1.test{suffix}.json").write_text(json.dumps(unlabelled))
+    listeners = sample / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
+    (metadata / listeners.name).write_bytes(listeners.read_bytes())
     evaluate.run(
         configure(
-            sample,
+            tmp_path,
             exp,
             f"cpc1_track={track}",
+            "path.cpc1_train_data=null",
             f"path.test_responses='{sample / 'test_listener_responses'}'",
             f"calibration='{tmp_path / 'calibration.json'}'",
         )
@@ -422,3 +431,49 @@ def test_the_real_responses_with_made_similarities(
     predicted = {name: 100 / (1 + np.exp(-0.2 * (100 * s - 82))) for name, s in made.items()}
     error = np.array([predicted[one["signal"]] - one["correctness"] for one in real])
     assert results["dec_results"]["RMSE"] == pytest.approx(np.sqrt(np.mean(error**2)))
+
+
+# Measures without a recogniser
+
+
+def test_baselines_stand_in_every_table_beside_the_papers(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
+    root, exp = make_experiment(tmp_path, measures=("enc", "dec", "mbstoi", "haspi"))
+    evaluate.run(configure(root, exp))
+    results = load(exp / "results.json")
+    assert {"mbstoi_results", "haspi_results"} <= set(results)
+    assert {"mbstoi", "haspi"} <= set(results["averaged"]["system"])
+    assert {"mbstoi", "haspi"} <= {one["b"] for one in results["comparisons"]}
+    lines = (exp / "tables/table1.md").read_text().splitlines()
+    row = next(n for n, line in enumerate(lines) if line.startswith("| MSBG + MBSTOI"))
+    assert "this run" in lines[row] and "28.5" in lines[row + 2] and "paper" in lines[row + 2]
+    assert "| MSBG + MBSTOI" in (exp / "tables/table3.md").read_text()
+    assert "mbstoi_prediction" in (exp / "predictions.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda record: record["baselines"].pop("mbstoi"), "nothing about mbstoi.*run it again"),
+        (lambda record: record.pop("baselines"), "nothing about mbstoi"),
+    ],
+)
+def test_baselines_that_may_be_of_two_runs(experiment, caplog, change, says):
+    root, exp = experiment
+    make_experiment(root, measures=("enc", "dec", "mbstoi"))
+    edit(exp / "baselines.json", change)
+    message = refused(configure(root, exp), caplog)
+    assert re.search(says, message), message
+
+
+def test_baselines_of_older_records(experiment, caplog):
+    root, exp = experiment
+    make_experiment(root, measures=("enc", "dec", "mbstoi"))
+    cfg = configure(root, exp)
+    used = known_presentations(cfg, "", exp / "presentations.json")
+    write_presentations(exp / "presentations.json", used, {})
+    now = {archive: made_from_of(ones) for archive, ones in used.items()}
+    edit(exp / "baselines.json", lambda r: r["baselines"]["mbstoi"].update(ear_signals=now))
+    evaluate.run(cfg)
+    edit(exp / "presentations.json", lambda r: r["test"][0].update(made_from="other"))
+    assert "mbstoi is of other signals, audiograms" in refused(cfg, caplog)

@@ -10,8 +10,13 @@ MEASURE_FILES = {
     "dec": "{split}_dec_similarity{track}.json",
     "pre": "{split}_pre_similarity{track}.json",
     "wcs": "{split}_wcs_correctness{track}.json",
+    "mbstoi": "{split}_mbstoi_similarity{track}.json",
+    "haspi": "{split}_haspi_similarity{track}.json",
 }
-NOISE = {"dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0}  # of the logit: dec predicts best
+NOISE = {  # of the logit: dec predicts best
+    "dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0, "mbstoi": 2.0, "haspi": 1.2,
+}  # fmt: skip
+BASELINES = ("mbstoi", "haspi")
 CHECKPOINT = "5e" * 32
 
 
@@ -65,6 +70,9 @@ def make_experiment(
     _dump(
         exp / f"inference{track}.json", {"checkpoint_sha256": CHECKPOINT, "checkpoints": ["CKPT"]}
     )
+    baselines = {name: {"package": "pyclarity 0.9.0"} for name in BASELINES if name in measures}
+    if baselines:
+        _dump(exp / f"baselines{track}.json", {"baselines": baselines})
     return root, exp
 
 

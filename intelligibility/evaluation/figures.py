@@ -8,6 +8,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.ranges import LEVEL
 from intelligibility.evaluation.responses import SEVERITIES
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
@@ -57,6 +59,7 @@ def all_figures(
     measures: list[str],
     groups: dict[str, pd.DataFrame],
     mapping: Mapping,
+    results: dict[str, Any],
 ) -> dict[str, Drawing]:
     """Draw every figure, by the name of its file.
 
@@ -67,35 +70,46 @@ def all_figures(
     groups : dict
         The output of `by_group` for each of listener, system and, where audiograms are known,
         severity.
+    results : dict
+        What results{track}.json holds.
     """
+    numbers = results["figures"]
     drawings = {
         "scatter": Drawing(
             "Similarity and percent words correct",
             f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
             f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
-            "equal size, with standard errors.",
-            scatter(test, dev, measures, mapping),
+            "equal size, with standard errors. Shaded: what to expect of one sentence at that "
+            f"similarity, in {100 * LEVEL:.0f} % of all cases, from the residuals on dev.",
+            scatter(test, dev, measures, mapping, numbers["scatter"]),
         )
     }
-    for by in ("listener", "system"):
+    for by in (by for by in ("listener", "system") if by in groups):
         drawings[f"by_{by}"] = Drawing(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
             means_of_groups(groups[by], measures),
         )
-    if "severity" in groups:
+    if any(one["measures"] for one in results["within"].values()):
+        drawings["within"] = Drawing(
+            "Within listener and within system",
+            "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
+            "interval: the ceiling that the answers themselves allow.",
+            within(results["within"]),
+        )
+    if groups.keys() >= {"severity", "listener"}:
         drawings["residuals"] = Drawing(
             "Residuals and hearing loss",
             "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
             "2 to 8 kHz in the better ear; dotted: the limits of MSBG's categories. Above zero, "
             "intelligibility is overestimated.",
-            residuals(test, measures),
+            residuals(measures, numbers["residuals"]),
         )
     drawings["reliability"] = Drawing(
         "Reliability",
-        "Mean observed in up to ten bins of predictions of equal size, with standard errors. "
-        "On the dashed line predictions are right on average.",
-        reliability(test, measures),
+        "Mean observed per ten percent of predictions, with standard errors; above, the number of "
+        "signals in each bin. On the dashed line predictions are right on average.",
+        reliability(measures, numbers["reliability"]),
     )
     return drawings
 
@@ -106,6 +120,7 @@ def scatter(
     dev: pd.DataFrame | None,
     measures: list[str],
     mapping: Mapping,
+    bins: dict[str, list[dict[str, float]]],
 ) -> Figure:
     """Draw similarity against percent correct with the logistic, dev and test marked (Fig. 2).
 
@@ -117,6 +132,8 @@ def scatter(
         One panel each.
     mapping : Mapping
         With each measure's logistic.
+    bins : dict
+        Binned means of each measure, from `figure_numbers`.
     """
     figure, panels = _panels(len(measures))
     for axes, measure in zip(panels, measures, strict=True):
@@ -126,10 +143,13 @@ def scatter(
         if dev is not None:
             _cloud(axes, dev.dropna(subset=["correctness", column]), column, "dev", ORANGE, "^")
         x = np.linspace(*axes.get_xlim(), 300)
-        axes.plot(x, mapping.predict(measure, x / 100), color="black", label="fitted logistic")
-        bins = _tenths(rows, column)
+        for number, own in enumerate(mapping.by_set.values() or [mapping]):
+            label = None if number else "fitted logistic"  # of each set, where there are several
+            axes.plot(x, own.predict(measure, x / 100), color="black", label=label)
+        _expected(axes, mapping, measure, x)
+        means = pd.DataFrame(bins[measure])
         axes.errorbar(
-            100 * bins["x"], bins["y"], bins["se"], fmt="s", ms=4, color="white", mec="black",
+            100 * means["x"], means["y"], means["se"], fmt="s", ms=4, color="white", mec="black",
             ecolor="black", elinewidth=1, label="test, binned means", zorder=4,
         )  # fmt: skip
         _percent_axis(axes.yaxis)
@@ -137,6 +157,17 @@ def scatter(
         axes.set(title=NAMES[measure], xlabel=f"{what} (%)", ylabel=PERCENT_CORRECT)
     _legend(figure, panels[0], columns=2 if len(panels) == 1 else 4)
     return figure
+
+
+def _expected(axes: Axes, mapping: Mapping, measure: str, x: np.ndarray) -> None:
+    """Shade the range of words correct to expect for one sentence."""
+    if (expected := mapping.fits[measure].range) is None:
+        return
+    low, high = expected.around(mapping.predict(measure, x / 100))
+    axes.fill_between(
+        x, low, high, color=GREY, alpha=0.16, linewidth=0, zorder=0,
+        label=f"{100 * LEVEL:.0f} % range of one sentence",
+    )  # fmt: skip
 
 
 def _cloud(
@@ -197,31 +228,61 @@ def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
 
 
 @rc_context(STYLE)
-def residuals(test: pd.DataFrame, measures: list[str]) -> Figure:
+def within(scored: dict[str, Any]) -> Figure:
+    """Draw each measure's correlation within listeners and within systems, below the ceiling.
+
+    Parameters
+    ----------
+    scored : dict
+        From `within_scores`.
+    """
+    there = {by: one for by, one in scored.items() if one["measures"]}
+    figure, panels = _panels(len(there), height=2.6, sharey=True)
+    for axes, (by, one) in zip(panels, there.items(), strict=True):
+        names = list(one["measures"])
+        at = np.arange(len(names))
+        if (ceiling := one["ceiling"])["value"] is not None:
+            axes.axhline(ceiling["value"], color=GREY, linestyle="--", linewidth=1, label="ceiling")
+            if ceiling["interval"]:
+                axes.axhspan(*ceiling["interval"], color=GREY, alpha=0.16, linewidth=0)
+        for place, name in zip(at, names, strict=True):
+            r = one["measures"][name]["correlation"]
+            if r["value"] is None:
+                continue
+            ends = r["interval"] or [r["value"]] * 2
+            axes.plot([place, place], ends, color=BLUE, linewidth=1)
+            axes.plot(place, r["value"], "o", color=BLUE, ms=4)
+        axes.set_xticks(at, [NAMES[name] for name in names], rotation=60, ha="right")
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set(title=f"within {by}", ylabel="correlation of means")
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+    panels[0].set_ylim(top=1.03)
+    _legend(figure, panels[0], columns=1)
+    return figure
+
+
+@rc_context(STYLE)
+def residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
     """Draw each listener's mean residual against the hearing loss in the better ear.
 
     Parameters
     ----------
-    test : DataFrame
-        From `read_signals`, with predictions, and `level` and `severity` from `better_ear`.
     measures : list of str
         One panel each.
+    numbers : dict
+        Per measure, from `figure_numbers`.
     """
     figure, panels = _panels(len(measures), sharey=True)
-    test = test.dropna(subset=["level"])
-    low, high = test["level"].min() - 6, test["level"].max() + 4
     for axes, measure in zip(panels, measures, strict=True):
-        rows = rows_of(test, measure)
-        rows = rows.assign(error=rows[f"{measure}_prediction"] - rows["correctness"])
-        listeners = rows.groupby("listener").agg(
-            level=("level", "first"), mean=("error", "mean"), se=("error", _standard_error)
-        )
+        listeners = pd.DataFrame(numbers[measure]["listeners"])
         axes.axhline(0, color="black", linewidth=0.8)
         axes.errorbar(
             listeners["level"], listeners["mean"], listeners["se"], fmt="o", ms=4, color=BLUE,
             elinewidth=1, label="one listener, mean over signals",
         )  # fmt: skip
-        _mean_per_severity(axes, rows, low, high)
+        low, high = listeners["level"].min() - 6, listeners["level"].max() + 4
+        _mean_per_severity(axes, numbers[measure]["categories"], low, high)
         axes.set_xlim(low, high)
         axes.set_xlabel("better-ear threshold, 2 to 8 kHz (dB HL)")
         axes.set_title(NAMES[measure], pad=14)
@@ -230,19 +291,21 @@ def residuals(test: pd.DataFrame, measures: list[str]) -> Figure:
     return figure
 
 
-def _mean_per_severity(axes: Axes, rows: pd.DataFrame, low: float, high: float) -> None:
+def _mean_per_severity(
+    axes: Axes, categories: list[dict[str, Any]], low: float, high: float
+) -> None:
     """Mark MSBG's categories of hearing loss and the mean residual within each."""
     limits = [SEVERITY_LIMITS_DB_HL[name] for name in SEVERITIES[1:]]
     edges = np.clip([-np.inf, *limits, np.inf], low, high)
+    means = {one["severity"]: one["mean"] for one in categories}
     label = "mean of a category"
     for name, left, right in zip(SEVERITIES, edges[:-1], edges[1:], strict=True):
         if right <= left:
             continue
         if left > low:
             axes.axvline(left, color=GREY, linewidth=0.8, linestyle=":")
-        within = rows.loc[rows["severity"] == name, "error"]
-        if len(within):
-            axes.plot([left, right], [within.mean()] * 2, color=ORANGE, linewidth=2.5, label=label)
+        if name in means:
+            axes.plot([left, right], [means[name]] * 2, color=ORANGE, linewidth=2.5, label=label)
             label = None
         if right - left > 0.1 * (high - low):
             axes.annotate(
@@ -258,32 +321,43 @@ def _mean_per_severity(axes: Axes, rows: pd.DataFrame, low: float, high: float) 
 
 
 @rc_context(STYLE)
-def reliability(test: pd.DataFrame, measures: list[str]) -> Figure:
-    """Draw mean observed against mean predicted percent correct, per tenth of the predictions.
+def reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) -> Figure:
+    """Draw mean observed against mean predicted percent correct, per ten percent of predictions.
 
     Parameters
     ----------
-    test : DataFrame
-        From `read_signals`, with predictions.
     measures : list of str
         One panel each.
+    bins : dict
+        Per measure, from `figure_numbers`.
     """
     figure, panels = _panels(len(measures), sharex=True, sharey=True)
     figure.set_layout_engine("compressed")
     for axes, measure in zip(panels, measures, strict=True):
-        bins = _tenths(rows_of(test, measure), f"{measure}_prediction")
+        means = pd.DataFrame(bins[measure])
         axes.plot(
             [0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle="--", label="right on average"
         )
         axes.errorbar(
-            bins["x"], bins["y"], bins["se"], fmt="o-", ms=4, color=BLUE, linewidth=0.8,
-            elinewidth=1, label="binned means",
+            means["x"], means["y"], means["se"], fmt="o-", ms=4, color=BLUE, linewidth=0.8,
+            elinewidth=1, label="mean of a bin",
         )  # fmt: skip
+        for bin_ in bins[measure]:
+            axes.annotate(
+                f"{bin_['n']}",
+                (10 * min(bin_["x"] // 10, 9) + 5, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                color=GREY,
+                fontsize=5.5,
+            )
         axes.set_aspect("equal")
         _percent_axis(axes.xaxis)
         _percent_axis(axes.yaxis)
-        axes.set(title=NAMES[measure], xlabel="predicted words correct (%)")
-        axes.set_ylabel("observed words correct (%)")
+        axes.set_title(NAMES[measure], pad=12)
+        axes.set(xlabel="predicted words correct (%)", ylabel="observed words correct (%)")
     _legend(figure, panels[0], columns=2)
     return figure
 
@@ -295,19 +369,6 @@ def save(figure: Figure, stem: Path) -> None:
         with atomic_path(stem.with_name(stem.name + suffix)) as part:
             figure.savefig(part, dpi=200, metadata=metadata)
         figure.set_layout_engine("none")  # laid out once, the same in both
-
-
-def _tenths(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return means of `column` (x) and of the responses (y, with se) per tenth of `column`."""
-    n_bins = max(1, min(10, len(rows) // 8))
-    bins = pd.qcut(rows[column], n_bins, labels=False, duplicates="drop")
-    return rows.groupby(bins).agg(
-        x=(column, "mean"), y=("correctness", "mean"), se=("correctness", _standard_error)
-    )
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(np.std(values) / np.sqrt(len(values)))
 
 
 def _panels(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from intelligibility.evaluation.ranges import Range, mean_residuals
 from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.leaks import Seen
@@ -34,14 +35,20 @@ class Fit:
     logistic : Logistic
         From similarity to percent words correct.
     n_signals : int or None
-        Dev signals that it was fitted on; None where it was fitted elsewhere.
+        Dev signals that it was fitted on; None where that is not recorded.
     rmse : float or None
         On those signals, percent words correct.
+    range : Range or None
+        What to expect of one sentence around its prediction; None where that was not fitted.
+    range_of_means : Range or None
+        The same of the mean of twenty; None where dev has too few signals for it.
     """
 
     logistic: Logistic
     n_signals: int | None = None
     rmse: float | None = None
+    range: Range | None = None
+    range_of_means: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -117,11 +124,7 @@ class Mapping:
     @classmethod
     def _of(cls, content: dict[str, Any]) -> "Mapping":
         numbers = dict(content["measures"])
-        fits = {
-            measure: Fit(Logistic(*(_finite(numbers[measure][name]) for name in ("x0", "k"))))
-            for measure in NAMES
-            if measure in numbers
-        }
+        fits = {measure: _read_fit(numbers[measure]) for measure in NAMES if measure in numbers}
         mean = _finite(content["mean_correctness"], 0, 100)
         seen = None if content.get("seen") is None else Seen.from_json(content["seen"])
         by_set = {name: cls._of(one) for name, one in dict(content.get("sets") or {}).items()}
@@ -188,12 +191,37 @@ def _fit(dev: pd.DataFrame, measure: str) -> Fit:
     logger.info("%s: x0 = %.2f %%, k = %.4f per %%", NAMES[measure], logistic.x0, logistic.k)
     if logistic.k < 0:
         logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
-    return Fit(logistic, len(rows), score(logistic.predict(similarity), correctness)["RMSE"])
+    predicted = logistic.predict(similarity)
+    means = mean_residuals(predicted, correctness, rows["system"].to_numpy())
+    return Fit(
+        logistic,
+        len(rows),
+        score(predicted, correctness)["RMSE"],
+        Range.of_residuals(predicted, correctness),
+        None if means is None else Range.of_all(means),
+    )
 
 
-def _numbers(fit: Fit) -> dict[str, float]:
-    on_dev = {"n_signals": fit.n_signals, "RMSE": fit.rmse}
-    return asdict(fit.logistic) | {name: one for name, one in on_dev.items() if one is not None}
+def _numbers(fit: Fit) -> dict[str, Any]:
+    optional = {
+        "n_signals": fit.n_signals,
+        "RMSE": fit.rmse,
+        "range": fit.range and fit.range.as_json(),
+        "range_of_means": fit.range_of_means and fit.range_of_means.as_json(),
+    }
+    return asdict(fit.logistic) | {name: one for name, one in optional.items() if one is not None}
+
+
+def _read_fit(content: dict[str, Any]) -> Fit:
+    """Read one measure's logistic; files that say less of its dev signals are older."""
+    ranges = [
+        None if content.get(name) is None else Range.from_json(content[name])
+        for name in ("range", "range_of_means")
+    ]
+    logistic = Logistic(*(_finite(content[name]) for name in ("x0", "k")))
+    rmse = None if content.get("RMSE") is None else _finite(content["RMSE"], 0)
+    n_signals = None if content.get("n_signals") is None else int(_finite(content["n_signals"], 0))
+    return Fit(logistic, n_signals, rmse, *ranges)
 
 
 def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:

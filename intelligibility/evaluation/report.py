@@ -10,10 +10,12 @@ from omegaconf import OmegaConf
 
 from intelligibility.evaluation.figures import Drawing
 from intelligibility.evaluation.published import N_TEST_SIGNALS
-from intelligibility.evaluation.tables import NAMES, OURS, Table, number
+from intelligibility.evaluation.tables import NAMES, OURS, Table, corpus_of, number
+from intelligibility.leaks import in_words
 from intelligibility.runs import write_text
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
+RELEASE = {"cpc1": "cpc1_test_data", "cpc2": "cpc2_data", "cpc3": "cpc3_data"}
 LONG = 30  # rows beyond which a table opens on demand
 PIXELS_SHOWN = 0.55  # of the image's own, which has 200 per inch
 
@@ -46,18 +48,38 @@ def write_report(
     )
     config = results["provenance"]["config"]
     page = environment.get_template("report.html").render(
-        title=f"Speech intelligibility prediction, {config['cpc1_track']} track",
+        title=title_of(results),
         summary=summary(results),
         notes=notes(results),
         tables=list(tables),
         figures=[_embedded(file, drawing) for file, drawing in drawings.items()],
         facts=facts(results),
-        configuration=OmegaConf.to_yaml(config),
+        configuration=OmegaConf.to_yaml(of_this_corpus(config)),
         text=TEXT_COLUMNS,
         long=LONG,
         row_class=_row_class,
     )
     write_text(path, page)
+
+
+def title_of(results: Mapping[str, Any]) -> str:
+    """Name the corpus: CPC1 by its track."""
+    corpus = corpus_of(results)
+    track = f"{results['provenance']['config']['cpc1_track']} track"
+    return f"Speech intelligibility prediction, {track if corpus == 'cpc1' else corpus.upper()}"
+
+
+def of_this_corpus(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration without what is of other corpora, or of fetching them."""
+    corpus = config.get("corpus", "cpc1")
+    others = tuple(f"{other}_" for other in N_TEST_SIGNALS if other != corpus)
+    kept = {
+        key: value
+        for key, value in config.items()
+        if not key.startswith(others) and key not in ("only", "zenodo")
+    }
+    paths = {key: value for key, value in config["path"].items() if not key.startswith(others)}
+    return kept | {"path": paths}
 
 
 def _embedded(file: Path, drawing: Drawing) -> dict[str, Any]:
@@ -81,13 +103,15 @@ def summary(results: Mapping[str, Any]) -> list[str]:
         else f"read from {config['calibration']}"
     )
     scores = {name: _rmse_in_words(one) for name, one in results["scores"].items()}
+    heard = f"outputs of {test['systems']} hearing-aid systems for {test['listeners']} listeners"
+    if not test["systems"]:
+        heard = "outputs of hearing aids that go by opaque names"
     return [
         f"A hearing-loss simulation (MSBG) and an end-to-end speech recogniser were run on the "
-        f"outputs of {test['systems']} hearing-aid systems for {test['listeners']} listeners: "
-        f"{test['matched']} test signals from {test['scenes']} scenes. The similarity between the "
-        "recogniser's hidden representations of the processed signal and of the clean reference "
-        f"was mapped to percent words correct by a logistic {fitted}, after Tu, Ma & Barker "
-        "(2022), arXiv 2204.04287.",
+        f"{heard}: {test['matched']} test signals from {test['scenes']} scenes. The similarity "
+        "between the recogniser's hidden representations of the processed signal and of the clean "
+        f"reference was mapped to percent words correct by a logistic {fitted}, after Tu, Ma & "
+        "Barker (2022), arXiv 2204.04287.",
         "Root mean square error: "
         + "; ".join(f"{NAMES[name]} {text}" for name, text in reversed(scores.items()))
         + ". In brackets: 95 % bootstrap intervals over test scenes, the logistic held fixed.",
@@ -101,14 +125,18 @@ def _rmse_in_words(scores: Mapping[str, Any]) -> str:
 
 def notes(results: Mapping[str, Any]) -> list[str]:
     """Return what a reader has to know before comparing."""
-    track = results["provenance"]["config"]["cpc1_track"]
-    n, n_cpc1 = results["counts"]["test"]["matched"], N_TEST_SIGNALS[track]
     said = []
-    if n != n_cpc1:
-        said.append(
-            f"These are {n} test signals; the {track} test set of CPC1 has {n_cpc1}. The "
-            "published rows are for orientation only: they are of other signals."
-        )
+    corpus, track = corpus_of(results), results["provenance"]["config"]["cpc1_track"]
+    sizes = {name: one["n_signals"] for name, one in results.get("sets", {}).items()}
+    for name, n in (sizes or {track: results["counts"]["test"]["matched"]}).items():
+        whole = N_TEST_SIGNALS[corpus].get(name)
+        if n != whole:
+            what = f"{track} test set" if corpus == "cpc1" else f"set {name}"
+            said.append(
+                f"These are {n} test signals; the {what} of {corpus.upper()} has {whole}. The "
+                "published rows are for orientation only: they are of other signals."
+            )
+    said += leaks_in_words(results.get("leaks", {}))
     left_out = [
         f"{number_of} {what}"
         for what, number_of in results["counts"]["test"].items()
@@ -116,6 +144,19 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     ]
     if left_out:
         said.append(f"Not all test signals could be used as they are: {', '.join(left_out)}.")
+    return said
+
+
+def leaks_in_words(leaks: Mapping[str, Any]) -> list[str]:
+    """Say what the mapping and the recogniser saw of the test before."""
+    said = []
+    if leaks.get("left_out"):
+        said.append(
+            f"{leaks['left_out']} test signals are left out: the mapping was fitted on them."
+        )
+    for who, verb in (("mapping", "fitted"), ("recogniser", "trained")):
+        if words := in_words(leaks.get(who) or {}):
+            said.append(f"The {who} was {verb} on some of the test: {words}.")
     return said
 
 
@@ -127,7 +168,7 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
         "time": made["time"],
         "command": made["command"],
         "checkpoint (SHA-256)": made["checkpoint_sha256"] or "not recorded",
-        "release": made["config"]["path"].get("cpc1_test_data") or "not named",
+        "release": made["config"]["path"].get(RELEASE[corpus_of(results)]) or "not named",
         **{
             f"logistic, {NAMES[measure]}": f"x0 = {fit['x0']:.3f} %, k = {fit['k']:.4f} per %"
             for measure, fit in fits.items()

@@ -214,7 +214,11 @@ def scene_sums(values: np.ndarray, scene: np.ndarray, counts: np.ndarray) -> np.
     """Sum values, (n_signals, n), over the signals of each resample: (n_resamples, n)."""
     n_scenes = counts.shape[1]
     per_scene = [np.bincount(scene, column, minlength=n_scenes) for column in values.T]
-    per_scene = np.column_stack(per_scene)
+    return in_resamples(np.column_stack(per_scene), counts)
+
+
+def in_resamples(per_scene: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Add up what there is per scene, (n_scenes, n), in each resample: (n_resamples, n)."""
     return np.concatenate([block @ per_scene for block in np.array_split(counts, 20)])
 
 
@@ -336,7 +340,11 @@ def paired_p(resamples: np.ndarray, difference: float) -> float:
 
 
 def group_means(
-    values: np.ndarray, group: np.ndarray, scene: np.ndarray, counts: np.ndarray
+    values: np.ndarray,
+    group: np.ndarray,
+    scene: np.ndarray,
+    counts: np.ndarray,
+    n_groups: int | None = None,
 ) -> np.ndarray:
     """Return each group's mean in every resample, (n_resamples, n_groups); NaN where it is empty.
 
@@ -348,10 +356,14 @@ def group_means(
         The group of each signal, counted from 0.
     scene, counts
         As for `bootstrap_scores`.
+    n_groups : int, optional
+        How many groups there are; those that occur, without it.
     """
-    member = np.equal.outer(group, np.arange(group.max() + 1)).astype(float)
-    total = scene_sums(member * np.asarray(values, float)[:, None], scene, counts)
-    size = scene_sums(member, scene, counts)
+    n_scenes, n_groups = counts.shape[1], n_groups or group.max() + 1
+    cell = scene * n_groups + group  # per scene and group
+    sums = np.bincount(cell, np.asarray(values, float), n_scenes * n_groups)
+    sizes = np.bincount(cell, minlength=n_scenes * n_groups).astype(float)
+    total, size = (in_resamples(one.reshape(n_scenes, n_groups), counts) for one in (sums, sizes))
     return np.where(size > 0, total / np.maximum(size, 1), np.nan)
 
 

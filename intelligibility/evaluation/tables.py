@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.evaluation.published import TABLE_1, TABLE_3
+from intelligibility.evaluation.published import SETS, TABLE_1, TABLE_3
 from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
@@ -23,8 +23,17 @@ from intelligibility.runs import RecipeError
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
     **{one.name: one.title for one in (*BASELINES, *MEASURES)},
+    "e022": "E022: this method, another recogniser, no MSBG",
+    "best": "best entry",
 }
 OURS = "this run"
+TITLES = {"grade": "grade of hearing loss"}
+ABOUT = {  # the groups
+    "severity": "MSBG's category of hearing loss in the better ear, 2 to 8 kHz.",
+    "grade": "The WHO's grade (2021) of the better ear's mean threshold at 0.5, 1, 2 and 4 kHz.",
+    "CEC": "The enhancement challenge that the hearing aids were entered for.",
+    "SNR": "Speech over noise in the scene.",
+}
 DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}  # the scores of the paper, and how they are printed
 
 
@@ -194,30 +203,40 @@ def _difference(
     }
 
 
-def table_1(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def table_1(results: Mapping[str, Mapping[str, Any]], corpus: str = "cpc1") -> pd.DataFrame:
     """Return the paper's Table 1 in long form: all measures, of each track that was evaluated.
 
     Parameters
     ----------
     results : mapping
-        {"closed": results, "open": results}, contents of results{track}.json.
+        {"closed": results, "open": results}, contents of results{track}.json; or, where a corpus
+        has no tracks, {"pooled": ..., "1": ..., "2": ...} with the scores of its sets.
+    corpus : str
+        Whose published numbers stand beside them.
     """
     ours = {
         (measure, track): scores
         for track, one in results.items()
         for measure, scores in one["scores"].items()
     }
-    return _beside_published(ours, TABLE_1, "track", list(results))
+    across, published = ("track", TABLE_1) if corpus == "cpc1" else ("set", SETS[corpus])
+    return _beside_published(ours, published, across, list(results))
 
 
 def table_3(results: Mapping[str, Any]) -> pd.DataFrame:
     """Return the paper's Table 3 in long form: scores over means of listeners and of systems."""
     ours = {
         (measure, by): scores
-        for by in ("listener", "system")
-        for measure, scores in results["averaged"][by].items()
+        for by, scored in results["averaged"].items()
+        for measure, scores in scored.items()
     }
-    return _beside_published(ours, TABLE_3, "average", ["listener", "system"])
+    published = TABLE_3 if corpus_of(results) == "cpc1" else {}
+    return _beside_published(ours, published, "average", list(results["averaged"]))
+
+
+def corpus_of(results: Mapping[str, Any]) -> str:
+    """Return which corpus results are of; those from before there were others are of CPC1."""
+    return results.get("provenance", {}).get("config", {}).get("corpus", "cpc1")
 
 
 def _beside_published(
@@ -256,7 +275,8 @@ def all_tables(
     groups : mapping
         The output of `by_group` for each of listener, system and severity.
     """
-    first, third = table_1(results_by_track), table_3(results)
+    corpus = corpus_of(results)
+    first, third = table_1(results_by_track, corpus), table_3(results)
     compared = comparison_frame(results["comparisons"])
     names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
     tables = {
@@ -264,15 +284,14 @@ def all_tables(
             "Table 1: all test signals",
             "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b.",
             first,
-            show_scores(first, "track"),
-        ),
-        "table3": Table(
-            "Table 3: averaged per listener and per system",
-            "Scores of the means of listeners and of systems; the paper's are of the closed track.",
-            third,
-            show_scores(third, "average"),
-        ),
+            show_scores(first, "track" if corpus == "cpc1" else "set"),
+        )
     }
+    if len(third):
+        caption = "Scores of the means of listeners and of systems"
+        caption += "; the paper's are of the closed track." if corpus == "cpc1" else "."
+        title = "Table 3: averaged per listener and per system"
+        tables["table3"] = Table(title, caption, third, show_scores(third, "average"))
     if len(compared):
         tables["comparisons"] = Table(
             "Which is better?",
@@ -283,9 +302,10 @@ def all_tables(
         )
     for by, long in groups.items():
         caption = f"RMSE and bias (predicted less observed) in percent words correct. {names}."
-        if by == "severity":
-            caption += " MSBG's category of hearing loss in the better ear."
-        tables[f"by_{by}"] = Table(f"By {by}", caption, long, show_groups(long))
+        caption += f" {ABOUT[by]}" if by in ABOUT else ""
+        tables[f"by_{by.lower()}"] = Table(
+            f"By {TITLES.get(by, by)}", caption, long, show_groups(long)
+        )
     return tables
 
 
@@ -359,6 +379,15 @@ def show_comparisons(long: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def records(long: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows for a json file: None where there is no number."""
+    plain = long.astype(object).where(long.notna(), None)
+    return [
+        {name: one.item() if isinstance(one, np.generic) else one for name, one in row.items()}
+        for row in plain.to_dict("records")
+    ]
 
 
 def number(value: float | None, digits: int) -> str:

@@ -1,1 +1,140 @@
-"""One page to hear and see what was scored."""
+"""One page to hear and see what was scored: no other file, no network, no script."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from intelligibility.ears import ASR_RATE, resample
+from intelligibility.evaluation.tables import NAMES, number
+from intelligibility.prediction.predictor import Prediction
+from intelligibility.prediction.rows import Row
+from intelligibility.prediction.sound import read_sound
+from intelligibility.runs import progress, write_text
+from intelligibility.words import marked_words
+
+SHOWN_OPEN = 10  # rows that need no click
+WINDOW, STEP = 512, 160  # samples at 16 kHz, of the spectrograms
+RANGE = 60.0  # dB that they show
+FRAMES_PER_SECOND = 25  # of the encoder
+BLUE = "#0072B2"
+
+
+def write_page(
+    path: Path,
+    content: Mapping[str, Any],
+    rows: Sequence[Row],
+    predict: Callable[[Row], Prediction],
+    most: int,
+) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
+    content : mapping
+        What the json beside it holds: rows, summary, provenance.
+    rows : sequence of Row
+        As many as the content's rows, or more.
+    predict : callable
+        Scores a row again, to hear it: sounds are not kept.
+    most : int
+        Rows with sound, from the first.
+    """
+    by_name = {row.name: row for row in rows}
+    shown = content["rows"][:most]
+    cards = [
+        card(by_name[one["name"]], one, predict(by_name[one["name"]]))
+        for one in progress(shown, "page", len(shown), "row")
+    ]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    page = environment.get_template("page.html").render(
+        summary=content["summary"],
+        mean=mean_in_words,
+        lines=content["rows"],
+        cards=cards,
+        open=SHOWN_OPEN,
+        number=number,
+        provenance=content["provenance"],
+        configuration=OmegaConf.to_yaml(content["provenance"]["config"]),
+    )
+    write_text(path, page)
+
+
+def mean_in_words(mean: Mapping[str, Any]) -> str:
+    """Return a mean with its interval, where there are rows enough for one."""
+    ends = mean["interval"]
+    interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else "too few rows for an interval"
+    return f"{mean['mean']:.1f} % ({interval}; n = {mean['n']})"
+
+
+def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[str, Any]:
+    """Return what the page shows of one row."""
+    heard = prediction.heard
+    before = read_sound(row.processed)
+    processed = resample(before.signal, before.rate, ASR_RATE)
+    sounds = [("processed", processed), ("heard, left ear", heard.processed[:, 0])]
+    sounds += [("heard, right ear", heard.processed[:, 1]), ("reference", heard.reference)]
+    return {
+        "result": result,
+        "measure": NAMES[result["by"]],
+        "sounds": [(title, mp3(signal)) for title, signal in sounds],
+        "picture": course_picture(prediction),
+        "words": {
+            ear: marked_words(text, prediction.text) for ear, text in prediction.words.items()
+        },
+    }
+
+
+def mp3(signal: np.ndarray) -> str:
+    """Return a sound at 16 kHz as MP3 in base64; what would clip is made softer."""
+    stream = io.BytesIO()
+    sf.write(stream, signal / max(1.0, float(np.abs(signal).max())), ASR_RATE, format="MP3")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+@rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
+def course_picture(prediction: Prediction) -> str:
+    """Draw what both ears hear, and below it the similarity over time: JPEG in base64."""
+    figure = Figure((7.2, 3.2), layout="constrained")
+    upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 1.4))
+    heard = prediction.heard
+    for axes, signal, title in (
+        (upper, heard.reference.mean(axis=1), "reference"),
+        (middle, heard.processed.mean(axis=1), "heard"),
+    ):
+        levels = spectrogram(signal)
+        extent = (0, len(signal) / ASR_RATE, 0, ASR_RATE / 2000)
+        colours = {"cmap": "magma", "vmin": levels.max() - RANGE, "vmax": levels.max()}
+        axes.imshow(levels, origin="lower", aspect="auto", extent=extent, **colours)
+        axes.set_ylabel(f"{title}\nkHz")
+    time = (np.arange(len(prediction.course)) + 0.5) / FRAMES_PER_SECOND
+    lower.plot(time, 100 * prediction.course, color=BLUE, linewidth=1)
+    lower.set(ylim=(-5, 105), xlabel="s", ylabel="similarity\nof frames, %")
+    lower.set_xlim(0, extent[1])
+    stream = io.BytesIO()
+    figure.savefig(stream, format="jpeg", dpi=110, pil_kwargs={"quality": 80})
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def spectrogram(signal: np.ndarray) -> np.ndarray:
+    """Return levels in dB, (frequencies, frames)."""
+    padded = np.pad(signal, WINDOW // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STEP]
+    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2
+    return 10 * np.log10(power.T + 1e-10)

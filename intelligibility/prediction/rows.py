@@ -1,6 +1,7 @@
 """What is to be scored: one row per recording, from the command line or from a table."""
 
 import csv
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -216,3 +217,21 @@ def as_plain(prediction: Prediction) -> dict[str, Any]:
         "level": prediction.heard.level,
         "warnings": prediction.heard.warnings,
     }
+
+
+def score_row(
+    key: tuple[str, str | None, str, str | None], row: Row, conditions: Conditions
+) -> tuple[Row, dict[str, Any]]:
+    """Score one row in a process that has loaded the model."""
+    try:
+        return row, as_plain(predict(predictor_of_process(*key), row, conditions))
+    except RecipeError as error:
+        return row, {"fault": str(error)}
+
+
+@functools.cache
+def predictor_of_process(
+    model: str, revision: str | None, device: str, by: str | None
+) -> Predictor:
+    """Load the model once per process."""
+    return Predictor.load(model, revision, device, by)

@@ -9,7 +9,8 @@ import soundfile as sf
 
 from demo import hearing_aids, listeners, make_miniature
 from demo.make_miniature import HELD_OUT_LISTENERS, HELD_OUT_SYSTEM, Settings, build
-from intelligibility.corpora.cpc1 import Cpc1
+from intelligibility.corpora import read_archives
+from tests.conftest import configure
 
 SMALL = Settings(5, 4, signals_per_scene=3, signals_per_train_scene=3)
 SAMPLE = Path(__file__).parents[2] / "../shared/cpc1_sample"
@@ -28,11 +29,6 @@ def files_of(folder):
 
 def metadata(folder, split, name):
     return json.loads((folder / f"clarity_CPC1_data_{split}/metadata/{name}.json").read_text())
-
-
-def release(folder, track=""):
-    archives = [folder / f"clarity_CPC1_data_{split}" for split in ("train", "test")]
-    return Cpc1(track, *archives, folder / "exp", folder / "exp/asr")
 
 
 def test_two_builds_are_identical(miniature, tmp_path):
@@ -74,14 +70,11 @@ def test_a_failed_build_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("track", ["", "_indep"])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_release_reader_finds_every_file(miniature, split, track):
-    cpc1 = release(miniature, track)
-    responses = cpc1.responses(split)
-    people = cpc1.listeners(split)
-    assert responses
-    for response in responses:
-        assert response.listener in people
-        aided = sf.info(cpc1.hearing_aid_wav(split, response.signal))
-        reference = sf.info(cpc1.reference_wav(split, response.scene))
+    archive = read_archives(configure(miniature, miniature / "exp"), track)[split]
+    assert archive.findings == [] and archive.presentations
+    assert len(archive.presentations) == len(metadata(miniature, split, f"CPC1.{split}{track}"))
+    for one in archive.presentations:
+        aided, reference = sf.info(one.processed), sf.info(one.reference)
         for wav in (aided, reference):
             assert (wav.samplerate, wav.channels, wav.subtype) == (44100, 2, "PCM_16")
         assert aided.frames == reference.frames

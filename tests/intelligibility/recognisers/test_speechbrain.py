@@ -1,7 +1,7 @@
 """Loading and running the recogniser, on one made here and on one that SpeechBrain 0.5.9 saved.
 
-Tolerances, in float32: the old version's features 1e-5 (encoder 0, decoder 1.2e-6 measured);
-signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
+Tolerances, in float32: the old version's features 1e-4 (1.2e-6 and 1.1e-5 measured on two
+processors); signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
 """
 
 import json
@@ -14,17 +14,14 @@ import soundfile as sf
 import torch
 
 from benchmarks.made.recogniser import babble, make_recogniser, make_tokenizer, small_settings
-from intelligibility.corpora.cpc1 import RECIPE
+from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import (
     SPEECH_LENGTHS,
-    Recogniser,
-    Recognition,
+    SpeechBrainRecogniser,
     checkpoint_files,
-    word_correctness,
-    words_of,
 )
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RECIPE, RecipeError
 
 CPU = torch.device("cpu")
 
@@ -36,10 +33,10 @@ def save_folder(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory) -> Recogniser:
+def recogniser(tmp_path_factory) -> SpeechBrainRecogniser:
     """Return a small recogniser."""
     save_folder = make_recogniser(tmp_path_factory.mktemp("asr"))
-    return Recogniser.load(small_settings(), save_folder, CPU)
+    return SpeechBrainRecogniser.load(small_settings(), save_folder, CPU)
 
 
 def checkpoint(save_folder: Path, name: str = "model", number: int = 0) -> Path:
@@ -58,15 +55,15 @@ def assert_same(a: Recognition, b: Recognition, tolerance: float) -> None:
     """Compare all that the recogniser gives for one signal."""
     assert a.text == b.text
     for layer in ("cnn", "encoder", "decoder"):
-        torch.testing.assert_close(getattr(a, layer), getattr(b, layer), atol=tolerance, rtol=0)
+        torch.testing.assert_close(a.layers[layer], b.layers[layer], atol=tolerance, rtol=0)
 
 
 def test_features_have_the_shapes_of_the_network(recogniser):
     (found,) = recogniser.recognise([babble(0, 1.0)])
-    assert found.cnn.shape == (26, 160)
-    assert found.encoder.shape == (26, 32)
-    assert found.decoder.shape[1] == 32
-    assert 1 <= len(found.decoder) <= 26
+    assert found.layers["cnn"].shape == (26, 160)
+    assert found.layers["encoder"].shape == (26, 32)
+    assert found.layers["decoder"].shape[1] == 32
+    assert 1 <= len(found.layers["decoder"]) <= 26
 
 
 @pytest.mark.parametrize("n_samples", SPEECH_LENGTHS)
@@ -78,7 +75,7 @@ def test_the_shortest_and_the_longest_signal_are_encoded(recogniser, n_samples):
 def test_all_checkpoints_of_the_folder_are_averaged(tmp_path):
     save_folder = make_recogniser(tmp_path, n_checkpoints=3)
     hparams = small_settings()
-    Recogniser.load(hparams, save_folder, CPU)
+    SpeechBrainRecogniser.load(hparams, save_folder, CPU)
     states = [torch.load(checkpoint(save_folder, number=n), weights_only=True) for n in range(3)]
     for name, tensor in hparams["model"].state_dict().items():
         mean = sum(state[name].double() for state in states) / 3
@@ -99,7 +96,7 @@ def test_names_of_the_old_version_load(save_folder, recogniser):
 
     change(checkpoint(save_folder), rename)
     change(checkpoint(save_folder, "normalizer"), lambda s: s.update(spk_dict_mean={}))
-    old = Recogniser.load(small_settings(), save_folder, CPU)
+    old = SpeechBrainRecogniser.load(small_settings(), save_folder, CPU)
     signal = babble(1, 0.7)
     (a,), (b,) = old.recognise([signal]), recogniser.recognise([signal])
     assert_same(a, b, tolerance=0)
@@ -110,7 +107,7 @@ def test_the_old_versions_checkpoint_gives_its_features(shared):
     settings = json.loads((folder / "settings.json").read_text())
     folders = {"data_folder": "/none", "output_folder": "/none"}
     hparams = read_settings(RECIPE / "transformer_cpc1.yaml", settings | folders)
-    recogniser = Recogniser.load(hparams, folder / "save", CPU)
+    recogniser = SpeechBrainRecogniser.load(hparams, folder / "save", CPU)
     expected = json.loads((folder / "expected.json").read_text())
     arrays = np.load(folder / "features.npz")
     compared = 0
@@ -119,12 +116,12 @@ def test_the_old_versions_checkpoint_gives_its_features(shared):
             samples, _ = sf.read(folder / f"wavs/{signal}_{ear}.wav", dtype="float32")
             (found,) = recogniser.recognise([torch.from_numpy(samples)])
             assert found.text == ears[ear]["text"]
-            assert len(found.encoder) == ears[ear]["encoder_frames"]
-            assert len(found.decoder) == ears[ear]["decoder_steps"]
+            assert len(found.layers["encoder"]) == ears[ear]["encoder_frames"]
+            assert len(found.layers["decoder"]) == ears[ear]["decoder_steps"]
             if f"{signal}/{ear}/encoder" in arrays:
                 for layer in ("encoder", "decoder"):
                     published = arrays[f"{signal}/{ear}/{layer}"]
-                    np.testing.assert_allclose(getattr(found, layer), published, atol=1e-5, rtol=0)
+                    np.testing.assert_allclose(found.layers[layer], published, atol=1e-4, rtol=0)
                 compared += 1
     assert compared == 8
 
@@ -133,18 +130,18 @@ def test_decoder_states_are_those_that_were_asked_for(save_folder):
     signal = babble(2, 0.8)
     found = {}
     for kind in ("last_beam", "best_hypothesis"):
-        recogniser = Recogniser.load(small_settings(), save_folder, CPU, kind)
+        recogniser = SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, kind)
         (found[kind],) = recogniser.recognise([signal])
         _, encoded, _ = recogniser.encode([signal])
         (result,) = recogniser.search(encoded)
-    assert torch.equal(found["last_beam"].decoder, result.last_beam_states)
-    assert torch.equal(found["best_hypothesis"].decoder, result.best_states)
+    assert torch.equal(found["last_beam"].layers["decoder"], result.last_beam_states)
+    assert torch.equal(found["best_hypothesis"].layers["decoder"], result.best_states)
     tokens = torch.tensor([[1, *result.hypotheses[0].tokens]])
     plain, _ = recogniser.transformer.decode(tokens, encoded)
     n_states = len(result.best_states)
     torch.testing.assert_close(result.best_states, plain[0, :n_states], atol=1e-5, rtol=0)
     with pytest.raises(RecipeError, match="decoder_states=first.*last_beam or best_hypothesis"):
-        Recogniser(small_settings(), CPU, "first")
+        SpeechBrainRecogniser(small_settings(), CPU, "first")
 
 
 def test_signals_recognised_together_come_out_as_alone(recogniser, monkeypatch):
@@ -200,9 +197,9 @@ def test_a_signal_that_never_fits_is_named(recogniser, monkeypatch):
         list(recogniser.recognise([babble(0, 0.2)]))
 
 
-def load(save_folder: Path, **changes) -> Recogniser:
+def load(save_folder: Path, **changes) -> SpeechBrainRecogniser:
     """Load with settings that may not fit."""
-    return Recogniser.load(small_settings(**changes), save_folder, CPU)
+    return SpeechBrainRecogniser.load(small_settings(**changes), save_folder, CPU)
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path):
@@ -269,28 +266,6 @@ def test_weights_that_are_not_finite_are_reported(save_folder):
     change(checkpoint(save_folder), lambda state: state["2.w.bias"].fill_(torch.nan))
     with pytest.raises(RecipeError, match="no hypothesis has a finite score.*checkpoint"):
         list(load(save_folder).recognise([babble(0, 0.3)]))
-
-
-@pytest.mark.parametrize(
-    ("recognised", "prompt", "expected"),
-    [
-        ("ANNA KEEPS TWO OLD BOATS", "anna keeps two old boats", 1.0),
-        ("", "anna keeps two", 0.0),
-        ("KEEPS OLD", "anna keeps two old", 0.5),
-        ("SO ANNA NEVER KEEPS TWO", "Anna keeps two.", 1.0),  # words too many do not count
-        ("TWO TWO TWO", "two nine", 0.5),
-        ("I WON'T COME", "i won\u2019t come!", 1.0),
-        ("I WONT COME", "I won't come", 2 / 3),
-    ],
-)
-def test_word_correctness_counts_the_words_that_were_right(recognised, prompt, expected):
-    assert word_correctness(recognised, prompt) == pytest.approx(expected)
-
-
-def test_a_prompt_without_words_is_refused():
-    assert words_of("It's twenty-one, o'clock's!") == ["IT'S", "TWENTY", "ONE", "O'CLOCK'S"]
-    with pytest.raises(ValueError, match="has no word"):
-        word_correctness("ANNA", " ... ")
 
 
 def test_loading_leaves_the_checkpoints_as_they_are(save_folder):

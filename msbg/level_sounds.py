@@ -1,4 +1,4 @@
-"""Calibration sounds that `Ear.process` can put around a signal: a tone and speech-shaped noise."""
+"""Sounds of known level to put around a signal: a tone and speech-shaped noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPEECH_DB = (7.5 / 9) * np.array(
 )
 
 
-def calibration_sounds(rms: float) -> tuple[np.ndarray, np.ndarray]:
+def level_sounds(rms: float) -> tuple[np.ndarray, np.ndarray]:
     """Sounds to put before and after a signal of this RMS.
 
     Parameters

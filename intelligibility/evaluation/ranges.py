@@ -1,0 +1,212 @@
+"""What range of words correct to expect for one sentence, and for the mean of twenty.
+
+Split conformal prediction (V. Vovk, A. Gammerman & G. Shafer 2005, Algorithmic Learning in a Random
+World): the residuals of the dev signals, observed less predicted, say how far the answers of new
+signals lie from their predictions. Residuals differ along the scale (a listener gets few words or
+all of them more often than half), so each bin of predictions has its own. No distribution is
+assumed; that dev and test are drawn alike is.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intelligibility.evaluation.scoring import group_means, interval
+
+LEVEL = 0.8  # of the answers are expected within the range: four of five sentences
+MAX_BINS = 10
+MIN_PER_BIN = 30  # dev signals: the fourth lowest and the fourth highest residual are its range
+SENTENCES = 20  # in a mean, all through one hearing aid
+MIN_SYSTEMS = 3  # with that many sentences
+DRAWS = 200  # sets of sentences per system
+SEED = 1  # of these draws
+
+
+@dataclass(frozen=True)
+class Range:
+    """The range around a prediction, percent words correct.
+
+    Attributes
+    ----------
+    edges : tuple of float
+        Predictions between one bin and the next, ascending.
+    low, high : tuple of float
+        What to add to a prediction in each bin, for the lower and the upper end.
+    """
+
+    edges: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of_residuals(cls, predicted: np.ndarray, observed: np.ndarray) -> "Range":
+        """Take the ranges of bins of equal size from dev signals.
+
+        Parameters
+        ----------
+        predicted, observed : (n_signals,) array
+            Percent words correct.
+        """
+        n_bins = max(1, min(MAX_BINS, len(predicted) // MIN_PER_BIN))
+        inner = np.quantile(predicted, np.linspace(0, 1, n_bins + 1)[1:-1])
+        edges = np.unique(inner)
+        which = np.searchsorted(edges, predicted, side="right")
+        bins = [observed[which == k] - predicted[which == k] for k in range(len(edges) + 1)]
+        low, high = zip(*map(conformal_ends, bins), strict=True)
+        return cls(tuple(edges.tolist()), low, high)
+
+    @classmethod
+    def of_all(cls, residuals: np.ndarray) -> "Range":
+        """Take one range for all predictions."""
+        low, high = conformal_ends(residuals)
+        return cls((), (low,), (high,))
+
+    def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and the upper end for predictions of any shape, 0..100."""
+        predicted = np.asarray(predicted, float)
+        which = np.searchsorted(self.edges, predicted, side="right")
+        ends = (predicted + np.array(shift)[which] for shift in (self.low, self.high))
+        low, high = (np.clip(end, 0, 100) for end in ends)
+        return low, high
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a file."""
+        return {"edges": list(self.edges), "low": list(self.low), "high": list(self.high)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Range":
+        """Read what `as_json` gave.
+
+        Raises
+        ------
+        ValueError
+            It is something else.
+        """
+        try:
+            edges, low, high = (
+                tuple(float(x) for x in content[key]) for key in ("edges", "low", "high")
+            )
+        except (KeyError, TypeError):
+            raise ValueError(f"range {content!r:.80}, expected edges, low and high") from None
+        whole = len(low) == len(high) == len(edges) + 1 and sorted(edges) == list(edges)
+        if not whole or not np.isfinite([*edges, *low, *high]).all():
+            raise ValueError(f"range {content!r:.80}, expected a low and a high for each bin")
+        return cls(edges, low, high)
+
+
+def conformal_ends(residuals: np.ndarray) -> tuple[float, float]:
+    """Return the ends between which a new residual lies in `LEVEL` of all cases, or more.
+
+    With too few residuals for that, the ends are those of the scale, -100 and 100.
+    """
+    ordered = np.sort(residuals)
+    n, tail = len(ordered), (1 - LEVEL) / 2
+    rank = math.floor(tail * (n + 1) + 1e-9)  # from either end, counted from 1
+    if rank < 1:
+        return -100.0, 100.0
+    return float(ordered[rank - 1]), float(ordered[n - rank])
+
+
+# The mean of several sentences
+
+
+def mean_residuals(
+    predicted: np.ndarray, observed: np.ndarray, system: np.ndarray
+) -> np.ndarray | None:
+    """Return residuals of means of twenty signals, drawn within one system each; None without.
+
+    What a hearing aid does to all of its sentences does not average out, so means of signals drawn
+    from all systems alike would look too certain.
+
+    Parameters
+    ----------
+    predicted, observed : (n_signals,) array
+        Percent words correct.
+    system : (n_signals,) array
+        The hearing aid of each.
+    """
+    residual = observed - predicted
+    groups = [np.flatnonzero(system == name) for name in sorted(set(system[pd.notna(system)]))]
+    groups = [group for group in groups if len(group) >= SENTENCES]
+    if len(groups) < MIN_SYSTEMS:
+        return None
+    rng = np.random.default_rng(SEED)
+    return np.array(
+        [
+            residual[rng.choice(group, SENTENCES, replace=False)].mean()
+            for group in groups
+            for _ in range(DRAWS)
+        ]
+    )
+
+
+# How it went on test
+
+
+def coverages(
+    signals: pd.DataFrame,
+    measures: list[str],
+    ranges: Mapping[str, Range | None],
+    counts: np.ndarray,
+) -> dict[str, dict[str, Any]]:
+    """Tell what share of the test answers lies within the ranges, which should be `LEVEL`.
+
+    Parameters
+    ----------
+    signals : DataFrame
+        Labelled test signals with `scene_number`, system, and per measure predictions, low, high.
+    measures : list of str
+        Which predictions.
+    ranges : mapping of str to Range or None
+        Per measure, of means of twenty.
+    counts : (n_resamples, n_scenes) int array
+        From `draw_scenes`.
+
+    Returns
+    -------
+    dict
+        Per measure that has ranges: `one`, with `coverage` (its value and 95 % interval) and
+        `width` in percent words correct; `means` with coverage, width and the number of sets, or
+        None.
+    """
+    covered = {}
+    for measure in measures:
+        if f"{measure}_low" not in signals:
+            continue
+        low, high = (signals[f"{measure}_{end}"].to_numpy() for end in ("low", "high"))
+        inside = _within(signals["correctness"].to_numpy(), low, high)
+        resampled = group_means(
+            inside, np.zeros(len(inside), int), signals["scene_number"].to_numpy(), counts
+        )
+        share = float(inside.mean())
+        covered[measure] = {
+            "one": {
+                "coverage": {"value": share, "interval": interval(resampled[:, 0], share, (0, 1))},
+                "width": float(np.mean(high - low)),
+            },
+            "means": _covered_means(signals, measure, ranges[measure]),
+        }
+    return covered
+
+
+def _covered_means(
+    signals: pd.DataFrame, measure: str, expected: Range | None
+) -> dict[str, Any] | None:
+    columns = (signals[name].to_numpy() for name in (f"{measure}_prediction", "correctness"))
+    residuals = mean_residuals(*columns, signals["system"].to_numpy())
+    if expected is None or residuals is None:
+        return None
+    low, high = expected.low[0], expected.high[0]
+    return {
+        "coverage": float(_within(residuals, low, high).mean()),
+        "width": high - low,
+        "n_sets": len(residuals),
+    }
+
+
+def _within(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
+    return (values >= low - 1e-9) & (values <= high + 1e-9)

@@ -1,0 +1,204 @@
+"""Does a measure know anything of the listener, or of the hearing aid? Correlations within groups.
+
+Signals are averaged per listener and system. Within a listener, predicted and observed means are
+correlated over systems, and the correlations averaged over listeners; within a system, the same
+with the two exchanged. One score over all signals hides the difference: a measure that ignores who
+listens can do well within listeners and fails within systems (Saddler & McDermott, Clarity workshop
+2025).
+
+The observed means are uncertain themselves, so no correlation of 1 can be expected. Their
+reliability is the ceiling: means over one random half of the scenes correlated with means over the
+other half, averaged over many halvings, and corrected to all scenes (Spearman 1910; Brown 1910). It
+is the share of the observed variance that can be explained; the correlation squared, divided by it,
+is the share of that which the measure explains.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intelligibility.evaluation.scoring import CONSTANT, group_means, interval
+
+WITHIN = {"listener": "system", "system": "listener"}  # the means within the first vary over these
+MIN_PER_MEAN = 4  # signals: a mean of each half then has about two
+MIN_MEANS = 3  # in a correlation
+MIN_CORRELATIONS = 3  # in an average of them
+N_HALVINGS = 100  # of the scenes
+N_HALVINGS_RESAMPLED = 4  # in each resample: they are averaged over many resamples anyway
+
+
+def within_scores(
+    signals: pd.DataFrame, measures: list[str], counts: np.ndarray, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Correlate predicted and observed means within listeners and within systems.
+
+    Parameters
+    ----------
+    signals : DataFrame
+        Labelled test signals with listener, system, `scene_number` and predictions.
+    measures : list of str
+        Which predictions.
+    counts : (n_resamples, n_scenes) int array
+        From `draw_scenes`.
+    seed : int
+        Of the halvings.
+
+    Returns
+    -------
+    dict
+        Per "listener" and "system": `reason` why there is nothing, or None; `n_groups`, how many
+        correlations were averaged; `n_means`, in all; `ceiling`, and per measure in `measures`
+        `correlation` and `explained` (share of the explainable variance), each with its value and
+        its 95 % interval.
+    """
+    rows = signals.dropna(subset=["listener", "system"])
+    grids = {}
+    for by, over in WITHIN.items():
+        grid = Grid.of(rows, by, over)
+        grids[by] = grid if isinstance(grid, str) else _scored(rows, grid, measures, counts, seed)
+    return {
+        by: {"reason": one, "ceiling": None, "measures": {}} if isinstance(one, str) else one
+        for by, one in grids.items()
+    }
+
+
+class Grid:
+    """Where each signal's mean stands: groups (rows) by what they are averaged over (columns).
+
+    Attributes
+    ----------
+    cell : (n_signals,) int array
+        Counted row by row; -1 for signals that are in no mean.
+    shape : (int, int)
+        Groups, and what varies within them.
+    n_means : int
+        Cells with enough signals, in rows with enough cells.
+    """
+
+    def __init__(self, cell: np.ndarray, shape: tuple[int, int], n_means: int):
+        self.cell, self.shape, self.n_means = cell, shape, n_means
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, by: str, over: str) -> "Grid | str":
+        """Lay the means out, or say why there are too few."""
+        group, names = pd.factorize(rows[by], sort=True)
+        column, others = pd.factorize(rows[over], sort=True)
+        shape = len(names), len(others)
+        cell = group * shape[1] + column
+        size = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+        kept = size >= MIN_PER_MEAN
+        kept &= (kept.sum(axis=1) >= MIN_MEANS)[:, None]
+        n_groups = int(kept.any(axis=1).sum())
+        if n_groups < MIN_CORRELATIONS:
+            return (
+                f"{n_groups} {by}s have {MIN_MEANS} {over}s with {MIN_PER_MEAN} signals each (of "
+                f"{shape[0]} {by}s, {shape[1]} {over}s and {len(rows)} signals); it takes "
+                f"{MIN_CORRELATIONS}"
+            )
+        return cls(np.where(kept.ravel()[cell], cell, -1), shape, int(kept.sum()))
+
+    def means(self, values: np.ndarray, scene: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the means in every resample, (n_resamples, *shape); NaN where there is none."""
+        there = self.cell >= 0
+        flat = group_means(
+            values[there], self.cell[there], scene[there], counts, self.shape[0] * self.shape[1]
+        )
+        return flat.reshape(len(counts), *self.shape)
+
+
+def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Correlate along the last axis, where both are finite; NaN with fewer than three or no spread.
+
+    Parameters
+    ----------
+    x, y : (..., n) array
+        What to correlate.
+
+    Returns
+    -------
+    (...) array
+    """
+    there = np.isfinite(x) & np.isfinite(y)
+    n = there.sum(axis=-1)
+    x, y = np.where(there, x, 0.0), np.where(there, y, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x = np.where(there, x - (x.sum(axis=-1) / n)[..., None], 0.0)
+        y = np.where(there, y - (y.sum(axis=-1) / n)[..., None], 0.0)
+        squares = (x**2).sum(axis=-1) * (y**2).sum(axis=-1)
+        r = (x * y).sum(axis=-1) / np.sqrt(squares)
+    return np.where((n >= MIN_MEANS) & (squares > (n * CONSTANT) ** 2), r, np.nan)
+
+
+def mean_of(r: np.ndarray, axis: int) -> np.ndarray:
+    """Average correlations where they are defined; NaN where none is."""
+    there = np.isfinite(r)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, r, 0.0).sum(axis=axis) / there.sum(axis=axis)
+
+
+def spearman_brown(r: np.ndarray) -> np.ndarray:
+    """Return the reliability of the whole from that of its halves, 0..1; below 0 counts as 0."""
+    r = np.maximum(r, 0.0)
+    return 2 * r / (1 + r)
+
+
+def _scored(
+    rows: pd.DataFrame, grid: Grid, measures: list[str], counts: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Return one entry of `within_scores`."""
+    scene = rows["scene_number"].to_numpy()
+    observed = rows["correctness"].to_numpy()
+    once = np.ones((1, counts.shape[1]), dtype=np.int32)
+    rng = np.random.default_rng(seed)
+    ceiling = float(_ceilings(grid, observed, scene, once, N_HALVINGS, rng)[0])
+    ceilings = _ceilings(grid, observed, scene, counts, N_HALVINGS_RESAMPLED, rng)
+    at_once = np.concatenate([once, counts])
+    observed_means = grid.means(observed, scene, at_once)
+    scored = {}
+    for measure in measures:
+        predicted = rows[f"{measure}_prediction"].to_numpy()
+        r = mean_of(correlations(grid.means(predicted, scene, at_once), observed_means), axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            explained = np.maximum(r, 0) ** 2 / np.append(ceiling, ceilings)
+        scored[measure] = {
+            "correlation": _with_interval(r, (-1, 1)),
+            "explained": _with_interval(explained, (0, np.inf)),
+        }
+    n_groups = int(np.isfinite(observed_means[0]).any(axis=1).sum())
+    return {
+        "reason": None,
+        "n_groups": n_groups,
+        "n_means": grid.n_means,
+        "ceiling": _with_interval(np.append(ceiling, ceilings), (0, 1)),
+        "measures": scored,
+    }
+
+
+def _with_interval(values: np.ndarray, limits: tuple[float, float]) -> dict[str, Any]:
+    """Return the first value with the interval of the others, its resamples."""
+    value = float(values[0]) if np.isfinite(values[0]) else None
+    return {"value": value, "interval": interval(values[1:], value, limits)}
+
+
+def _ceilings(
+    grid: Grid,
+    observed: np.ndarray,
+    scene: np.ndarray,
+    counts: np.ndarray,
+    n_halvings: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the corrected split-half reliability in every resample, averaged over the groups."""
+    n_scenes = counts.shape[1]
+    of_groups = np.zeros((2, len(counts), grid.shape[0]))  # sums and numbers of correlations
+    for _ in range(n_halvings):
+        rank = np.argsort(np.argsort(rng.random(counts.shape), axis=1), axis=1)
+        first = counts * (rank < n_scenes // 2)
+        r = correlations(
+            grid.means(observed, scene, first), grid.means(observed, scene, counts - first)
+        )
+        of_groups += np.where(np.isfinite(r), r, 0.0), np.isfinite(r)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        reliability = spearman_brown(of_groups[0] / of_groups[1])
+    return mean_of(reliability, axis=1)
