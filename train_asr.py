@@ -6,8 +6,9 @@ reads       exp_folder/cpc1_asr_data{track}/binaural_{train,dev}_msbg.csv and th
 starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x checkpoint, or this
             script's own after an interruption; else from `pretrained`; else, with
             from_scratch=true, from nothing
-writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt
-            asr_folder/         trained_on.json before the first step
+writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt, and
+                                model_settings.json, which infer.py has to be given again
+            asr_folder/         trained_on.json, scenes and prompts, before the first step
                                 train_log.txt, training.json, training.png, as training goes
                                 wer_{left,right}_dev_msbg.txt and wer.json at its end
 
@@ -22,7 +23,8 @@ The published way, without config.yaml, works too:
 
     python train_asr.py transformer_cpc1.yaml --data_folder=... --output_folder=... --pretrained=...
 
-A run that was stopped is started again with the same command. --help lists the configuration.
+A run that was stopped is started again with the same command. While it runs, prepare_data.py may
+not change its data. --help lists the configuration.
 """
 
 import gc
