@@ -45,7 +45,7 @@ def drawn(test, dev, measures):
     """Return every figure of these signals."""
     counts = draw_scenes(20, seed=1, n_resamples=20)
     groups = {by: by_group(test, measures, by, counts) for by in ("listener", "system", "severity")}
-    expected = Range((40.0, 70.0), (-30.0, -50.0, -40.0), (20.0, 40.0, 30.0))
+    expected = Range((20.0, 55.0, 85.0), (-30.0, -50.0, -40.0), (20.0, 40.0, 30.0))
     fits = {measure: Fit(FIT, range=expected) for measure in measures}
     results = {
         "within": within_scores(test, measures, counts, seed=1),

@@ -61,9 +61,9 @@ def test_older_files_have_no_ranges(dev, tmp_path):
         del numbers["range"]
     path.write_text(json.dumps(content))
     assert Mapping.read(path).fits["dec"].range is None
-    content["measures"]["dec"]["range"] = {"edges": [50], "low": [-10], "high": [10]}
+    content["measures"]["dec"]["range"] = {"at": [50, 60], "low": [-10], "high": [10]}
     path.write_text(json.dumps(content))
-    with pytest.raises(RecipeError, match="expected a low and a high for each bin"):
+    with pytest.raises(RecipeError, match="expected a low and a high at each place"):
         Mapping.read(path)
 
 
