@@ -117,9 +117,10 @@ def ranges_table(ranges: Mapping[str, Any]) -> Table:
     caption = (
         "The share of test answers within their ranges, which should be "
         f"{_percent(ranges['level'])} % or more (many answers are 0 or 100 %, and in or out as "
-        "one), and the width of these in percent words correct. The ranges are those of the residuals on dev (split conformal), per tenth of the predictions. "
-        "Means are of sentences through one hearing aid, heard by anyone; a dash: too few signals "
-        "per hearing aid on dev or test."
+        "one), and the width of these in percent words correct. The ranges are those of the "
+        "residuals on dev (split conformal), per tenth of the predictions. Means are of sentences "
+        "through one hearing aid, heard by anyone; a dash: too few signals per hearing aid on dev "
+        "or test."
     )
     return Table("What to expect of one sentence", caption, pd.DataFrame(rows), pd.DataFrame(shown))
 
