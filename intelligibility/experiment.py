@@ -179,6 +179,13 @@ class Experiment:
         """Which baselines of which signals are computed, and from what."""
         return self.exp_folder / f"baselines{self.track}.jsonl"
 
+    # What reconstruct.py writes.
+
+    @property
+    def reconstruction(self) -> Path:
+        """The folder of inverters, of speech back from each layer, and of their table."""
+        return self.results_folder / f"reconstruct{self.track}"
+
     # What evaluate.py writes.
 
     @property

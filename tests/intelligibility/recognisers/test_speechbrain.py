@@ -1,8 +1,7 @@
 """Loading and running the recogniser, on one made here and on one that SpeechBrain 0.5.9 saved.
 
-Tolerances, in float32: the old version's features 1e-4 (1.2e-6 and 1.1e-5 measured, on two kinds of
-processor);
-signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
+Tolerances, in float32: the old version's features 1e-4 (1.2e-6 and 1.1e-5 measured on two
+processors); signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
 """
 
 import json
