@@ -455,8 +455,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
-            f"challenge ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")
