@@ -59,7 +59,7 @@ def all_figures(
     measures: list[str],
     groups: dict[str, pd.DataFrame],
     mapping: Mapping,
-    numbers: dict[str, dict[str, Any]],
+    results: dict[str, Any],
 ) -> dict[str, Drawing]:
     """Draw every figure, by the name of its file.
 
@@ -70,9 +70,10 @@ def all_figures(
     groups : dict
         The output of `by_group` for each of listener, system and, where audiograms are known,
         severity.
-    numbers : dict
-        From `figure_numbers`.
+    results : dict
+        What results{track}.json holds.
     """
+    numbers = results["figures"]
     drawings = {
         "scatter": Drawing(
             "Similarity and percent words correct",
@@ -88,6 +89,13 @@ def all_figures(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
             means_of_groups(groups[by], measures),
+        )
+    if any(one["measures"] for one in results["within"].values()):
+        drawings["within"] = Drawing(
+            "Within listener and within system",
+            "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
+            "interval: the ceiling that the answers themselves allow.",
+            within(results["within"]),
         )
     if groups.keys() >= {"severity", "listener"}:
         drawings["residuals"] = Drawing(
@@ -216,6 +224,41 @@ def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
     low = (groups[["observed", "predicted"]].min().min()) - 8
     panels[0].set_ylim(max(0.0, math.floor(low / 10) * 10), 103)
     _legend(figure, panels[0], columns=2)
+    return figure
+
+
+@rc_context(STYLE)
+def within(scored: dict[str, Any]) -> Figure:
+    """Draw each measure's correlation within listeners and within systems, below the ceiling.
+
+    Parameters
+    ----------
+    scored : dict
+        From `within_scores`.
+    """
+    there = {by: one for by, one in scored.items() if one["measures"]}
+    figure, panels = _panels(len(there), height=2.6, sharey=True)
+    for axes, (by, one) in zip(panels, there.items(), strict=True):
+        names = list(one["measures"])
+        at = np.arange(len(names))
+        if (ceiling := one["ceiling"])["value"] is not None:
+            axes.axhline(ceiling["value"], color=GREY, linestyle="--", linewidth=1, label="ceiling")
+            if ceiling["interval"]:
+                axes.axhspan(*ceiling["interval"], color=GREY, alpha=0.16, linewidth=0)
+        for place, name in zip(at, names, strict=True):
+            r = one["measures"][name]["correlation"]
+            if r["value"] is None:
+                continue
+            ends = r["interval"] or [r["value"]] * 2
+            axes.plot([place, place], ends, color=BLUE, linewidth=1)
+            axes.plot(place, r["value"], "o", color=BLUE, ms=4)
+        axes.set_xticks(at, [NAMES[name] for name in names], rotation=60, ha="right")
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set(title=f"within {by}", ylabel="correlation of means")
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+    panels[0].set_ylim(top=1.03)
+    _legend(figure, panels[0], columns=1)
     return figure
 
 

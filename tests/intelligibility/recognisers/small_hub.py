@@ -66,6 +66,7 @@ def small_whisper(folder: Path, multilingual: bool = False) -> Path:
     )
     model, _, tokenizer = parts
     scatter(model)
+    model.generation_config.max_length = 16
     with torch.no_grad():
         model.proj_out.weight[tokenizer.eos_token_id] *= -4 if multilingual else 3  # ends vary
     return save(folder, *parts)

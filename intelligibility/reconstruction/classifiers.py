@@ -1,0 +1,178 @@
+"""The classifiers whose layers are inverted: trained here on what the corpus's metadata know."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from intelligibility.reconstruction.mel import LogMel, at_level
+from intelligibility.reconstruction.networks import PATCH_FRAMES
+from intelligibility.reconstruction.utterances import Ear, read_speech
+from intelligibility.runs import RecipeError
+
+# What each task listens to: the reference knows nothing of noise, hearing aid or hearing loss.
+TASKS = {
+    "talker": ("ref", "msbg"),
+    "interferer": ("msbg",),
+    "hearing_aid": ("msbg",),
+    "severity": ("msbg",),
+    "snr": ("msbg",),
+    "first_word": ("ref", "msbg"),
+}
+MOST_CLASSES = 50
+LEAST_PER_CLASS = 5  # training ears
+SNR_CLASSES = ("low", "middle", "high")  # thirds of the training scenes
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """What decides a classifier's training."""
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+def label_ears(ears: Sequence[Ear], training: Sequence[Ear]) -> list[Ear]:
+    """Give ears the labels that follow from themselves, and SNR its class.
+
+    Ears may bring labels of their scene: talker, interferer, snr (dB).
+    """
+    levels = [float(ear.labels["snr"]) for ear in training if "snr" in ear.labels]
+    limits = np.quantile(levels, [1 / 3, 2 / 3]) if levels else None
+    labelled = []
+    for ear in ears:
+        labels = {"hearing_aid": ear.system, "severity": ear.severity, **ear.labels}
+        labels["first_word"] = ear.prompt.split()[0].upper() if ear.prompt.split() else ""
+        if "snr" in labels:
+            place = 0 if limits is None else np.searchsorted(limits, float(labels["snr"]), "left")
+            labels["snr"] = SNR_CLASSES[int(place)]
+        labelled.append(replace(ear, labels=labels))
+    return labelled
+
+
+def known_tasks(training: Sequence[Ear]) -> dict[str, str]:
+    """Return for every task an empty string, or why these metadata cannot teach it."""
+    reasons = {}
+    for task in TASKS:
+        counts = Counter(ear.labels[task] for ear in training if ear.labels.get(task))
+        if sum(counts.values()) < len(training):
+            reasons[task] = "not in the metadata"
+        elif not 2 <= len(counts) <= MOST_CLASSES:
+            reasons[task] = f"{len(counts)} classes, expected 2 to {MOST_CLASSES}"
+        elif min(counts.values()) < LEAST_PER_CLASS:
+            rarest = min(counts, key=lambda label: counts[label])
+            reasons[task] = f"{counts[rarest]} ears of {rarest}, expected {LEAST_PER_CLASS} or more"
+        else:
+            reasons[task] = ""
+    return reasons
+
+
+def choose_tasks(wanted: str, training: Sequence[Ear]) -> list[str]:
+    """Return the task, or all that are known for "all".
+
+    Raises
+    ------
+    RecipeError
+        A task that is not known here: those that are known are listed.
+    """
+    reasons = known_tasks(training)
+    known = [task for task, reason in reasons.items() if not reason]
+    if wanted == "all" and known:
+        return known
+    if wanted not in known:
+        reason = reasons.get(wanted, "no such task")
+        raise RecipeError(
+            f"task={wanted}: {reason}; known here: {', '.join(known) or 'none'}. Talker, "
+            "interferer and snr come from scenes.CPC1_train.json and scenes.CPC1_test.json of the "
+            "release"
+        )
+    return [wanted]
+
+
+def train_classifier(
+    model: nn.Module,
+    task: str,
+    training: Sequence[Ear],
+    held_out: Sequence[Ear],
+    settings: ClassifierSettings,
+    device: torch.device,
+) -> dict[str, float]:
+    """Train a network of patches on a task, in place.
+
+    Returns
+    -------
+    dict
+        `accuracy` on held-out scenes and `chance`, that of the most common class, in percent; the
+        counts behind them, and the classes.
+    """
+    classes = sorted({ear.labels[task] for ear in training})
+    mel = LogMel("vggish")
+    examples = list(_examples(task, training, classes, mel))
+    torch.manual_seed(settings.seed)
+    head = nn.Linear(model.embedding_size, len(classes)).to(device)
+    model.to(device).train()
+    parameters = [*model.parameters(), *head.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    rng = np.random.default_rng(settings.seed)
+    for _ in range(settings.steps):
+        chosen = [examples[i] for i in rng.integers(len(examples), size=settings.batch)]
+        cut = [_patch(log_mel, int(rng.integers(_places(log_mel)))) for log_mel, _ in chosen]
+        patches = torch.stack(cut).to(device)
+        labels = torch.tensor([label for _, label in chosen], device=device)
+        loss = F.cross_entropy(head(_last(model, patches)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    model.eval()
+    known = [ear for ear in held_out if ear.labels.get(task) in classes]
+    tests = list(_examples(task, known, classes, mel))
+    right = sum(_decide(model, head, log_mel, device) == label for log_mel, label in tests)
+    most = Counter(label for _, label in tests).most_common(1)
+    model.to("cpu")
+    return {
+        "accuracy": 100 * right / max(1, len(tests)),
+        "chance": 100 * most[0][1] / len(tests) if most else 0.0,
+        "n_training": len(examples),
+        "n_held_out": len(tests),
+        "classes": classes,
+    }
+
+
+def _examples(
+    task: str, ears: Iterable[Ear], classes: list[str], mel: LogMel
+) -> Iterable[tuple[Tensor, int]]:
+    for ear in ears:
+        for condition in TASKS[task]:
+            speech = at_level(read_speech(ear.wavs[condition]))
+            yield mel(speech[None])[0], classes.index(ear.labels[task])
+
+
+def _patch(log_mel: Tensor, start: int) -> Tensor:
+    """Cut one patch; a signal that is shorter is filled up."""
+    piece = log_mel[start : start + PATCH_FRAMES]
+    return F.pad(piece, (0, 0, 0, PATCH_FRAMES - len(piece)), value=float(log_mel.min()))
+
+
+def _places(log_mel: Tensor) -> int:
+    """Return how many places a patch can start at."""
+    return max(1, len(log_mel) - PATCH_FRAMES + 1)
+
+
+def _last(model: nn.Module, patches: Tensor) -> Tensor:
+    """Return the last layer's output: the embedding that the head classifies."""
+    return list(model(patches).values())[-1]
+
+
+@torch.inference_mode()
+def _decide(model: nn.Module, head: nn.Module, log_mel: Tensor, device: torch.device) -> int:
+    """Classify a whole signal: the mean logits of patches that lie within it, evenly spread."""
+    n_patches = max(1, round(len(log_mel) / PATCH_FRAMES))
+    starts = np.linspace(0, _places(log_mel) - 1, n_patches).astype(int)
+    patches = torch.stack([_patch(log_mel, start) for start in starts]).to(device)
+    return int(head(_last(model, patches)).mean(0).argmax())

@@ -1,0 +1,231 @@
+"""Train one inverter on pairs of embedding and spectrogram."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from intelligibility.reconstruction.inverters import Discriminator, Inverter, Spec
+from intelligibility.reconstruction.mel import PATCH, LogMel
+from intelligibility.runs import RecipeError
+
+RATE_DROP = (0.7, 5.0)  # after this share of the steps the learning rate is divided by so much
+WEIGHT_L1 = 100.0  # of the L1 against the adversarial loss, as published
+LEAST_DEVIATION = 1e-3  # nats: a band that never changes
+LEAST_PAIRS = 16  # utterances
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What decides a training beside the data.
+
+    Attributes
+    ----------
+    steps, batch : int
+        Updates, and crops of 0.96 s in each.
+    learning_rate : float
+        Of Adam; divided by five after 70 % of the steps, unless `paper`.
+    adversarial : bool
+        RecGAN in place of RecCNN.
+    paper : bool
+        The published optimiser: one learning rate throughout.
+    seed : int
+        Of the weights and of the crops.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    adversarial: bool = False
+    paper: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One utterance to learn from: files of its embedding and of its log-mel spectrogram."""
+
+    embedding: Path
+    log_mel: Path
+
+
+class Crops:
+    """Pairs of embedding and log-mel, cut to 0.96 s at random places.
+
+    The files stay on the disk: a crop is all that is read.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        The utterances.
+    spec : Spec
+        Says how frames of both go together.
+    seed : int
+        Of the choice.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], spec: Spec, seed: int):
+        self.pairs, self.layer, self.rng = list(pairs), spec.layer, np.random.default_rng(seed)
+        self.mel = LogMel(spec.mel)
+        self.frames = PATCH // self.mel.preset.hop
+        self.floor = math.log(self.mel.preset.floor)
+        common = math.lcm(self.layer.samples, self.mel.preset.hop)
+        self.embedding_step = common // self.layer.samples
+        self.mel_step = common // self.mel.preset.hop
+
+    def draw(self, n_crops: int) -> tuple[Tensor, Tensor]:
+        """Return a batch of embeddings and one of spectrograms."""
+        chosen = self.rng.integers(len(self.pairs), size=n_crops)
+        crops = [self.crop(self.pairs[number]) for number in chosen]
+        embeddings, log_mels = zip(*crops, strict=True)
+        return torch.from_numpy(np.stack(embeddings)), torch.from_numpy(np.stack(log_mels))
+
+    def crop(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Cut one pair: one patch, or as many frames as 0.96 s have."""
+        embedding = np.load(pair.embedding, mmap_mode="r")
+        log_mel = np.load(pair.log_mel, mmap_mode="r")
+        if self.layer.patches:
+            n_patches = min(len(embedding), max(1, -(-(len(log_mel) - 1) // self.frames)))
+            number = int(self.rng.integers(n_patches))
+            return np.array(embedding[number]), self._mel_from(log_mel, number * self.frames)
+        wanted = PATCH // self.layer.samples
+        places = min(
+            max(0, len(embedding) - wanted) // self.embedding_step,
+            max(0, len(log_mel) - self.frames) // self.mel_step,
+        )
+        place = int(self.rng.integers(places + 1))
+        start = place * self.embedding_step
+        piece = np.array(embedding[start : start + wanted])
+        piece = np.pad(piece, ((0, wanted - len(piece)), (0, 0)))
+        return piece, self._mel_from(log_mel, place * self.mel_step)
+
+    def _mel_from(self, log_mel: np.ndarray, start: int) -> np.ndarray:
+        piece = np.array(log_mel[start : start + self.frames])
+        return np.pad(piece, ((0, self.frames - len(piece)), (0, 0)), constant_values=self.floor)
+
+
+def fit_inverter(
+    pairs: Sequence[Pair], inverter: Inverter, settings: FitSettings, device: torch.device
+) -> dict[str, float]:
+    """Train an inverter in place.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Training utterances.
+    inverter : Inverter
+        Fresh; its seed was set before it was made.
+    settings : FitSettings
+        How.
+    device : torch.device
+        Where.
+
+    Returns
+    -------
+    dict
+        `mel_l1_train`: mean absolute error in nats over the last tenth of the steps, and `steps`.
+
+    Raises
+    ------
+    RecipeError
+        Fewer utterances than `LEAST_PAIRS`, or a loss that is not finite.
+    """
+    check_pairs(pairs)
+    crops = Crops(pairs, inverter.spec, settings.seed)
+    torch.manual_seed(settings.seed)
+    inverter.to(device).train()
+    trainer = _Trainer(inverter, settings, device)
+    losses = []
+    for step in range(settings.steps):
+        trainer.set_rate(step)
+        embedding, log_mel = crops.draw(settings.batch)
+        losses.append(trainer.update(embedding.to(device), log_mel.to(device)))
+        if not math.isfinite(losses[-1]):
+            raise RecipeError(
+                f"{inverter.spec.layer.name}: the loss is not finite at step {step + 1}; set a "
+                "smaller reconstruct.learning_rate"
+            )
+    inverter.to("cpu").eval()
+    last = losses[-max(1, settings.steps // 10) :]
+    return {"mel_l1_train": float(np.mean(last)), "steps": settings.steps}
+
+
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse a corpus that is too small to learn from."""
+    if len(pairs) < LEAST_PAIRS:
+        raise RecipeError(
+            f"{len(pairs)} utterances to learn from, expected {LEAST_PAIRS} or more; prepare more "
+            "signals, or raise reconstruct.n_train"
+        )
+
+
+class _Trainer:
+    """The optimisers of one training, and one update."""
+
+    def __init__(self, inverter: Inverter, settings: FitSettings, device: torch.device):
+        self.inverter, self.settings = inverter, settings
+        self.optimiser = torch.optim.Adam(inverter.parameters(), lr=settings.learning_rate)
+        self.discriminator = None
+        if settings.adversarial:
+            self.discriminator = Discriminator().to(device)
+            self.opponent = torch.optim.Adam(
+                self.discriminator.parameters(), lr=settings.learning_rate
+            )
+
+    def set_rate(self, step: int) -> None:
+        """Lower the learning rate near the end."""
+        share, divisor = RATE_DROP
+        late = step >= share * self.settings.steps and not self.settings.paper
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate / (divisor if late else 1.0)
+
+    def update(self, embedding: Tensor, log_mel: Tensor) -> float:
+        """Take one step; return the mean absolute error in nats."""
+        found = self.inverter(embedding)
+        l1 = (found - log_mel).abs().mean()
+        loss = l1
+        if self.discriminator is not None:
+            self._teach(found.detach(), log_mel)
+            fooled = self._truth(self.discriminator(self._scaled(found)), 1.0)
+            loss = WEIGHT_L1 * l1 / self.inverter.scale + fooled
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return l1.item()
+
+    def _teach(self, found: Tensor, log_mel: Tensor) -> None:
+        true = self._truth(self.discriminator(self._scaled(log_mel)), 1.0)
+        false = self._truth(self.discriminator(self._scaled(found)), 0.0)
+        self.opponent.zero_grad()
+        (true + false).backward()
+        self.opponent.step()
+
+    def _scaled(self, log_mel: Tensor) -> Tensor:
+        return (log_mel - self.inverter.mean) / self.inverter.scale
+
+    @staticmethod
+    def _truth(logits: Tensor, label: float) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def band_statistics(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of every band over the training utterances."""
+    count, total, squares = 0, 0.0, 0.0
+    for pair in pairs:
+        log_mel = np.load(pair.log_mel).astype(np.float64)
+        count += len(log_mel)
+        total, squares = total + log_mel.sum(0), squares + np.square(log_mel).sum(0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, LEAST_DEVIATION**2))
+    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+
+
+def embedding_scale(pairs: Sequence[Pair], n_pairs: int = 50) -> float:
+    """Return the root mean square of embeddings: the size that a ladder's input is brought to 1."""
+    squares = [float(np.square(np.load(pair.embedding)).mean()) for pair in pairs[:n_pairs]]
+    return max(float(np.sqrt(np.mean(squares))), 1e-6)

@@ -1,0 +1,231 @@
+"""Log-mel spectrograms, and speech back from them.
+
+All speech here is at 16 kHz and at one level (`at_level`): the losses and floors are then the same
+for every listener, and what a hearing loss does to the level alone is left out.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchaudio.functional as audio
+from torch import Tensor
+
+from intelligibility.runs import RecipeError
+
+RATE = 16000  # Hz
+LEVEL = -26.0  # dB re full scale, of all speech that is analysed, written and played
+PATCH = 15360  # samples, 0.96 s: what VGGish looks at, and the crops that inverters learn from
+NNLS_STEPS = 15
+SILENT = 1e-5  # root mean square below which there is no level to set
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One kind of log-mel spectrogram.
+
+    Attributes
+    ----------
+    name : str
+        asr, vggish or hifigan.
+    n_fft, window, hop : int
+        Samples.
+    n_bands : int
+        Mel bands between `lowest` and `highest` Hz.
+    scale : str
+        "htk", "htk-mel" (the same centres, slopes straight in mel) or "slaney" (with its norm).
+    floor : float
+        Magnitude that is added, or, where `clamped`, that is the least, before the logarithm.
+    """
+
+    name: str
+    n_fft: int
+    window: int
+    hop: int
+    n_bands: int
+    lowest: float
+    highest: float
+    scale: str
+    floor: float
+    clamped: bool = False
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("asr", 512, 400, 160, 80, 0.0, 8000.0, "htk", 0.01),
+        # Hershey et al. (2017), and Comanducci et al. (2021)
+        Preset("vggish", 512, 400, 160, 64, 125.0, 7500.0, "htk-mel", 0.01),
+        # SpeechBrain's HiFi-GAN for LibriTTS at 16 kHz
+        Preset("hifigan", 1024, 1024, 256, 80, 0.0, 8000.0, "slaney", 1e-5, clamped=True),
+    )
+}
+
+
+class LogMel:
+    """The log-mel spectrogram of a preset, and Griffin-Lim back.
+
+    Parameters
+    ----------
+    preset : str
+        Name in `PRESETS`.
+    """
+
+    def __init__(self, preset: str):
+        self.preset = PRESETS[preset]
+        self.bands = mel_bands(self.preset)
+        self.inverse = torch.linalg.pinv(self.bands.double())
+        self.window = torch.hann_window(self.preset.window)
+
+    def frames(self, n_samples: int) -> int:
+        """Return the frames of so many samples."""
+        return 1 + n_samples // self.preset.hop
+
+    def forward(self, speech: Tensor) -> Tensor:
+        """Analyse speech.
+
+        Parameters
+        ----------
+        speech : Tensor, (n_signals, n_samples)
+            16 kHz, at `LEVEL`.
+
+        Returns
+        -------
+        Tensor, (n_signals, frames, bands)
+            Natural logarithm of the magnitude per band; frames are centred, one per hop.
+        """
+        p = self.preset
+        spectrum = torch.stft(
+            speech,
+            p.n_fft,
+            p.hop,
+            p.window,
+            self.window.to(speech.device),
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        ).abs()
+        mel = spectrum.transpose(1, 2) @ self.bands.to(speech.device)
+        return (mel.clamp(min=p.floor) if p.clamped else mel + p.floor).log()
+
+    __call__ = forward
+
+    def magnitudes(self, log_mel: Tensor) -> Tensor:
+        """Estimate the magnitude spectrum behind log-mel values: (..., bands) -> (..., bins).
+
+        The least squares that are not negative, by multiplicative updates from the
+        pseudo-inverse (Lee & Seung, 2001): InverseMelScale fails at this many bands.
+        """
+        p, bands = self.preset, self.bands.double()
+        mel = log_mel.double().clamp(max=15).exp()  # an untrained inverter may say anything
+        mel = mel if p.clamped else (mel - p.floor).clamp(min=0)
+        bins = (mel @ self.inverse).clamp(min=1e-8)
+        wanted, mixing = mel @ bands.T, bands @ bands.T
+        for _ in range(NNLS_STEPS):
+            bins = bins * wanted / (bins @ mixing).clamp(min=1e-12)
+        return bins.float()
+
+    def to_wav(self, log_mel: Tensor, n_samples: int, n_iter: int = 32, seed: int = 0) -> Tensor:
+        """Make speech of log-mel spectrograms by Griffin-Lim.
+
+        Parameters
+        ----------
+        log_mel : Tensor, (n_signals, frames, bands)
+            As `forward` gives it.
+        n_samples : int
+            How long the speech is to be: cut, or filled with silence.
+        n_iter : int
+            Iterations.
+        seed : int
+            Of the phases that it starts from.
+
+        Returns
+        -------
+        Tensor, (n_signals, n_samples)
+            On the CPU: the same on every machine but for rounding.
+        """
+        p, speech = self.preset, []
+        settings = {"power": 1.0, "n_iter": n_iter, "momentum": 0.99, "rand_init": True}
+        whole = (log_mel.shape[1] - 1) * p.hop  # what the frames hold
+        for one in log_mel.cpu():
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                found = audio.griffinlim(
+                    self.magnitudes(one).T,
+                    *(self.window, p.n_fft, p.hop, p.window),
+                    length=whole,
+                    **settings,
+                )
+            speech.append(of_length(found, n_samples))
+        return torch.stack(speech)
+
+
+class NeuralVocoder:
+    """A HiFi-GAN of SpeechBrain from a local folder, for the preset `hifigan`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With hyperparams.yaml and generator.ckpt, such as a copy of
+        speechbrain/tts-hifigan-libritts-16kHz.
+    """
+
+    PADDING = 5  # frames that SpeechBrain adds at either end
+
+    def __init__(self, folder: str | Path):
+        from speechbrain.inference.vocoders import HIFIGAN  # here: only this option needs it
+
+        if not (Path(folder) / "hyperparams.yaml").is_file():
+            raise RecipeError(
+                f"{folder}: no hyperparams.yaml here; vocoder= expects griffinlim or the folder of "
+                "a HiFi-GAN such as speechbrain/tts-hifigan-libritts-16kHz"
+            )
+        self.model = HIFIGAN.from_hparams(source=str(folder), savedir=str(folder))
+        self.mel = LogMel("hifigan")
+
+    @torch.inference_mode()
+    def to_wav(self, log_mel: Tensor, n_samples: int, n_iter: int = 0, seed: int = 0) -> Tensor:
+        """Make speech of log-mel spectrograms; as `LogMel.to_wav`, without iterations."""
+        speech = []
+        for one in log_mel.cpu().transpose(1, 2):
+            found = self.model.decode_batch(one[None])[0, 0]
+            hop = self.mel.preset.hop
+            found = found[self.PADDING * hop : len(found) - self.PADDING * hop]
+            speech.append(of_length(found, n_samples))
+        return torch.stack(speech)
+
+
+def mel_bands(preset: Preset) -> Tensor:
+    """Return the weights of the mel bands: (n_fft // 2 + 1, n_bands)."""
+    n_bins = preset.n_fft // 2 + 1
+    if preset.scale != "htk-mel":
+        norm = "slaney" if preset.scale == "slaney" else None
+        with warnings.catch_warnings():  # the lowest of 80 bands lie between two bins
+            warnings.simplefilter("ignore")
+            return audio.melscale_fbanks(
+                n_bins, preset.lowest, preset.highest, preset.n_bands, RATE, norm, preset.scale
+            )
+    edges = torch.linspace(_mel(preset.lowest), _mel(preset.highest), preset.n_bands + 2)
+    bins = torch.tensor([_mel(i * RATE / preset.n_fft) for i in range(n_bins)])[:, None]
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    bands = torch.minimum(rising, falling).clamp(min=0)
+    bands[0] = 0.0  # no constant
+    return bands
+
+
+def _mel(frequency: float) -> float:
+    return 1127.0 * math.log1p(frequency / 700.0)
+
+
+def of_length(speech: Tensor, n_samples: int) -> Tensor:
+    """Cut a signal (samples,) to a length, or fill it with silence at its end."""
+    return torch.nn.functional.pad(speech, (0, n_samples - len(speech)))
+
+
+def at_level(speech: Tensor, level: float = LEVEL) -> Tensor:
+    """Bring a signal (n_samples,) to a root mean square of `level` dB; silence stays silent."""
+    rms = speech.square().mean().sqrt()
+    return speech * (10 ** (level / 20) / rms) if rms > SILENT else speech

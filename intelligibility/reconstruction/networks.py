@@ -1,0 +1,324 @@
+"""Frozen networks as black boxes: speech in, one embedding per layer out.
+
+Two kinds. A network of frames (the recogniser) gives (frames, features) for a whole signal. A
+network of patches (VGGish, SmallEnc) sees 0.96 s at a time, one patch after another without
+overlap, and gives (patches, ...) per layer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from intelligibility.recognisers.recognition import Recogniser
+from intelligibility.recognisers.speechbrain import load_safely
+from intelligibility.reconstruction.mel import PATCH, LogMel, at_level
+from intelligibility.runs import RecipeError
+
+PATCH_FRAMES, PATCH_BANDS = 96, 64
+SMALLENC_CHANNELS = (8, 16, 32, 64, 128)
+EMBEDDING = 128  # values of the last layer of VGGish and of SmallEnc
+LEAST_EMBEDDING = 32  # a narrow VGGish still has to tell a few classes apart
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Attributes
+    ----------
+    name : str
+        Such as encoder.2 or pool3.
+    depth : int
+        Place from the input, from 1.
+    samples : int
+        Samples at 16 kHz that one frame, or one patch, stands for.
+    shape : tuple of int
+        Of one frame (features,), or of one patch: (channels, frames, bands) or (features,).
+    patches : bool
+        Whether the network sees patches.
+    """
+
+    name: str
+    depth: int
+    samples: int
+    shape: tuple[int, ...]
+    patches: bool
+
+    @property
+    def floats_per_s(self) -> float:
+        """Return the values per second of speech."""
+        return torch.Size(self.shape).numel() * 16000 / self.samples
+
+
+class Network(Protocol):
+    """What reconstruct.py asks of a network."""
+
+    layers: tuple[Layer, ...]
+
+    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the embeddings of layers for speech (n_samples,) at `LEVEL`, on the CPU."""
+
+
+class VGGish(nn.Module):
+    """VGGish (Hershey et al., 2017) with the names of the common PyTorch layout.
+
+    Parameters
+    ----------
+    divisor : int
+        What the published numbers of channels and units are divided by.
+    """
+
+    def __init__(self, divisor: int = 1):
+        super().__init__()
+        c1, c2, c3, c4 = (channels // divisor for channels in (64, 128, 256, 512))
+        units = 4096 // divisor
+        last = EMBEDDING if divisor == 1 else max(LEAST_EMBEDDING, EMBEDDING // divisor)
+        modules: list[nn.Module] = []
+        for pair in ((1, c1), None, (c1, c2), None, (c2, c3), (c3, c3), None, (c3, c4), (c4, c4)):
+            modules += [nn.Conv2d(*pair, 3, padding=1), nn.ReLU()] if pair else [nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*modules, nn.MaxPool2d(2))
+        self.embeddings = nn.Sequential(
+            *(nn.Linear(24 * c4, units), nn.ReLU()),
+            *(nn.Linear(units, units), nn.ReLU()),
+            *(nn.Linear(units, last), nn.ReLU()),
+        )
+        self.embedding_size = last
+
+    def forward(self, mel: Tensor) -> dict[str, Tensor]:
+        """Return every layer for log-mel patches (n_patches, frames, bands)."""
+        found, x = {}, mel[:, None]
+        for module in self.features:
+            x = module(x)
+            if isinstance(module, nn.MaxPool2d):
+                found[f"pool{len(found) + 1}"] = x
+        x = x.permute(0, 2, 3, 1).flatten(1)  # time, frequency, channel: the order of the original
+        for name, start in (("fc1_1", 0), ("fc1_2", 2), ("fc2", 4)):
+            found[name] = x = self.embeddings[start : start + 2](x)
+        return found
+
+
+class SmallEnc(nn.Module):
+    """The small encoder: five convolutions that halve both axes, and one layer of 128 units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = (1, *SMALLENC_CHANNELS)
+        self.features = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+            for n_in, n_out in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.embeddings = nn.Sequential(nn.Linear(6 * SMALLENC_CHANNELS[-1], EMBEDDING), nn.ReLU())
+        self.embedding_size = EMBEDDING
+
+    def forward(self, mel: Tensor) -> dict[str, Tensor]:
+        """Return every layer for log-mel patches (n_patches, frames, bands)."""
+        found, x = {}, mel[:, None]
+        for number, block in enumerate(self.features, start=1):
+            found[f"pool{number}"] = x = block(x)
+        return found | {"fc": self.embeddings(x.flatten(1))}
+
+
+class PatchNetwork:
+    """VGGish or SmallEnc as a black box.
+
+    Parameters
+    ----------
+    model : VGGish or SmallEnc
+        Its weights stay as they are.
+    device : torch.device
+        Where it computes.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device):
+        self.model, self.device, self.mel = model.to(device).eval(), device, LogMel("vggish")
+        with torch.inference_mode():
+            blank = torch.zeros(1, PATCH_FRAMES, PATCH_BANDS, device=device)
+            found = self.model(blank)
+        self.layers = tuple(
+            Layer(name, depth, PATCH, tuple(values.shape[1:]), patches=True)
+            for depth, (name, values) in enumerate(found.items(), start=1)
+        )
+
+    @torch.inference_mode()
+    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the embeddings of layers, (patches, ...), for speech (n_samples,)."""
+        mel = patches_of(self.mel(speech[None].to(self.device))[0], self.mel)
+        found = self.model(mel)
+        return {name: found[name].cpu() for name in names}
+
+
+def patches_of(log_mel: Tensor, mel: LogMel) -> Tensor:
+    """Cut (frames, bands) into patches (n_patches, 96, bands); the last is filled with silence.
+
+    The last frame stands for the end of the last hop only, and is dropped where it would need a
+    patch of its own.
+    """
+    n_patches = max(1, -(-(len(log_mel) - 1) // PATCH_FRAMES))
+    silence = float(torch.tensor(mel.preset.floor).log())
+    missing = n_patches * PATCH_FRAMES - len(log_mel)
+    padded = nn.functional.pad(log_mel, (0, 0, 0, max(0, missing)), value=silence)
+    return padded[: n_patches * PATCH_FRAMES].unflatten(0, (n_patches, PATCH_FRAMES))
+
+
+class RecogniserNetwork:
+    """The recogniser as a black box, layer by layer.
+
+    Layers are cnn.0 to cnn.n (the blocks of the front end), encoder.0 (what enters the encoder),
+    encoder.1 to encoder.n (its layers) and ctc (the probabilities of tokens), all by hooks.
+
+    Parameters
+    ----------
+    recogniser : SpeechBrain's recogniser
+        Trained, in eval mode.
+    level : float
+        dB re full scale of what it hears, its training's.
+    """
+
+    def __init__(self, recogniser: Any, level: float):
+        self.recogniser, self.level = recogniser, level
+        self.ctc_lin = recogniser.search.ctc_lin
+        self.blocks: dict[str, tuple[nn.Module, bool]] = {
+            f"cnn.{k}": (block, False) for k, block in enumerate(recogniser.cnn.children())
+        }
+        encoder = recogniser.transformer.encoder
+        self.blocks["encoder.0"] = (encoder.layers[0], True)
+        for k, layer in enumerate(encoder.layers, start=1):
+            self.blocks[f"encoder.{k}"] = (layer, False)
+        self.blocks["ctc"] = (self.ctc_lin, False)
+        self.layers = ()  # for `embed`
+        probe = self.embed(torch.randn(16000) * 0.05, self.blocks)
+        self.layers = tuple(
+            Layer(name, depth, *_frame(*one.shape), patches=False)
+            for depth, (name, one) in enumerate(probe.items(), start=1)
+        )
+
+    @torch.inference_mode()
+    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
+        found: dict[str, Tensor] = {}
+        hooks = [self._hook(name, found) for name in names]
+        try:
+            _, encoded, _ = self.recogniser.encode([at_level(speech, self.level)])
+            self.ctc_lin(encoded)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if "ctc" in found:
+            found["ctc"] = found["ctc"].softmax(-1)
+        return {name: found[name] for name in names}
+
+    def _hook(self, name: str, found: dict[str, Tensor]) -> RemovableHandle:
+        """Keep what a layer gives for one signal as (frames, features), on the CPU."""
+
+        def keep(output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output
+            found[name] = output[0].flatten(1).float().cpu()
+
+        module, before = self.blocks[name]
+        if before:
+            return module.register_forward_pre_hook(lambda _, inputs: keep(inputs))
+        return module.register_forward_hook(lambda _, inputs, output: keep(output))
+
+
+def _samples_per_frame(n_samples: int, n_frames: int) -> int:
+    """Return how many samples a frame stands for: hops of 10 ms, a power of two of them."""
+    hops = n_samples / 160 / n_frames
+    return 160 * 2 ** round(torch.tensor(hops).log2().item())
+
+
+class HubNetwork:
+    """A recogniser of transformers as a black box: cnn, and encoder.0 to n.
+
+    Its decoder has no frames: its layers cannot be inverted.
+
+    Parameters
+    ----------
+    recogniser : Recogniser
+        With all its layers.
+    level : float
+        dB re full scale of what it hears.
+    """
+
+    def __init__(self, recogniser: Recogniser, level: float):
+        self.recogniser, self.level = recogniser, level
+        probe = self._recognise(torch.randn(16000) * 0.05)
+        names = ["cnn", *sorted((n for n in probe if n.startswith("encoder.")), key=_number_of)]
+        self.layers = tuple(
+            Layer(name, depth, *_frame(*probe[name].shape), patches=False)
+            for depth, name in enumerate(names, start=1)
+        )
+
+    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
+        found = self._recognise(speech)
+        return {name: found[name].float() for name in names}
+
+    def _recognise(self, speech: Tensor) -> Mapping[str, Tensor]:
+        return next(iter(self.recogniser.recognise([at_level(speech, self.level)]))).layers
+
+
+def _number_of(layer: str) -> int:
+    return int(layer.rpartition(".")[2])
+
+
+def _frame(n_frames: int, n_features: int) -> tuple[int, tuple[int]]:
+    """Return what a layer is that gives so many frames for a second."""
+    return _samples_per_frame(16000, n_frames), (n_features,)
+
+
+def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[Layer]:
+    """Choose layers by name; None for all.
+
+    Raises
+    ------
+    RecipeError
+        A name that the network does not have: the known ones are listed.
+    """
+    known = {layer.name: layer for layer in layers}
+    if names is None:
+        return list(known.values())
+    for name in names:
+        if name not in known:
+            raise RecipeError(f"layers={name}: expected some of {', '.join(known)}")
+    return [layer for name, layer in known.items() if name in set(names)]
+
+
+def load_weights(path: str | Path, model: nn.Module) -> None:
+    """Load a network's tensors strictly, such as a VGGish in the common PyTorch layout.
+
+    Raises
+    ------
+    RecipeError
+        The file holds anything but these tensors (features.*, embeddings.*), or other sizes.
+    """
+    if not Path(path).is_file():
+        raise RecipeError(f"weights={path}: no such file; expected the weights of a VGGish")
+    state = load_safely(path)
+    check_sizes(path, state, model.state_dict())
+    model.load_state_dict(state, strict=True)
+
+
+def check_sizes(path: str | Path, found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
+    """Refuse weights with other names or shapes than the network's."""
+    faults = [
+        f"{name} is {_shape(found[name])}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in found and _shape(found[name]) != tuple(expected[name].shape)
+    ]
+    faults += [f"{name} is missing" for name in expected if name not in found]
+    faults += [f"{name} is not known" for name in found if name not in expected]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise RecipeError(
+            f"weights={path}: {'; '.join(faults[:3])}{more}; expected a VGGish of the sizes that "
+            "reconstruct.divisor says (1: as published)"
+        )
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__

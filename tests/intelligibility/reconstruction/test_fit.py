@@ -1,0 +1,121 @@
+"""Pairs of embedding and spectrogram: cut to the same time, and learnt from."""
+
+import numpy as np
+import pytest
+import torch
+
+from intelligibility.reconstruction.fit import (
+    Crops,
+    FitSettings,
+    Pair,
+    band_statistics,
+    embedding_scale,
+    fit_inverter,
+)
+from intelligibility.reconstruction.inverters import Inverter, Spec
+from intelligibility.reconstruction.mel import PATCH, LogMel
+from intelligibility.reconstruction.networks import Layer
+from intelligibility.runs import RecipeError
+
+CPU = torch.device("cpu")
+N_BANDS = 80
+
+
+def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> list[Pair]:
+    """Write pairs whose values are their own times in samples, in all bands and features."""
+    pairs, preset = [], LogMel(mel).preset
+    for number in range(n_pairs):
+        n_samples = 16000 + 3000 * number
+        n_frames = -(-(1 + n_samples // 160) * 160 // layer.samples)
+        if layer.patches:
+            n_frames = -(-(n_samples // 160) // 96)
+        times = np.arange(n_frames) * layer.samples
+        shape = (n_frames, *(1 for _ in layer.shape))
+        embedding = np.broadcast_to(times.reshape(shape), (n_frames, *layer.shape))
+        frames = np.arange(1 + n_samples // preset.hop) * preset.hop
+        log_mel = np.broadcast_to(frames[:, None], (len(frames), preset.n_bands))
+        pair = Pair(folder / f"{number}-layer.npy", folder / f"{number}-mel.npy")
+        np.save(pair.embedding, embedding.astype("float32"))
+        np.save(pair.log_mel, log_mel.astype("float32"))
+        pairs.append(pair)
+    return pairs
+
+
+@pytest.mark.parametrize("mel", ["asr", "hifigan"])
+@pytest.mark.parametrize("samples", [320, 640, PATCH])
+def test_crops_of_both_begin_at_the_same_time(tmp_path, samples, mel):
+    patches = samples == PATCH
+    layer = Layer("any", 1, samples, (2, 3, 4) if patches else (3,), patches=patches)
+    crops = Crops(make_pairs(tmp_path, layer, mel=mel), Spec(layer, mel, 8, 1), seed=0)
+    embedding, log_mel = crops.draw(64)
+    hop = LogMel(mel).preset.hop
+    assert log_mel.shape == (64, PATCH // hop, LogMel(mel).preset.n_bands)
+    starts = embedding.flatten(1)[:, 0]
+    assert torch.equal(starts, log_mel[:, 0, 0])
+    assert len(starts.unique()) > 3
+    if not patches:
+        assert embedding.shape == (64, PATCH // samples, 3)
+
+
+def test_band_statistics_and_scale(tmp_path):
+    layer = Layer("any", 1, 640, (3,), patches=False)
+    pairs = make_pairs(tmp_path, layer, 3)
+    every = np.concatenate([np.load(pair.log_mel) for pair in pairs])
+    mean, deviation = band_statistics(pairs)
+    np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, every.std(0), rtol=1e-5)
+    scales = [np.square(np.load(pair.embedding)).mean() for pair in pairs]
+    assert embedding_scale(pairs) == pytest.approx(np.sqrt(np.mean(scales)), rel=1e-5)
+
+
+def learnable_pairs(folder) -> list[Pair]:
+    """Write embeddings that a linear map turns into the spectrogram."""
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((6, N_BANDS))
+    pairs = []
+    for number in range(16):
+        embedding = rng.standard_normal((30, 6))
+        pair = Pair(folder / f"{number}-layer.npy", folder / f"{number}-mel.npy")
+        np.save(pair.embedding, embedding.astype("float32"))
+        np.save(pair.log_mel, np.repeat(embedding @ mixing, 4, axis=0).astype("float32"))
+        pairs.append(pair)
+    return pairs
+
+
+def train(pairs, adversarial: bool = False, steps: int = 60, seed: int = 0):
+    """Train a small inverter; return it and what its training says."""
+    torch.manual_seed(seed)
+    layer = Layer("any", 1, 640, (6,), patches=False)
+    inverter = Inverter(Spec(layer, "asr", 16, 1), *band_statistics(pairs))
+    settings = FitSettings(steps, 4, 3e-3, adversarial=adversarial, seed=seed)
+    return inverter, fit_inverter(pairs, inverter, settings, CPU)
+
+
+@pytest.mark.parametrize("adversarial", [False, True], ids=["reccnn", "recgan"])
+def test_training_lowers_the_error(tmp_path, adversarial):
+    pairs = learnable_pairs(tmp_path)
+    _, before = train(pairs, adversarial, steps=1)
+    inverter, after = train(pairs, adversarial)
+    assert after["mel_l1_train"] < 0.7 * before["mel_l1_train"]
+    assert not inverter.training
+
+
+def test_the_same_seed_gives_the_same_inverter(tmp_path):
+    pairs = learnable_pairs(tmp_path)
+    first, other, again = (train(pairs, steps=5, seed=seed)[0] for seed in (0, 1, 0))
+    embedding = np.load(pairs[0].embedding)
+    torch.testing.assert_close(first.log_mel(embedding), again.log_mel(embedding))
+    assert not torch.allclose(first.log_mel(embedding), other.log_mel(embedding), atol=1e-2)
+
+
+def test_too_few_utterances_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match="15 utterances to learn from, expected 16"):
+        train(learnable_pairs(tmp_path)[:15])
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path):
+    pairs = learnable_pairs(tmp_path)
+    for pair in pairs:
+        np.save(pair.embedding, np.full((30, 6), np.nan, dtype="float32"))
+    with pytest.raises(RecipeError, match="not finite at step 1"):
+        train(pairs)

@@ -1,0 +1,70 @@
+"""Rows of the table: planted errors come out, and the interval is that of a plain bootstrap."""
+
+import numpy as np
+import pytest
+
+from intelligibility.reconstruction.judge import check_judge, marked_words, word_errors
+from intelligibility.reconstruction.score import Heard, rows_of, wer, wer_interval
+from intelligibility.runs import RecipeError
+
+
+def heard(number: int, errors: int, condition: str = "ref", listener: str = "L1", l1=0.2):
+    """Return one signal with planted scores."""
+    severity = {"L1": "MILD", "L2": "SEVERE"}[listener]
+    about = f"left_S{number}_{listener}", condition, listener, severity, "A B C D E", ""
+    return Heard(*about, errors, 5, l1, 1.0)
+
+
+def test_word_errors_count_every_kind():
+    assert word_errors("ADA BED", "ada bed cob") == (1, 3)
+    assert word_errors("ADA FIG COB DOG", "ada bed cob") == (2, 3)
+    assert word_errors("", "ada bed cob") == (3, 3)
+    assert word_errors("ADA ADA ADA ADA BED COB", "ada bed cob") == (3, 3)
+
+
+def test_lost_words_are_marked():
+    assert marked_words("ada fig cob", "Ada bed cob, dog") == [
+        ("ADA", False),
+        ("BED", True),
+        ("COB", False),
+        ("DOG", True),
+    ]
+
+
+def test_rows_hold_what_was_planted():
+    first = [heard(k, k % 3) for k in range(6)] + [heard(9, 5, listener="L2", l1=0.6)]
+    processed = [heard(k, 4, "msbg", l1=0.5) for k in range(6)]
+    processed.append(heard(9, 7, "msbg", "L2", l1=0.9))
+    original = [heard(k, 0, c) for k in range(6) for c in ("ref", "msbg")]
+    original += [heard(9, 0, c, "L2") for c in ("ref", "msbg")]
+    copy = [heard(k, 1, c) for k in range(6) for c in ("ref", "msbg")]
+    copy += [heard(9, 1, c, "L2") for c in ("ref", "msbg")]
+    rows = rows_of(first + processed, {"source": "x"}, original, copy, seed=0)
+    table = {(row["condition"], row["listener"]): row for row in rows}
+    assert list(table)[:3] == [("ref", "ALL"), ("ref", "MILD"), ("ref", "SEVERE")]
+    whole = table["ref", "ALL"]
+    assert whole["n_words"] == 35
+    assert whole["wer"] == pytest.approx(100 * 11 / 35)
+    assert whole["mel_l1"] == pytest.approx((6 * 0.2 + 0.6) / 7)
+    assert whole["skill"] == pytest.approx(1 - (6 * 0.2 + 0.6) / 7)
+    assert whole["wer_original"] == 0 and whole["wer_copy"] == 20
+    assert whole["excess_wer"] == pytest.approx(100 * 11 / 35 - 20)
+    assert table["msbg", "L2"]["wer"] == 140  # insertions
+    assert table["msbg", "SEVERE"]["skill"] == pytest.approx(0.1)
+    assert table["msbg", "L1"]["wer"] == 80 == table["msbg", "MILD"]["wer"]
+
+
+def test_the_interval_is_a_bootstrap_over_utterances():
+    some = [heard(k, int(errors)) for k, errors in enumerate(np.arange(40) % 4)]
+    low, high = wer_interval(some, seed=0)
+    rng = np.random.default_rng(3)
+    plain = [wer([some[i] for i in rng.integers(40, size=40)]) for _ in range(1000)]
+    assert low == pytest.approx(np.percentile(plain, 2.5), abs=1.5)
+    assert high == pytest.approx(np.percentile(plain, 97.5), abs=1.5)
+    assert low < wer(some) < high
+
+
+def test_a_judge_that_fails_on_the_originals_is_refused():
+    check_judge([(1, 2)], "recogniser")
+    with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of 60 %.*judge="):
+        check_judge([(1, 5), (5, 5)], "recogniser")

@@ -1,0 +1,308 @@
+"""The script from tables to page, on the toy language and a judge that knows its words."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+import reconstruct
+from intelligibility.corpora.presentation import Presentation, write_presentations
+from intelligibility.experiment import Experiment, write_table
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.reconstruction import laboratory
+from intelligibility.reconstruction.judge import Judge
+from intelligibility.reconstruction.networks import VGGish
+from intelligibility.reconstruction.one_layer import read_controls, read_heard
+from intelligibility.reconstruction.score import COLUMNS, rows_of
+from intelligibility.runs import RecipeError, read_json
+from msbg import Audiogram, Listener
+from tests.conftest import configure, run_script
+from tests.intelligibility.reconstruction.toy import ToyRecogniser, make_ears
+from tests.small_recogniser import SETTINGS, make_recogniser
+
+LISTENERS = {
+    "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),
+    "L2": Listener(Audiogram([60] * 8), Audiogram([60] * 8), "L2"),
+}
+SMALL = (
+    *("device=cpu", "network=smallenc", "layers=[pool1,fc]"),
+    *("reconstruct.n_train=40", "reconstruct.n_scored=8", "reconstruct.n_floors=2"),
+    *("reconstruct.steps=20", "reconstruct.floor_steps=2", "reconstruct.batch=4"),
+    *("reconstruct.ladder_divisor=8", "reconstruct.divisor=32", "reconstruct.width=16"),
+    *("reconstruct.classifier_steps=4", "reconstruct.griffinlim_iterations=4"),
+)
+
+
+def make_experiment(exp_folder: Path, n_train: int = 12, n_test: int = 4, scenes: bool = True):
+    """Write tables, ear signals and records as prepare_data.py leaves them."""
+    experiment = Experiment(exp_folder, exp_folder / "transformer_cpc1")
+    used = {}
+    for split, first, n_scenes in (("train", 0, n_train), ("test", 500, n_test)):
+        archive = exp_folder.parent / f"clarity_CPC1_data_{split}"
+        ears = make_ears(experiment.data_folder / split, n_scenes, first, n_words=4)
+        rows, entries, used[split] = {}, {}, []
+        for ear in ears:
+            side, name = ear.name.split("_", 1)
+            for kind, wav in ear.wavs.items():
+                row = {"ID": name, "duration": 1.0, "wav": wav, "spk_id": ear.listener}
+                rows.setdefault((side, kind), []).append(row | {"wrd": ear.prompt})
+            listener, clean = LISTENERS[ear.listener], f"clarity_data/scenes/{ear.scene}.wav"
+            about = name, ear.scene, listener, ear.system, ear.prompt, 50.0
+            if side == "left":
+                used[split].append(Presentation(*about, archive / "x.wav", archive / clean, 2.0))
+            entries[ear.scene] = {
+                "scene": ear.scene,
+                "target": {"name": ear.labels["talker"] + "_G0N"},
+                "interferer": {"type": "noise"},
+                "SNR": ear.labels["snr"],
+            }
+        for (side, kind), table in rows.items():
+            write_table(experiment.table(side, split, kind), table)
+        if scenes:
+            (archive / "metadata").mkdir(parents=True)
+            path = archive / "metadata" / f"scenes.CPC1_{split}.json"
+            path.write_text(json.dumps(list(entries.values())))
+    write_presentations(experiment.presentations, used, {"time": "now"})
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """Return an experiment that is ready."""
+    exp_folder = tmp_path_factory.mktemp("prepared") / "exp"
+    make_experiment(exp_folder)
+    return exp_folder
+
+
+@pytest.fixture(scope="module")
+def finished(prepared) -> Path:
+    """Return a folder of results of one run."""
+    with pytest.MonkeyPatch.context() as patch:
+        give_judge(patch)
+        run(prepared)
+    return prepared / "reconstruct"
+
+
+def give_judge(patch, recogniser=None) -> None:
+    """Put a recogniser that knows the chords in place of a trained one."""
+    patch.setattr(laboratory, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
+    patch.setattr(laboratory, "describe_recogniser", lambda *_: {"checkpoint_sha256": "toy"})
+    laboratory.laboratory_of_process.cache_clear()
+
+
+@pytest.fixture
+def judge(monkeypatch) -> None:
+    """Give a judge for one test."""
+    give_judge(monkeypatch)
+
+
+def run(exp_folder: Path, *overrides: str) -> None:
+    """Run the script in this process."""
+    cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides)
+    reconstruct.run.__wrapped__.__wrapped__(cfg)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """Read results.csv."""
+    with (folder / "results.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_all_results_are_there(finished):
+    found = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
+    assert found == {
+        *("controls", "figures", "smallenc-talker"),
+        *("results.csv", "results.json", "results.md", "reconstruction.html"),
+    }
+    rows = table(finished)
+    assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
+    found = {(row["layer"], row["inverter"]) for row in rows}
+    layers = {(layer, "reccnn" + kind) for layer in ("pool1", "fc") for kind in KINDS}
+    assert found == layers | {(kind, "") for kind in ("original", "copy", "bandmean")}
+    groups = {(row["condition"], row["listener"]) for row in rows if row["inverter"] == "reccnn"}
+    names = ("ALL", "MILD", "SEVERE", "L1", "L2")
+    assert groups == {(condition, name) for condition in ("ref", "msbg") for name in names}
+
+
+KINDS = ("", ", untrained", ", shuffled")
+
+
+def test_rows_are_those_of_what_was_heard(finished):
+    """Every row of the layers again, from heard.json, which test_one_layer checks with the wavs."""
+    rows = {
+        (row["layer"], row["condition"], row["listener"]): row
+        for row in table(finished)
+        if row["inverter"] == "reccnn"
+    }
+    controls = read_controls(finished / "controls" / "vggish")
+    checked = 0
+    for layer in ("pool1", "fc"):
+        heard = read_heard(finished / "smallenc-talker" / layer / "reccnn")["reconstruction"]
+        for row in rows_of(heard, {}, controls.original, controls.copy, seed=1):
+            written = rows[layer, row["condition"], row["listener"]]
+            for name, value in row.items():
+                if isinstance(value, float):
+                    assert float(written[name]) == pytest.approx(value, rel=1e-4, abs=1e-4)
+                    checked += 1
+    assert checked == 2 * 2 * 5 * 8
+
+
+def test_the_results_say_how_they_were_made(finished):
+    results = read_json(finished / "results.json", dict)
+    assert results["provenance"]["seed"] == 1
+    assert results["provenance"]["config"]["network"] == "smallenc"
+    assert len(results["rows"]) == len(table(finished))
+    network = results["networks"]["smallenc-talker"]
+    assert network["task"] == "talker" and 0 <= network["accuracy"] <= 100
+    assert network["n_held_out"] == 16  # both conditions of the test ears
+    record = read_json(finished / "smallenc-talker/pool1/reccnn/layer.json", dict)
+    assert record["made_by"]["judge"]["checkpoint_sha256"] == "toy"
+    assert record["made_by"]["settings"]["fit"]["steps"] == 20
+
+
+def test_the_page_has_a_player_a_picture_and_the_words_of_every_sound(finished):
+    page = (finished / "reconstruction.html").read_text()
+    sounds = 2 * 2 * 4  # severities, conditions; original, copy and two layers
+    assert page.count('src="data:audio/mpeg;base64,') == sounds
+    assert page.count('<img src="data:image/jpeg;base64,') == sounds
+    assert page.count('class="text-heard"') == sounds
+    heard = read_heard(finished / "smallenc-talker/fc/reccnn")["reconstruction"]
+    assert any(one.errors for one in heard)
+    assert '<span class="lost">' in page
+    assert "on talker" in page and "right on held-out scenes" in page
+    assert not re.search(r'(src|href)="https?:', page)
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(finished, prepared, judge, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    for name in ("do_layer", "make_controls", "train_classifier"):
+        monkeypatch.setattr(reconstruct, name, None)
+    run(prepared)
+    after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    changed = [path.name for path in after if before.get(path) != after[path]]
+    assert all(name.endswith((".png", ".lock")) for name in changed), changed
+
+
+def test_what_was_made_with_other_settings_is_made_again(finished, prepared, judge, tmp_path):
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    record = exp / "reconstruct/smallenc-talker/pool1/reccnn/layer.json"
+    before = read_json(record, dict)
+    run(exp, "reconstruct.steps=4", "layers=[pool1]")
+    after = read_json(record, dict)
+    assert after["made_by"]["settings"]["fit"]["steps"] == 4
+    assert after["made_by"]["training"] == before["made_by"]["training"]
+    # Other wavs: nothing of the old stays in the table.
+    wav = next((exp / "cpc1_asr_data/test").glob("left_msbg_*.wav"))
+    samples, rate = sf.read(wav, dtype="float32")
+    sf.write(wav, 0.5 * samples, rate, subtype="FLOAT")
+    run(exp, "reconstruct.steps=4", "layers=[pool1]")
+    rows = table(exp / "reconstruct")
+    assert {row["layer"] for row in rows if row["inverter"] == "reccnn"} == {"pool1"}
+
+
+def test_other_options_have_folders_of_their_own(prepared, judge, tmp_path):
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    few = ("reconstruct.steps=1", "reconstruct.floor_steps=1", "layers=[pool1]")
+    run(exp, *few, "inverter=recgan", "target=ref", "reconstruct.preset=paper")
+    folder = exp / "reconstruct/smallenc-talker/pool1/recgan-enhancement-paper"
+    record = read_json(folder / "layer.json", dict)["made_by"]["settings"]
+    assert record["target"] == "ref" and record["fit"]["adversarial"] and record["fit"]["paper"]
+    assert record["fit"]["batch"] == 256 and record["divisor"] == 1
+
+
+def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    torch.save(VGGish(32).state_dict(), tmp_path / "vggish.pth")
+    weights = f"weights={tmp_path / 'vggish.pth'}"
+    run(exp, "network=vggish", weights, "layers=[pool4]", "reconstruct.steps=2")
+    assert (exp / "reconstruct/vggish-weights/pool4/reccnn/inverter.pt").is_file()
+    with pytest.raises(RecipeError, match=r"features.0.weight is \(2, 1, 3, 3\), expected \(4"):
+        run(exp, "network=vggish", weights, "reconstruct.divisor=16")
+    with pytest.raises(RecipeError, match="only network=vggish takes weights"):
+        run(exp, weights)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["layers=[pool9]"], r"layers=pool9: expected some of pool1, .*, fc"),
+        (["network=alexnet"], "network=alexnet: expected recogniser, vggish, smallenc, all"),
+        (["task=accent"], "task=accent: expected talker, interferer"),
+        (["task=hearing_aid"], "task=hearing_aid: 1 classes, expected 2 to 50; known here: talker"),
+        (["inverter=unet"], "inverter=unet: expected reccnn, recgan"),
+        (["target=noise"], "target=noise: expected input, ref"),
+        (["reconstruct.preset=own"], "preset=own: expected corpus or paper"),
+        (["reconstruct.steps=0"], "steps=0: expected a whole number from 1"),
+        (["reconstruct.n_train=6"], "6 signals to learn from, expected 16"),
+        (["reconstruct.n_scored=3"], "3 ear signals to score, expected 8"),
+        (["vocoder=/none"], "vocoder=/none: expected griffinlim, or the folder"),
+        (["judge=/none"], "judge=/none: no folder save/"),
+        (["network=vggish", "weights=/none.pth"], "weights=/none.pth: no such file"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(prepared, judge, monkeypatch, overrides, message):
+    monkeypatch.setattr(reconstruct, "make_controls", None)
+    monkeypatch.setattr(reconstruct, "train_classifier", None)
+    with pytest.raises(RecipeError, match=message):
+        run(prepared, *overrides)
+
+
+def test_a_judge_that_does_not_understand_is_refused(prepared, monkeypatch, tmp_path):
+    class Deaf:
+        def recognise(self, signals):
+            yield from (Recognition({}, "ADA") for _ in signals)
+
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    shutil.rmtree(exp / "reconstruct", ignore_errors=True)
+    give_judge(monkeypatch, Deaf())
+    monkeypatch.setattr(reconstruct, "train_classifier", None)
+    with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of .* with judge="):
+        run(exp)
+
+
+def test_tasks_of_a_release_without_a_list_of_scenes(tmp_path, judge):
+    make_experiment(tmp_path / "exp", scenes=False)
+    with pytest.raises(RecipeError, match="task=talker: not in the metadata; known here: severity"):
+        run(tmp_path / "exp")
+
+
+def test_scenes_that_are_learnt_from_are_not_scored(tmp_path, judge):
+    exp = tmp_path / "exp"
+    make_experiment(exp)
+    experiment = Experiment(exp, exp / "transformer_cpc1")
+    content = read_json(experiment.presentations, dict)
+    content["test"][0]["scene"] = content["train"][0]["scene"]
+    experiment.presentations.write_text(json.dumps(content))
+    with pytest.raises(RecipeError, match="1 of the scenes to score are learnt from too"):
+        run(exp)
+
+
+def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
+    """A real recogniser is inverted; its untrained words are not asked for."""
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    make_recogniser(exp / "transformer_cpc1")
+
+    def toy_judge(cfg, level, device):
+        return Judge(ToyRecogniser(), level)
+
+    monkeypatch.setattr(reconstruct, "load_judge", toy_judge)
+    monkeypatch.setattr(laboratory, "load_judge", toy_judge)
+    laboratory.laboratory_of_process.cache_clear()
+    overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
+    run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)
+    place = exp / "reconstruct/recogniser/cnn.0/reccnn"
+    embedding = np.load(next((place / "embeddings/ref").glob("*.npy")))
+    assert embedding.shape == (51, 40 * 4)  # a second and 10 ms, 50 frames per second
+
+
+def test_from_a_terminal_errors_are_words(prepared):
+    done = run_script("reconstruct.py", f"path.exp_folder={prepared}", "network=alexnet")
+    assert done.returncode == 1
+    assert "network=alexnet: expected" in done.stderr and "Traceback" not in done.stderr
+    done = run_script("reconstruct.py", f"path.exp_folder={prepared}", "dtw=exact")
+    assert done.returncode == 1 and "reconstruct.py does not read this" in done.stderr
