@@ -22,7 +22,7 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
-from benchmarks.hub_models import RATE, make_whisper
+from benchmarks.made.hub_models import RATE, make_whisper
 from infer import Pair, measure, read_wav
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.whisper import SAMPLES_PER_FRAME, WhisperRecogniser
