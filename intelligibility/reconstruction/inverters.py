@@ -7,6 +7,7 @@ is all that it takes to turn an embedding into speech.
     speech = inverter.invert(numpy.load("embeddings/ref/left_S90601.npy"))    # 16 kHz
 """
 
+import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -250,8 +251,12 @@ class Inverter(nn.Module):
         log_mel = self.log_mel(embedding)
         if n_samples is None:
             n_samples = (len(log_mel) - 1) * self.mel.preset.hop
-        tool = self.mel if self.vocoder == "griffinlim" else NeuralVocoder(self.vocoder)
-        return tool.to_wav(log_mel[None], n_samples, self.n_iter, self.seed)[0].numpy()
+        return self.sound.to_wav(log_mel[None], n_samples, self.n_iter, self.seed)[0].numpy()
+
+    @functools.cached_property
+    def sound(self) -> LogMel | NeuralVocoder:
+        """The vocoder."""
+        return self.mel if self.vocoder == "griffinlim" else NeuralVocoder(self.vocoder)
 
     def save(self, folder: str | Path) -> None:
         """Write inverter.json and inverter.pt, tensors only."""
