@@ -12,6 +12,7 @@ import soundfile as sf
 import torch
 
 import reconstruct
+from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
@@ -24,7 +25,6 @@ from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
 from tests.conftest import configure, run_script
 from tests.intelligibility.reconstruction.toy import ToyRecogniser, make_ears
-from tests.small_recogniser import SETTINGS, make_recogniser
 
 LISTENERS = {
     "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),

@@ -166,7 +166,8 @@ class Discriminator(nn.Module):
             modules.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
             modules += [nn.BatchNorm2d(after)] if number else []
             modules += [nn.LeakyReLU(0.3), nn.Dropout(0.3)]
-        self.body = nn.Sequential(*modules, nn.Conv2d(128, 1, 4, padding="same"))
+        # Padded by hand to the same size: four taps have no middle.
+        self.body = nn.Sequential(*modules, nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(128, 1, 4))
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits (n, 1, frames / 16, bands / 16) for (n, frames, bands): is it true?"""
