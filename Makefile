@@ -1,4 +1,5 @@
 # make demo: the four scripts on the embedded miniature.   make test: the suite.
+# make demo-reconstruct: speech back from each layer on it, after make demo.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -17,7 +18,7 @@ $(if $(shell grep -sm1 avx512dq /proc/cpuinfo),OPENBLAS_CORETYPE=SkylakeX) OMP_N
 endef
 export KERNELS
 
-.PHONY: demo demo-baselines test test-kernels clean-demo
+.PHONY: demo demo-baselines demo-reconstruct demo-reconstruct-all test test-kernels clean-demo
 .DELETE_ON_ERROR:
 
 # One thread: more would only wait for each other at the miniature's size.
@@ -32,6 +33,16 @@ demo: .venv/.demo
 demo-baselines: .venv/.baselines
 	OMP_NUM_THREADS=1 $(PY) baselines.py --config-name demo/config 'baselines=[mbstoi,haspi,stoi,estoi]'
 	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
+
+# Three networks, one task; the second target adds the other tasks, RecGAN and enhancement.
+RECONSTRUCT := OMP_NUM_THREADS=1 $(PY) reconstruct.py --config-name demo/config
+demo-reconstruct: .venv/.demo
+	$(RECONSTRUCT) network=all
+
+demo-reconstruct-all: demo-reconstruct
+	$(RECONSTRUCT) network=all task=all
+	$(RECONSTRUCT) network=all inverter=recgan
+	$(RECONSTRUCT) network=recogniser target=ref
 
 test: .venv/.test
 	$(PY) -m ruff check .

@@ -241,8 +241,8 @@ def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
         (["reconstruct.steps=0"], "steps=0: expected a whole number from 1"),
         (["reconstruct.n_train=6"], "6 signals to learn from, expected 16"),
         (["reconstruct.n_scored=3"], "3 ear signals to score, expected 8"),
-        (["vocoder=/none"], "vocoder=/none: expected griffinlim, or the folder"),
-        (["judge=/none"], "judge=/none: no folder save/"),
+        (["vocoder=/none"], "vocoder=/none: no generator.ckpt here; expected griffinlim"),
+        (["judge=/none"], "judge=/none: holds no save/ .* and no config.json"),
         (["network=vggish", "weights=/none.pth"], "weights=/none.pth: no such file"),
     ],
 )
