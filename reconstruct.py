@@ -56,6 +56,7 @@ from intelligibility.reconstruction.laboratory import (
     load_network,
     new_model,
 )
+from intelligibility.reconstruction.mel import vocoder_file
 from intelligibility.reconstruction.networks import (
     Layer,
     PatchNetwork,
@@ -179,11 +180,8 @@ def check_options(cfg: DictConfig) -> None:
         )
     if cfg.task not in (*TASKS, "all"):
         raise RecipeError(f"task={cfg.task}: expected {', '.join(TASKS)} or all")
-    if cfg.vocoder != "griffinlim" and not (Path(cfg.vocoder) / "hyperparams.yaml").is_file():
-        raise RecipeError(
-            f"vocoder={cfg.vocoder}: expected griffinlim, or the folder of a HiFi-GAN with "
-            "hyperparams.yaml"
-        )
+    if cfg.vocoder != "griffinlim":
+        vocoder_file(cfg.vocoder)
 
 
 def choose_material(cfg: DictConfig, experiment: Experiment) -> Material:
@@ -344,7 +342,7 @@ def prepare_controls(
     """Have original, copy and band mean judged; refuse a judge that fails on the originals."""
     for mel in sorted({mel_of(cfg, source) for source in chosen}):
         settings = layer_settings(cfg, mel)
-        made_by = plain(common_made_by(cfg, material) | {"mel": mel, "vocoder": cfg.vocoder})
+        made_by = plain(common_made_by(cfg, material) | {"mel": mel, "vocoder": vocoder_stamp(cfg)})
         place = folder / "controls" / mel
         if not is_done(place, "controls.json", made_by):
             judge = load_judge(cfg, material.level, pick_device(cfg.device))
@@ -454,6 +452,13 @@ def common_made_by(cfg: DictConfig, material: Material) -> dict[str, Any]:
     )
 
 
+def vocoder_stamp(cfg: DictConfig) -> str | list[int | str]:
+    """Say which vocoder it is, wherever its weights lie."""
+    if cfg.vocoder == "griffinlim":
+        return cfg.vocoder
+    return file_stamp(vocoder_file(cfg.vocoder))
+
+
 def layer_made_by(
     cfg: DictConfig, source: Source, layer: Layer, material: Material
 ) -> dict[str, Any]:
@@ -464,7 +469,7 @@ def layer_made_by(
         network = {"weights_sha256": sha256_of([source.weights])}
     settings = layer_settings(cfg, mel_of(cfg, source))
     own = {"network": network, "layer": layer.name, "settings": dataclasses.asdict(settings)}
-    return plain(common_made_by(cfg, material) | own)
+    return plain(common_made_by(cfg, material) | own | {"vocoder": vocoder_stamp(cfg)})
 
 
 def stamp_of(ears: Iterable[Ear]) -> str:

@@ -1,6 +1,7 @@
 """The script from tables to page, on the toy language and a judge that knows its words."""
 
 import csv
+import inspect
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import soundfile as sf
 import torch
 
 import reconstruct
+from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
@@ -24,7 +26,6 @@ from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
 from tests.conftest import configure, run_script
 from tests.intelligibility.reconstruction.toy import ToyRecogniser, make_ears
-from tests.small_recogniser import SETTINGS, make_recogniser
 
 LISTENERS = {
     "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),
@@ -104,7 +105,7 @@ def judge(monkeypatch) -> None:
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the script in this process."""
     cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides)
-    reconstruct.run.__wrapped__.__wrapped__(cfg)
+    inspect.unwrap(reconstruct.run)(cfg)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -240,8 +241,8 @@ def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
         (["reconstruct.steps=0"], "steps=0: expected a whole number from 1"),
         (["reconstruct.n_train=6"], "6 signals to learn from, expected 16"),
         (["reconstruct.n_scored=3"], "3 ear signals to score, expected 8"),
-        (["vocoder=/none"], "vocoder=/none: expected griffinlim, or the folder"),
-        (["judge=/none"], "judge=/none: no folder save/"),
+        (["vocoder=/none"], "vocoder=/none: no generator.ckpt here; expected griffinlim"),
+        (["judge=/none"], "judge=/none: holds no save/ .* and no config.json"),
         (["network=vggish", "weights=/none.pth"], "weights=/none.pth: no such file"),
     ],
 )
