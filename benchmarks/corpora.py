@@ -3,9 +3,9 @@
     python -m benchmarks.corpora            # 24,120 signals: 15,520 to train on, 8,600 to test on
     python -m benchmarks.corpora 1000
 
-Prints seconds by the clock and by the CPU, and peak memory, of `prepare_data.py check_only=true` and
-of evaluate.py with all measures. Every signal and reference is a link to one wav: the check reads
-headers only. The names are made; similarities and responses are drawn.
+Prints seconds by the clock and by the CPU, and peak memory, of `prepare_data.py check_only=true`
+and of evaluate.py with all measures. Every signal and reference is a link to one wav: the check
+reads headers only. The names are made; similarities and responses are drawn.
 """
 
 import argparse
