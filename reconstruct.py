@@ -345,7 +345,9 @@ def prepare_controls(
     """Have original, copy and band mean judged; refuse a judge that fails on the originals."""
     calls, places = [], []
     for mel in sorted({mel_of(cfg, source) for source in chosen}):
-        made_by = plain(common_made_by(cfg, material) | {"mel": mel, "vocoder": vocoder_stamp(cfg)})
+        own = {"mel": mel, "vocoder": vocoder_stamp(cfg)}
+        own["griffinlim_iterations"] = cfg.reconstruct.griffinlim_iterations
+        made_by = plain(common_made_by(cfg, material) | own)
         places.append(folder / "controls" / mel)
         if not is_done(places[-1], "controls.json", made_by):
             calls.append((places[-1], mel, material, made_by, OmegaConf.to_yaml(cfg)))
