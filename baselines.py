@@ -252,7 +252,7 @@ def values_of(
 ) -> dict[Path, dict[str, float]]:
     """Return what each file has to hold."""
     return {
-        experiment.measure_file(split, baseline.name): {
+        experiment.baseline_file(split, baseline.name): {
             one.name: journal.latest[Work(ARCHIVES[split], one, baseline).key]["result"]["index"]
             for one in presentations
         }

@@ -6,6 +6,7 @@
     python evaluate.py compare=other/predictions.csv          # is this run better than another?
     python evaluate.py compare=CPC2_E011.csv                  # the same of a challenge submission
     python evaluate.py calibration=other/calibration.json     # fitted elsewhere: no dev data needed
+    python evaluate.py 'seeds=[1,2,3]'                        # what the choice of dev changes
     python evaluate.py bundle=/data/model                     # what score.py needs, to hand on
     python evaluate.py corpus=cpc2                            # three tests, each with its mapping
 
@@ -44,6 +45,7 @@ from omegaconf import DictConfig
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import known_presentations, late_responses
 from intelligibility.corpora.presentation import Presentation, made_from_of
+from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.challenge import (
     guard,
     mapped_on,
@@ -55,10 +57,19 @@ from intelligibility.evaluation.challenge import (
     write_submissions,
 )
 from intelligibility.evaluation.figures import Drawing, all_figures, save
+from intelligibility.evaluation.further_tables import further_tables
+from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
+from intelligibility.evaluation.ranges import LEVEL, SENTENCES, coverages
 from intelligibility.evaluation.report import write_report
-from intelligibility.evaluation.responses import Answers, better_ear, read_signals
+from intelligibility.evaluation.responses import (
+    Answers,
+    better_ear,
+    read_signals,
+    with_conditions,
+)
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
+from intelligibility.evaluation.splits import checked_seeds, spread_over_splits
 from intelligibility.evaluation.tables import (
     NAMES,
     Table,
@@ -67,8 +78,10 @@ from intelligibility.evaluation.tables import (
     by_group,
     comparisons,
     markdown,
+    records,
     scores_of,
 )
+from intelligibility.evaluation.within import within_scores
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.measures import BASELINES
 from intelligibility.prediction.bundle import write_bundle
@@ -83,8 +96,9 @@ from intelligibility.runs import (
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "allow_leak", "bundle", "recogniser", "hearing_loss")
-GROUPS = ("listener", "system", "severity")
+READS = ("compare", "calibration", "seeds", "allow_leak", "bundle", "recogniser", "hearing_loss")
+GROUPS = ("listener", "system", "severity", "grade")
+CONDITIONS = ("CEC", "SNR")  # where a corpus has several
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
 SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published entry took dec
@@ -120,39 +134,64 @@ def run(cfg: DictConfig) -> None:
         # Score the predictions, in the data and in resamples of the test scenes.
         test = labelled(test, answers, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
+        groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
         results = score_all(cfg, test, measures, drawn) | {
+            "within": within_scores(test, measures, drawn, cfg.seed),
+            "ranges": covered(test, measures, mapping, drawn),
+            "splits": splits(cfg, dev, test, presentations.get("train", [])),
+            "groups": {by: records(long) for by, long in groups.items()},
+            "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),
-            "sets": scores_by_set(test, ["prior", *measures], drawn),
             "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
-            "left_out": left_out_of(experiment),
-            "provenance": provenance(cfg)
-            | {
-                "checkpoint_sha256": checkpoint_of(experiment),
-                "seeds": seeds_of_stages(cfg, experiment),
-            },
         }
-        results = write_result(experiment.results, results)
+        layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
+        if layers is not None:
+            results["layers"] = layers
+        results = write_result(experiment.results, results | how_made(cfg, experiment))
 
         # Lay them out: tables, figures, and the report that holds both.
-        groups = {
-            by: by_group(test, measures, by, drawn) for by in GROUPS if test[by].notna().any()
-        }
-        tables = all_tables(results, results_beside(experiment, results), groups)
-        for name, table in tables.items():
-            write_table(experiment.result_table(name), table)
-        drawings = all_figures(test, dev, measures, groups, mapping)
-        files = {
-            write_figure(experiment.figure(name), drawing): drawing
-            for name, drawing in drawings.items()
-        }
-        report = experiment.report
-        write_report(report, results, tables.values(), files)
+        drawings = all_figures(test, dev, measures, groups, mapping, results)
+        if layers is not None:
+            drawings["layers"] = layers_drawing(layers)
+        tables = lay_out(experiment, results, groups, drawings)
         hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
-    logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
+    logger.info(
+        "Wrote %s and, beside it, results, predictions, tables and figures", experiment.report
+    )
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Return what results.json says of how it was made."""
+    stages = {
+        "checkpoint_sha256": checkpoint_of(experiment),
+        "seeds": seeds_of_stages(cfg, experiment),
+    }
+    return {"left_out": left_out_of(experiment), "provenance": provenance(cfg) | stages}
+
+
+def lay_out(
+    experiment: Experiment,
+    results: dict[str, Any],
+    groups: dict[str, pd.DataFrame],
+    drawings: dict[str, Drawing],
+) -> dict[str, Table]:
+    """Write the tables, the figures and the report; return the tables."""
+    tables = all_tables(results, results_beside(experiment, results), groups)
+    tables = with_further(tables, further_tables(results))
+    if "layers" in results:
+        tables["layers"] = layers_table(results["layers"])
+    for name, table in tables.items():
+        write_table(experiment.result_table(name), table)
+    files = {
+        write_figure(experiment.figure(name), drawing): drawing
+        for name, drawing in drawings.items()
+    }
+    write_report(experiment.report, results, tables.values(), files)
+    return tables
 
 
 def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
@@ -210,14 +249,16 @@ def check_baselines(experiment: Experiment, presentations: dict[str, list[Presen
     recorded = read_json(path, dict).get("baselines", {}) if path.is_file() else {}
     now = {archive: made_from_of(ones) for archive, ones in presentations.items()}
     for one in BASELINES:
-        if not experiment.measure_file("test", one.name).is_file():
+        if not experiment.baseline_file("test", one.name).is_file():
             continue
         if one.name not in recorded:
             raise RecipeError(
                 f"{path}: nothing about {one.name}: baselines.py was stopped while it wrote; run "
                 "it again, or remove the files of that measure"
             )
-        if experiment.presentations.is_file() and recorded[one.name].get("ear_signals") != now:
+        # Without a hearing loss, as an ablation, the records are others and the signals the same.
+        comparable = experiment.presentations.is_file() and not experiment.ablation
+        if comparable and recorded[one.name].get("ear_signals") != now:
             raise RecipeError(
                 f"{path}: {one.name} is of other signals, audiograms or prompts than "
                 f"{experiment.presentations.name} now holds; run baselines.py again"
@@ -249,11 +290,43 @@ def labelled(
     test = test[test["correctness"].notna()].join(
         better_ear(answers.listeners, test["listener"]), on="listener"
     )
-    test = where_known(test, presentations)
+    test = where_known(with_conditions(test, presentations), presentations)
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:
         logger.warning("%d test scenes only: the intervals are too narrow", len(scenes))
     return test
+
+
+def groups_of(test: pd.DataFrame) -> list[str]:
+    """Return by what the test signals can be told apart."""
+    several = [by for by in CONDITIONS if by in test and test[by].nunique() > 1]
+    return [by for by in GROUPS if test[by].notna().any()] + several
+
+
+def covered(
+    test: pd.DataFrame, measures: list[str], mapping: Mapping, drawn: np.ndarray
+) -> dict[str, Any]:
+    """Tell how many test answers lie within the ranges that the mapping gives."""
+    of_means = {measure: mapping.fits[measure].range_of_means for measure in measures}
+    return {
+        "level": LEVEL,
+        "sentences": SENTENCES,
+        "measures": coverages(test, measures, of_means, drawn),
+    }
+
+
+def splits(
+    cfg: DictConfig, dev: pd.DataFrame | None, test: pd.DataFrame, train: list[Presentation]
+) -> dict[str, Any] | None:
+    """Return the spread of the scores over random halves of dev, where `seeds` asks for it."""
+    if cfg.seeds is None:
+        return None
+    seeds = checked_seeds(cfg.seeds)
+    if dev is None:
+        raise RecipeError("seeds: with calibration= there are no dev signals to split")
+    return spread_over_splits(
+        dev, test, seeds, lambda half: mapped_on(half, train, None, cfg.corpus), predict
+    )
 
 
 def read_inference(experiment: Experiment) -> dict[str, Any]:
@@ -315,11 +388,15 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
             f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
     measures = [measure for measure in measures if measure in mapping.fits]
-    for name in sorted(set(test["set"])):
-        own, rows = mapping.of_set(name), test["set"] == name
+    sets = test["set"] if "set" in test else pd.Series("", test.index)
+    for name in sorted(set(sets)):
+        own, rows = mapping.of_set(name), sets == name
         for measure in measures:
             similarities = test.loc[rows, f"{measure}_similarity"]
             test.loc[rows, f"{measure}_prediction"] = own.predict(measure, similarities)
+            if (expected := own.fits[measure].range) is not None:
+                ends = expected.around(test.loc[rows, f"{measure}_prediction"])
+                test.loc[rows, [f"{measure}_low", f"{measure}_high"]] = np.column_stack(ends)
         test.loc[rows, "prior_prediction"] = own.mean_correctness
     return measures
 
@@ -329,6 +406,12 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
     columns = ["signal", "scene", "listener", "system", "correctness"]
     columns += [
         f"{measure}_{what}" for measure in measures for what in ("similarity", "prediction")
+    ]
+    columns += [
+        name
+        for measure in measures
+        for name in (f"{measure}_low", f"{measure}_high")
+        if name in test
     ]
     write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(measure for measure in SUBMITTED if measure in measures)
@@ -346,6 +429,7 @@ def score_all(
     }
     return published | {
         "scores": scores,
+        "sets": scores_by_set(test, ["prior", *measures], drawn),
         "averaged": {
             by: averaged_scores_of(test, measures, by, drawn)
             for by in ("listener", "system")
@@ -379,8 +463,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
-            f"challenge ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")
@@ -408,6 +492,12 @@ def results_beside(experiment: Experiment, results: dict[str, Any]) -> dict[str,
         return pooled | results["sets"]
     files = {track: experiment.of_track(track).results for track in TRACKS}
     return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
+
+
+def with_further(tables: dict[str, Table], further: dict[str, Table]) -> dict[str, Table]:
+    """Put further tables behind the paper's, before comparisons and groups."""
+    papers = {name: table for name, table in tables.items() if name in ("table1", "table3")}
+    return papers | further | tables
 
 
 def write_table(stem: Path, table: Table) -> None:

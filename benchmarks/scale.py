@@ -71,8 +71,8 @@ def measure(n_signals: int, folder: Path) -> tuple[Cost, Cost]:
     """Prepare a release of `n_signals`, and infer the half of it that is dev or test."""
     n_test = n_signals // 4
     make_release(folder / "cpc1", n_signals // 2 - n_test, n_test, seconds=SECONDS)
-    arguments = [f"path.root={folder}/cpc1", f"path.exp_folder={folder}/exp", "dev_percent=0.1"]
-    prepare = cost_per_signal("prepare_data.py", arguments, n_signals)
+    arguments = [f"path.root={folder}/cpc1", f"path.exp_folder={folder}/exp"]
+    prepare = cost_per_signal("prepare_data.py", [*arguments, "dev_percent=0.1"], n_signals)
     make_recogniser(folder / "exp/transformer_cpc1")
     sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
     n_inferred = sum(

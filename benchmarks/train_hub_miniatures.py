@@ -1,7 +1,7 @@
 """Train small recognisers of the hub's kinds on the miniature, to see that they measure something.
 
-    python benchmarks/train_hub_miniatures.py whisper demo/exp /tmp/small-whisper
-    python benchmarks/train_hub_miniatures.py wav2vec2 demo/exp /tmp/small-wav2vec2
+    python -m benchmarks.train_hub_miniatures whisper demo/exp /tmp/small-whisper
+    python -m benchmarks.train_hub_miniatures wav2vec2 demo/exp /tmp/small-wav2vec2
     python infer.py --config-name demo/config recogniser=/tmp/small-whisper layers=all
 
 Needs the miniature's exp_folder after prepare_data.py. Both learn from nothing, on the training
@@ -14,7 +14,6 @@ time, and the share of the dev prompts' words that are recognised.
 import argparse
 import csv
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,18 +24,15 @@ import torch
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE))
-
-from benchmarks.hub_models import (  # noqa: E402
+from benchmarks.made.hub_models import (
     PLAIN,
     letters_tokenizer,
     make_whisper,
     save,
     wave_extractor,
 )
-from intelligibility.recognisers.hub import fetch, load  # noqa: E402
-from intelligibility.words import word_correctness  # noqa: E402
+from intelligibility.recognisers.hub import fetch, load
+from intelligibility.words import word_correctness
 
 IGNORED = -100  # the label of what no loss is wanted for, in transformers
 CTC_WEIGHT = 0.7

@@ -10,18 +10,14 @@ sentences where the second way differs (--all: all of them).
 """
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-RECIPE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(RECIPE))
-
-from intelligibility.recognisers.word_scoring import hits, scored_words  # noqa: E402
-from intelligibility.runs import read_json  # noqa: E402
-from intelligibility.words import word_correctness, words_of  # noqa: E402
+from intelligibility.recognisers.word_scoring import hits, scored_words
+from intelligibility.runs import read_json
+from intelligibility.words import word_correctness, words_of
 
 
 def published(answer: str, prompt: str) -> int:

@@ -163,7 +163,11 @@ class Experiment:
         """Return the json of all layers' similarities, {layer: {signal: 0..1}}."""
         return self.results_folder / f"{split}_layers_similarity{self.track}.json"
 
-    # What baselines.py writes, beside measure_file.
+    # What baselines.py writes. It knows no recogniser, nor ear signals.
+
+    def baseline_file(self, split: str, baseline: str) -> Path:
+        """Return the json of one baseline, {signal: index}, for "dev" or "test"."""
+        return self.exp_folder / f"{split}_{baseline}_similarity{self.track}.json"
 
     @property
     def baselines(self) -> Path:

@@ -1,6 +1,7 @@
 """The script from tables to page, on the toy language and a judge that knows its words."""
 
 import csv
+import inspect
 import json
 import re
 import shutil
@@ -105,7 +106,7 @@ def judge(monkeypatch) -> None:
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the script in this process."""
     cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides)
-    reconstruct.run.__wrapped__.__wrapped__(cfg)
+    inspect.unwrap(reconstruct.run)(cfg)
 
 
 def table(folder: Path) -> list[dict[str, str]]:

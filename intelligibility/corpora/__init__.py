@@ -1,5 +1,6 @@
 """The releases, read only: what they hold, as records, and what is wrong with them."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,7 +8,9 @@ from omegaconf import DictConfig
 
 from intelligibility.corpora import cpc1, cpc2, cpc3
 from intelligibility.corpora.cpc1 import Response
-from intelligibility.corpora.presentation import Archive, Presentation, read_presentations
+from intelligibility.corpora.presentation import Archive, Presentation, in_lines, read_presentations
+
+logger = logging.getLogger(__name__)
 
 
 def read_archives(cfg: DictConfig, track: str) -> dict[str, Archive]:
@@ -48,4 +51,6 @@ def known_presentations(cfg: DictConfig, track: str, kept: Path) -> dict[str, li
     if kept.is_file():
         return read_presentations(kept)
     archives = read_archives(cfg, track)
+    if faults := [finding for archive in archives.values() for finding in archive.findings]:
+        logger.warning("The release's metadata, without what is faulty:\n%s", in_lines(faults))
     return {name: archive.presentations for name, archive in archives.items()}

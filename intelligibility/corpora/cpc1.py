@@ -16,7 +16,7 @@ from intelligibility.corpora.presentation import (
     percentage,
     safe_name,
 )
-from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.runs import RecipeError, is_number, listed, read_json
 from msbg import Listener
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
             "file from the release"
         )
     data = folder / "clarity_data"
+    snrs = read_snrs(folder / "metadata" / f"scenes.CPC1_{name}.json")
     presentations = []
     for one in responses:
         if one.listener not in listeners:
@@ -123,11 +124,22 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
                 processed=data / "HA_outputs" / f"{name}{track}" / f"{one.signal}.wav",
                 reference=data / "scenes" / f"{one.scene}_target_anechoic.wav",
                 lead_in=NO_SPEECH,
+                snr=snrs.get(one.scene),
                 cec="CEC1",
             )
         )
     scenes = sorted({one.scene for one in responses})
     return Archive(path, presentations, scenes, findings)
+
+
+def read_snrs(path: Path) -> dict[str, float]:
+    """Read the SNR of each scene in dB; nothing where the archive has no list of its scenes."""
+    scenes = read_json(path, list) if path.is_file() else []
+    return {
+        one["scene"]: float(one["SNR"])
+        for one in scenes
+        if isinstance(one, dict) and is_number(one.get("SNR")) and isinstance(one.get("scene"), str)
+    }
 
 
 def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Finding]]:

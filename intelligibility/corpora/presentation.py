@@ -49,6 +49,8 @@ class Presentation:
         The enhancement challenge that the signal comes from, "" where that is not released.
     sets : tuple of str
         The sets of the challenge that list it, where a challenge has several.
+    snr : float or None
+        Speech over noise at the listener's head in dB, where the scenes' list tells it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Presentation:
     made_from: str = ""
     cec: str = ""
     sets: tuple[str, ...] = ()
+    snr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,7 @@ def _archive_of(
             made_from=entry["made_from"],
             cec=entry["cec"],
             sets=tuple(entry["sets"]),
+            snr=entry.get("snr"),
         )
         for entry in entries
     ]

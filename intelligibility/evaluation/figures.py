@@ -15,10 +15,11 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.ranges import LEVEL
-from intelligibility.evaluation.responses import SEVERITIES
+from intelligibility.evaluation.responses import IN_NATS, SEVERITIES
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
 from msbg.audiogram import SEVERITY_LIMITS_DB_HL
@@ -59,7 +60,7 @@ def all_figures(
     measures: list[str],
     groups: dict[str, pd.DataFrame],
     mapping: Mapping,
-    numbers: dict[str, dict[str, Any]],
+    results: dict[str, Any],
 ) -> dict[str, Drawing]:
     """Draw every figure, by the name of its file.
 
@@ -70,9 +71,10 @@ def all_figures(
     groups : dict
         The output of `by_group` for each of listener, system and, where audiograms are known,
         severity.
-    numbers : dict
-        From `figure_numbers`.
+    results : dict
+        What results{track}.json holds.
     """
+    numbers = results["figures"]
     drawings = {
         "scatter": Drawing(
             "Similarity and percent words correct",
@@ -88,6 +90,13 @@ def all_figures(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
             means_of_groups(groups[by], measures),
+        )
+    if any(one["measures"] for one in results["within"].values()):
+        drawings["within"] = Drawing(
+            "Within listener and within system",
+            "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
+            "interval: the ceiling that the answers themselves allow.",
+            within(results["within"]),
         )
     if groups.keys() >= {"severity", "listener"}:
         drawings["residuals"] = Drawing(
@@ -147,6 +156,9 @@ def scatter(
         _percent_axis(axes.yaxis)
         what = "words recognised" if measure == "wcs" else "similarity"
         axes.set(title=NAMES[measure], xlabel=f"{what} (%)", ylabel=PERCENT_CORRECT)
+        if measure in IN_NATS:
+            axes.set_xlabel("processed less reference (nats per token)")
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x / 100:g}")
     _legend(figure, panels[0], columns=2 if len(panels) == 1 else 4)
     return figure
 
@@ -216,6 +228,41 @@ def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
     low = (groups[["observed", "predicted"]].min().min()) - 8
     panels[0].set_ylim(max(0.0, math.floor(low / 10) * 10), 103)
     _legend(figure, panels[0], columns=2)
+    return figure
+
+
+@rc_context(STYLE)
+def within(scored: dict[str, Any]) -> Figure:
+    """Draw each measure's correlation within listeners and within systems, below the ceiling.
+
+    Parameters
+    ----------
+    scored : dict
+        From `within_scores`.
+    """
+    there = {by: one for by, one in scored.items() if one["measures"]}
+    figure, panels = _panels(len(there), height=2.6, sharey=True)
+    for axes, (by, one) in zip(panels, there.items(), strict=True):
+        names = list(one["measures"])
+        at = np.arange(len(names))
+        if (ceiling := one["ceiling"])["value"] is not None:
+            axes.axhline(ceiling["value"], color=GREY, linestyle="--", linewidth=1, label="ceiling")
+            if ceiling["interval"]:
+                axes.axhspan(*ceiling["interval"], color=GREY, alpha=0.16, linewidth=0)
+        for place, name in zip(at, names, strict=True):
+            r = one["measures"][name]["correlation"]
+            if r["value"] is None:
+                continue
+            ends = r["interval"] or [r["value"]] * 2
+            axes.plot([place, place], ends, color=BLUE, linewidth=1)
+            axes.plot(place, r["value"], "o", color=BLUE, ms=4)
+        axes.set_xticks(at, [NAMES[name] for name in names], rotation=60, ha="right")
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set(title=f"within {by}", ylabel="correlation of means")
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+    panels[0].set_ylim(top=1.03)
+    _legend(figure, panels[0], columns=1)
     return figure
 
 
@@ -354,4 +401,5 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     for handle in legend.legend_handles:
-        handle.set_alpha(1)
+        if not isinstance(handle, Patch):  # shaded as it is drawn
+            handle.set_alpha(1)

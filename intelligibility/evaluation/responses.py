@@ -2,23 +2,32 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from intelligibility.corpora.cpc1 import Response
+from intelligibility.corpora.cpc3 import STAND_INS
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.runs import RecipeError, is_number, listed, read_json
-from msbg import Listener
+from msbg import Audiogram, Listener
 
 logger = logging.getLogger(__name__)
 
 FIELDS = ["signal", "scene", "listener", "system", "correctness"]
+WHO_GRADES = {  # dB HL that each stays below
+    "none": 20, "mild": 35, "moderate": 50, "moderately severe": 65, "severe": 80, "profound": 95,
+    "complete": np.inf,
+}  # fmt: skip
+WHO_HZ = (500, 1000, 2000, 4000)
+SNR_CLASS = 6  # dB
+IN_NATS = {measure.name for measure in MEASURES if measure.unit == "nats"}
 SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")  # as MSBG grades, in this order
 
 
@@ -135,16 +144,21 @@ def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Respon
 
 def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
     """Read what infer.py and baselines.py measured: one row per signal, sorted, 0..1."""
-    names = [one.name for one in (*MEASURES, *BASELINES)]
-    files = {name: experiment.measure_file(split, name) for name in names}
+    files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
+    files |= {one.name: experiment.baseline_file(split, one.name) for one in BASELINES}
     columns = {}
     for measure, path in files.items():
         if path.is_file():
             values = read_json(path, dict)
-            wrong = [f"{name}: {one!r}" for name, one in values.items() if not _is_similarity(one)]
+            fits, expected = (
+                (_is_finite, "nats")
+                if measure in IN_NATS
+                else (_is_similarity, "similarities, -1 to 1")
+            )
+            wrong = [f"{name}: {one!r}" for name, one in values.items() if not fits(one)]
             if wrong:
                 raise RecipeError(
-                    f"{path}: {listed(wrong)}; expected similarities, -1 to 1; run infer.py again"
+                    f"{path}: {listed(wrong)}; expected {expected}; run infer.py again"
                 )
             columns[f"{measure}_similarity"] = pd.Series(values, dtype=float)
     if not columns:
@@ -169,6 +183,10 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
             f"{split}: the measures are not of the same signals: {', '.join(faults)}; run infer.py "
             "again, and baselines.py, or remove the files of the measure that is old"
         )
+
+
+def _is_finite(value: object) -> bool:
+    return is_number(value) and np.isfinite(value)
 
 
 def _is_similarity(value: object) -> bool:
@@ -208,7 +226,7 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
     -------
     DataFrame
         level: mean threshold from 2 to 8 kHz, dB HL, the range that MSBG grades by; severity:
-        MSBG's category of that ear.
+        MSBG's category of that ear; grade: the WHO's of 2021.
     """
     if unknown := sorted(set(names) - set(listeners)):
         logger.warning(
@@ -219,12 +237,59 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
     for name in sorted(set(names) & set(listeners)):
         ears = [listeners[name].audiogram_left, listeners[name].audiogram_right]
         ear = min(ears, key=_mean_level)
-        rows[name] = {"level": _mean_level(ear), "severity": str(ear.severity)}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["level", "severity"])
-    return table.astype({"severity": pd.CategoricalDtype(SEVERITIES, ordered=True)})
+        rows[name] = {
+            "level": _mean_level(ear),
+            "severity": str(ear.severity),
+            "grade": who_grade(listeners[name]),
+        }
+    columns = ["level", "severity", "grade"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return table.astype(
+        {
+            "severity": pd.CategoricalDtype(SEVERITIES, ordered=True),
+            "grade": pd.CategoricalDtype(WHO_GRADES, ordered=True),
+        }
+    )
 
 
-def _mean_level(audiogram) -> float:
+def _mean_level(audiogram: Audiogram) -> float:
     frequencies = np.asarray(audiogram.frequencies)
     high = (frequencies >= 2000) & (frequencies <= 8000)
     return float(np.mean(np.asarray(audiogram.levels)[high]))
+
+
+def who_grade(listener: Listener) -> str:
+    """Return the WHO's grade of hearing loss (World report on hearing, 2021).
+
+    From the mean threshold at 0.5, 1, 2 and 4 kHz in the better ear. Where an audiogram of CPC3
+    only stands in for a grade, it is that grade.
+    """
+    ears = listener.audiogram_left, listener.audiogram_right
+    for grade, levels in STAND_INS.items():
+        if all(tuple(ear.levels) == levels for ear in ears):
+            return grade.lower()
+    mean = min(np.interp(WHO_HZ, ear.frequencies, ear.levels).mean() for ear in ears)
+    return next(grade for grade, limit in WHO_GRADES.items() if mean < limit)
+
+
+def with_conditions(test: pd.DataFrame, presentations: Iterable[Presentation]) -> pd.DataFrame:
+    """Add `CEC`, the enhancement challenge of each signal, and `SNR`, its class, where known.
+
+    Where several challenges are mixed, their systems are others under the same names.
+    """
+    known = {one.name: one for one in presentations}
+    cecs = [known[name].cec or None if name in known else None for name in test["signal"]]
+    test = test.assign(CEC=pd.Series(cecs, test.index, dtype=object))
+    if test["CEC"].nunique() > 1:
+        test["system"] = (
+            test["CEC"].str.cat(test["system"], " ").where(test["CEC"].notna(), test["system"])
+        )
+    snr = [known[name].snr if name in known else None for name in test["signal"]]
+    snr = pd.Series(snr, test.index, dtype=float)
+    if snr.notna().any():
+        edges = SNR_CLASS * np.arange(
+            np.floor(snr.min() / SNR_CLASS), np.floor(snr.max() / SNR_CLASS) + 2
+        )
+        names = [f"{low:g} to {high:g} dB" for low, high in pairwise(edges)]
+        test["SNR"] = pd.cut(snr, edges, right=False, labels=names)
+    return test

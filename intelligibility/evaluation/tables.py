@@ -27,6 +27,13 @@ NAMES = {  # in the paper's order
     "best": "best entry",
 }
 OURS = "this run"
+TITLES = {"grade": "grade of hearing loss"}
+ABOUT = {  # the groups
+    "severity": "MSBG's category of hearing loss in the better ear, 2 to 8 kHz.",
+    "grade": "The WHO's grade (2021) of the better ear's mean threshold at 0.5, 1, 2 and 4 kHz.",
+    "CEC": "The enhancement challenge that the hearing aids were entered for.",
+    "SNR": "Speech over noise in the scene.",
+}
 DIGITS = {"RMSE": 1, "NCC": 3, "KT": 3}  # the scores of the paper, and how they are printed
 
 
@@ -295,9 +302,10 @@ def all_tables(
         )
     for by, long in groups.items():
         caption = f"RMSE and bias (predicted less observed) in percent words correct. {names}."
-        if by == "severity":
-            caption += " MSBG's category of hearing loss in the better ear."
-        tables[f"by_{by}"] = Table(f"By {by}", caption, long, show_groups(long))
+        caption += f" {ABOUT[by]}" if by in ABOUT else ""
+        tables[f"by_{by.lower()}"] = Table(
+            f"By {TITLES.get(by, by)}", caption, long, show_groups(long)
+        )
     return tables
 
 
@@ -371,6 +379,15 @@ def show_comparisons(long: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def records(long: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows for a json file: None where there is no number."""
+    plain = long.astype(object).where(long.notna(), None)
+    return [
+        {name: one.item() if isinstance(one, np.generic) else one for name, one in row.items()}
+        for row in plain.to_dict("records")
+    ]
 
 
 def number(value: float | None, digits: int) -> str:

@@ -23,7 +23,7 @@ among the best, and its exact score cannot change the result.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -154,7 +154,7 @@ class BeamSearch:
             lengths = torch.full(encoded.shape[:1], encoded.shape[1])
         valid = torch.arange(encoded.shape[1]) < lengths.cpu()[:, None]
         batch = _Batch(self, encoded, valid.to(encoded.device))
-        while batch.beams.utterances:
+        while None in batch.results:
             batch.step()
         return batch.results
 
@@ -227,7 +227,7 @@ class _Batch:
         self.min_steps = [int(n * settings.min_decode_ratio) for n in frames]
         self.max_steps = [int(n * settings.max_decode_ratio) for n in frames]
         self.finished: list[list[tuple[float, list[int], list[int]]]] = [[] for _ in frames]
-        self.results: list[SearchResult] = [None] * len(frames)
+        self.results: list[SearchResult | None] = [None] * len(frames)
 
     def step(self) -> None:
         """Extend every hypothesis by a token, and set those aside that end."""
@@ -241,19 +241,19 @@ class _Batch:
         beams, last, prefix = self._best_extensions(attention)
 
         utterances = torch.arange(n_utterances, device=beams.device)[:, None]
-        extended = _Beams(
+        chosen = attention[utterances, beams, last]
+        scores = (chosen + self.settings.ctc_weight * prefix) / len(states)
+        ends = (last == self.settings.eos_index) & scores.isfinite()
+        self.beams = _Beams(
             utterances=before.utterances,
             last=last,
             tokens=torch.cat([before.tokens[utterances, beams], last[..., None]], -1),
             history=history[utterances, beams],
-            attention=attention[utterances, beams, last],
+            attention=chosen.masked_fill(ends, -math.inf),
             ctc=before.ctc.extended(beams, last, prefix),
             states=states,
         )
-        scores = (extended.attention + self.settings.ctc_weight * prefix) / len(states)
-        ends = (last == self.settings.eos_index) & scores.isfinite()
-        self._set_aside(extended, ends, scores)
-        self.beams = replace(extended, attention=extended.attention.masked_fill(ends, -math.inf))
+        self._set_aside(ends, scores)
         self._conclude(history, scores)
 
     def _extended_attention(self, states: Tensor) -> Tensor:
@@ -299,18 +299,18 @@ class _Batch:
         ends = tokens == self.settings.eos_index
         return torch.where(ends, ctc.whole.gather(1, beams), ctc.score(beams, tokens))
 
-    def _set_aside(self, beams: _Beams, ends: Tensor, scores: Tensor) -> None:
+    def _set_aside(self, ends: Tensor, scores: Tensor) -> None:
         """Keep the hypotheses that ended, the best first, up to `beam_size` per utterance."""
         rows = ends.nonzero()[:, 0].tolist()
         found = zip(
             rows,
             scores[ends].tolist(),
-            beams.tokens[ends].tolist(),
-            beams.history[ends].tolist(),
+            self.beams.tokens[ends].tolist(),
+            self.beams.history[ends].tolist(),
             strict=True,
         )
         for row, score, tokens, history in found:
-            finished = self.finished[beams.utterances[row]]
+            finished = self.finished[self.beams.utterances[row]]
             if len(finished) < self.settings.beam_size:
                 finished.append((score, tokens, history))
 
@@ -329,10 +329,10 @@ class _Batch:
                 # Whatever is in the beam counts as finished, as in SpeechBrain.
                 in_beam = torch.zeros_like(scores, dtype=torch.bool)
                 in_beam[row] = scores[row].isfinite()
-                self._set_aside(beams, in_beam, scores)
+                self._set_aside(in_beam, scores)
             self.results[utterance] = self._result(row, history[row, 0].tolist())
-        if len(rows) < len(beams.utterances):
-            index = torch.tensor(rows, dtype=torch.long, device=beams.last.device)
+        if 0 < len(rows) < len(beams.utterances):
+            index = torch.tensor(rows, device=beams.last.device)
             self.beams = beams.take(index)
             self.decoder.keep(index)
 

@@ -58,8 +58,11 @@ class DecoderCache:
             the last with the decoder's norm, as the output takes them.
         """
         step = history.shape[-1] - 1
-        decoder, positions = self.transformer.decoder, self.transformer.positional_encoding.pe[0]
-        x = self.transformer.custom_tgt_module(tokens) + positions[step]
+        decoder = self.transformer.decoder
+        x = (
+            self.transformer.custom_tgt_module(tokens)
+            + self.transformer.positional_encoding.pe[0, step]
+        )
         if step >= self.capacity:
             self._grow(x)
         steps = torch.arange(step + 1, device=x.device)[:, None, None]

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from safetensors import SafetensorError
 from transformers import (
     AutoModel,
     AutoModelForCTC,
@@ -42,6 +43,7 @@ CTC_RECOGNISERS = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC")
 ENCODERS = ("Wav2Vec2Model", "Wav2Vec2ForPreTraining", "HubertModel", "WavLMModel")
 KINDS = (*ENCODER_DECODERS, *CTC_RECOGNISERS, *ENCODERS)
 
+START = "<|startoftranscript|>"
 SMALL_FILES = ["*.json", "*.txt"]  # settings, tokens; the licence and the like come along
 ONLY_FOR_TRAINING = {"masked_spec_embed"}  # a weight that some models come without
 WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
@@ -220,7 +222,7 @@ def load(
             return _load_whisper(fetched.folder, device, dec_mode, all_layers)
         with_head = fetched.architecture in CTC_RECOGNISERS
         return _load_wav2vec2(fetched.folder, device, with_head, all_layers)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RecipeError(
             f"recogniser={fetched.source}: {fetched.folder} cannot be loaded ({reason}); a file is "
@@ -234,6 +236,8 @@ def _load_whisper(
     model = _load_model(WhisperForConditionalGeneration, folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
     tokenizer = WhisperTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.convert_tokens_to_ids(START) != model.config.decoder_start_token_id:
+        raise ValueError(f"the tokenizer's {START} is not the one that the decoder starts with")
     return WhisperRecogniser(model, extractor, tokenizer, device, dec_mode, all_layers)
 
 

@@ -9,7 +9,8 @@ from intelligibility.measures import MEASURES
 from intelligibility.runs import RecipeError
 from tests.conftest import configure
 
-SHARED_BY_TRACKS = {"exp_folder"}  # and Table 1, which is of both
+FOLDERS = {"exp_folder", "prepared_folder", "results_folder"}
+SHARED_BY_TRACKS = FOLDERS  # and Table 1, which is of both
 
 
 def all_paths(experiment: Experiment) -> dict[str, Path]:
@@ -39,7 +40,8 @@ def test_the_tracks_have_files_of_their_own(tmp_path):
     ours, theirs = all_paths(closed), all_paths(open_)
     assert set(ours) == set(theirs) and len(ours) > 35
     assert {name for name in ours if ours[name] == theirs[name]} == SHARED_BY_TRACKS
-    assert len(set(ours.values())) == len(ours)  # no two things in one file
+    files = [path for name, path in ours.items() if name not in FOLDERS]
+    assert len(set(files)) == len(files)  # no two things in one file
     assert closed.of_track("open").results == open_.results
     assert closed.result_table("table1") == open_.result_table("table1")
     assert closed.measure_file("dev", "enc").name == "dev_enc_similarity.json"
@@ -127,3 +129,48 @@ def test_a_table_of_absurd_size_is_refused_unread(tmp_path):
 def test_a_missing_table_tells_which_script_makes_it(tmp_path):
     with pytest.raises(RecipeError, match=r"run prepare_data\.py first"):
         read_table(tmp_path / "left_dev_msbg.csv")
+
+
+def test_recognisers_share_what_is_prepared_and_nothing_else(tmp_path):
+    ours, theirs, others = (
+        Experiment.from_config(configure(tmp_path, tmp_path / "exp", f"recogniser={recogniser}"))
+        for recogniser in ("null", "openai/whisper-small.en", "openai/whisper-base.en")
+    )
+    assert ours.data_folder == theirs.data_folder == others.data_folder
+    assert theirs.results_folder == tmp_path / "exp/openai--whisper-small.en"
+    measured = ("inference", "inference_journal", "results", "predictions", "calibration", "report")
+    for name in measured:
+        paths = {getattr(one, name) for one in (ours, theirs, others)}
+        assert len(paths) == 3
+        assert getattr(theirs, name).parent == theirs.results_folder
+    assert theirs.measure_file("dev", "prob").parent == theirs.results_folder
+    assert theirs.figure("scatter") == theirs.results_folder / "figures/scatter"
+
+
+def test_a_folder_gives_its_last_part(tmp_path):
+    (tmp_path / "models/mine").mkdir(parents=True)
+    cfg = configure(tmp_path, tmp_path / "exp", f"recogniser='{tmp_path}/models/mine/'")
+    assert Experiment.from_config(cfg).results_folder == tmp_path / "exp/mine"
+
+
+@pytest.mark.parametrize("name", ["/", "tables", "data_split"])
+def test_a_recogniser_that_would_lie_on_other_files_is_refused(tmp_path, name):
+    cfg = configure(tmp_path, tmp_path / "exp", f"recogniser={name}")
+    with pytest.raises(RecipeError, match="expected a hub id, or a folder with a name"):
+        Experiment.from_config(cfg)
+
+
+def test_without_a_hearing_loss_all_lies_apart_but_the_scenes(tmp_path):
+    with_, without = (
+        Experiment.from_config(configure(tmp_path, tmp_path / "exp", f"hearing_loss={kind}"))
+        for kind in ("msbg", "none")
+    )
+    ours, theirs = all_paths(with_), all_paths(without)
+    same = {name for name in ours if ours[name] == theirs[name]}
+    lists = {"split_record", "scene_list dev", "scene_list test"}
+    assert lists <= same <= lists | {"exp_folder", "baselines", "baselines_journal"}
+    assert without.data_folder == tmp_path / "exp/no_hearing_loss/cpc1_asr_data"
+    assert without.asr_folder == tmp_path / "exp/no_hearing_loss/transformer_cpc1"
+    cfg = configure(tmp_path, tmp_path / "exp", "hearing_loss=some")
+    with pytest.raises(RecipeError, match="hearing_loss=some: expected msbg or none"):
+        Experiment.from_config(cfg)

@@ -56,13 +56,13 @@ def test_it_simulates_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     code = (
-        "import sys, json; sys.path.insert(0, '.')\n"
+        "import sys, json\n"
         "import numpy as np, msbg\n"
         "listener = msbg.Listener(msbg.Audiogram([50] * 8), msbg.Audiogram([20] * 8))\n"
         "heard = msbg.simulate(np.ones((1000, 2)), listener)\n"
         "print(json.dumps([msbg.__file__, heard.shape, sorted(sys.modules)]))"
     )
-    run = [sys.executable, "-I", "-c", code]
+    run = [sys.executable, "-E", "-s", "-c", code]
     result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
     file, shape, modules = json.loads(result.stdout)
     assert Path(file).is_relative_to(tmp_path) and shape == [1216, 2]

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.made.experiment import make_experiment
 from intelligibility.corpora import known_presentations, late_responses
+from intelligibility.corpora.presentation import write_presentations
 from intelligibility.evaluation.responses import Answers, better_ear, read_signals
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
@@ -123,6 +124,17 @@ def test_damaged_late_responses_are_left_out_with_a_word(made, tmp_path, caplog)
     assert counts["unlabelled"] == 0 and counts["matched"] == 72  # the release's are still known
 
 
+def test_damaged_entries_of_the_release_are_left_out_with_a_word(made, caplog):
+    root, exp = made
+    train = root / "clarity_CPC1_data_train/metadata/CPC1.train.json"
+    for path in (train, root / RESPONSES):
+        edit(path, lambda entries: entries.extend([{"signal": "S9"}, 3]))
+    assert read(root, exp, "dev")[1]["matched"] == 36
+    assert read(root, exp, "test")[1]["matched"] == 72
+    for path in (train, root / RESPONSES):
+        assert f"2 x damaged entry in {path.name}: entry 73: scene is None" in caplog.text
+
+
 @pytest.mark.parametrize("value", ["null", "NaN", "1.2", '"high"', "true"])
 def test_a_similarity_that_is_none_is_named(made, value):
     root, exp = made
@@ -186,3 +198,31 @@ def test_a_listener_without_audiograms_has_no_severity(made, caplog):
     ears = better_ear(listeners, signals["listener"])
     assert "L0003" not in ears.index and len(ears) == 5
     assert "Nothing by severity for 1 listeners without audiograms: L0003" in caplog.text
+
+
+def test_a_listener_whom_the_release_does_not_know_is_left_out_with_a_word(made, caplog):
+    root, exp = made
+    signals, _ = read(root, exp, "test")
+    path = root / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
+    edit(path, lambda content: content.pop("L0003"))
+    left, counts = read(root, exp, "test")
+    assert set(left["listener"]) == set(signals["listener"]) - {"L0003"}
+    assert counts["unknown"] == len(signals) - len(left) > 0
+    assert "no audiogram in listeners.CPC1_all.json: listener L0003 of S2" in caplog.text
+    assert "with a similarity, but not among the release's: left out: S2" in caplog.text
+
+
+def test_prepared_records_count_and_not_the_release(made):
+    """What the ear signals were made from is what is scored, whatever the release says later."""
+    root, exp = made
+    records = exp / "presentations.json"
+    write_presentations(records, known_presentations(configure(root, exp), "", records), {})
+    edit(root / RESPONSES, lambda entries: [entry.update(correctness=0) for entry in entries])
+    kept, _ = read(root, exp, "test")
+    assert kept["correctness"].max() > 0
+    (root / RESPONSES).unlink()
+    again, _ = read(root, exp, "test")
+    assert again.equals(kept)
+    records.unlink()
+    with pytest.raises(RecipeError, match=r"CPC1\.test\.json: no such file"):
+        read(root, exp, "test")

@@ -12,7 +12,7 @@ from transformers import (
     WavLMModel,
 )
 
-from benchmarks.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
+from benchmarks.made.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
 from intelligibility.recognisers.hub import fetch, load
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.recognisers.whisper import WhisperRecogniser
@@ -66,6 +66,7 @@ def small_whisper(folder: Path, multilingual: bool = False) -> Path:
     )
     model, _, tokenizer = parts
     scatter(model)
+    model.generation_config.max_length = 16
     with torch.no_grad():
         model.proj_out.weight[tokenizer.eos_token_id] *= -4 if multilingual else 3  # ends vary
     return save(folder, *parts)

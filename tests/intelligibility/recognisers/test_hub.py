@@ -1,0 +1,188 @@
+"""Fetching recognisers, from a server on this machine that speaks the hub's API."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from intelligibility.recognisers.hub import fetch, load
+from intelligibility.runs import RecipeError
+from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, serving
+from tests.intelligibility.recognisers.small_hub import (
+    TEXTS,
+    load_folder,
+    small_ctc,
+    small_whisper,
+    speech,
+)
+
+NAME = "somebody/whisper-small.en"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    """Return the folder of a small Whisper."""
+    return small_whisper(tmp_path_factory.mktemp("models") / "whisper")
+
+
+@pytest.fixture
+def hub(whisper, tmp_path, monkeypatch):
+    """Return a hub that has the small Whisper, as the one that huggingface_hub asks."""
+    hub = Hub()
+    hub.models[NAME] = shutil.copytree(whisper, tmp_path / "hub")
+    (hub.models[NAME] / "pytorch_model.bin").write_bytes(b"could run code")
+    (hub.models[NAME] / "modeling_whisper.py").write_text("raise SystemExit")
+    with serving(hub) as address:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
+
+
+@pytest.mark.parametrize("revision", [None, "main", "v1", COMMIT])
+def test_it_is_fetched_once_and_its_commit_is_known(hub, whisper, revision):
+    fetched = fetch(NAME, revision)
+    assert (fetched.commit, fetched.revision, fetched.source) == (COMMIT, revision, NAME)
+    assert fetched.architecture == "WhisperForConditionalGeneration"
+    names = {path.name for path in fetched.folder.iterdir()}
+    assert names == {path.name for path in whisper.iterdir()}  # no code, no other weights
+    assert hub.asked
+    hub.asked.clear()
+    hub.models.clear()  # as if the network were gone
+    assert fetch(NAME, revision) == fetched
+    assert not hub.asked
+
+
+def test_it_recognises_as_its_folder_does(hub, whisper):
+    signal = speech(1, 2)
+    ours, theirs = (
+        next(one.recognise([signal], TEXTS[:1]))
+        for one in (load(fetch(NAME), CPU), load_folder(whisper))
+    )
+    assert ours.text == theirs.text
+    assert ours.layers["decoder"].equal(theirs.layers["decoder"])
+
+
+def test_a_fetch_that_was_stopped_is_completed(hub, monkeypatch):
+    fetched = fetch(NAME)
+    (fetched.folder / "model.safetensors").unlink()
+    assert fetch(NAME) == fetched
+    assert (fetched.folder / "model.safetensors").is_file()
+
+
+def test_a_revision_that_is_not_there_is_named(hub):
+    with pytest.raises(
+        RecipeError, match="recogniser_revision=v9: the hub has .* no such revision"
+    ):
+        fetch(NAME, "v9")
+    with pytest.raises(RecipeError, match="no such revision"):
+        fetch(NAME, "f" * 40)
+
+
+@pytest.mark.parametrize("name", ["somebody/else", "not a name", "/no/such/folder", "a/b/c"])
+def test_a_model_that_is_not_there_is_named(hub, name):
+    with pytest.raises(RecipeError, match=f"recogniser={name} .*no such folder, and no such model"):
+        fetch(name)
+
+
+def test_a_gated_model_is_named(hub):
+    hub.gated.add(NAME)
+    with pytest.raises(RecipeError, match=f"recogniser={NAME} .*its owners ask for consent"):
+        fetch(NAME)
+
+
+def test_a_network_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    with pytest.raises(RecipeError, match="could not be fetched .*check the network"):
+        fetch(NAME)
+
+
+def change(folder, **settings):
+    """Change config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def test_a_kind_that_is_not_served_is_named_before_its_weights_are_fetched(hub):
+    change(hub.models[NAME], architectures=["MoonshineForConditionalGeneration"])
+    with pytest.raises(
+        RecipeError,
+        match=r"is a Moonshine.*not served; expected an encoder-decoder \(Whisper.*Wav2Vec2ForCTC"
+        ".*WavLMModel",
+    ):
+        fetch(NAME)
+    assert not any("safetensors" in path for path in hub.asked if "/resolve/" in path)
+
+
+def test_weights_that_could_run_code_are_not_read(hub):
+    (hub.models[NAME] / "model.safetensors").unlink()
+    with pytest.raises(RecipeError, match="no model.safetensors among its files"):
+        fetch(NAME)
+
+
+def test_a_folder_of_something_else_is_named(tmp_path):
+    with pytest.raises(RecipeError, match="not a model of transformers .*config.json: no such"):
+        fetch(str(tmp_path))
+
+
+def test_a_folder_has_no_revision(whisper):
+    with pytest.raises(RecipeError, match="recogniser_revision=v1: .* is a folder, not on the hub"):
+        fetch(str(whisper), "v1")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (small_whisper, "preprocessor_config.json"),
+        (small_whisper, "tokenizer.json"),
+        (small_ctc, "preprocessor_config.json"),
+        (small_ctc, "vocab.json"),
+    ],
+)
+def test_a_file_that_is_missing_is_named(tmp_path, make, name):
+    folder = make(tmp_path)
+    (folder / name).unlink()
+    with pytest.raises(RecipeError, match="cannot be loaded .*a file is missing or damaged"):
+        load_folder(folder)
+
+
+def test_weights_that_are_damaged_are_named(whisper, tmp_path):
+    folder = shutil.copytree(whisper, tmp_path / "whisper")
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RecipeError, match="cannot be loaded .*a file is missing or damaged"):
+        load_folder(folder)
+
+
+def test_a_weight_that_is_missing_is_named(tmp_path):
+    """Otherwise transformers would draw it, and the words would be those of a coin."""
+    folder = small_ctc(tmp_path / "ctc")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RecipeError, match="1 weights are not in the files: lm_head.weight"):
+        load_folder(folder)
+
+
+def test_a_window_that_does_not_fit_is_named(whisper, tmp_path):
+    folder = shutil.copytree(whisper, tmp_path / "whisper")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chunk_length": 30}))
+    with pytest.raises(RecipeError, match="a window of 480000 samples.*set chunk_length to 5"):
+        load_folder(folder)
+
+
+def test_another_model_has_another_hash(whisper, tmp_path):
+    from intelligibility.recognisers.hub import describe
+
+    folder = shutil.copytree(whisper, tmp_path / "whisper")
+    before = describe(fetch(str(folder)), "teacher")
+    change(folder, scale_embedding=True)
+    after = describe(fetch(str(folder)), "teacher")
+    assert before["checkpoint_sha256"] != after["checkpoint_sha256"]
+    assert before["settings"] == after["settings"]

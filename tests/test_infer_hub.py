@@ -1,0 +1,329 @@
+"""The inference stage with recognisers of others: small ones of each kind, with random weights."""
+
+import hashlib
+import inspect
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+import infer
+import intelligibility.recognisers
+import train_asr
+from intelligibility.experiment import EARS, Experiment, write_table
+from intelligibility.measures import MEASURES
+from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
+from intelligibility.recognisers.whisper import WhisperRecogniser
+from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.runs import RecipeError, read_json
+from tests.conftest import configure
+from tests.intelligibility.recognisers.small_hub import (
+    TEXTS,
+    load_folder,
+    small_ctc,
+    small_encoder,
+    small_whisper,
+    speech,
+)
+
+N_SCENES = {"dev": 1, "test": 2}
+LISTENERS = ("L0001", "L0002")  # both hear every scene
+N_HEARD = 2 * 3 * (len(LISTENERS) + 1)  # both ears of each signal, and of each reference once
+HAS = {
+    "whisper": ["wcs", "pre", "enc", "dec", "prob"],
+    "ctc": ["wcs", "pre", "enc", "prob"],
+    "encoder": ["pre", "enc"],
+}
+LAYERS = {
+    "whisper": ["cnn", *(f"encoder.{n}" for n in range(3)), *(f"decoder.{n}" for n in range(4))],
+    "ctc": ["cnn", *(f"encoder.{n}" for n in range(4))],
+    "encoder": ["cnn", *(f"encoder.{n}" for n in range(4))],
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """Return a folder with exp, as prepare_data.py leaves it, and three recognisers."""
+    root = tmp_path_factory.mktemp("prepared")
+    data = root / "exp/cpc1_asr_data"
+    for split, n_scenes in N_SCENES.items():
+        rows = {(ear, kind): [] for ear in EARS for kind in ("msbg", "ref")}
+        for number in range(n_scenes):
+            scene, seconds = f"S{split == 'test':d}{number:04d}", 1.2 + 0.3 * number
+            for listener in LISTENERS:
+                for (ear, kind), table in rows.items():
+                    name = scene if kind == "ref" else f"{scene}_{listener}_E001"
+                    wav = data / f"{split}/{ear}_{kind}/{name}.wav"
+                    seed = int(
+                        hashlib.sha256(str(wav.relative_to(data)).encode()).hexdigest()[:8], 16
+                    )
+                    wav.parent.mkdir(parents=True, exist_ok=True)
+                    sf.write(wav, speech(seed, seconds).numpy(), 16000, subtype="FLOAT")
+                    row = {"ID": f"{scene}_{listener}_E001", "duration": seconds, "wav": wav}
+                    table.append(row | {"spk_id": listener, "wrd": TEXTS[number % 2].upper()})
+        for (ear, kind), table in rows.items():
+            write_table(data / f"{ear}_{split}_{kind}.csv", table)
+    small_whisper(root / "whisper", multilingual=True)  # which hears words everywhere
+    small_ctc(root / "ctc")
+    small_encoder(root / "encoder")
+    return root
+
+
+@pytest.fixture
+def root(prepared, tmp_path) -> Path:
+    """Return a fresh copy of it, times of change included."""
+    return shutil.copytree(prepared, tmp_path / "root")
+
+
+@pytest.fixture
+def heard(monkeypatch) -> list[int]:
+    """Return a list that fills with the lengths of the signals that a recogniser takes."""
+    lengths = []
+    for kind in (WhisperRecogniser, Wav2Vec2Recogniser):
+
+        def noting(self, batch, plain=kind.recognise_batch):
+            lengths.extend(len(signal) for signal, _ in batch)
+            return plain(self, batch)
+
+        monkeypatch.setattr(kind, "recognise_batch", noting)
+    return lengths
+
+
+def run(root: Path, recogniser: str, *overrides: str) -> Path:
+    """Run the stage in this process; return the folder of its results."""
+    named = f"recogniser='{root / recogniser}'"
+    cfg = configure(root / "none", root / "exp", "device=cpu", named, *overrides)
+    infer.recogniser_of_process.cache_clear()
+    inspect.unwrap(infer.run)(cfg)
+    return root / "exp" / recogniser
+
+
+def values(folder: Path, split: str, name: str) -> dict[str, float]:
+    """Read one json of measures."""
+    what = "correctness" if name == "wcs" else "similarity"
+    return read_json(folder / f"{split}_{name}_{what}.json", dict)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Return the results, without the record of the run."""
+    files = folder.glob("*.json")
+    return {path.name: path.read_bytes() for path in files if path.name != "inference.json"}
+
+
+def mean_of_best(processed: list[torch.Tensor], reference: list[torch.Tensor]) -> float:
+    """Compare sequences of one length plainly: the best pair of ears counts in each frame."""
+    cosines = [torch.cosine_similarity(a, b, dim=-1) for a in processed for b in reference]
+    return torch.stack(cosines).amax(0).mean().item()
+
+
+@pytest.mark.parametrize("kind", HAS)
+def test_it_has_the_measures_that_it_can_have_and_no_others(root, kind):
+    folder = run(root, kind)
+    for split, n_scenes in N_SCENES.items():
+        for name in HAS[kind]:
+            assert len(values(folder, split, name)) == n_scenes * len(LISTENERS)
+    files = {path.name for path in folder.glob("*_similarity.json")}
+    files |= {path.name for path in folder.glob("*_correctness.json")}
+    assert len(files) == 2 * len(HAS[kind])
+    assert not list((root / "exp").glob("*.json*"))  # nothing where our own recogniser's would be
+
+
+@pytest.mark.parametrize("kind", HAS)
+def test_measures_are_those_of_a_plain_loop(root, kind):
+    folder = run(root, kind)
+    recogniser = load_folder(root / kind)
+    cfg = configure(root / "none", root / "exp", "device=cpu")
+    pairs = infer.list_pairs(Experiment.from_config(cfg))
+    assert len(pairs) == 6
+    for pair in pairs:
+        ears = [
+            next(recogniser.recognise([infer.read_wav(wav, recogniser.lengths)], [pair.prompt]))
+            for wav in (*pair.processed, *pair.reference)
+        ]
+        expected = {
+            name: mean_of_best(*([ear.layers[layer] for ear in e] for e in (ears[:2], ears[2:])))
+            for name, layer in (("pre", "cnn"), ("enc", "encoder"), ("dec", "decoder"))
+            if name in HAS[kind]
+        }
+        if kind != "encoder":
+            expected["wcs"] = max(word_correctness(ear.text, pair.prompt) for ear in ears[:2])
+            best = [max(ear.log_prob for ear in e) for e in (ears[:2], ears[2:])]
+            expected["prob"] = best[0] - best[1]
+        assert list(expected) and set(expected) == set(HAS[kind])
+        for name, value in expected.items():
+            assert values(folder, pair.split, name)[pair.name] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", HAS)
+def test_each_ear_and_each_reference_is_recognised_once(root, heard, kind):
+    run(root, kind)
+    assert len(heard) == N_HEARD
+
+
+@pytest.mark.parametrize("kind", HAS)
+def test_all_layers_in_one_pass(root, heard, kind):
+    folder = run(root, kind, "layers=all")
+    assert len(heard) == N_HEARD
+    for split in N_SCENES:
+        layers = read_json(folder / f"{split}_layers_similarity.json", dict)
+        assert list(layers) == LAYERS[kind]
+        assert layers["cnn"] == values(folder, split, "pre")
+        if kind != "ctc":  # whose head takes what leaves the last block, as it is
+            assert layers[f"encoder.{2 + (kind == 'encoder')}"] == values(folder, split, "enc")
+
+
+def test_layers_are_measured_where_they_are_missing_only(root, heard):
+    run(root, "whisper")
+    heard.clear()
+    folder = run(root, "whisper", "layers=all")
+    assert len(heard) == N_HEARD
+    heard.clear()
+    run(root, "whisper")
+    assert not heard
+    assert (folder / "dev_layers_similarity.json").is_file()
+
+
+def test_along_its_own_words_only_the_decoder_differs(root):
+    teacher = outputs(run(root, "whisper"))
+    generated = outputs(run(root, "whisper", "dec_mode=generated"))
+    assert teacher.keys() == generated.keys()
+    differ = {name for name in teacher if teacher[name] != generated[name]}
+    assert differ == {"dev_dec_similarity.json", "test_dec_similarity.json"}
+
+
+def test_a_second_run_changes_nothing(root, heard):
+    folder = run(root, "whisper")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.json*")}
+    heard.clear()
+    run(root, "whisper")
+    assert not heard
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.glob("*.json*")}
+
+
+def test_a_killed_run_goes_on_where_it_was(root, heard, monkeypatch):
+    undisturbed = outputs(run(root, "whisper"))
+    shutil.rmtree(root / "exp/whisper")
+    plain, wavs = infer.read_wav, []
+
+    def killing(path, lengths):
+        wavs.append(path)
+        if len(wavs) > 10:
+            raise KeyboardInterrupt
+        return plain(path, lengths)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(infer, "read_wav", killing)
+        run(root, "whisper")
+    heard.clear()
+    assert outputs(run(root, "whisper")) == undisturbed
+    assert 0 < len(heard) < N_HEARD
+
+
+def test_shards_together_give_what_one_run_gives(root, heard):
+    undisturbed = outputs(run(root, "ctc"))
+    shutil.rmtree(root / "exp/ctc")
+    heard.clear()
+    for shard in range(2):
+        run(root, "ctc", "n_shards=2", f"shard={shard}")
+    assert len(heard) == N_HEARD
+    assert outputs(run(root, "ctc")) == undisturbed
+    assert len(heard) == N_HEARD
+
+
+def test_the_numbers_do_not_depend_on_the_number_of_processes(root):
+    alone = outputs(run(root, "ctc"))
+    shutil.rmtree(root / "exp/ctc")
+    assert outputs(run(root, "ctc", "n_jobs=2")) == alone
+
+
+def test_another_model_under_the_same_name_makes_all_again(root, heard, caplog):
+    run(root, "whisper")
+    shutil.rmtree(root / "whisper")
+    shutil.copytree(root / "encoder", root / "whisper")
+    heard.clear()
+    folder = run(root, "whisper")
+    assert len(heard) == N_HEARD
+    assert "Measuring anew, since these changed: {'checkpoint_sha256': 6" in caplog.text
+    assert not (folder / "dev_dec_similarity.json").exists()
+    assert (folder / "dev_enc_similarity.json").is_file()
+
+
+def test_the_record_says_which_recogniser_it_was(root):
+    record = read_json(run(root, "whisper") / "inference.json", dict)
+    assert record["recogniser"] == str(root / "whisper")
+    assert len(record["checkpoint_sha256"]) == 64
+    assert record["settings"]["dec_mode"] == "teacher"
+    assert record["settings"]["architecture"] == "WhisperForConditionalGeneration"
+
+
+def without_prompts(root: Path) -> None:
+    """Take the prompts out of the tables."""
+    for table in (root / "exp/cpc1_asr_data").glob("*.csv"):
+        lines = table.read_text().splitlines()
+        rows = [line.rsplit(",", 1)[0] + "," for line in lines[1:]]
+        table.write_text("\n".join([lines[0], *rows]) + "\n")
+
+
+def test_without_a_prompt_the_reference_says_what_was_said(root):
+    without_prompts(root)
+    folder = run(root, "whisper")
+    recogniser = load_folder(root / "whisper", all_layers=False)
+    cfg = configure(root / "none", root / "exp", "device=cpu")
+    pair = infer.list_pairs(Experiment.from_config(cfg), with_prompts=False)[0]
+    ears = [infer.read_wav(wav, recogniser.lengths) for wav in (*pair.processed, *pair.reference)]
+    text = next(recogniser.recognise(ears[2:3])).text
+    assert len(text) > 3
+    found = list(recogniser.recognise(ears, [text] * 4))
+    layers = [[ear.layers["decoder"] for ear in ones] for ones in (found[:2], found[2:])]
+    expected = mean_of_best(*layers)
+    assert values(folder, pair.split, "dec")[pair.name] == pytest.approx(expected, abs=1e-5)
+    assert set(values(folder, "test", "prob")) == set(values(folder, "test", "enc"))
+
+
+def test_without_a_prompt_and_without_words_the_layers_remain(root):
+    with_prompts = outputs(run(root, "encoder"))
+    without_prompts(root)
+    assert outputs(run(root, "encoder")) == with_prompts
+
+
+def test_a_signal_longer_than_the_window_is_named(root):
+    wav = root / "exp/cpc1_asr_data/test/left_msbg/S10001_L0002_E001.wav"
+    sf.write(wav, np.ones(5 * 16000 + 1), 16000, subtype="FLOAT")
+    with pytest.raises(RecipeError, match="S10001_L0002_E001.wav: .*of 320 to 80000 finite"):
+        run(root, "whisper")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dec_mode=own", "dec_mode=own: expected teacher or generated"),
+        ("layers=some", "layers=some: expected all, or null"),
+        ("recogniser_revision=v1", "recogniser_revision=v1: .* is a folder, not on the hub"),
+    ],
+)
+def test_a_misspelt_setting_is_named(root, override, message):
+    with pytest.raises(RecipeError, match=message):
+        run(root, "whisper", override)
+
+
+def test_what_it_needs_and_what_is_not_installed_is_named(root, monkeypatch):
+    for module in ("hub", "whisper", "wav2vec2", "word_scoring"):
+        monkeypatch.delitem(sys.modules, f"intelligibility.recognisers.{module}")
+    monkeypatch.delattr(intelligibility.recognisers, "hub")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(RecipeError, match="pip install -r requirements-hub.txt"):
+        run(root, "whisper")
+
+
+def test_it_is_not_trained_here(root):
+    cfg = configure(root / "none", root / "exp", "recogniser=openai/whisper-tiny.en")
+    with pytest.raises(RecipeError, match="whisper-tiny.en: is not trained here; run infer.py"):
+        inspect.unwrap(train_asr.run)(cfg)
+
+
+def test_every_measure_is_of_some_recogniser():
+    assert {measure.name for measure in MEASURES} == set().union(*HAS.values())
