@@ -1,10 +1,12 @@
-# make demo: the four scripts on the embedded miniature.   make test: the suite.
+# make demo: the four scripts on the embedded miniature, and a sentence scored by itself.
+# make test: the suite.
 # make demo-reconstruct: speech back from each layer on it, after make demo.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python
 SCRIPTS := prepare_data.py train_asr.py infer.py evaluate.py
 PIP := $(PY) -m pip install --disable-pip-version-check -q
+OWN := demo/data/clarity_CPC1_data_test/clarity_data
 PYTEST := -m pytest -n 2 --dist loadgroup
 
 # Tests of numbers: the simulation, recognisers and search, similarity, scoring.
@@ -28,6 +30,11 @@ demo: .venv/.demo
 	  echo; echo "== $$script"; \
 	  OMP_NUM_THREADS=1 $(PY) $$script --config-name demo/config; \
 	done
+	@echo; echo "== score.py"
+	OMP_NUM_THREADS=1 $(PY) score.py --config-name demo/config model=demo/exp \
+	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav audiogram=N1 \
+	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
+	@echo; echo "Now open demo/exp/report.html"
 
 # After make demo: the measures of others beside the recogniser's.
 demo-baselines: .venv/.baselines
