@@ -159,7 +159,7 @@ def test_test_signals_alone_go_through_with_a_mapping_of_another_run(copied, tmp
     infer.run(configure(release, exp, *SIZES))
     with pytest.raises(SystemExit):
         evaluate.run(configure(release, exp))
-    assert "run prepare_data.py first" in caplog.text or "calibration=" in caplog.text
+    assert "give calibration=, another run's calibration.json, where test signals" in caplog.text
     evaluate.run(configure(release, exp, f"calibration='{tmp_path}/kept.json'"))
     assert (exp / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
     results = [json.loads((folder / "results.json").read_text()) for folder in (whole, exp)]

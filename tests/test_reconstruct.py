@@ -93,7 +93,8 @@ def give_judge(patch, recogniser=None) -> None:
     """Put a recogniser that knows the chords in place of a trained one."""
     patch.setattr(laboratory, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
     patch.setattr(laboratory, "describe_recogniser", lambda *_: {"checkpoint_sha256": "toy"})
-    laboratory.laboratory_of_process.cache_clear()
+    laboratory.judge_of_process.cache_clear()
+    laboratory.network_of_process.cache_clear()
 
 
 @pytest.fixture
@@ -253,6 +254,13 @@ def test_bad_input_is_refused_before_any_work(prepared, judge, monkeypatch, over
         run(prepared, *overrides)
 
 
+def test_embeddings_that_no_disk_has_room_for_are_refused(prepared, judge, monkeypatch, tmp_path):
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    monkeypatch.setattr(reconstruct, "EMBEDDING_BYTES", 1e15)
+    with pytest.raises(RecipeError, match="GB are needed for the training embeddings of 1 layers"):
+        run(exp, "reconstruct.steps=3")
+
+
 def test_a_judge_that_does_not_understand_is_refused(prepared, monkeypatch, tmp_path):
     class Deaf:
         def recognise(self, signals):
@@ -291,9 +299,9 @@ def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
     def toy_judge(cfg, level, device):
         return Judge(ToyRecogniser(), level)
 
-    monkeypatch.setattr(reconstruct, "load_judge", toy_judge)
     monkeypatch.setattr(laboratory, "load_judge", toy_judge)
-    laboratory.laboratory_of_process.cache_clear()
+    laboratory.judge_of_process.cache_clear()
+    laboratory.network_of_process.cache_clear()
     overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
     run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)
     place = exp / "reconstruct/recogniser/cnn.0/reccnn"
