@@ -58,6 +58,7 @@ from intelligibility.evaluation.challenge import (
 )
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.further_tables import further_tables
+from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.ranges import LEVEL, SENTENCES, coverages
 from intelligibility.evaluation.report import write_report
@@ -134,43 +135,63 @@ def run(cfg: DictConfig) -> None:
         test = labelled(test, answers, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
-        numbers = figure_numbers(test, measures)
         results = score_all(cfg, test, measures, drawn) | {
             "within": within_scores(test, measures, drawn, cfg.seed),
             "ranges": covered(test, measures, mapping, drawn),
             "splits": splits(cfg, dev, test, presentations.get("train", [])),
             "groups": {by: records(long) for by, long in groups.items()},
-            "figures": numbers,
+            "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),
-            "sets": scores_by_set(test, ["prior", *measures], drawn),
             "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
-            "left_out": left_out_of(experiment),
-            "provenance": provenance(cfg)
-            | {
-                "checkpoint_sha256": checkpoint_of(experiment),
-                "seeds": seeds_of_stages(cfg, experiment),
-            },
         }
-        results = write_result(experiment.results, results)
+        layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
+        if layers is not None:
+            results["layers"] = layers
+        results = write_result(experiment.results, results | how_made(cfg, experiment))
 
         # Lay them out: tables, figures, and the report that holds both.
-        tables = all_tables(results, results_beside(experiment, results), groups)
-        tables = with_further(tables, further_tables(results))
-        for name, table in tables.items():
-            write_table(experiment.result_table(name), table)
         drawings = all_figures(test, dev, measures, groups, mapping, results)
-        files = {
-            write_figure(experiment.figure(name), drawing): drawing
-            for name, drawing in drawings.items()
-        }
-        report = experiment.report
-        write_report(report, results, tables.values(), files)
+        if layers is not None:
+            drawings["layers"] = layers_drawing(layers)
+        tables = lay_out(experiment, results, groups, drawings)
         hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
-    logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
+    logger.info(
+        "Wrote %s and, beside it, results, predictions, tables and figures", experiment.report
+    )
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Return what results.json says of how it was made."""
+    stages = {
+        "checkpoint_sha256": checkpoint_of(experiment),
+        "seeds": seeds_of_stages(cfg, experiment),
+    }
+    return {"left_out": left_out_of(experiment), "provenance": provenance(cfg) | stages}
+
+
+def lay_out(
+    experiment: Experiment,
+    results: dict[str, Any],
+    groups: dict[str, pd.DataFrame],
+    drawings: dict[str, Drawing],
+) -> dict[str, Table]:
+    """Write the tables, the figures and the report; return the tables."""
+    tables = all_tables(results, results_beside(experiment, results), groups)
+    tables = with_further(tables, further_tables(results))
+    if "layers" in results:
+        tables["layers"] = layers_table(results["layers"])
+    for name, table in tables.items():
+        write_table(experiment.result_table(name), table)
+    files = {
+        write_figure(experiment.figure(name), drawing): drawing
+        for name, drawing in drawings.items()
+    }
+    write_report(experiment.report, results, tables.values(), files)
+    return tables
 
 
 def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
@@ -408,6 +429,7 @@ def score_all(
     }
     return published | {
         "scores": scores,
+        "sets": scores_by_set(test, ["prior", *measures], drawn),
         "averaged": {
             by: averaged_scores_of(test, measures, by, drawn)
             for by in ("listener", "system")
@@ -441,8 +463,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
-            f"challenge ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")

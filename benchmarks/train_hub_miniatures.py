@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from benchmarks.hub_models import (
+from benchmarks.made.hub_models import (
     PLAIN,
     letters_tokenizer,
     make_whisper,

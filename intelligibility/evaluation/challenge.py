@@ -140,7 +140,8 @@ def guard(
     RecipeError
         The mapping was fitted on a signal of the test.
     """
-    known = [one for one in presentations if one.name in set(test["signal"])]
+    tested = set(test["signal"])
+    known = [one for one in presentations if one.name in tested]
     fitted_on = _seen_by_mapping(mapping, known)
     met = sorted({name for seen, ones in fitted_on for name in seen.signals_in(ones)})
     if met and not allow_leak:
@@ -154,7 +155,8 @@ def guard(
             "%d of %d test signals are left out: the mapping knows them", len(met), len(known)
         )
         test = test[~test["signal"].isin(met)]
-        known = [one for one in known if one.name not in set(met)]
+        tested -= set(met)
+        known = [one for one in known if one.name in tested]
         if test.empty:
             raise RecipeError("no test signal is left that the mapping was not fitted on")
     leaks: dict[str, Any] = {"left_out": len(met), "mapping": None, "recogniser": None}

@@ -15,10 +15,11 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.ranges import LEVEL
-from intelligibility.evaluation.responses import SEVERITIES
+from intelligibility.evaluation.responses import IN_NATS, SEVERITIES
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
 from msbg.audiogram import SEVERITY_LIMITS_DB_HL
@@ -155,6 +156,9 @@ def scatter(
         _percent_axis(axes.yaxis)
         what = "words recognised" if measure == "wcs" else "similarity"
         axes.set(title=NAMES[measure], xlabel=f"{what} (%)", ylabel=PERCENT_CORRECT)
+        if measure in IN_NATS:
+            axes.set_xlabel("processed less reference (nats per token)")
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x / 100:g}")
     _legend(figure, panels[0], columns=2 if len(panels) == 1 else 4)
     return figure
 
@@ -397,4 +401,5 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     for handle in legend.legend_handles:
-        handle.set_alpha(1)
+        if not isinstance(handle, Patch):  # shaded as it is drawn
+            handle.set_alpha(1)

@@ -25,6 +25,7 @@ BESIDE_PEAK = 0.03  # s that belong to the peak
 # references and with others: own 2.98 and more, or 6.3; others 2.9 at most (they share words), 4.3.
 SHARP = 2.5  # waveforms: the peak over the highest value elsewhere
 HIGH = 5.5  # envelopes: the peak over the mean, in standard deviations
+ALIKE = 0.7  # or their correlation itself; others 0.49 at most
 
 
 def bulk_delay(processed: Sound, reference: Sound) -> float:
@@ -49,7 +50,7 @@ def bulk_delay(processed: Sound, reference: Sound) -> float:
     envelopes = _envelope_correlation(*pair)
     delay, rest = _peak(envelopes, ENVELOPE_RATE)
     height = (envelopes.max() - rest.mean()) / rest.std()
-    if height >= HIGH:
+    if height >= HIGH or envelopes.max() >= ALIKE:
         return delay
     raise RecipeError(
         f"{processed.name} and {reference.name}: no delay up to {MAX_DELAY:g} s makes them alike "

@@ -32,7 +32,7 @@ def test_a_planted_delay_is_found_to_the_sample(seconds, rate):
 
 
 def test_the_delay_of_an_aid_that_turns_phases_is_found_from_the_envelopes():
-    clean = syllables(3, 8.0)
+    clean = syllables(3, 4.0)
     _, _, spectrum = stft(clean[:, 0], nperseg=256)
     phases = np.exp(2j * np.pi * np.random.default_rng(4).random(spectrum.shape))
     vocoded = np.repeat(istft(np.abs(spectrum) * phases)[1][:, None], 2, axis=1)
