@@ -218,17 +218,9 @@ def train_and_test(
     valid_rows = one_row_per_wav(valid_tables.values())
 
     # The start: a checkpoint or none, and the tokenizer that gives its outputs their meaning.
-    checkpointer, start = hparams["checkpointer"](), pick(Start, hparams)
-    checkpointer.check_one_training()
-    run_on_main(provide_start, [start, checkpointer])
-    resumed = checkpointer.find_checkpoint() is not None
-    tokenizer, vocabulary = (
-        checkpointer.checkpoints_dir / "tokenizer.ckpt",
-        pick(Vocabulary, hparams),
-    )
+    checkpointer = hparams["checkpointer"]()
     prompts = [row["wrd"] for row in train_rows]
-    run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
-    load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
+    vocabulary, resumed = prepare_start(hparams, checkpointer, prompts)
 
     # Every wav and prompt is looked at before the first step, and what is trained on recorded.
     for rows in (train_rows, valid_rows, *test_tables.values()):
@@ -256,6 +248,28 @@ def train_and_test(
 
     # The word error rates of what infer.py will load: the average of the best and the latest.
     brain.test(test_tables)
+
+
+def prepare_start(
+    hparams: dict[str, Any], checkpointer: WholeCheckpointer, prompts: list[str]
+) -> tuple[Vocabulary, bool]:
+    """Leave what training starts from in the save folder; return its tokens.
+
+    Returns
+    -------
+    vocabulary : Vocabulary
+        With the recogniser's tokenizer.
+    resumed : bool
+        Whether there is a checkpoint to start from.
+    """
+    start, vocabulary = pick(Start, hparams), pick(Vocabulary, hparams)
+    checkpointer.check_one_training()
+    run_on_main(provide_start, [start, checkpointer])
+    resumed = checkpointer.find_checkpoint() is not None
+    tokenizer = checkpointer.checkpoints_dir / "tokenizer.ckpt"
+    run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
+    load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
+    return vocabulary, resumed
 
 
 def record_training(

@@ -513,13 +513,22 @@ def test_both_ways_of_starting_are_one(experiment, toy_data, tmp_path):
     assert one == other
 
 
-def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path):
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("from_scratch=false", "no checkpoint to start from"),
+        ("asr_overrides=5", "asr_overrides=5: expected settings of transformer_cpc1.yaml by name"),
+        ("run_opts=5", "run_opts=5: expected options by name"),
+        ("n_jobs=8", "n_jobs: train_asr.py does not read this"),
+    ],
+)
+def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path, change, message):
     command = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path)]
-    run = subprocess.run(
-        [*command, "from_scratch=false"], capture_output=True, text=True, timeout=300
-    )
+    key = change.split("=")[0]
+    command = [word for word in command if not word.startswith((f"{key}.", f"{key}="))] + [change]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1
-    assert "no checkpoint to start from" in run.stdout + run.stderr
+    assert message in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
 
 
