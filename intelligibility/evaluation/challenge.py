@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.mapping import Mapping
-from intelligibility.evaluation.tables import rows_of, scores_of
+from intelligibility.evaluation.tables import Resampler, rows_of, scores_of
 from intelligibility.experiment import Experiment
 from intelligibility.leaks import Seen, in_words
 from intelligibility.runs import RecipeError, listed, read_json, write_text
@@ -74,7 +73,7 @@ def set_of_each(signals: pd.Series, test: Iterable[Presentation]) -> pd.Series:
 
 
 def scores_by_set(
-    test: pd.DataFrame, measures: list[str], drawn: np.ndarray
+    test: pd.DataFrame, measures: list[str], resampler: Resampler
 ) -> dict[str, dict[str, Any]]:
     """Score each set of a challenge by itself; empty where there is one test only."""
     names = sorted(set(test["set"]))
@@ -84,7 +83,7 @@ def scores_by_set(
     for name in names:
         rows = test[test["set"] == name]
         able = [measure for measure in measures if len(rows_of(rows, measure)) > 1]
-        scored[name] = {"n_signals": len(rows), "scores": scores_of(rows, able, drawn)}
+        scored[name] = {"n_signals": len(rows), "scores": scores_of(rows, able, resampler)}
     return scored
 
 
