@@ -72,6 +72,7 @@ from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.splits import checked_seeds, spread_over_splits
 from intelligibility.evaluation.tables import (
     NAMES,
+    Resampler,
     Table,
     all_tables,
     averaged_scores_of,
@@ -422,20 +423,21 @@ def score_all(
     cfg: DictConfig, test: pd.DataFrame, measures: list[str], drawn: np.ndarray
 ) -> dict[str, Any]:
     """Score every measure over signals and over means, and compare them, all with intervals."""
-    scores = scores_of(test, ["prior", *measures], drawn)
+    resampler = Resampler(drawn)
+    scores = scores_of(test, ["prior", *measures], resampler)
     published = {  # the scores alone, as the published results.json has them
         f"{measure}_results": {name: one["value"] for name, one in scored.items()}
         for measure, scored in scores.items()
     }
     return published | {
         "scores": scores,
-        "sets": scores_by_set(test, ["prior", *measures], drawn),
+        "sets": scores_by_set(test, ["prior", *measures], resampler),
         "averaged": {
             by: averaged_scores_of(test, measures, by, drawn)
             for by in ("listener", "system")
             if test[by].notna().any()
         },
-        "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), drawn),
+        "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), resampler),
         "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
     }
 
