@@ -58,6 +58,7 @@ from intelligibility.evaluation.challenge import (
 )
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.further_tables import further_tables
+from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.ranges import LEVEL, SENTENCES, coverages
 from intelligibility.evaluation.report import write_report
@@ -145,10 +146,15 @@ def run(cfg: DictConfig) -> None:
             "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
         }
+        layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
+        if layers is not None:
+            results["layers"] = layers
         results = write_result(experiment.results, results | how_made(cfg, experiment))
 
         # Lay them out: tables, figures, and the report that holds both.
         drawings = all_figures(test, dev, measures, groups, mapping, results)
+        if layers is not None:
+            drawings["layers"] = layers_drawing(layers)
         tables = lay_out(experiment, results, groups, drawings)
         hand_on(cfg, experiment, results)
 
@@ -177,6 +183,8 @@ def lay_out(
     """Write the tables, the figures and the report; return the tables."""
     tables = all_tables(results, results_beside(experiment, results), groups)
     tables = with_further(tables, further_tables(results))
+    if "layers" in results:
+        tables["layers"] = layers_table(results["layers"])
     for name, table in tables.items():
         write_table(experiment.result_table(name), table)
     files = {
@@ -457,8 +465,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
-            f"challenge ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.ranges import LEVEL
-from intelligibility.evaluation.responses import SEVERITIES
+from intelligibility.evaluation.responses import IN_NATS, SEVERITIES
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
 from msbg.audiogram import SEVERITY_LIMITS_DB_HL
@@ -156,6 +156,9 @@ def scatter(
         _percent_axis(axes.yaxis)
         what = "words recognised" if measure == "wcs" else "similarity"
         axes.set(title=NAMES[measure], xlabel=f"{what} (%)", ylabel=PERCENT_CORRECT)
+        if measure in IN_NATS:
+            axes.set_xlabel("processed less reference (nats per token)")
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x / 100:g}")
     _legend(figure, panels[0], columns=2 if len(panels) == 1 else 4)
     return figure
 

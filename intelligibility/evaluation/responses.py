@@ -27,6 +27,7 @@ WHO_GRADES = {  # dB HL that each stays below
 }  # fmt: skip
 WHO_HZ = (500, 1000, 2000, 4000)
 SNR_CLASS = 6  # dB
+IN_NATS = {measure.name for measure in MEASURES if measure.unit == "nats"}
 SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")  # as MSBG grades, in this order
 
 
@@ -130,7 +131,10 @@ def read_signals(
 def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Response]:
     path = experiment.scene_list("dev")
     if not path.is_file():
-        raise RecipeError(f"{path}: no such file; run prepare_data.py first")
+        raise RecipeError(
+            f"{path}: no such file; run prepare_data.py first, or give calibration=, another run's "
+            "calibration.json, where test signals alone were prepared"
+        )
     scenes = set(read_json(path, list))
     if not scenes:
         raise RecipeError(
@@ -149,10 +153,15 @@ def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
     for measure, path in files.items():
         if path.is_file():
             values = read_json(path, dict)
-            wrong = [f"{name}: {one!r}" for name, one in values.items() if not _is_similarity(one)]
+            fits, expected = (
+                (_is_finite, "nats")
+                if measure in IN_NATS
+                else (_is_similarity, "similarities, -1 to 1")
+            )
+            wrong = [f"{name}: {one!r}" for name, one in values.items() if not fits(one)]
             if wrong:
                 raise RecipeError(
-                    f"{path}: {listed(wrong)}; expected similarities, -1 to 1; run infer.py again"
+                    f"{path}: {listed(wrong)}; expected {expected}; run infer.py again"
                 )
             columns[f"{measure}_similarity"] = pd.Series(values, dtype=float)
     if not columns:
@@ -177,6 +186,10 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
             f"{split}: the measures are not of the same signals: {', '.join(faults)}; run infer.py "
             "again, and baselines.py, or remove the files of the measure that is old"
         )
+
+
+def _is_finite(value: object) -> bool:
+    return is_number(value) and np.isfinite(value)
 
 
 def _is_similarity(value: object) -> bool:

@@ -131,7 +131,11 @@ def _configuration(folder: Path) -> tuple[DictConfig, Experiment, dict[str, Any]
     for hydras in ("hydra", "defaults"):
         del defaults[hydras]
     cfg = OmegaConf.merge(defaults, made_with)
-    cfg.path.exp_folder, cfg.cpc1_track = str(folder), track
+    if cfg.hearing_loss == "none":
+        raise RecipeError(f"{folder}: made without a hearing loss, so it knows of no audiogram")
+    # What is measured with a recogniser from the hub lies in a folder below the experiment's.
+    exp_folder = folder if cfg.recogniser is None else folder.parent
+    cfg.path.exp_folder, cfg.cpc1_track = str(exp_folder), track
     if (folder / cfg.asr_config).is_file():  # a bundle brings its own
         cfg.asr_config = str(folder / cfg.asr_config)
     return cfg, Experiment.from_config(cfg), inference

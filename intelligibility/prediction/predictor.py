@@ -37,6 +37,8 @@ QUIET, LOUD = 40.0, 100.0  # dB SPL, between which speech is listened to
 # s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
 # are cut where the target begins and end a second after it: recognisers learn that.
 LEAD, TAIL = 0.0, 1.0
+NEARBY = (0.02, 0.1)  # s before and after the onset, where the first sample is looked for
+AUDIBLE = 0.02  # of the peak there
 
 
 @dataclass(frozen=True)
@@ -289,11 +291,14 @@ class Predictor:
 
     def compare(self, heard: Heard, text: str | None) -> Prediction:
         """Recognise both ears of both, compare, and map to percent words correct."""
-        reference, processed = self._recognise(heard)
         given = text is not None
-        sentence = text if given else max((ear.text for ear in reference), key=len)
-        if given and not words_of(sentence):
+        if given and not words_of(text):
             raise RecipeError(f"text={text!r}: holds no word")
+        reference, processed = self._recognise(heard, text)
+        sentence = text if given else max((ear.text or "" for ear in reference), key=len)
+        if not given and words_of(sentence) and reference[0].log_prob is not None:
+            # One that is led along a text needs the same for all.
+            reference, processed = self._recognise(heard, sentence)
         similarities = self._similarities(processed, reference, sentence)
         percents = {
             name: float(self.mapping.predict(name, np.array(value)))
@@ -323,7 +328,7 @@ class Predictor:
             course=similarity_by_frame(*layers).numpy(),
         )
 
-    def _recognise(self, heard: Heard) -> list[tuple[Recognition, Recognition]]:
+    def _recognise(self, heard: Heard, text: str | None) -> list[tuple[Recognition, Recognition]]:
         signals = [ear for both in (heard.reference, heard.processed) for ear in both.T]
         shortest, longest = self.recogniser.lengths
         for signal in signals:
@@ -333,7 +338,7 @@ class Predictor:
                     f"{shortest / ASR_RATE:.2f} to {longest / ASR_RATE:g} s"
                 )
         tensors = (torch.from_numpy(np.ascontiguousarray(signal)) for signal in signals)
-        found = list(self.recogniser.recognise(tensors))
+        found = list(self.recogniser.recognise(tensors, [text] * len(signals)))
         return [(found[0], found[1]), (found[2], found[3])]
 
     def _similarities(
@@ -342,10 +347,11 @@ class Predictor:
         reference: tuple[Recognition, Recognition],
         text: str,
     ) -> dict[str, float]:
+        score = self.recogniser.word_correctness
         if words_of(text):
-            return similarities_of(processed, reference, text, self.dtw)
+            return similarities_of(processed, reference, text, self.dtw, score)
         # Nothing was recognised in the reference, so there are no words to count.
-        found = similarities_of(processed, reference, "nothing", self.dtw)
+        found = similarities_of(processed, reference, "nothing", self.dtw, score)
         return {name: value for name, value in found.items() if name != "wcs"}
 
     def _models_full_scale(self) -> float:
@@ -381,7 +387,19 @@ def _span(reference: Sound) -> tuple[float, float]:
         start, stop = speech_span(reference.signal, reference.rate)
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
-    return max(0.0, start - LEAD), stop + TAIL
+    return max(0.0, _first_sample(reference, start) - LEAD), stop + TAIL
+
+
+def _first_sample(reference: Sound, start: float) -> float:
+    """Find the start of the speech to the sample, in s.
+
+    The recogniser's frames begin where the sound is cut: to a hundredth of a second, the same
+    sentence with another lead-in would fall into other frames.
+    """
+    first = max(0, round((start - NEARBY[0]) * reference.rate))
+    last = round((start + NEARBY[1]) * reference.rate)
+    loudness = np.abs(reference.signal[first:last]).max(axis=1)
+    return (first + int(np.argmax(loudness > AUDIBLE * loudness.max()))) / reference.rate
 
 
 def _quality(sound: Sound) -> list[str]:

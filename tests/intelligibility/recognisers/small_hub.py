@@ -12,7 +12,7 @@ from transformers import (
     WavLMModel,
 )
 
-from benchmarks.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
+from benchmarks.made.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
 from intelligibility.recognisers.hub import fetch, load
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.recognisers.whisper import WhisperRecogniser

@@ -53,16 +53,14 @@ def make_whisper(
     tokenizer = whisper_tokenizer(texts, n_tokens, multilingual)
     ids = {sign: tokenizer.convert_tokens_to_ids(sign) for sign in (START, PLAIN, *TASKS, LANGUAGE)}
     end = tokenizer.eos_token_id
-    config = WhisperConfig(
-        vocab_size=len(tokenizer),
-        num_mel_bins=n_mels,
-        max_source_positions=50 * seconds,
-        decoder_start_token_id=ids[START],
-        bos_token_id=end,
-        eos_token_id=end,
-        pad_token_id=end,
-        **sizes,
-    )
+    defaults = {
+        "vocab_size": len(tokenizer),
+        "num_mel_bins": n_mels,
+        "max_source_positions": 50 * seconds,
+        "decoder_start_token_id": ids[START],
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
+    }
+    config = WhisperConfig(**(defaults | sizes))
     model = WhisperForConditionalGeneration(config)
     settings = model.generation_config
     settings.no_timestamps_token_id = ids[PLAIN]

@@ -1,0 +1,152 @@
+"""infer.py with a Whisper beside a plain loop: passes through the encoder, and time, per signal.
+
+    python -m benchmarks.hub                          # the size of whisper-base, random weights
+    python -m benchmarks.hub --scenes 2 --signals 6   # six signals share each reference
+    python -m benchmarks.hub --device cuda
+
+The plain loop takes every ear by itself, as the documentation of transformers shows it: `generate`
+for its words, `forward` for its layers and the log-probability of the text, for both ears of the
+signal and of its reference. Both see the same noise, of 3 s, as speech, and stop after as many
+tokens as a sentence has: random weights find no end. Their measures are compared. Time is that of
+the process on one core, or of the clock with a GPU.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import torch
+from torch import Tensor
+
+from benchmarks.made.hub_models import RATE, make_whisper
+from infer import Pair, measure, read_wav
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.whisper import SAMPLES_PER_FRAME, WhisperRecogniser
+from intelligibility.similarity import similarities_of
+
+SECONDS = 3.0
+MOST_TOKENS = 20  # of a sentence, with what precedes it
+PROMPT = "it will remain off the song sheet"
+BASE = {  # of whisper-base
+    "vocab_size": 51865,
+    "d_model": 512,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
+    "encoder_ffn_dim": 2048,
+    "decoder_ffn_dim": 2048,
+}
+
+
+class PlainLoop:
+    """Every ear of every signal by itself, with transformers alone."""
+
+    def __init__(self, recogniser: WhisperRecogniser):
+        self.ours, self.model = recogniser, recogniser.model
+
+    @torch.inference_mode()
+    def recognise(self, signal: Tensor, text: str) -> Recognition:
+        """Return what there is to compare of one ear."""
+        extract, tokenizer = self.ours.extractor, self.ours.tokenizer
+        features = extract(signal.numpy(), sampling_rate=RATE, return_tensors="pt").input_features
+        features = features.to(self.model.device)
+        words = tokenizer.decode(
+            self.model.generate(features, return_timestamps=False)[0], skip_special_tokens=True
+        )
+        tokens, first = self.ours.tokens_of(text), len(self.ours.prefix) - 1
+        given = torch.tensor([[*self.ours.prefix, *tokens]], device=self.model.device)
+        found = self.model(features, decoder_input_ids=given, output_hidden_states=True)
+        scores = found.logits[0, first:-1].log_softmax(-1)
+        frames = -(-len(signal) // SAMPLES_PER_FRAME)
+        front = found.encoder_hidden_states[0][0] - self.model.get_encoder().embed_positions.weight
+        layers = {
+            "cnn": front[:frames].cpu(),
+            "encoder": found.encoder_hidden_states[-1][0, :frames].cpu(),
+            "decoder": found.decoder_hidden_states[-1][0, first:].cpu(),
+        }
+        log_prob = scores[range(len(tokens)), tokens].mean().item()
+        return Recognition(layers, words.strip(), log_prob, along_text=True)
+
+    def measure(self, scenes: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
+        """Measure signals one by one."""
+        for pair in (pair for scene in scenes for pair in scene):
+            processed, reference = (
+                tuple(self.recognise(read_wav(wav, self.ours.lengths), pair.prompt) for wav in ears)
+                for ears in (pair.processed, pair.reference)
+            )
+            score = self.ours.word_correctness
+            yield pair, similarities_of(processed, reference, pair.prompt, "fastdtw", score)
+
+
+def make_scenes(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:
+    """Write noise for every ear of so many scenes, each heard so many times."""
+    rng = np.random.default_rng(0)
+    envelope = 0.1 + 0.1 * np.sin(2 * np.pi * 4 * np.arange(int(SECONDS * RATE)) / RATE)
+
+    def ears(name: str) -> tuple[Path, Path]:
+        paths = folder / f"left_{name}.wav", folder / f"right_{name}.wav"
+        for path in paths:
+            noise = (envelope * rng.standard_normal(len(envelope))).astype("float32")
+            sf.write(path, noise, RATE, subtype="FLOAT")
+        return paths
+
+    scenes = []
+    for scene in range(n_scenes):
+        reference = ears(f"S{scene}")
+        names = [f"S{scene}_{number}" for number in range(n_signals)]
+        scenes.append(
+            [Pair("test", name, ears(name), reference, PROMPT, SECONDS) for name in names]
+        )
+    return scenes
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=1)
+    parser.add_argument("--signals", type=int, default=3, help="per scene")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = torch.device(arguments.device)
+    model, extractor, tokenizer = make_whisper([PROMPT], seconds=30, **BASE)
+    model.generation_config.max_length = MOST_TOKENS
+    recogniser = WhisperRecogniser(model, extractor, tokenizer, device)
+    passes = [0]
+    encoder = model.get_encoder().layers[0]
+    encoder.register_forward_hook(
+        lambda block, inputs, output: passes.__setitem__(0, passes[0] + len(output))
+    )
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    n_signals = arguments.scenes * arguments.signals
+    parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    print(f"{parameters:.0f} M parameters, {n_signals} signals of {SECONDS:g} s, {device}\n")
+    print("| procedure | passes of the encoder per signal | s per signal |\n|---|---|---|")
+    taken, found = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = make_scenes(Path(folder), arguments.scenes, arguments.signals)
+        plain = PlainLoop(recogniser)
+        plain.recognise(read_wav(scenes[0][0].processed[0], recogniser.lengths), PROMPT)  # warms up
+        for name, measured in (
+            ("infer.py", measure(scenes, recogniser, "fastdtw")),
+            ("plain loop", plain.measure(scenes)),
+        ):
+            passes[0], started = 0, clock()
+            found[name] = {pair.key: measures for pair, measures in measured}
+            taken[name] = clock() - started
+            numbers = passes[0] / n_signals, taken[name] / n_signals
+            print("| {} | {:.2f} | {:.2f} |".format(name, *numbers), flush=True)
+    print(f"\nThe plain loop takes {taken['plain loop'] / taken['infer.py']:.2f} times as long.")
+    ours, theirs = found.values()
+    largest = max(abs(ours[key][name] - theirs[key][name]) for key in ours for name in ours[key])
+    print(f"Largest difference of any measure: {largest:.1e}")
+
+
+if __name__ == "__main__":
+    main()

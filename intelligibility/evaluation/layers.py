@@ -1,0 +1,160 @@
+"""Which layer of a recogniser predicts best: a logistic for each, and a choice on dev alone."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from intelligibility.evaluation.figures import BLUE, GREY, ORANGE, PAGE, STYLE, Drawing
+from intelligibility.evaluation.scoring import fit_logistic, score
+from intelligibility.evaluation.tables import Table, number
+from intelligibility.experiment import Experiment
+from intelligibility.runs import RecipeError, listed, read_json
+
+logger = logging.getLogger(__name__)
+
+SHOWN = {"RMSE": 1, "NCC": 3}  # the scores, and their digits
+TITLE = "Layers of the recogniser"
+
+
+def layer_scores(
+    experiment: Experiment, dev: pd.DataFrame, test: pd.DataFrame
+) -> dict[str, Any] | None:
+    """Fit a logistic to every layer on dev, score it on dev and test, and choose on dev alone.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Where infer.py wrote with layers=all.
+    dev, test : DataFrame
+        From `read_signals`; those without a response do not count.
+
+    Returns
+    -------
+    dict or None
+        `chosen`, the layer with the lowest RMSE on dev, and `scores`: {layer: {"dev": {"RMSE": ...,
+        "NCC": ...}, "test": ...}}, or None for a layer whose similarity is the same everywhere.
+        None where no layers were measured.
+
+    Raises
+    ------
+    RecipeError
+        The layers are of other signals than the measures.
+    """
+    if not all(experiment.layers_file(split).is_file() for split in ("dev", "test")):
+        return None
+    splits = {"dev": dev, "test": test}
+    layers = {split: _layers_of(experiment, split, rows) for split, rows in splits.items()}
+    answers = {split: rows["correctness"].to_numpy() for split, rows in splits.items()}
+    known = {split: np.isfinite(values) for split, values in answers.items()}
+    scores: dict[str, dict[str, dict[str, float | None]] | None] = {}
+    for layer in layers["dev"]:
+        try:
+            heard = layers["dev"][layer].to_numpy()[known["dev"]]
+            logistic = fit_logistic(heard, answers["dev"][known["dev"]])
+        except RecipeError:  # along one text, what enters the decoder is the same everywhere
+            scores[layer] = None
+            continue
+        scores[layer] = {}
+        for split in splits:
+            predicted = logistic.predict(layers[split][layer].to_numpy()[known[split]])
+            found = score(predicted, answers[split][known[split]])
+            scores[layer][split] = {name: found[name] for name in SHOWN}
+    fitted = [layer for layer in scores if scores[layer]]
+    if not fitted:
+        return None
+    chosen = min(fitted, key=lambda layer: scores[layer]["dev"]["RMSE"])
+    logger.info("Of %d layers %s has the lowest RMSE on dev", len(scores), chosen)
+    return {"chosen": chosen, "scores": scores}
+
+
+def _layers_of(experiment: Experiment, split: str, signals: pd.DataFrame) -> pd.DataFrame:
+    """Read the layers of these signals, in their order."""
+    path = experiment.layers_file(split)
+    try:
+        layers = pd.DataFrame(read_json(path, dict), dtype=float)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{path}: {error}; run infer.py again with layers=all") from None
+    lacking = sorted(set(signals["signal"]) - set(layers.index[layers.notna().all(axis=1)]))
+    if lacking:
+        raise RecipeError(
+            f"{path}: lacks {listed(lacking, 3)}, of which there are measures; run infer.py again "
+            "with layers=all"
+        )
+    return layers.loc[signals["signal"]]
+
+
+def layers_table(found: Mapping[str, Any]) -> Table:
+    """Lay out the scores of every layer.
+
+    Parameters
+    ----------
+    found : mapping
+        From `layer_scores`.
+    """
+    rows, shown = [], []
+    for layer, scores in found["scores"].items():
+        row: dict[str, Any] = {"layer": layer}
+        text = {"layer": f"{layer} (chosen)" if layer == found["chosen"] else layer}
+        for split in ("dev", "test"):
+            for name, digits in SHOWN.items():
+                row[f"{split} {name}"] = value = scores[split][name] if scores else None
+                text[f"{split} {name}"] = number(value, digits)
+        rows.append(row | {"chosen": layer == found["chosen"]})
+        shown.append(text)
+    caption = (
+        "A logistic of each layer's similarity, fitted on dev, applied to dev and test. The layer "
+        f"with the lowest RMSE on dev is {found['chosen']}; the test scores had no part in the "
+        "choice. cnn: the front end; encoder.0, decoder.0: what enters the first block; encoder.n, "
+        "decoder.n: what leaves the n-th."
+    )
+    return Table(TITLE, caption, pd.DataFrame(rows), pd.DataFrame(shown))
+
+
+def layers_drawing(found: Mapping[str, Any]) -> Drawing:
+    """Draw NCC and RMSE by layer, dev and test.
+
+    Parameters
+    ----------
+    found : mapping
+        From `layer_scores`.
+    """
+    caption = (
+        "Scores of a logistic of each layer's similarity, fitted on dev. The dotted line marks the "
+        f"layer with the lowest RMSE on dev, {found['chosen']}; the test scores had no part in the "
+        "choice."
+    )
+    return Drawing(TITLE, caption, by_layer(found))
+
+
+@rc_context(STYLE)
+def by_layer(found: Mapping[str, Any]) -> Figure:
+    """Draw one panel per score; the layers from the front end to the decoder's last."""
+    figure = Figure((PAGE, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(SHOWN))
+    units = {"RMSE": "RMSE (% words correct)", "NCC": "NCC"}
+    for axes, name in zip(panels, SHOWN, strict=True):
+        _lines(axes, found["scores"], name)
+        axes.axvline(list(found["scores"]).index(found["chosen"]), color=GREY, ls=":", lw=0.9)
+        axes.set(ylabel=units[name])
+        axes.set_xticks(range(len(found["scores"])), list(found["scores"]), rotation=90)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles[:2], labels[:2], loc="outside lower center", ncols=2)
+    return figure
+
+
+def _lines(axes: Axes, scores: Mapping[str, Any], name: str) -> None:
+    """Join the layers of one part of the recogniser by a line."""
+    layers = list(scores)
+    parts = [layer.split(".")[0] for layer in layers]
+    for part in dict.fromkeys(parts):
+        at = [n for n, layer in enumerate(layers) if parts[n] == part and scores[layer]]
+        for split, colour, marker in (("dev", ORANGE, "^"), ("test", BLUE, "o")):
+            values = [scores[layers[n]][split][name] for n in at]
+            values = [np.nan if value is None else value for value in values]
+            axes.plot(at, values, marker=marker, ms=4, lw=0.9, color=colour, label=split)
