@@ -78,6 +78,8 @@ def impulse_delays(
     sample with its level, and MSBG scales an impulse by the length of the silence around it. So an
     impulse of that level in a short silence is sent, once per audiogram and length.
     """
+    if n_samples <= IMPULSE_AT:
+        raise ValueError(f"{n_samples / RATE:.2f} s of signal; the baseline takes 0.5 s and more")
     settings = tuple(sorted(ear_settings.items()))
     ears = listener.audiogram_left, listener.audiogram_right
     left, right = (
