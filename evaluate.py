@@ -17,11 +17,15 @@ Reads   in exp_folder, whatever infer.py and baselines.py wrote:
             baselines{track}.json          which packages they were
         the release's metadata/, and `path.test_responses` when it is set
 Writes  in exp_folder:
-            results{track}.json            scores, intervals, fits, counts, provenance
-            predictions{track}.csv         each test signal: response, similarities, predictions
+            results{track}.json            scores, intervals, fits, counts, provenance, and all
+                                           numbers that a figure shows
+            predictions{track}.csv         each test signal: response, similarities, predictions,
+                                           and the range to expect around each
             calibration{track}.json        the fitted mapping, for `calibration=` elsewhere
             submission{track}.csv          signal_ID,intelligibility_score, as the challenge asks
-            tables/                        Table 1 and 3, by listener, system, severity; comparisons
+            tables/                        Table 1 and 3; within listeners and systems, with the
+                                           ceiling of the answers; ranges; comparisons; by listener,
+                                           system, severity, and CEC and SNR where these differ
             figures/                       PNG and PDF
             report{track}.html             all of it on one page
 

@@ -89,7 +89,7 @@ from intelligibility.training.data import (
     read_tables,
     train_loader_options,
 )
-from intelligibility.training.log import add_epoch, describe_epoch
+from intelligibility.training.log import add_epoch, describe_epoch, read_epochs
 from intelligibility.training.pretrained import provide_start, provide_tokenizer
 from intelligibility.training.record import describe_data, record_data
 from intelligibility.training.settings import Batches, Start, Tables, Vocabulary, pick
@@ -276,6 +276,7 @@ def record_training(
     hparams: dict[str, Any], checkpointer: WholeCheckpointer, data: dict[str, Any]
 ) -> None:
     """Write what is trained on, and with which settings; warn or refuse when these changed."""
+    read_epochs(hparams["output_folder"])  # before an epoch is trained that could not be added
     goes_on, found = checkpointer.goes_on(), checkpointer.find_checkpoint()
     if goes_on:
         check_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])

@@ -353,15 +353,16 @@ def group_means(
     values : (n_signals,) array
         What to average.
     group : (n_signals,) int array
-        The group of each signal, counted from 0.
+        The group of each signal, counted from 0; -1 for none.
     scene, counts
         As for `bootstrap_scores`.
     n_groups : int, optional
         How many groups there are; those that occur, without it.
     """
     n_scenes, n_groups = counts.shape[1], n_groups or group.max() + 1
-    cell = scene * n_groups + group  # per scene and group
-    sums = np.bincount(cell, np.asarray(values, float), n_scenes * n_groups)
+    there = group >= 0
+    cell = scene[there] * n_groups + group[there]  # per scene and group
+    sums = np.bincount(cell, np.asarray(values, float)[there], n_scenes * n_groups)
     sizes = np.bincount(cell, minlength=n_scenes * n_groups).astype(float)
     total, size = (in_resamples(one.reshape(n_scenes, n_groups), counts) for one in (sums, sizes))
     return np.where(size > 0, total / np.maximum(size, 1), np.nan)

@@ -100,10 +100,7 @@ class Grid:
 
     def means(self, values: np.ndarray, scene: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Return the means in every resample, (n_resamples, *shape); NaN where there is none."""
-        there = self.cell >= 0
-        flat = group_means(
-            values[there], self.cell[there], scene[there], counts, self.shape[0] * self.shape[1]
-        )
+        flat = group_means(values, self.cell, scene, counts, self.shape[0] * self.shape[1])
         return flat.reshape(len(counts), *self.shape)
 
 

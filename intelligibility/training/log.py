@@ -8,7 +8,29 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from intelligibility.runs import atomic_path, read_json, write_json
+from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
+
+
+def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
+    """Read the epochs that training.json holds; none where training has not begun.
+
+    Raises
+    ------
+    RecipeError
+        The file is damaged.
+    """
+    path = Path(folder) / "training.json"
+    epochs = read_json(path, dict).get("epochs") if path.is_file() else []
+    needed = {"epoch", "train_loss", "valid_loss", "ACC", "lr"}
+    if not (
+        isinstance(epochs, list)
+        and all(isinstance(entry, dict) and needed <= entry.keys() for entry in epochs)
+    ):
+        raise RecipeError(
+            f"{path}: does not hold epochs as train_asr.py writes them; restore it, or delete it: "
+            "the curves then begin with the next epoch"
+        )
+    return epochs
 
 
 def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]) -> None:
@@ -25,8 +47,7 @@ def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]
         Settings and versions, kept beside the epochs.
     """
     path = Path(folder) / "training.json"
-    epochs = read_json(path, dict)["epochs"] if path.is_file() else []
-    epochs = [old for old in epochs if old["epoch"] < entry["epoch"]] + [entry]
+    epochs = [old for old in read_epochs(folder) if old["epoch"] < entry["epoch"]] + [entry]
     write_json(path, {"epochs": epochs, **made_by})
     plot_training(epochs, Path(folder) / "training.png")
 

@@ -102,6 +102,7 @@ def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_lef
         return
     if not path.is_file():
         return
+    _presentations(asr_folder)  # refuses a damaged record
     then = read_json(path, dict)
     if all(then.get(key) == now[key] for key in ("tables", "sha256")):
         return
@@ -199,8 +200,10 @@ def _presentations(asr_folder: str | Path) -> dict[str, str | None] | None:
     if "presentations" not in record:  # an earlier version counted the signals only
         return None
     try:
-        return {heard["name"]: heard["scene"] for heard in record["presentations"]}
-    except (KeyError, TypeError):
+        dict(record["wavs"])  # that it is one, as each below has a prompt
+        heard = {one["name"]: (one["scene"], one["prompt"]) for one in record["presentations"]}
+        return {name: scene for name, (scene, _) in heard.items()}
+    except (KeyError, TypeError, ValueError):
         raise RecipeError(
             f"{path}: presentations are not as train_asr.py writes them; restore the file"
         ) from None

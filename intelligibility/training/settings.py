@@ -32,6 +32,13 @@ class Tables:
     test_csv: str | list[str]
     sample_rate: int
 
+    def __post_init__(self):
+        for key in ("train_csv", "valid_csv", "test_csv"):
+            names = getattr(self, key)
+            names = names if isinstance(names, list) else [names]
+            if not names or not all(isinstance(name, str) for name in names):
+                raise RecipeError(f"{key}={getattr(self, key)}: expected a table or a list of them")
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -55,6 +62,11 @@ class Start:
     pretrained_steps: int
     from_scratch: bool
     n_mels: int  # of the features whose statistics come with the start
+
+    def __post_init__(self):
+        for key in ("pretrained", "pretrained_lm_tokenizer_path"):
+            if not isinstance(getattr(self, key), str | None):
+                raise RecipeError(f"{key}={getattr(self, key)}: expected a hub id or a folder")
 
 
 @dataclass(frozen=True)

@@ -248,6 +248,13 @@ def test_a_group_that_a_resample_misses_has_no_mean_there():
     np.testing.assert_array_equal(means, [[15, np.nan], [15, 60]])
 
 
+def test_a_signal_of_no_group_is_in_no_mean():
+    counts = np.array([[2, 0], [1, 1]])
+    values, scene = np.array([10.0, 90, 20, 90, 60]), np.array([0, 0, 0, 1, 1])
+    means = group_means(values, np.array([0, -1, 0, -1, 1]), scene, counts)
+    np.testing.assert_array_equal(means, [[15, np.nan], [15, 60]])
+
+
 def test_the_interval_is_centred_on_the_estimate():
     resamples = np.random.default_rng(0).normal(3.0, 1.0, 200_000)  # biased by 1
     low, high = interval(resamples, estimate=2.0)
