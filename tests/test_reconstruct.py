@@ -313,5 +313,3 @@ def test_from_a_terminal_errors_are_words(prepared):
     done = run_script("reconstruct.py", f"path.exp_folder={prepared}", "network=alexnet")
     assert done.returncode == 1
     assert "network=alexnet: expected" in done.stderr and "Traceback" not in done.stderr
-    done = run_script("reconstruct.py", f"path.exp_folder={prepared}", "dtw=exact")
-    assert done.returncode == 1 and "reconstruct.py does not read this" in done.stderr

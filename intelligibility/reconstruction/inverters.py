@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intelligibility.recognisers.speechbrain import load_safely
-from intelligibility.reconstruction.mel import LogMel, NeuralVocoder
+from intelligibility.reconstruction.mel import PRESETS, LogMel, NeuralVocoder
 from intelligibility.reconstruction.networks import PATCH_FRAMES, Layer
 from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
 
@@ -76,7 +76,7 @@ class FrameInverter(nn.Module):
 
     def __init__(self, spec: Spec):
         super().__init__()
-        (features,), mel = spec.layer.shape, LogMel(spec.mel).preset
+        (features,), mel = spec.layer.shape, PRESETS[spec.mel]
         self.ratio = spec.layer.samples / mel.hop
         self.enter = nn.Sequential(
             nn.BatchNorm1d(features, affine=False), nn.Conv1d(features, spec.width, 1)
@@ -102,7 +102,7 @@ class PatchInverter(nn.Module):
 
     def __init__(self, spec: Spec):
         super().__init__()
-        mel, shape = LogMel(spec.mel).preset, spec.layer.shape
+        mel, shape = PRESETS[spec.mel], spec.layer.shape
         self.size = (PATCH_FRAMES * 160 // mel.hop, mel.n_bands)
         channels = [max(4, number // spec.divisor) for number in PUBLISHED_CHANNELS]
         modules: list[nn.Module] = []
