@@ -1,9 +1,12 @@
-# make demo: the four scripts on the embedded miniature.   make test: the suite.
+# make demo: the four scripts on the embedded miniature, and a sentence scored by itself.
+# make test: the suite.
+# make demo-reconstruct: speech back from each layer on it, after make demo.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python
 SCRIPTS := prepare_data.py train_asr.py infer.py evaluate.py
 PIP := $(PY) -m pip install --disable-pip-version-check -q
+OWN := demo/data/clarity_CPC1_data_test/clarity_data
 PYTEST := -m pytest -n 2 --dist loadgroup
 
 # Tests of numbers: the simulation, recognisers and search, similarity, scoring.
@@ -17,7 +20,7 @@ $(if $(shell grep -sm1 avx512dq /proc/cpuinfo),OPENBLAS_CORETYPE=SkylakeX) OMP_N
 endef
 export KERNELS
 
-.PHONY: demo test test-kernels baselines clean-demo
+.PHONY: demo demo-baselines demo-reconstruct demo-reconstruct-all test test-kernels clean-demo
 .DELETE_ON_ERROR:
 
 # One thread: more would only wait for each other at the miniature's size.
@@ -27,6 +30,26 @@ demo: .venv/.demo
 	  echo; echo "== $$script"; \
 	  OMP_NUM_THREADS=1 $(PY) $$script --config-name demo/config; \
 	done
+	@echo; echo "== score.py"
+	OMP_NUM_THREADS=1 $(PY) score.py --config-name demo/config model=demo/exp \
+	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav audiogram=N1 \
+	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
+	@echo; echo "Now open demo/exp/report.html"
+
+# After make demo: the measures of others beside the recogniser's.
+demo-baselines: .venv/.baselines
+	OMP_NUM_THREADS=1 $(PY) baselines.py --config-name demo/config 'baselines=[mbstoi,haspi,stoi,estoi]'
+	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
+
+# Three networks, one task; the second target adds the other tasks, RecGAN and enhancement.
+RECONSTRUCT := OMP_NUM_THREADS=1 $(PY) reconstruct.py --config-name demo/config
+demo-reconstruct: .venv/.demo
+	$(RECONSTRUCT) network=all
+
+demo-reconstruct-all: demo-reconstruct
+	$(RECONSTRUCT) network=all task=all
+	$(RECONSTRUCT) network=all inverter=recgan
+	$(RECONSTRUCT) network=recogniser target=ref
 
 test: .venv/.test
 	$(PY) -m ruff check .
@@ -37,9 +60,6 @@ test-kernels: .venv/.test
 	  echo "== $$kernels"; \
 	  env $$kernels $(PY) $(PYTEST) $(NUMBERS) </dev/null || exit 1; \
 	done
-
-# The measures of others.
-baselines: .venv/.baselines
 
 clean-demo:
 	rm -rf demo/data demo/exp

@@ -24,11 +24,11 @@ A run that was stopped goes on where it was; what was made from other wavs, audi
 or by other versions of the packages, is made again.
 """
 
-import importlib.metadata
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,8 @@ def chosen(cfg: DictConfig) -> list[Baseline]:
 def version_of(baseline: Baseline) -> str:
     """Return the version of a baseline's package, or say how to install it."""
     try:
-        return importlib.metadata.version(baseline.package)
-    except importlib.metadata.PackageNotFoundError:
+        return version(baseline.package)
+    except PackageNotFoundError:
         raise RecipeError(
             f"{baseline.title} needs {baseline.package}, which is not installed: "
             "pip install --no-deps -r requirements-baselines.txt"

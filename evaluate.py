@@ -72,6 +72,7 @@ from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.splits import checked_seeds, spread_over_splits
 from intelligibility.evaluation.tables import (
     NAMES,
+    Resampler,
     Table,
     all_tables,
     averaged_scores_of,
@@ -136,50 +137,63 @@ def run(cfg: DictConfig) -> None:
         test = labelled(test, answers, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
-        numbers = figure_numbers(test, measures)
         results = score_all(cfg, test, measures, drawn) | {
             "within": within_scores(test, measures, drawn, cfg.seed),
             "ranges": covered(test, measures, mapping, drawn),
             "splits": splits(cfg, dev, test, presentations.get("train", [])),
             "groups": {by: records(long) for by, long in groups.items()},
-            "figures": numbers,
+            "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),
-            "sets": scores_by_set(test, ["prior", *measures], drawn),
             "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
-            "left_out": left_out_of(experiment),
-            "provenance": provenance(cfg)
-            | {
-                "checkpoint_sha256": checkpoint_of(experiment),
-                "seeds": seeds_of_stages(cfg, experiment),
-            },
         }
         layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
         if layers is not None:
             results["layers"] = layers
-        results = write_result(experiment.results, results)
+        results = write_result(experiment.results, results | how_made(cfg, experiment))
 
         # Lay them out: tables, figures, and the report that holds both.
-        tables = all_tables(results, results_beside(experiment, results), groups)
-        tables = with_further(tables, further_tables(results))
-        if layers is not None:
-            tables["layers"] = layers_table(layers)
-        for name, table in tables.items():
-            write_table(experiment.result_table(name), table)
         drawings = all_figures(test, dev, measures, groups, mapping, results)
         if layers is not None:
             drawings["layers"] = layers_drawing(layers)
-        files = {
-            write_figure(experiment.figure(name), drawing): drawing
-            for name, drawing in drawings.items()
-        }
-        report = experiment.report
-        write_report(report, results, tables.values(), files)
+        tables = lay_out(experiment, results, groups, drawings)
         hand_on(cfg, experiment, results)
 
     # All files are whole before a word is printed: the reader of the words may go away.
-    logger.info("Wrote %s and, beside it, results, predictions, tables and figures", report)
+    logger.info(
+        "Wrote %s and, beside it, results, predictions, tables and figures", experiment.report
+    )
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Return what results.json says of how it was made."""
+    stages = {
+        "checkpoint_sha256": checkpoint_of(experiment),
+        "seeds": seeds_of_stages(cfg, experiment),
+    }
+    return {"left_out": left_out_of(experiment), "provenance": provenance(cfg) | stages}
+
+
+def lay_out(
+    experiment: Experiment,
+    results: dict[str, Any],
+    groups: dict[str, pd.DataFrame],
+    drawings: dict[str, Drawing],
+) -> dict[str, Table]:
+    """Write the tables, the figures and the report; return the tables."""
+    tables = all_tables(results, results_beside(experiment, results), groups)
+    tables = with_further(tables, further_tables(results))
+    if "layers" in results:
+        tables["layers"] = layers_table(results["layers"])
+    for name, table in tables.items():
+        write_table(experiment.result_table(name), table)
+    files = {
+        write_figure(experiment.figure(name), drawing): drawing
+        for name, drawing in drawings.items()
+    }
+    write_report(experiment.report, results, tables.values(), files)
+    return tables
 
 
 def hand_on(cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None) -> None:
@@ -410,19 +424,21 @@ def score_all(
     cfg: DictConfig, test: pd.DataFrame, measures: list[str], drawn: np.ndarray
 ) -> dict[str, Any]:
     """Score every measure over signals and over means, and compare them, all with intervals."""
-    scores = scores_of(test, ["prior", *measures], drawn)
+    resampler = Resampler(drawn)
+    scores = scores_of(test, ["prior", *measures], resampler)
     published = {  # the scores alone, as the published results.json has them
         f"{measure}_results": {name: one["value"] for name, one in scored.items()}
         for measure, scored in scores.items()
     }
     return published | {
         "scores": scores,
+        "sets": scores_by_set(test, ["prior", *measures], resampler),
         "averaged": {
             by: averaged_scores_of(test, measures, by, drawn)
             for by in ("listener", "system")
             if test[by].notna().any()
         },
-        "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), drawn),
+        "comparisons": comparisons(*pairs_to_compare(test, measures, cfg.compare), resampler),
         "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
     }
 
@@ -450,8 +466,8 @@ def pairs_to_compare(
         observed = joined["other correctness"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
-            f"compare={other}: not a predictions.csv of this recipe, nor a submission of a "
-            f"challenge ({error!s:.300})"
+            f"compare={other}: neither a predictions.csv of this recipe nor a submission "
+            f"({error!s:.300})"
         ) from None
     if not shared:
         raise RecipeError(f"compare={other}: holds no prediction by {', '.join(measures)}")

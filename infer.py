@@ -247,7 +247,7 @@ def measure_all(
         if journal.outdated:
             logger.warning("Measuring anew, since these changed: %s", dict(journal.outdated))
         logger.info("%d of %d signals are done already", len(made_by) - n_todo, len(made_by))
-        measured = measure_on(device, todo, experiment, cfg)
+        measured = measure_on(device, todo, inference["checkpoint_sha256"], experiment, cfg)
         for pair, similarities in progress(measured, "recogniser", n_todo, unit="signal"):
             journal.add(pair.key, made_by[pair.key], similarities)
     return journal
@@ -259,22 +259,28 @@ def is_done(result: dict[str, Any] | None, cfg: DictConfig) -> bool:
 
 
 def measure_on(
-    device: torch.device, scenes: list[list[Pair]], experiment: Experiment, cfg: DictConfig
+    device: torch.device,
+    scenes: list[list[Pair]],
+    checkpoint_sha256: str,
+    experiment: Experiment,
+    cfg: DictConfig,
 ) -> Iterator[tuple[Pair, dict[str, float]]]:
     """Measure signals: on a GPU in this process, else a scene at a time in several."""
     if device.type == "cpu":
         config = OmegaConf.to_yaml(cfg)
         n_jobs = min(effective_n_jobs(cfg.n_jobs), max(1, len(scenes)))
-        calls = [(scene, config, cfg.dtw) for scene in scenes]
+        calls = [(scene, config, checkpoint_sha256, cfg.dtw) for scene in scenes]
         for measured in in_processes(measure_scene, calls, n_jobs):
             yield from measured
     elif scenes:
         yield from measure(scenes, load_recogniser(cfg, experiment, device), cfg.dtw)
 
 
-def measure_scene(scene: list[Pair], config: str, dtw: str) -> list[tuple[Pair, dict[str, float]]]:
+def measure_scene(
+    scene: list[Pair], config: str, checkpoint_sha256: str, dtw: str
+) -> list[tuple[Pair, dict[str, float]]]:
     """Measure the signals of one scene in a process of their own."""
-    return list(measure([scene], recogniser_of_process(config), dtw))
+    return list(measure([scene], recogniser_of_process(config, checkpoint_sha256), dtw))
 
 
 def measure(

@@ -60,7 +60,7 @@ from intelligibility.corpora.presentation import (
     write_presentations,
 )
 from intelligibility.ears import ASR_RATE, KAISER_BEST, ear_signals
-from intelligibility.experiment import EARS, KINDS, SPLITS, Experiment, write_table
+from intelligibility.experiment import CORPORA, EARS, KINDS, SPLITS, Experiment, write_table
 from intelligibility.journal import Journal, file_stamp
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
@@ -93,6 +93,7 @@ LOUD = 8.0  # samples beyond it were never scaled: full scale is 1
 def run(cfg: DictConfig) -> None:
     """Prepare one track of the release."""
     experiment = Experiment.from_config(cfg)
+    refuse_other_corpora(experiment)
     msbg_settings = check_msbg_settings(cfg)
 
     # What there is, what is wrong with it, and what the later stages will lack
@@ -133,6 +134,17 @@ def run(cfg: DictConfig) -> None:
     logger.info(
         "Wrote %d ear signals and their tables to %s", 2 * len(done), experiment.data_folder
     )
+
+
+def refuse_other_corpora(experiment: Experiment) -> None:
+    """Keep an experiment on one corpus from being written over by one on another."""
+    for corpus in CORPORA:
+        other = replace(experiment, corpus=corpus)
+        if corpus != experiment.corpus and other.prepared_journal.is_file():
+            raise RecipeError(
+                f"{experiment.exp_folder} holds an experiment on {corpus}; give corpus="
+                f"{experiment.corpus} a path.exp_folder of its own"
+            )
 
 
 def check_msbg_settings(cfg: DictConfig) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,12 @@ from intelligibility.reconstruction.laboratory import (
     Source,
     describe_judge,
     describe_own,
-    laboratory_of_process,
-    load_judge,
+    judge_of_process,
     load_network,
+    network_of_process,
     new_model,
 )
+from intelligibility.reconstruction.mel import RATE, vocoder_file
 from intelligibility.reconstruction.networks import (
     Layer,
     PatchNetwork,
@@ -63,6 +65,7 @@ from intelligibility.reconstruction.networks import (
     load_weights,
 )
 from intelligibility.reconstruction.one_layer import (
+    EMBEDDING_BYTES,
     LayerSettings,
     do_layer,
     is_done,
@@ -179,11 +182,8 @@ def check_options(cfg: DictConfig) -> None:
         )
     if cfg.task not in (*TASKS, "all"):
         raise RecipeError(f"task={cfg.task}: expected {', '.join(TASKS)} or all")
-    if cfg.vocoder != "griffinlim" and not (Path(cfg.vocoder) / "hyperparams.yaml").is_file():
-        raise RecipeError(
-            f"vocoder={cfg.vocoder}: expected griffinlim, or the folder of a HiFi-GAN with "
-            "hyperparams.yaml"
-        )
+    if cfg.vocoder != "griffinlim":
+        vocoder_file(cfg.vocoder)
 
 
 def choose_material(cfg: DictConfig, experiment: Experiment) -> Material:
@@ -281,7 +281,8 @@ def layers_of(cfg: DictConfig, source: Source, level: float) -> list[Layer]:
         network = load_network(source, cfg, level, device)
     else:  # may not be trained yet
         network = PatchNetwork(new_model(source.network, cfg.reconstruct.divisor), device)
-    return choose_layers(network.layers, cfg.layers)
+    names = [cfg.layers] if isinstance(cfg.layers, str) else cfg.layers
+    return choose_layers(network.layers, None if names == ["all"] else names)
 
 
 def train_classifiers(cfg: DictConfig, sources: Iterable[Source], material: Material) -> None:
@@ -342,16 +343,30 @@ def prepare_controls(
     cfg: DictConfig, folder: Path, material: Material, chosen: dict[Source, list[Layer]]
 ) -> None:
     """Have original, copy and band mean judged; refuse a judge that fails on the originals."""
+    calls, places = [], []
     for mel in sorted({mel_of(cfg, source) for source in chosen}):
-        settings = layer_settings(cfg, mel)
-        made_by = plain(common_made_by(cfg, material) | {"mel": mel, "vocoder": cfg.vocoder})
-        place = folder / "controls" / mel
-        if not is_done(place, "controls.json", made_by):
-            judge = load_judge(cfg, material.level, pick_device(cfg.device))
-            logger.info("Original, copy synthesis and band mean for the %s spectrogram", mel)
-            make_controls(place, material.training, material.scored, settings, judge, made_by)
+        own = {"mel": mel, "vocoder": vocoder_stamp(cfg)}
+        own["griffinlim_iterations"] = cfg.reconstruct.griffinlim_iterations
+        made_by = plain(common_made_by(cfg, material) | own)
+        places.append(folder / "controls" / mel)
+        if not is_done(places[-1], "controls.json", made_by):
+            calls.append((places[-1], mel, material, made_by, OmegaConf.to_yaml(cfg)))
+    done = in_processes(make_controls_of, calls, workers(cfg, len(calls)))
+    for _ in progress(done, "original, copy, band mean", len(calls), unit="spectrogram"):
+        pass
+    for place in places:
         original = [one for one in read_controls(place).original if one.condition == "ref"]
         check_judge([(one.errors, one.n_words) for one in original], cfg.judge)
+
+
+def make_controls_of(
+    place: Path, mel: str, material: Material, made_by: dict[str, Any], config: str
+) -> None:
+    """Make the controls of one spectrogram, in a process of its own or in this one."""
+    torch.set_num_threads(1)
+    settings = layer_settings(OmegaConf.create(config), mel)
+    judge = judge_of_process(config, material.level)
+    make_controls(place, material.training, material.scored, settings, judge, made_by)
 
 
 def invert_layers(
@@ -365,11 +380,28 @@ def invert_layers(
             place = folder / source.name / layer.name / inverter_name(cfg)
             if not is_done(place, "layer.json", made_by):
                 calls.append((place, source, layer, material, made_by, OmegaConf.to_yaml(cfg)))
+    n_jobs = workers(cfg, len(calls))
+    check_room(folder, [layer for _, _, layer, *_ in calls], material.training, n_jobs)
     n_layers = sum(map(len, chosen.values()))
     logger.info("%d of %d layers are done already", n_layers - len(calls), n_layers)
-    done = in_processes(invert_layer, calls, workers(cfg, len(calls)))
+    done = in_processes(invert_layer, calls, n_jobs)
     for _ in progress(done, "layers", len(calls), unit="layer"):
         pass
+
+
+def check_room(folder: Path, layers: list[Layer], training: list[Ear], n_jobs: int) -> None:
+    """Refuse layers whose training embeddings do not fit beside each other on the disk."""
+    sizes = [wav.stat().st_size for ear in training for wav in ear.wavs.values()]
+    seconds = sum(sizes) / (4 * RATE)  # float32
+    largest = sorted((layer.floats_per_s for layer in layers), reverse=True)[:n_jobs]
+    needed = seconds * sum(largest) * EMBEDDING_BYTES
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise RecipeError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed for the training embeddings of {n_jobs} "
+            f"layers at a time, {free / 1e9:.1f} GB are free; set a smaller reconstruct.n_train or "
+            "n_jobs"
+        )
 
 
 def invert_layer(
@@ -383,7 +415,8 @@ def invert_layer(
     """Invert one layer, in a process of its own or in this one."""
     cfg = OmegaConf.create(config)
     torch.set_num_threads(1)
-    network, judge, device = laboratory_of_process(config, source, material.level)
+    network = network_of_process(config, source, material.level)
+    judge = judge_of_process(config, material.level)
     mel = mel_of(cfg, source)
     controls = read_controls(place.parents[2] / "controls" / mel)
     do_layer(
@@ -396,7 +429,7 @@ def invert_layer(
         controls,
         layer_settings(cfg, mel),
         made_by,
-        device,
+        pick_device(cfg.device),
     )
     return place
 
@@ -454,6 +487,13 @@ def common_made_by(cfg: DictConfig, material: Material) -> dict[str, Any]:
     )
 
 
+def vocoder_stamp(cfg: DictConfig) -> str | list[int | str]:
+    """Say which vocoder it is, wherever its weights lie."""
+    if cfg.vocoder == "griffinlim":
+        return cfg.vocoder
+    return file_stamp(vocoder_file(cfg.vocoder))
+
+
 def layer_made_by(
     cfg: DictConfig, source: Source, layer: Layer, material: Material
 ) -> dict[str, Any]:
@@ -464,7 +504,7 @@ def layer_made_by(
         network = {"weights_sha256": sha256_of([source.weights])}
     settings = layer_settings(cfg, mel_of(cfg, source))
     own = {"network": network, "layer": layer.name, "settings": dataclasses.asdict(settings)}
-    return plain(common_made_by(cfg, material) | own)
+    return plain(common_made_by(cfg, material) | own | {"vocoder": vocoder_stamp(cfg)})
 
 
 def stamp_of(ears: Iterable[Ear]) -> str:

@@ -6,8 +6,9 @@ reads       exp_folder/cpc1_asr_data{track}/binaural_{train,dev}_msbg.csv and th
 starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x checkpoint, or this
             script's own after an interruption; else from `pretrained`; else, with
             from_scratch=true, from nothing
-writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt
-            asr_folder/         trained_on.json before the first step
+writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt, and
+                                model_settings.json, which infer.py has to be given again
+            asr_folder/         trained_on.json, scenes and prompts, before the first step
                                 train_log.txt, training.json, training.png, as training goes
                                 wer_{left,right}_dev_msbg.txt and wer.json at its end
 
@@ -22,18 +23,22 @@ The published way, without config.yaml, works too:
 
     python train_asr.py transformer_cpc1.yaml --data_folder=... --output_folder=... --pretrained=...
 
-A run that was stopped is started again with the same command. --help lists the configuration.
+A run that was stopped is started again with the same command. While it runs, prepare_data.py may
+not change its data. --help lists the configuration.
 """
 
 import gc
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import hydra
@@ -117,7 +122,6 @@ def train(
     presentations : mapping of str to Presentation, optional
         What prepare_data.py recorded of the signals, for the record of what is trained on.
     """
-    keep_speechbrain_quiet()
     ddp_init_group(run_opts)
     with ExitStack() as locks:
         if if_main_process():
@@ -126,7 +130,8 @@ def train(
             locks.enter_context(sole_run(folder, "train_asr"))
             # Its wavs and tables must not change meanwhile.
             locks.enter_context(shared_use(Path(hparams["data_folder"]), "prepare_data"))
-        train_and_test(hparams, run_opts, presentations or {})
+        stop = locks.enter_context(heard_signals())
+        train_and_test(hparams, run_opts, presentations or {}, stop)
     if is_distributed_initialized():
         gc.collect()  # what still holds the group keeps its threads, which can abort Python's exit
         torch.distributed.destroy_process_group()
@@ -135,12 +140,53 @@ def train(
 def keep_speechbrain_quiet() -> None:
     """Leave one line per epoch in place of SpeechBrain's about itself."""
     for name in ("core", "utils.checkpoints", "utils.epoch_loop", "utils.seed"):
-        logging.getLogger(f"speechbrain.{name}").setLevel(logging.WARNING)
+        logging.getLogger(f"speechbrain.{name}").addFilter(_is_warning)  # it resets its levels
     # SpeechBrain makes one of the two masks bool and the other float: nothing a user could change.
     warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask and attn_mask")
     # A start has no optimiser and no place in an epoch: they begin anew.
     warnings.filterwarnings("ignore", r"(?s)(Trying to load|Loading).*missing a load path")
     warnings.filterwarnings("ignore", "'optimizer_step' not found")
+
+
+@contextmanager
+def heard_signals() -> Iterator[threading.Event]:
+    """Note that the run is to stop: Python drops a Ctrl-C that comes while workers are forked.
+
+    It would show that one's traceback all the same.
+
+    Yields
+    ------
+    Event
+        Set from the first signal on.
+    """
+    stop = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.default_int_handler(number, frame)
+
+    def show(unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(unraisable)
+
+    heard = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is signal.default_int_handler
+    ]
+    for number in heard:
+        signal.signal(number, note)
+    shown, sys.unraisablehook = sys.unraisablehook, show
+    try:
+        yield stop
+    finally:
+        sys.unraisablehook = shown
+        for number in heard:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def make_folders(*folders: Path) -> None:
@@ -157,7 +203,10 @@ def make_folders(*folders: Path) -> None:
 
 
 def train_and_test(
-    hparams: dict[str, Any], run_opts: RunOptions, presentations: Mapping[str, Presentation]
+    hparams: dict[str, Any],
+    run_opts: RunOptions,
+    presentations: Mapping[str, Presentation],
+    stop: threading.Event,
 ) -> None:
     """Check the data, provide the start, train, and measure the word error rates."""
     # The tables: one row per wav, for a reference serves many signals.
@@ -169,17 +218,9 @@ def train_and_test(
     valid_rows = one_row_per_wav(valid_tables.values())
 
     # The start: a checkpoint or none, and the tokenizer that gives its outputs their meaning.
-    checkpointer, start = hparams["checkpointer"](), pick(Start, hparams)
-    checkpointer.check_one_training()
-    run_on_main(provide_start, [start, checkpointer])
-    resumed = checkpointer.find_checkpoint() is not None
-    tokenizer, vocabulary = (
-        checkpointer.checkpoints_dir / "tokenizer.ckpt",
-        pick(Vocabulary, hparams),
-    )
+    checkpointer = hparams["checkpointer"]()
     prompts = [row["wrd"] for row in train_rows]
-    run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
-    load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
+    vocabulary, resumed = prepare_start(hparams, checkpointer, prompts)
 
     # Every wav and prompt is looked at before the first step, and what is trained on recorded.
     for rows in (train_rows, valid_rows, *test_tables.values()):
@@ -192,6 +233,7 @@ def train_and_test(
 
     # The training: the feature statistics first, which a start brings with it.
     brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)
+    brain.stop = stop
     brain.train_sampler = loader_options.get("batch_sampler")  # SpeechBrain tells it the epoch
     logger.info("%d wavs to train on, on %s in %s", len(train_rows), brain.device, brain.precision)
     if not resumed:
@@ -206,6 +248,28 @@ def train_and_test(
 
     # The word error rates of what infer.py will load: the average of the best and the latest.
     brain.test(test_tables)
+
+
+def prepare_start(
+    hparams: dict[str, Any], checkpointer: WholeCheckpointer, prompts: list[str]
+) -> tuple[Vocabulary, bool]:
+    """Leave what training starts from in the save folder; return its tokens.
+
+    Returns
+    -------
+    vocabulary : Vocabulary
+        With the recogniser's tokenizer.
+    resumed : bool
+        Whether there is a checkpoint to start from.
+    """
+    start, vocabulary = pick(Start, hparams), pick(Vocabulary, hparams)
+    checkpointer.check_one_training()
+    run_on_main(provide_start, [start, checkpointer])
+    resumed = checkpointer.find_checkpoint() is not None
+    tokenizer = checkpointer.checkpoints_dir / "tokenizer.ckpt"
+    run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
+    load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
+    return vocabulary, resumed
 
 
 def record_training(
@@ -224,10 +288,14 @@ def record_training(
 class ASR(sb.Brain):
     """The recogniser in training: forward pass, losses, the two optimisers, checkpoints."""
 
+    stop: threading.Event | None = None  # set when the run is to stop
+
     # The forward pass and the losses
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> Predictions:
         """Return log-probabilities (batch, time, tokens) of both heads, and hypotheses if due."""
+        if self.stop is not None and self.stop.is_set():
+            raise KeyboardInterrupt
         batch = batch.to(self.device, non_blocking=True)
         wavs, wav_lens = batch.sig
         tokens_bos, _ = batch.tokens_bos
@@ -501,6 +569,7 @@ def run(cfg: DictConfig) -> None:
     """Train as config.yaml says."""
     if cfg.recogniser is not None:
         raise RecipeError(f"recogniser={cfg.recogniser}: is not trained here; run infer.py with it")
+    keep_speechbrain_quiet()
     experiment = Experiment.from_config(cfg)
     given = cfg.run_opts
     if isinstance(given, DictConfig):
@@ -516,6 +585,7 @@ def run(cfg: DictConfig) -> None:
 def run_published_way(arguments: list[str]) -> None:
     """Train from a settings file alone, without config.yaml."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    keep_speechbrain_quiet()
     settings_file, options, overrides = sb.parse_arguments(arguments)
     given = {key: options[key] for key in options.overridden_args}
     try:

@@ -1,11 +1,12 @@
 """How long does evaluate.py take on many signals? Prints a table.
 
-    python -m benchmarks.evaluate             # CPC1's size, 10,000 and 100,000 test signals
+    python -m benchmarks.evaluate             # CPC1's and CPC3's size, and 100,000 test signals
     python -m benchmarks.evaluate 100000
 
-Each experiment is made in a temporary folder (planted numbers, four measures, 27 listeners, ten
-systems, twelve signals per scene) and evaluated in a process of its own, start-up included: scores,
-bootstrap of 1000 resamples for every score, paired comparisons, tables, figures and report.
+Each experiment is made in a temporary folder (planted numbers, all measures and baselines, 27
+listeners, ten systems, twelve signals per scene) and evaluated in a process of its own, start-up
+included: scores, bootstrap of 1000 resamples for every score, paired comparisons, correlations
+within groups, ranges, tables, figures and report.
 """
 
 import os
@@ -16,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.made.experiment import make_experiment
+from benchmarks.made.experiment import MEASURE_FILES, make_experiment
 from intelligibility.runs import RECIPE
 
 PER_SCENE = 12
@@ -31,7 +32,7 @@ def measure(n_signals: int) -> tuple[float, float, float]:
             n_listeners=27,
             n_systems=10,
             per_scene=PER_SCENE,
-            measures=("enc", "dec", "pre", "wcs"),
+            measures=tuple(MEASURE_FILES),
         )
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
@@ -48,7 +49,7 @@ def measure(n_signals: int) -> tuple[float, float, float]:
 
 def main() -> None:
     """Print the table."""
-    sizes = [int(size) for size in sys.argv[1:]] or [2421, 10_000, 100_000]
+    sizes = [int(size) for size in sys.argv[1:]] or [2421, 15_520, 100_000]
     print(f"{os.cpu_count()} cores")
     print("| test signals | wall (s) | processor (s) | peak memory (MiB) |")
     print("| ------------ | -------- | ------------- | ----------------- |")

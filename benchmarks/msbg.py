@@ -1,6 +1,6 @@
 """How fast is msbg/, and does it give what the published simulator gives?
 
-    pip install --no-deps pyclarity==0.9.0        # for this script only; its other needs are ours
+    pip install --no-deps -r requirements-baselines.txt
     python -m benchmarks.msbg [signal.wav]
 
 Both simulators process the same 5.9 s of sound at 44.1 kHz in turns, on one thread, for one ear of
@@ -67,7 +67,9 @@ def main() -> None:
         from clarity.evaluator.msbg.msbg import Ear as PublishedEar
         from clarity.utils.audiogram import Audiogram as PublishedAudiogram
     except ImportError as error:
-        raise SystemExit(f"{error}\nFirst: pip install --no-deps pyclarity==0.9.0") from error
+        raise SystemExit(
+            f"{error}\nFirst: pip install --no-deps -r requirements-baselines.txt"
+        ) from error
     signal = from_file(sys.argv[1]) if sys.argv[1:] else speech_like(SECONDS)
 
     print(f"CPU seconds per ear of {SECONDS} s, one thread")

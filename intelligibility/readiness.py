@@ -39,7 +39,11 @@ def check_later_stages(
         findings += _check_prompts(tokenizer, used)
     if "train" in used and not cfg.get("calibration"):
         dev = [one for one in used["train"] if one.scene in dev_scenes]
-        findings += _check_dev(dev)
+        findings += _check_dev(dev, "")
+        if cfg.corpus == "cpc2":  # which maps each test on its own training
+            for name in sorted({name for one in used["train"] for name in one.sets}):
+                mine = [one for one in dev if name in one.sets]
+                findings += _check_dev(mine, f"training {name}: ")
     return findings + _check_responses(cfg, experiment, used.get("test", []))
 
 
@@ -98,14 +102,14 @@ def _check_prompts(path: Path, used: Mapping[str, list[Presentation]]) -> list[F
     ]
 
 
-def _check_dev(dev: list[Presentation]) -> list[Finding]:
+def _check_dev(dev: list[Presentation], whose: str) -> list[Finding]:
     labelled = [one.correctness for one in dev if one.correctness is not None]
     if len(labelled) >= FEWEST_TO_FIT and len(set(labelled)) > 1:
         return []
     where = (
-        f"{len(labelled)} dev signals with {len(set(labelled))} different responses, the logistic "
-        f"needs {FEWEST_TO_FIT} that differ; use more training scenes, a larger dev_percent, or "
-        "calibration=other/calibration.json"
+        f"{whose}{len(labelled)} dev signals with {len(set(labelled))} different responses, the "
+        f"logistic needs {FEWEST_TO_FIT} that differ; use more training scenes, a larger "
+        "dev_percent, or calibration=other/calibration.json"
     )
     return [Finding("too few dev responses", where, stops="evaluate.py")]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,10 @@ from omegaconf import DictConfig
 
 import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from benchmarks.made.release import dump, make_release
+
+# Whoever is started in the background ignores Ctrl-C, and so would the scripts that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RECIPE = Path(__file__).resolve().parent.parent
 SHARED = RECIPE.parent / "shared"

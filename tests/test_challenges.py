@@ -287,3 +287,17 @@ def test_the_stand_in_is_nobody(tmp_path: Path) -> None:
     assert stand_in("Mild", "Mild").id == "Mild"
     used = make_challenge(tmp_path, "cpc3")
     assert {one.listener.id for one in used["test"]} <= {"Mild", "Moderate", "Moderately severe"}
+
+
+def test_a_mapping_of_cpc2_on_another_corpus(tmp_path: Path) -> None:
+    """Elsewhere the mapping on all of CPC2's dev signals counts, whatever the sets are called."""
+    make_challenge(tmp_path / "two", "cpc2")
+    run(tmp_path / "two", "cpc2")
+    make_challenge(tmp_path / "three", "cpc3")
+    calibration = tmp_path / "two/calibration.json"
+    results = run(tmp_path / "three", "cpc3", f"calibration='{calibration}'")
+    fit = json.loads(calibration.read_text())["measures"]["dec"]
+    rows = pd.read_csv(tmp_path / "three/predictions.csv")
+    expected = 100 / (1 + np.exp(-fit["k"] * (100 * rows["dec_similarity"] - fit["x0"])))
+    assert np.allclose(rows["dec_prediction"], expected)
+    assert results["leaks"]["mapping"]["signals"]["seen"] == 0

@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import evaluate
 from benchmarks.made.experiment import CHECKPOINT, MEASURE_FILES, make_experiment
 from intelligibility.corpora import known_presentations
 from intelligibility.corpora.presentation import made_from_of, write_presentations
+from intelligibility.evaluation.responses import WHO_GRADES
 from intelligibility.evaluation.scoring import score
 from intelligibility.runs import sole_run
 from tests.conftest import RECIPE, configure, edit, run_script
@@ -106,6 +108,8 @@ def test_predictions_and_submission(evaluated):
     expected = ["signal", "scene", "listener", "system", "correctness"]
     for measure in ("wcs", "pre", "enc", "dec"):
         expected += [f"{measure}_similarity", f"{measure}_prediction"]
+    for measure in ("wcs", "pre", "enc", "dec"):
+        expected += [f"{measure}_low", f"{measure}_high"]
     assert list(predictions) == expected and len(predictions) == 72
     assert predictions.filter(like="prediction").stack().between(0, 100).all()
     submission = pd.read_csv(exp / "submission.csv")
@@ -116,10 +120,11 @@ def test_predictions_and_submission(evaluated):
 
 def test_every_table_is_there_twice_and_every_figure(evaluated):
     _, exp = evaluated
-    stems = ["by_listener", "by_severity", "by_system", "comparisons", "table1", "table3"]
+    stems = ["by_listener", "by_severity", "by_grade", "by_system", "comparisons", "ranges"]
+    stems += ["table1", "table3", "within"]
     names = {path.name for path in (exp / "tables").iterdir()}
     assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md")}
-    figures = ["by_listener", "by_system", "reliability", "residuals", "scatter"]
+    figures = ["by_listener", "by_system", "reliability", "residuals", "scatter", "within"]
     names = {path.name for path in (exp / "figures").iterdir()}
     assert names == {f"{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf")}
     long = pd.read_csv(exp / "tables/table1.csv")
@@ -477,3 +482,71 @@ def test_baselines_of_older_records(experiment, caplog):
     evaluate.run(cfg)
     edit(exp / "presentations.json", lambda r: r["test"][0].update(made_from="other"))
     assert "mbstoi is of other signals, audiograms" in refused(cfg, caplog)
+
+
+# What a reader expects
+
+
+def test_results_keep_the_numbers_of_every_figure(evaluated):
+    _, exp = evaluated
+    results = load(exp / "results.json")
+    for name in ("scatter", "reliability"):
+        for measure in ALL:
+            assert sum(one["n"] for one in results["figures"][name][measure]) == 72
+    listeners = results["figures"]["residuals"]["dec"]["listeners"]
+    assert [one["listener"] for one in listeners] == sorted(f"L{n:04d}" for n in range(1, 7))
+    shown = {one["listener"] for one in results["groups"]["listener"]}
+    assert shown == {one["listener"] for one in listeners}
+    assert {one["grade"] for one in results["groups"]["grade"]} <= set(WHO_GRADES)
+    within = results["within"]["listener"]  # too few signals per listener and system here
+    assert within["ceiling"] is None and "listeners have 3 systems" in within["reason"]
+    assert results["splits"] is None
+
+
+def test_ranges_stand_in_predictions_and_are_checked_on_test(evaluated):
+    _, exp = evaluated
+    predictions, results = pd.read_csv(exp / "predictions.csv"), load(exp / "results.json")
+    inside = predictions["correctness"].between(
+        predictions["dec_low"] - 1e-9, predictions["dec_high"] + 1e-9
+    )
+    ranges = results["ranges"]
+    assert ranges["level"] == 0.8
+    assert ranges["measures"]["dec"]["one"]["coverage"]["value"] == pytest.approx(inside.mean())
+    assert "within (95 %)" in (exp / "tables/ranges.md").read_text()
+
+
+def test_the_spread_over_dev_splits(experiment, caplog):
+    root, exp = experiment
+    evaluate.run(configure(root, exp, "seeds=[1,2,3]"))
+    splits = load(exp / "results.json")["splits"]
+    assert splits["seeds"] == [1, 2, 3] and splits["n_dev_scenes"] == 3
+    spread = splits["measures"]["dec"]["RMSE"]
+    assert len(set(spread["values"])) == 3 and spread["sd"] == pytest.approx(
+        np.std(spread["values"], ddof=1)
+    )
+    kt = splits["measures"]["dec"]["KT"]["values"]  # a logistic keeps the order
+    assert kt == pytest.approx([load(exp / "results.json")["dec_results"]["KT"]] * 3)
+    assert "3 random halves" in re.sub(r"\s+", " ", (exp / "report.html").read_text())
+    assert "two or more whole numbers" in refused(configure(root, exp, "seeds=[1]"), caplog)
+    mapping = f"calibration='{exp / 'calibration.json'}'"
+    message = refused(configure(root, exp, "seeds=[1,2]", mapping, "allow_leak=true"), caplog)
+    assert "no dev signals to split" in message
+
+
+def test_systems_of_two_challenges_and_snrs_are_told_apart(experiment):
+    root, exp = experiment
+    used = known_presentations(configure(root, exp), "", exp / "presentations.json")
+    tests = [
+        replace(one, cec=f"CEC{1 + n % 2}", snr=-7.0 + n % 20) for n, one in enumerate(used["test"])
+    ]
+    write_presentations(exp / "presentations.json", used | {"test": tests}, {})
+    evaluate.run(configure(root, exp))
+    groups = load(exp / "results.json")["groups"]
+    assert {one["CEC"] for one in groups["CEC"]} == {"CEC1", "CEC2"}
+    assert {one["SNR"] for one in groups["SNR"]} == {
+        "-12 to -6 dB", "-6 to 0 dB", "0 to 6 dB", "6 to 12 dB", "12 to 18 dB",
+    }  # fmt: skip
+    assert {one["system"] for one in groups["system"]} == {
+        f"CEC{cec} E00{n}" for cec in (1, 2) for n in (1, 2, 3)
+    }
+    assert set(pd.read_csv(exp / "predictions.csv")["system"]) == {"E001", "E002", "E003"}

@@ -4,6 +4,7 @@ The published similarities are met to 1e-4 (1.2e-7 measured).
 """
 
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -22,12 +23,19 @@ import torch
 
 import infer
 from benchmarks.made.recogniser import SETTINGS, WORDS, babble, make_recogniser
-from intelligibility.corpora.cpc1 import EARS, MEASURES, Cpc1, write_table
-from intelligibility.recognisers.speechbrain import Recogniser, Recognition, word_correctness
+from intelligibility.corpora.presentation import Presentation, made_from_of, write_presentations
+from intelligibility.experiment import EARS, Experiment, write_table
+from intelligibility.recognisers.model_settings import write_model_settings
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.settings import plain_settings
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError, read_json
+from intelligibility.words import word_correctness
+from msbg import Audiogram, Listener
 from tests.conftest import RECIPE, configure, run_script
 
 N_SCENES = {"dev": 2, "test": 3}
+PUBLISHED = ("wcs", "pre", "enc", "dec")  # what our own recogniser gives
 LISTENERS = ("L0001", "L0002")  # both hear every scene
 N_SIGNALS = 10
 OVERRIDES = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
@@ -83,19 +91,19 @@ def undisturbed(prepared, tmp_path_factory) -> Path:
 def heard(monkeypatch) -> list[int]:
     """Return a list that fills with the lengths of the signals that the recogniser takes."""
     lengths = []
-    plain = Recogniser.recognise_batch
+    plain = SpeechBrainRecogniser.recognise_batch
 
     def noting(self, batch):
         lengths.extend(map(len, batch))
         return plain(self, batch)
 
-    monkeypatch.setattr(Recogniser, "recognise_batch", noting)
+    monkeypatch.setattr(SpeechBrainRecogniser, "recognise_batch", noting)
     return lengths
 
 
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the stage in this process."""
-    infer.run.__wrapped__.__wrapped__(
+    inspect.unwrap(infer.run)(
         configure(exp_folder / "no release", exp_folder, "device=cpu", *OVERRIDES, *overrides)
     )
 
@@ -117,7 +125,7 @@ def outputs(exp_folder: Path) -> dict[str, str]:
 
 def test_every_signal_gets_its_four_measures(undisturbed):
     for split, n_scenes in N_SCENES.items():
-        for name in MEASURES:
+        for name in PUBLISHED:
             found = measures(undisturbed, split, name)
             assert len(found) == n_scenes * len(LISTENERS)
             assert list(found) == sorted(found)  # the order of the tables
@@ -127,15 +135,17 @@ def test_every_signal_gets_its_four_measures(undisturbed):
 def test_measures_are_those_of_a_plain_loop(undisturbed):
     """Each signal alone, its references recognised anew, as the published code goes about it."""
     cfg = configure(undisturbed, undisturbed, "device=cpu", *OVERRIDES)
-    recogniser, _ = infer.load_recogniser(cfg, Cpc1.from_config(cfg))
-    for entry in infer.list_signals(Cpc1.from_config(cfg)):
-        ears = [infer.read_wav(wav) for wav in (*entry.processed, *entry.reference)]
+    experiment = Experiment.from_config(cfg)
+    recogniser = infer.load_recogniser(cfg, experiment, torch.device("cpu"))
+    for entry in infer.list_pairs(experiment):
+        wavs = (*entry.processed, *entry.reference)
+        ears = [infer.read_wav(wav, recogniser.lengths) for wav in wavs]
         left, right, left_ref, right_ref = recogniser.recognise(ears)
         pairs = ((left_ref, left), (left_ref, right), (right_ref, left), (right_ref, right))
-        found = {name: measures(undisturbed, entry.split, name)[entry.name] for name in MEASURES}
+        found = {name: measures(undisturbed, entry.split, name)[entry.name] for name in PUBLISHED}
         for name, layer in (("enc", "encoder"), ("pre", "cnn")):
             cosines = [
-                torch.nn.functional.cosine_similarity(getattr(a, layer), getattr(b, layer), dim=-1)
+                torch.nn.functional.cosine_similarity(a.layers[layer], b.layers[layer], dim=-1)
                 for a, b in pairs
             ]
             assert found[name] == pytest.approx(
@@ -160,7 +170,7 @@ def test_each_reference_is_recognised_once(exp, heard):
 
 
 def test_no_more_is_held_than_a_reference_and_a_signal(exp, monkeypatch):
-    plain = Recogniser.recognise_batch
+    plain = SpeechBrainRecogniser.recognise_batch
     held, most = weakref.WeakSet(), []
 
     def noting(self, batch):
@@ -169,7 +179,7 @@ def test_no_more_is_held_than_a_reference_and_a_signal(exp, monkeypatch):
         most.append(len(held))
         return found
 
-    monkeypatch.setattr(Recogniser, "recognise_batch", noting)
+    monkeypatch.setattr(SpeechBrainRecogniser, "recognise_batch", noting)
     monkeypatch.setattr(Recognition, "__hash__", object.__hash__)
     run(exp)
     # The two ears of a reference and of a signal, and the signal before until it is replaced.
@@ -185,16 +195,28 @@ def test_a_second_run_changes_nothing(exp, heard):
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in exp.glob("*.json*")}
 
 
+def test_a_copy_of_an_experiment_is_measured_no_second_time(exp, heard, tmp_path):
+    """As cp -r leaves it: other times of change, another place."""
+    run(exp)
+    heard.clear()
+    copy = shutil.copytree(exp, tmp_path / "moved", copy_function=shutil.copyfile)
+    old = os.stat(exp / "cpc1_asr_data/dev/left_ref/S00000.wav").st_mtime_ns
+    assert os.stat(copy / "cpc1_asr_data/dev/left_ref/S00000.wav").st_mtime_ns != old
+    run(copy)
+    assert not heard
+    assert outputs(copy) == outputs(exp)
+
+
 @pytest.mark.parametrize("n_before", [1, 5, 13])
 def test_a_killed_run_goes_on_where_it_was(exp, undisturbed, heard, monkeypatch, n_before):
     plain = infer.read_wav
     wavs = []
 
-    def killing(path):
+    def killing(path, lengths):
         wavs.append(path)
         if len(wavs) > n_before:
             raise KeyboardInterrupt
-        return plain(path)
+        return plain(path, lengths)
 
     with monkeypatch.context() as patch:
         patch.setattr(infer, "read_wav", killing)
@@ -421,6 +443,33 @@ def test_a_setting_that_no_weight_shows_makes_all_again(exp, heard, caplog, chan
     run(exp, change)
     assert len(heard) > 0
     assert "since these changed: {'settings':" in caplog.text
+
+
+def test_settings_of_another_recogniser_are_refused(exp, heard):
+    cfg = configure(exp, exp, *OVERRIDES)
+    settings = plain_settings(cfg, Experiment.from_config(cfg))["model_settings"]
+    write_model_settings(exp / "transformer_cpc1/save", settings)
+    run(exp)
+    heard.clear()
+    with pytest.raises(RecipeError, match=r"normalize_before is True, trained with False.*asr_ov"):
+        run(exp, "asr_overrides.Transformer.normalize_before=true")
+    assert not heard
+    run(exp, "asr_overrides.test_beam_size=3")  # the search is no part of what was trained
+    assert heard
+
+
+def test_the_record_knows_the_ear_signals_when_they_are_known(exp):
+    run(exp)
+    assert "ear_signals" not in read_json(exp / "inference.json", dict)  # prepared elsewhere
+    frequencies = [250, 500, 1000, 2000, 3000, 4000, 6000, 8000]
+    person = Listener(*(Audiogram([40] * 8, frequencies) for _ in "lr"), "L0001")
+    one = Presentation(
+        *("S10000_L0001_E001", "S10000", person, "E001", "anna keeps", 50.0),
+        *(Path("/a.wav"), Path("/b.wav"), 2.0, "ab12"),
+    )
+    write_presentations(exp / "presentations.json", {"test": [one]}, {})
+    run(exp)
+    assert read_json(exp / "inference.json")["ear_signals"] == {"test": made_from_of([one])}
 
 
 def test_a_stop_between_the_files_leaves_no_record(exp, monkeypatch):

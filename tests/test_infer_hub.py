@@ -1,6 +1,7 @@
 """The inference stage with recognisers of others: small ones of each kind, with random weights."""
 
 import hashlib
+import inspect
 import shutil
 import sys
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(root: Path, recogniser: str, *overrides: str) -> Path:
     named = f"recogniser='{root / recogniser}'"
     cfg = configure(root / "none", root / "exp", "device=cpu", named, *overrides)
     infer.recogniser_of_process.cache_clear()
-    infer.run.__wrapped__.__wrapped__(cfg)
+    inspect.unwrap(infer.run)(cfg)
     return root / "exp" / recogniser
 
 
@@ -321,7 +322,7 @@ def test_what_it_needs_and_what_is_not_installed_is_named(root, monkeypatch):
 def test_it_is_not_trained_here(root):
     cfg = configure(root / "none", root / "exp", "recogniser=openai/whisper-tiny.en")
     with pytest.raises(RecipeError, match="whisper-tiny.en: is not trained here; run infer.py"):
-        train_asr.run.__wrapped__.__wrapped__(cfg)
+        inspect.unwrap(train_asr.run)(cfg)
 
 
 def test_every_measure_is_of_some_recogniser():

@@ -1,4 +1,4 @@
-"""Prepare and infer, killed at random moments, on full disks and from a launcher.
+"""Prepare and infer: stopped, killed at random moments, on full disks and from a launcher.
 
 `KILLS=30 python -m pytest tests/test_interruptions.py` kills each stage thirty times.
 """
@@ -113,6 +113,84 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
     assert not list(exp.rglob("*.part*"))
 
 
+@pytest.fixture(scope="module")
+def long_release(tmp_path_factory) -> Path:
+    """Return a release that keeps two processes busy for some seconds."""
+    return make_release(tmp_path_factory.mktemp("long") / "cpc1", n_train=16, seconds=5.9)
+
+
+@pytest.fixture
+def busy(long_release, tmp_path):
+    """Return a run of prepare_data.py that is at work in two processes: its own, and its journal.
+
+    It leads a session of its own, as from a terminal; whatever is left of that is killed.
+    """
+    exp = tmp_path / "exp"
+    command = [sys.executable, str(RECIPE / "prepare_data.py"), f"path.root={long_release}"]
+    process = subprocess.Popen(
+        [*command, f"path.exp_folder={exp}", "n_jobs=2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    journal = exp / "cpc1_asr_data/prepared.jsonl"
+    while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+        time.sleep(0.01)
+    assert process.poll() is None and len(in_session(process.pid)) >= 3  # with two workers
+    yield process, journal
+    for pid in in_session(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
+def in_session(leader: int) -> list[int]:
+    """Return the living processes of a session."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = status.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue  # it ended meanwhile
+        if int(session) == leader and state not in "ZX":
+            found.append(int(status.parent.name))
+    return found
+
+
+def wait_for_all(leader: int, seconds: float) -> list[int]:
+    """Wait until nobody of a session is left, and return who is left after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (left := in_session(leader)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+@pytest.mark.parametrize(
+    ("send", "stop"), [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)], ids=["term", "^C"]
+)
+def test_a_run_that_is_asked_to_stop_says_a_line_and_takes_its_workers_along(busy, send, stop):
+    """kill reaches the script alone, Ctrl-C all processes of the terminal."""
+    process, journal = busy
+    send(process.pid, stop)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert wait_for_all(process.pid, 30) == []
+    (line,) = [line for line in said.splitlines() if "Stopped" in line]
+    assert line.endswith("Stopped: what is done is kept, and the same command goes on")
+    assert "Traceback" not in said and "Error" not in said and "Interrupt" not in said, said
+    done = len(journal.read_text().splitlines())
+    assert 0 < done < 54  # 36 signals and 18 references: it was stopped on its way
+    assert_no_partial_file(journal.parent)
+
+
+def test_workers_do_not_outlive_a_script_that_was_killed(busy):
+    process, _ = busy
+    process.kill()
+    process.wait()
+    assert wait_for_all(process.pid, 30) == []  # a second or two, on a machine that is not busy
+
+
 def write_until_full(monkeypatch, n_files):
     """Let scipy write so many files and then find the disk full, in the middle of the next."""
     write, room = scipy.io.wavfile.write, iter(range(n_files))
@@ -157,7 +235,7 @@ def test_a_file_system_that_fills_up(undisturbed, small_disk, tmp_path, caplog, 
     assert "disk too full" in caplog.text
     assert not (small_disk / "exp").exists()
 
-    monkeypatch.setattr(prepare_data, "check_disk", lambda cpc1, release: None)
+    monkeypatch.setattr(prepare_data, "check_disk", lambda experiment, sources: [])
     with pytest.raises(SystemExit):
         prepare_data.run(configure(release, small_disk / "exp"))
     assert "No space left on device" in caplog.text and "make room" in caplog.text

@@ -12,18 +12,20 @@ import soundfile as sf
 import prepare_data
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from benchmarks.made.release import dump, make_release
-from intelligibility.corpora.check import Source, check_release
-from intelligibility.corpora.cpc1 import Cpc1, read_table
+from intelligibility.corpora.check import Source
+from intelligibility.corpora.presentation import read_presentations
+from intelligibility.ears import resample
+from intelligibility.experiment import Experiment, read_table
+from intelligibility.runs import sole_run
 from msbg import Listener, simulate
+from tests import faults
 from tests.conftest import configure, edit, run_script
-
-RESAMPLING_ERROR_DB = -80  # against the ideal band-limited signal, below 0.45 of the lower rate
 
 
 def prepare(release, exp, *overrides):
     cfg = configure(release, exp, *overrides)
     prepare_data.run(cfg)
-    return Cpc1.from_config(cfg)
+    return Experiment.from_config(cfg)
 
 
 def fingerprint(folder, *suffixes):
@@ -34,9 +36,19 @@ def fingerprint(folder, *suffixes):
     }
 
 
+def made(exp):
+    """Return the hashes of all that was made, with the records less when and by which command."""
+    prints = fingerprint(exp, ".wav", ".csv", ".json")
+    for path in exp.glob("presentations*.json"):
+        records = json.loads(path.read_text())
+        assert records.pop("provenance")["seed"] == 1
+        prints[path.name] = json.dumps(records)
+    return prints
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A prepared release: (Cpc1, configuration)."""
+    """Return a prepared experiment."""
     root = tmp_path_factory.mktemp("prepared")
     release = make_release(root / "cpc1")
     return prepare(release, root / "exp")
@@ -83,44 +95,41 @@ def test_a_reference_is_stored_once_for_all_who_heard_it(prepared):
 
 
 def test_ear_signals_are_msbg_then_16_khz_without_the_first_two_seconds(prepared):
-    signal = prepared.signals("test")[0]
-    listener = prepared.listeners("test")[signal.listener]
-    stereo, rate = sf.read(prepared.hearing_aid_wav("test", signal.signal))
-    heard = simulate(stereo, listener)
-    expected = prepare_data.resample(heard, rate, 16000)[32000:]
+    signal = read_presentations(prepared.presentations)["test"][0]
+    stereo, rate = sf.read(signal.processed)
+    expected = resample(simulate(stereo, signal.listener), rate, 16000)[32000:]
     for channel, ear in enumerate(("left", "right")):
-        written, _ = sf.read(prepared.ear_wav("test", "msbg", ear, signal.signal))
+        written, _ = sf.read(prepared.ear_wav("test", "msbg", ear, signal.name))
         np.testing.assert_allclose(written, expected[:, channel], rtol=0, atol=1e-6)
-    reference, rate = sf.read(prepared.reference_wav("test", signal.scene))
+    reference, rate = sf.read(signal.reference)
     written, _ = sf.read(prepared.ear_wav("test", "ref", "right", signal.scene))
-    expected = prepare_data.resample(reference, rate, 16000)[32000:, 1]
+    expected = resample(reference, rate, 16000)[32000:, 1]
     np.testing.assert_allclose(written, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("rate", [32000, 44100, 48000])
-def test_resampling_is_band_limited_interpolation(rate):
-    seconds, tones = 0.5, (200.0, 1500.0, 6000.0)
-
-    def tone_complex(at):
-        time = np.arange(int(seconds * at)) / at
-        return np.sum([np.sin(2 * np.pi * f * time + f) for f in tones], axis=0)
-
-    stereo = np.stack([tone_complex(rate), -tone_complex(rate)], axis=1)
-    result = prepare_data.resample(stereo, rate, 16000)
-    inner = slice(2000, -2000)  # the ends have no neighbours to interpolate from
-    error = result[inner, 0] - tone_complex(16000)[inner]
-    level = 10 * np.log10(np.mean(error**2) / np.mean(tone_complex(16000) ** 2))
-    assert level < RESAMPLING_ERROR_DB
-    np.testing.assert_allclose(result[:, 1], -result[:, 0], rtol=0, atol=1e-14)
+def test_the_records_hold_what_was_used(prepared):
+    used = read_presentations(prepared.presentations)
+    for split in ("train", "dev", "test"):
+        rows = {row["ID"]: row for row in read_table(prepared.table("left", split, "msbg"))}
+        archive = "test" if split == "test" else "train"
+        ours = [one for one in used[archive] if one.name in rows]
+        assert len(ours) == len(rows) > 0
+        for one in ours:
+            row = rows[one.name]
+            assert (row["spk_id"], row["wrd"]) == (one.listener.id, one.prompt.upper())
+            assert one.processed.is_file() and one.made_from and 0 <= one.correctness <= 100
+    digests = [one.made_from for ones in used.values() for one in ones]
+    assert len(set(digests)) == len(digests) == 12
+    assert not (prepared.exp_folder / "metadata").exists()
 
 
 @pytest.mark.parametrize("rate", [32000, 48000])
 def test_every_rate_is_brought_to_msbgs_and_counted(tmp_path, caplog, rate):
     release = make_release(tmp_path / "cpc1", n_train=1, n_test=1, rate=rate)
     with caplog.at_level("INFO"):
-        cpc1 = prepare(release, tmp_path / "exp")
+        experiment = prepare(release, tmp_path / "exp")
     assert f"4 hearing-aid outputs at {rate} Hz went into MSBG resampled to 44100" in caplog.text
-    row = read_table(cpc1.table("left", "test", "msbg"))[0]
+    row = read_table(experiment.table("left", "test", "msbg"))[0]
     assert row["duration"] == pytest.approx(0.2, abs=0.01)
 
 
@@ -147,47 +156,14 @@ def test_two_processes_from_scratch_agree(release, tmp_path):
             cwd=tmp_path,
         )
         assert result.returncode == 0, result.stderr
-        prints.append(fingerprint(exp, ".csv", ".wav", ".json"))
+        prints.append(made(exp))
     assert prints[0] == prints[1] and len(prints[0]) > 55
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2", "cpc1"]
 
 
-def test_a_seed_gives_a_split_of_its_own(release, tmp_path):
-    splits = set()
-    for seed in range(5):
-        cpc1 = Cpc1.from_config(configure(release, tmp_path / f"{seed}"))
-        scenes = [f"S{n}" for n in range(10)]
-        prepare_data.split_scenes(cpc1, scenes, 0.3, seed)
-        splits.add(cpc1.scene_list("dev").read_text())
-    assert len(splits) > 1
-
-
-def test_a_split_made_by_hand_is_kept_or_refused(release, tmp_path):
-    cpc1 = Cpc1.from_config(configure(release, tmp_path))
-    prepare_data.split_scenes(cpc1, ["S1", "S2", "S3"], 0.4, 1)  # a drawn one is there before
-    dump(cpc1.scene_list("dev"), ["S2", "S3"])
-    dump(cpc1.scene_list("train"), ["S1"])
-    for seed in (1, 2):
-        split_of = prepare_data.split_scenes(cpc1, ["S1", "S2", "S3"], 0.4, seed)
-        assert split_of == {"S1": "train", "S2": "dev", "S3": "dev"}
-    with pytest.raises(prepare_data.RecipeError, match="each of the 4 training scenes once"):
-        prepare_data.split_scenes(cpc1, ["S1", "S2", "S3", "S4"], 0.3, 1)
-
-
-def test_another_seed_draws_a_new_split_and_says_so(release, tmp_path, caplog):
-    cpc1 = Cpc1.from_config(configure(release, tmp_path))
-    scenes = [f"S{n}" for n in range(20)]
-    first = prepare_data.split_scenes(cpc1, scenes, 0.3, 1)
-    assert prepare_data.split_scenes(cpc1, scenes, 0.3, 1) == first
-    assert "a new split is drawn" not in caplog.text
-    assert prepare_data.split_scenes(cpc1, scenes, 0.3, 2) != first
-    assert "a new split is drawn" in caplog.text
-
-
 def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
-    cpc1 = prepare(release, tmp_path / "exp")
-    first = cpc1.signals("test")[0]
-    wav = cpc1.hearing_aid_wav("test", first.signal)
+    experiment = prepare(release, tmp_path / "exp")
+    wav = read_presentations(experiment.presentations)["test"][0].processed
     stereo, rate = sf.read(wav)
     sf.write(wav, 0.5 * stereo, rate)
     with caplog.at_level("INFO"):
@@ -202,12 +178,12 @@ def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
 
 
 def test_while_signals_are_made_anew_there_is_no_table(release, tmp_path):
-    cpc1 = prepare(release, tmp_path / "exp")
-    assert cpc1.table("left", "dev", "msbg").is_file()
+    experiment = prepare(release, tmp_path / "exp")
+    assert experiment.table("left", "dev", "msbg").is_file()
     prepare(release, tmp_path / "exp", "MSBGEar.ahr=15", "shard=0", "n_shards=2")
-    assert not cpc1.table("left", "dev", "msbg").exists()
+    assert not experiment.table("left", "dev", "msbg").exists()
     prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
-    assert cpc1.table("left", "dev", "msbg").is_file()
+    assert experiment.table("left", "dev", "msbg").is_file()
 
 
 def test_what_killed_runs_left_is_removed(release, tmp_path):
@@ -224,7 +200,7 @@ def test_what_killed_runs_left_is_removed(release, tmp_path):
         ("MSBGEar.sample_rate=48000", "MSBGEar: "),
         ("MSBGEar.src_pos=FF", "MSBGEar: "),
         ("MSBGEar.ahr=null", "MSBGEar: "),
-        ("n_jobs=0", "n_jobs=0: expected a number of processes"),
+        ("n_jobs=0", "n_jobs=0: expected a whole number of processes"),
         ("seed=-1", "seed=-1: expected a whole number"),
         ("seed=one", "seed=one: expected a whole number"),
         ("dev_percent=3", "dev_percent=3: expected a share"),
@@ -245,9 +221,9 @@ def test_a_split_without_a_usable_signal_is_refused(release, tmp_path, caplog):
 
 
 def test_a_damaged_or_missing_ear_signal_is_made_again(release, tmp_path):
-    cpc1 = prepare(release, tmp_path / "exp")
+    experiment = prepare(release, tmp_path / "exp")
     before = fingerprint(tmp_path / "exp", ".wav")
-    wavs = sorted(cpc1.data_folder.rglob("*.wav"))
+    wavs = sorted(experiment.data_folder.rglob("*.wav"))
     wavs[0].unlink()
     wavs[5].write_bytes(wavs[5].read_bytes()[:1000])
     prepare(release, tmp_path / "exp")
@@ -257,128 +233,39 @@ def test_a_damaged_or_missing_ear_signal_is_made_again(release, tmp_path):
 def test_shards_together_make_the_whole(release, tmp_path):
     prepare(release, tmp_path / "whole")
     for shard in (2, 0, 1):
-        cpc1 = prepare(release, tmp_path / "parts", f"shard={shard}", "n_shards=3")
-        assert not cpc1.table("left", "dev", "msbg").exists()
-    sizes = [len(p.read_text().splitlines()) for p in cpc1.data_folder.glob("prepared-*.jsonl")]
+        experiment = prepare(release, tmp_path / "parts", f"shard={shard}", "n_shards=3")
+        assert not experiment.table("left", "dev", "msbg").exists()
+    sizes = [
+        len(p.read_text().splitlines()) for p in experiment.data_folder.glob("prepared-*.jsonl")
+    ]
     assert sorted(sizes) == [6, 6, 6]
     prepare(release, tmp_path / "parts")
-    assert (cpc1.data_folder / "prepared.jsonl").read_text() == ""
-    kinds = (".wav", ".csv", ".json")
-    assert fingerprint(tmp_path / "parts", *kinds) == fingerprint(tmp_path / "whole", *kinds)
-
-
-def remove_wav(release):
-    (release / "clarity_CPC1_data_test/clarity_data/HA_outputs/test/S20001_L0002_E001.wav").unlink()
-
-
-def remove_reference(release):
-    (release / "clarity_CPC1_data_train/clarity_data/scenes/S10003_target_anechoic.wav").unlink()
-
-
-def empty_wav(release):
-    wav = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10002_L0001_E001.wav"
-    wav.write_bytes(b"")
-
-
-def truncate_wav(release):
-    wav = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10002_L0001_E001.wav"
-    wav.write_bytes(wav.read_bytes()[:-1000])
-
-
-def mono_wav(release):
-    wav = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10002_L0001_E001.wav"
-    sf.write(wav, np.zeros(44100 * 3), 44100)
-
-
-def short_wav(release):
-    wav = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10002_L0001_E001.wav"
-    sf.write(wav, np.zeros((44100, 2)), 44100)
-
-
-def odd_rate(release):
-    wav = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10002_L0001_E001.wav"
-    sf.write(wav, np.zeros((44100 * 3, 2)), 12345)
-
-
-def no_audio(release):
-    wav = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10002_L0001_E001.wav"
-    wav.write_text("this is no wav file")
-
-
-def unknown_listener(release):
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: entries[0].update(listener="L9999"))
-
-
-def null_level(release):
-    path = release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
-    edit(path, lambda listeners: listeners["L0001"]["audiogram_levels_r"].__setitem__(2, None))
-
-
-def too_severe(release):
-    path = release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
-    edit(path, lambda listeners: listeners["L0001"]["audiogram_levels_r"].__setitem__(2, 110))
-
-
-def doubled(release):
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: entries.append(dict(entries[4])))
-
-
-def empty_prompt(release):
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: entries[4].update(prompt=" "))
-
-
-FAULTS = [
-    (remove_wav, "missing file: ", "S20001_L0002_E001.wav", 1),
-    (remove_reference, "missing file: ", "S10003_target_anechoic.wav", 2),
-    (empty_wav, "empty file: ", "S10002_L0001_E001.wav", 1),
-    (truncate_wav, "truncated file: ", "S10002_L0001_E001.wav", 1),
-    (mono_wav, "1 channels where 2 are expected", "S10002_L0001_E001.wav", 1),
-    (short_wav, "no longer than the 2 s before the speech", "S10002_L0001_E001.wav", 1),
-    (odd_rate, "unexpected sample rate of 12345 Hz", "S10002_L0001_E001.wav", 1),
-    (no_audio, "cannot be read as audio", "S10002_L0001_E001.wav", 1),
-    (unknown_listener, "no audiogram in listeners.CPC1_train.json", "listener L9999", 1),
-    (null_level, "audiogram in listeners.CPC1_all.json not usable", "L0001", 2),
-    (too_severe, "audiogram in listeners.CPC1_all.json not usable", "110 dB HL", 2),
-    (doubled, "signal listed twice in CPC1.train.json", "S10002_L0001_E001", 1),
-    (empty_prompt, "empty prompt in CPC1.train.json", "S10002_L0001_E001", 1),
-]
-
-
-@pytest.mark.parametrize(("spoil", "fault", "where", "n_lost"), FAULTS)
-def test_a_fault_is_found_from_headers(release, tmp_path, spoil, fault, where, n_lost):
-    spoil(release)
-    cpc1 = Cpc1.from_config(configure(release, tmp_path / "exp"))
-    checked = check_release(cpc1)
-    assert fault in checked.faults.text() and where in checked.faults.text()
-    assert len(checked.faults.left_out) == n_lost
-    usable = {entry.signal for entries in checked.signals.values() for entry in entries}
-    assert len(usable) == 12 - n_lost and not usable & set(checked.faults.left_out)
-    assert not (tmp_path / "exp").exists()
+    assert (experiment.data_folder / "prepared.jsonl").read_text() == ""
+    assert made(tmp_path / "parts") == made(tmp_path / "whole")
 
 
 def test_what_is_faulty_stops_the_run_or_is_left_out(release, tmp_path, caplog):
-    mono_wav(release)
-    remove_reference(release)
+    faults.mono_wav(release)
+    faults.remove_reference(release)
     exp = tmp_path / "exp"
     with pytest.raises(SystemExit) as stop:
         prepare(release, exp)
     assert stop.value.code == 1
-    assert "leave out what is faulty with skip_bad=true" in caplog.text
+    assert "as listed above, or leave it out with skip_bad=true" in caplog.text
     assert not exp.exists()
-    cpc1 = prepare(release, exp, "skip_bad=true")
+    experiment = prepare(release, exp, "skip_bad=true")
     left_out = json.loads((exp / "left_out.json").read_text())
     assert sorted(left_out) == ["S10002_L0001_E001", "S10003_L0001_E001", "S10003_L0002_E001"]
     assert "1 channels where 2 are expected" in left_out["S10002_L0001_E001"]
-    tables = [read_table(cpc1.table("left", split, "msbg")) for split in ("train", "dev", "test")]
+    tables = [
+        read_table(experiment.table("left", split, "msbg")) for split in ("train", "dev", "test")
+    ]
     kept = {row["ID"] for table in tables for row in table}
     assert len(kept) == 9 and not kept & set(left_out)
 
 
 def test_everything_wrong_is_reported_at_once(release, tmp_path, caplog):
-    for spoil in (remove_wav, remove_reference, mono_wav, too_severe):
+    for spoil in (faults.remove_wav, faults.remove_reference, faults.mono_wav, faults.too_severe):
         spoil(release)
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp", "check_only=true")
@@ -386,20 +273,71 @@ def test_everything_wrong_is_reported_at_once(release, tmp_path, caplog):
         assert words in caplog.text
 
 
+READY = ("check_only=true", "from_scratch=true", "dev_percent=0.5")
+
+
 def test_check_only_is_content_with_a_whole_release(release, tmp_path, caplog):
     with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", "check_only=true", "from_scratch=true")
-    assert "Checked: ready" in caplog.text
+        prepare(release, tmp_path / "exp", *READY)
+    assert "Checked: ready" in caplog.text and "This stops" not in caplog.text
     assert not (tmp_path / "exp").exists()
 
 
 def test_check_only_looks_ahead(release, tmp_path, caplog):
-    path = release / "clarity_CPC1_data_test/metadata/CPC1.test.json"
+    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
     edit(path, lambda entries: [entry.pop("correctness") for entry in entries])
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp", "check_only=true")
-    assert "recogniser to start from" in caplog.text
-    assert "4 x response to a test signal" in caplog.text
+    assert "This stops train_asr.py:\n      1 x no recogniser to start from" in caplog.text
+    assert "This stops evaluate.py:\n      1 x too few dev responses: 0 dev signals" in caplog.text
+    assert "not ready, for the reasons above. Stopped: evaluate.py, train_asr.py" in caplog.text
+    assert "This stops prepare_data.py" not in caplog.text
+
+
+def test_check_only_says_that_one_dev_scene_stops_the_fit(release, tmp_path, caplog):
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", "check_only=true", "from_scratch=true")
+    assert "too few dev responses: 2 dev signals with" in caplog.text
+    assert "use more training scenes, a larger dev_percent, or calibration=" in caplog.text
+    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in caplog.text
+    assert "Nothing was made" not in caplog.text
+    assert not (tmp_path / "exp").exists()
+
+
+def test_answers_that_are_all_the_same_stop_the_fit(release, tmp_path, caplog):
+    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
+    edit(path, lambda entries: [entry.update(correctness=40) for entry in entries])
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", *READY)
+    assert "4 dev signals with 1 different responses, the logistic needs 3" in caplog.text
+
+
+def test_what_stops_a_later_stage_does_not_stop_this_one(release, tmp_path, caplog):
+    experiment = prepare(release, tmp_path / "exp")  # one dev scene, and nothing to start from
+    assert "This stops evaluate.py" in caplog.text and "This stops train_asr.py" in caplog.text
+    assert experiment.table("left", "dev", "msbg").is_file()
+
+
+def test_a_test_signal_without_a_response_is_a_notice(release, tmp_path, caplog):
+    path = release / "clarity_CPC1_data_test/metadata/CPC1.test.json"
+    edit(path, lambda entries: entries[2].pop("correctness"))
+    with caplog.at_level("INFO"):
+        prepare(release, tmp_path / "exp", *READY)
+    assert "To know (it stops nothing):" in caplog.text and "Checked: ready" in caplog.text
+    assert "1 x test signal without a response: predicted, but not scored: S20001_L" in caplog.text
+    caplog.clear()
+    folder = tmp_path / "responses"
+    folder.mkdir()
+    dump(folder / "CPC1.test.json", json.loads(path.read_text())[:1])
+    prepare(release, tmp_path / "exp", *READY, f"path.test_responses='{folder}'")
+    assert "3 x test signal without a response" in caplog.text  # the late ones alone count
+
+
+def test_severe_losses_are_a_notice(release, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        prepare(release, tmp_path / "exp", *READY)
+    assert "1 x listener with losses above 80 dB HL" in caplog.text
+    assert "Checked: ready" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -417,19 +355,21 @@ def test_check_only_looks_ahead(release, tmp_path, caplog):
 def test_check_only_looks_at_the_recogniser(release, tmp_path, caplog, spoil, message):
     spoil(make_recogniser(tmp_path / "exp/transformer_cpc1"))
     sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
+    checked = ("check_only=true", "dev_percent=0.5", *sizes)
     if message is None:
-        prepare(release, tmp_path / "exp", "check_only=true", *sizes)
+        prepare(release, tmp_path / "exp", *checked)
         return
     with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true", *sizes)
-    assert message in caplog.text
+        prepare(release, tmp_path / "exp", *checked)
+    assert message in caplog.text and "Stopped: " in caplog.text
 
 
 def test_check_only_finds_a_recogniser_of_another_size(release, tmp_path, caplog):
     make_recogniser(tmp_path / "exp/transformer_cpc1")
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp", "check_only=true")
-    assert "recogniser that fits the settings" in caplog.text
+    assert "This stops infer.py:\n      1 x recogniser that cannot be used" in caplog.text
+    assert "does not fit the settings" in caplog.text
 
 
 def test_check_only_finds_prompts_that_have_no_token(release, tmp_path, caplog):
@@ -451,8 +391,9 @@ def test_check_only_looks_into_a_pretrained_folder(release, tmp_path, caplog):
 def test_check_only_names_a_folder_of_responses_that_is_not_there(release, tmp_path, caplog):
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp", "check_only=true", "path.test_responses=/nope")
-    assert "responses to the test signals" in caplog.text
-    assert "recogniser to start from" in caplog.text
+    assert "no test responses: /nope/CPC1.test.json: no such file" in caplog.text
+    assert "no recogniser to start from" in caplog.text
+    assert "Stopped: evaluate.py, train_asr.py" in caplog.text
 
 
 def test_a_full_disk_is_foreseen(release, tmp_path, caplog, monkeypatch):
@@ -472,8 +413,103 @@ def test_samples_that_are_not_finite_are_named(release, tmp_path, caplog):
         prepare(release, tmp_path / "exp")
     assert "1 of 18 files failed, the others are done" in caplog.text
     assert "S20001_L0002_E001.wav: samples that are not finite" in caplog.text
-    cpc1 = prepare(release, tmp_path / "exp", "skip_bad=true")
-    assert len(read_table(cpc1.table("left", "test", "msbg"))) == 3
+    experiment = prepare(release, tmp_path / "exp", "skip_bad=true")
+    assert len(read_table(experiment.table("left", "test", "msbg"))) == 3
+
+
+def test_odd_sounds_are_used_and_named(release, tmp_path, caplog):
+    silent, loud = (faults.TRAIN_WAV, faults.TEST_WAV)
+    sf.write(release / silent, np.zeros((int(2.2 * 44100), 2)), 44100)
+    signal, rate = sf.read(release / loud)
+    sf.write(release / loud, 1e6 / np.abs(signal).max() * signal, rate, subtype="FLOAT")
+    experiment = prepare(release, tmp_path / "exp")
+    assert f"test/msbg/{loud.stem}: samples far beyond full scale (1)" in caplog.text
+    assert f"train/msbg/{silent.stem}: silent" in caplog.text
+    assert "2 files are used, but strange" in caplog.text
+    assert len(read_table(experiment.table("left", "test", "msbg"))) == 4
+    for path in experiment.data_folder.rglob("*.wav"):
+        assert np.isfinite(sf.read(path)[0]).all()
+    caplog.clear()
+    prepare(release, tmp_path / "exp")  # a second run makes nothing, and says it all the same
+    assert "2 files are used, but strange" in caplog.text
+
+
+def test_test_signals_alone(release, tmp_path, caplog):
+    shutil.rmtree(release / "clarity_CPC1_data_train")
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp")
+    assert "path.cpc1_train_data=null does without this one" in caplog.text
+    alone = "path.cpc1_train_data=null"
+    with caplog.at_level("INFO"):
+        prepare(release, tmp_path / "exp", alone, "check_only=true", "from_scratch=true")
+    assert "Checked: ready" in caplog.text
+    experiment = prepare(release, tmp_path / "exp", alone)
+    assert list(read_presentations(experiment.presentations)) == ["test"]
+    sizes = {
+        split: len(read_table(experiment.table("left", split, "msbg")))
+        for split in ("train", "dev", "test")
+    }
+    assert sizes == {"train": 0, "dev": 0, "test": 4}
+    assert len(list(experiment.data_folder.rglob("*.wav"))) == 2 * (4 + 2)
+    assert not (tmp_path / "exp/data_split").exists()
+
+
+def test_a_copied_experiment_is_known_again(release, tmp_path, caplog):
+    """Files are told apart by what is in them: a copy of the release and of the work is as good."""
+    prepare(release, tmp_path / "exp")
+    shutil.copytree(release, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(tmp_path / "exp", tmp_path / "exp2", copy_function=shutil.copyfile)
+    with caplog.at_level("INFO"):
+        prepare(tmp_path / "copy", tmp_path / "exp2")
+    assert "18 of 18 files are done already" in caplog.text
+
+
+def test_an_audiogram_that_changed_is_simulated_anew(release, tmp_path, caplog):
+    experiment = prepare(release, tmp_path / "exp")
+    before = read_presentations(experiment.presentations)["test"]
+    path = release / faults.TEST_LISTENERS
+    edit(path, lambda listeners: listeners["L0001"].update(audiogram_levels_l=[50] * 8))
+    with caplog.at_level("INFO"):
+        prepare(release, tmp_path / "exp")
+    assert "for a change of: {'audiograms': 2}" in caplog.text
+    after = read_presentations(experiment.presentations)["test"]
+    changed = {a.name for a, b in zip(before, after, strict=True) if a.made_from != b.made_from}
+    assert changed == {"S20000_L0001_E001", "S20001_L0001_E001"}
+
+
+def test_a_scene_of_the_test_is_not_trained_on(release, tmp_path, caplog):
+    edit(release / faults.TEST_LIST, lambda entries: entries[0].update(scene="S10000"))
+    reference = "clarity_data/scenes/{}_target_anechoic.wav".format
+    shutil.copy(
+        release / faults.OF_TRAIN / reference("S10000"),
+        release / faults.OF_TEST / reference("S10000"),
+    )
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp")
+    assert "2 x scene in both training and test: S10000 of S10000_L0001_E001" in caplog.text
+    experiment = prepare(release, tmp_path / "exp", "skip_bad=true")
+    left_out = json.loads(experiment.left_out.read_text())
+    assert sorted(left_out) == ["S10000_L0001_E001", "S10000_L0002_E001"]
+    assert len(read_table(experiment.table("left", "test", "msbg"))) == 4
+
+
+def test_names_beyond_ascii_go_through(release, tmp_path):
+    """As German and Chinese releases would have them."""
+    folder = release / "clarity_CPC1_data_test"
+    for scene, new in (("S20000", "Höhle7"), ("S20001", "场景")):
+        for path in folder.rglob(f"{scene}_*.wav"):
+            path.rename(path.with_name(path.name.replace(scene, new)))
+        for path in (folder / "metadata").glob("CPC1.test*.json"):
+            text = json.dumps(json.loads(path.read_text()), ensure_ascii=False)
+            path.write_text(text.replace(scene, new), encoding="utf-8")
+    experiment = prepare(release, tmp_path / "exp")
+    rows = read_table(experiment.table("left", "test", "msbg"))
+    assert [row["ID"] for row in rows] == [
+        f"{scene}_{listener}_E001"
+        for scene in ("Höhle7", "场景")
+        for listener in ("L0001", "L0002")
+    ]
+    assert all(row["wav"].is_file() for row in rows)
 
 
 def test_a_file_truncated_after_the_check_is_named(release, tmp_path):
@@ -481,7 +517,7 @@ def test_a_file_truncated_after_the_check_is_named(release, tmp_path):
     listener = Listener.load_listener_dict(
         release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
     )["L0002"]
-    source = Source("test", "msbg", "x", wav, listener, sf.info(wav).frames, 44100)
+    source = Source("test", "msbg", "x", wav, 2.0, listener, None, sf.info(wav).frames, 44100)
     wav.write_bytes(wav.read_bytes()[:-4000])
     _, result = prepare_data.make_ear_signal(source, (tmp_path / "l.wav", tmp_path / "r.wav"), {})
     assert "the file changed while the run went on" in result["fault"]
@@ -489,13 +525,13 @@ def test_a_file_truncated_after_the_check_is_named(release, tmp_path):
 
 
 def test_two_runs_on_one_folder_are_refused_by_name(release, tmp_path, caplog):
-    cpc1 = Cpc1.from_config(configure(release, tmp_path / "exp"))
-    with prepare_data.sole_run(cpc1.data_folder, "prepare_data"):
+    experiment = Experiment.from_config(configure(release, tmp_path / "exp"))
+    with sole_run(experiment.data_folder, "prepare_data"):
         for overrides in ([], ["shard=0", "n_shards=2"]):
             with pytest.raises(SystemExit):
                 prepare(release, tmp_path / "exp", *overrides)
-            assert f"{cpc1.data_folder} is in use (" in caplog.text
-    with prepare_data.sole_run(cpc1.data_folder, "prepare_data", 1, 2):
+            assert f"{experiment.data_folder} is in use (" in caplog.text
+    with sole_run(experiment.data_folder, "prepare_data", 1, 2):
         prepare(release, tmp_path / "exp", "shard=0", "n_shards=2")
         with pytest.raises(SystemExit):
             prepare(release, tmp_path / "exp")
@@ -512,7 +548,7 @@ def test_a_terminal_user_sees_words_not_a_traceback(tmp_path):
         "prepare_data.py", f"path.root={tmp_path}/nowhere", f"path.exp_folder={tmp_path}/exp"
     )
     assert result.returncode == 1
-    assert "no metadata folder here; set path.cpc1_train_data" in result.stderr
+    assert f"path.root={tmp_path}/nowhere: no folder {tmp_path}/nowhere/clarity" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -524,11 +560,11 @@ def test_help_lists_the_configuration():
 
 
 def test_two_real_signals(shared, tmp_path):
-    cpc1 = prepare(shared / "cpc1_sample", tmp_path / "exp")
-    assert json.loads(cpc1.scene_list("dev").read_text()) == []
+    experiment = prepare(shared / "cpc1_sample", tmp_path / "exp")
+    assert json.loads(experiment.scene_list("dev").read_text()) == []
     for split, name in (("train", "S08510_L0239_E001"), ("test", "S08520_L0216_E001")):
-        (row,) = read_table(cpc1.table("right", split, "msbg"))
+        (row,) = read_table(experiment.table("right", split, "msbg"))
         assert row["ID"] == name
         assert row["duration"] == pytest.approx(5.8819 - 2, abs=0.01)
-    (row,) = read_table(cpc1.table("left", "test", "ref"))
+    (row,) = read_table(experiment.table("left", "test", "ref"))
     assert row["duration"] == pytest.approx(5.27 - 2, abs=0.001)

@@ -1,6 +1,7 @@
 """The script from tables to page, on the toy language and a judge that knows its words."""
 
 import csv
+import inspect
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import soundfile as sf
 import torch
 
 import reconstruct
+from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
@@ -24,7 +26,6 @@ from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
 from tests.conftest import configure, run_script
 from tests.intelligibility.reconstruction.toy import ToyRecogniser, make_ears
-from tests.small_recogniser import SETTINGS, make_recogniser
 
 LISTENERS = {
     "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),
@@ -92,7 +93,8 @@ def give_judge(patch, recogniser=None) -> None:
     """Put a recogniser that knows the chords in place of a trained one."""
     patch.setattr(laboratory, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
     patch.setattr(laboratory, "describe_recogniser", lambda *_: {"checkpoint_sha256": "toy"})
-    laboratory.laboratory_of_process.cache_clear()
+    laboratory.judge_of_process.cache_clear()
+    laboratory.network_of_process.cache_clear()
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def judge(monkeypatch) -> None:
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the script in this process."""
     cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides)
-    reconstruct.run.__wrapped__.__wrapped__(cfg)
+    inspect.unwrap(reconstruct.run)(cfg)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -240,8 +242,8 @@ def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
         (["reconstruct.steps=0"], "steps=0: expected a whole number from 1"),
         (["reconstruct.n_train=6"], "6 signals to learn from, expected 16"),
         (["reconstruct.n_scored=3"], "3 ear signals to score, expected 8"),
-        (["vocoder=/none"], "vocoder=/none: expected griffinlim, or the folder"),
-        (["judge=/none"], "judge=/none: no folder save/"),
+        (["vocoder=/none"], "vocoder=/none: no generator.ckpt here; expected griffinlim"),
+        (["judge=/none"], "judge=/none: holds no save/ .* and no config.json"),
         (["network=vggish", "weights=/none.pth"], "weights=/none.pth: no such file"),
     ],
 )
@@ -250,6 +252,13 @@ def test_bad_input_is_refused_before_any_work(prepared, judge, monkeypatch, over
     monkeypatch.setattr(reconstruct, "train_classifier", None)
     with pytest.raises(RecipeError, match=message):
         run(prepared, *overrides)
+
+
+def test_embeddings_that_no_disk_has_room_for_are_refused(prepared, judge, monkeypatch, tmp_path):
+    exp = shutil.copytree(prepared, tmp_path / "exp")
+    monkeypatch.setattr(reconstruct, "EMBEDDING_BYTES", 1e15)
+    with pytest.raises(RecipeError, match="GB are needed for the training embeddings of 1 layers"):
+        run(exp, "reconstruct.steps=3")
 
 
 def test_a_judge_that_does_not_understand_is_refused(prepared, monkeypatch, tmp_path):
@@ -290,9 +299,9 @@ def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
     def toy_judge(cfg, level, device):
         return Judge(ToyRecogniser(), level)
 
-    monkeypatch.setattr(reconstruct, "load_judge", toy_judge)
     monkeypatch.setattr(laboratory, "load_judge", toy_judge)
-    laboratory.laboratory_of_process.cache_clear()
+    laboratory.judge_of_process.cache_clear()
+    laboratory.network_of_process.cache_clear()
     overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
     run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)
     place = exp / "reconstruct/recogniser/cnn.0/reccnn"

@@ -4,13 +4,18 @@ Tolerances: weights, optimiser states and normalisers are compared bit for bit; 
 processes against one within 1e-5 of the largest (sums in another order).
 """
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -508,14 +513,91 @@ def test_both_ways_of_starting_are_one(experiment, toy_data, tmp_path):
     assert one == other
 
 
-def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path):
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("from_scratch=false", "no checkpoint to start from"),
+        ("asr_overrides=5", "asr_overrides=5: expected settings of transformer_cpc1.yaml by name"),
+        ("run_opts=5", "run_opts=5: expected options by name"),
+        ("n_jobs=8", "n_jobs: train_asr.py does not read this"),
+    ],
+)
+def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path, change, message):
     command = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path)]
-    run = subprocess.run(
-        [*command, "from_scratch=false"], capture_output=True, text=True, timeout=300
-    )
+    key = change.split("=")[0]
+    command = [word for word in command if not word.startswith((f"{key}.", f"{key}="))] + [change]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1
-    assert "no checkpoint to start from" in run.stdout + run.stderr
+    assert message in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
+
+
+@pytest.fixture
+def terminal():
+    """Return the two ends of a terminal of its own: what shows, and what a process writes to."""
+    shown, written = pty.openpty()
+    size = struct.pack("HHHH", 40, 120, 0, 0)  # lines and columns
+    fcntl.ioctl(written, termios.TIOCSWINSZ, size)
+    yield shown, written
+    os.close(shown)
+
+
+def read_all(shown):
+    """Return what a terminal shows until the last process has left it."""
+    text = b""
+    with contextlib.suppress(OSError):  # of Linux, at its end
+        while block := os.read(shown, 65536):
+            text += block
+    return text.decode()
+
+
+def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path, terminal):
+    command = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path)]
+    command.remove("run_opts.noprogressbar=true")
+    shown, written = terminal
+    with subprocess.Popen(command, stderr=written, stdout=written) as run:
+        os.close(written)
+        text = read_all(shown)
+    assert run.returncode == 0, text
+    assert re.search(r"4/4 \[.*train_loss=", text)  # SpeechBrain's bar over the batches
+    epoch = (
+        r"epoch 1 of 1: loss [\d.]+, validation [\d.]+; accuracy [\d.]+ %, word error rate [\d.]+ %"
+    )
+    assert re.search(epoch, text)
+    for noise in ("Going into epoch", "CKPT+", "Warning", "Gradscaler", "checkpoint here"):
+        assert noise not in text
+    log = max((experiment / "logs").glob("train_asr-*.log"), key=lambda path: path.stat().st_mtime)
+    assert len(re.findall(epoch, log.read_text())) == 1
+
+
+@pytest.mark.parametrize("way", ["hydra", "published"])
+def test_ctrl_c_is_a_line_and_the_same_command_goes_on(experiment, toy_data, tmp_path, way):
+    options = {"num_workers": 2, "number_of_epochs": 40}
+    if way == "hydra":
+        command = [*command_line(experiment, tmp_path)]
+        command += [f"asr_overrides.{key}={value}" for key, value in options.items()]
+    else:
+        settings = toy_asr.SETTINGS | options
+        settings |= {"data_folder": toy_data, "output_folder": tmp_path, "device": "cpu"}
+        command = [str(RECIPE / "transformer_cpc1.yaml"), "--noprogressbar"]
+        command += [f"--{key}={value}".replace("'", "") for key, value in settings.items()]
+    command = [sys.executable, str(RECIPE / "train_asr.py"), *command]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as run:
+        lines = []
+        for line in run.stderr:
+            lines.append(line)
+            if "epoch 1 of 40" in line:
+                os.killpg(run.pid, signal.SIGINT)
+        assert run.wait(60) == 130
+    text = "".join(lines)
+    assert "Traceback" not in text and "Error" not in text
+    assert lines[-1].count("Stopped") == 1 and "the same command goes on" in lines[-1]
+    with pytest.raises(ProcessLookupError):  # no worker lives on
+        os.killpg(run.pid, 0)
+    assert toy_asr.epochs(tmp_path)[0]["epoch"] == 1
 
 
 def test_trains_on_batches_of_similar_length(toy_data, tmp_path):

@@ -61,7 +61,7 @@ def listeners() -> dict:
         name: {
             "name": name,
             "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
-            "audiogram_levels_l": levels,
+            "audiogram_levels_l": list(levels),
             "audiogram_levels_r": [level + 5 for level in levels],
         }
         for name, levels in LEVELS.items()

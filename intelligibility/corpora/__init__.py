@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from intelligibility.corpora import cpc1, cpc2, cpc3
 from intelligibility.corpora.cpc1 import Response
 from intelligibility.corpora.presentation import Archive, Presentation, in_lines, read_presentations
+from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,13 @@ def known_presentations(cfg: DictConfig, track: str, kept: Path) -> dict[str, li
     """
     if kept.is_file():
         return read_presentations(kept)
-    archives = read_archives(cfg, track)
+    try:
+        archives = read_archives(cfg, track)
+    except RecipeError as error:
+        raise RecipeError(
+            f"{kept}: no such file; run prepare_data.py first, with the same config. (Where the "
+            f"similarities are from elsewhere, the release will do: {error})"
+        ) from None
     if faults := [finding for archive in archives.values() for finding in archive.findings]:
         logger.warning("The release's metadata, without what is faulty:\n%s", in_lines(faults))
     return {name: archive.presentations for name, archive in archives.items()}

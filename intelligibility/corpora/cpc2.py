@@ -44,6 +44,7 @@ SETS = ("1", "2", "3")
 TRAIN_CECS = ("CEC1", "CEC2")
 TEST_CEC = "CEC2"  # no test signal is of CEC1
 TEST_LIST, LABELS = "CEC2.test.{k}.json", "CPC2.test_labels.{k}.json"
+NAMESAKES = "CEC1 and CEC2 signals of the same name (that of CEC1 would be left out)"
 REFERENCES = ("target_ref", "target_anechoic")  # the first that is there
 
 
@@ -169,8 +170,7 @@ def _without_namesakes(known: dict[tuple[str, str], Presentation]) -> list[Findi
     for cec, name in list(known):
         if cec == "CEC1" and ("CEC2", name) in known:
             del known[cec, name]
-            fault = "CEC1 and CEC2 signals of the same name (that of CEC1 would be left out)"
-            findings.append(Finding(fault, name))
+            findings.append(Finding(NAMESAKES, name))
     return findings
 
 
@@ -202,17 +202,22 @@ def _read_test(release: Release, labels: dict[str, Path]) -> Archive | None:
 def _apart(train: Archive, test: Archive) -> Archive:
     """Say which training scenes are tested too, and find signals in training k and test k."""
     both = sorted(set(train.scenes) & set(test.scenes))
-    tested = {(one.scene, one.name): one for one in test.presentations}
-    findings = []
+    tested = {one.name: one for one in test.presentations}
+    findings, apart = [], []
     for one in train.presentations:
-        again = tested.get((one.scene, one.name))
+        again = tested.get(one.name)
+        if again is not None and one.cec != again.cec:
+            findings.append(Finding(NAMESAKES, one.name))
+            continue
+        apart.append(one)
         if again is not None and set(one.sets) & set(again.sets):
             where = f"{one.name} of set {again.sets[0]}"
             findings.append(Finding("signal in training and test of a set", where, (one.name,)))
     if both:
         where = f"{len(both)} of {len(train.scenes)}, for the mappings only"
         findings.append(Finding("training scenes that are tested too", where, stops=""))
-    return replace(train, findings=[*train.findings, *findings], dev_only=both)
+    findings = [*train.findings, *findings]
+    return replace(train, presentations=apart, findings=findings, dev_only=both)
 
 
 def _read_list(

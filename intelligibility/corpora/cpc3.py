@@ -100,32 +100,39 @@ def _read_train(data: Path, measured: dict[str, Listener]) -> Archive | None:
     presentations, scenes = [], set()
     for entry in entries:
         try:
-            cec, system, scene, listener = names_of(entry.signal)
+            names = names_of(entry.signal)
         except ValueError as error:
             findings.append(Finding(f"name in {path.name} that does not split", str(error)))
             continue
+        cec, _, scene, listener = names
         scenes.add(f"{cec}_{scene}")
-        if listener not in listeners:
+        if listener in listeners:
+            presentations.append(_named(data / "train", entry, names, listeners[listener]))
+        else:
             where = f"listener {listener} of {entry.signal}"
             findings.append(Finding("no severity in listeners.csv", where, (entry.signal,)))
-            continue
-        presentations.append(
-            Presentation(
-                name=entry.signal,
-                scene=f"{cec}_{scene}",
-                listener=listeners[listener],
-                system=system,
-                prompt=entry.prompt,
-                correctness=entry.correctness,
-                processed=data / "train/signals" / f"{entry.signal}.wav",
-                reference=data / "train/references" / f"{cec}_{scene}_ref.wav",
-                lead_in=None,
-                cec=cec,
-                sets=("train",),
-            )
-        )
     presentations.sort(key=lambda one: one.name)
     return Archive(path, presentations, sorted(scenes), findings)
+
+
+def _named(
+    folder: Path, entry: Entry, names: tuple[str, str, str, str], listener: Listener
+) -> Presentation:
+    """Make the record of a training signal, whose name says what it is."""
+    cec, system, scene, _ = names
+    return Presentation(
+        name=entry.signal,
+        scene=f"{cec}_{scene}",
+        listener=listener,
+        system=system,
+        prompt=entry.prompt,
+        correctness=entry.correctness,
+        processed=folder / "signals" / f"{entry.signal}.wav",
+        reference=folder / "references" / f"{cec}_{scene}_ref.wav",
+        lead_in=None,
+        cec=cec,
+        sets=("train",),
+    )
 
 
 def _read_test(data: Path, late: Path | None, measured: dict[str, Listener]) -> Archive | None:

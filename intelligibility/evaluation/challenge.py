@@ -5,17 +5,16 @@ eval, with one mapping. CPC1 has one of each, and nothing here changes it.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.evaluation import mapping as mappings
-from intelligibility.evaluation.tables import rows_of, scores_of
+from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.tables import Resampler, rows_of, scores_of
 from intelligibility.experiment import Experiment
 from intelligibility.leaks import Seen, in_words
 from intelligibility.runs import RecipeError, listed, read_json, write_text
@@ -31,7 +30,7 @@ MAPPED_BY_SET = "cpc2"
 
 def mapped_on(
     dev: pd.DataFrame, train: Iterable[Presentation], checkpoint_sha256: str | None, corpus: str
-) -> "mappings.Mapping":
+) -> Mapping:
     """Fit the mapping, and for CPC2 one more per set, on the dev signals of that set's training.
 
     Parameters
@@ -60,11 +59,11 @@ def mapped_on(
 
 
 def _fitted(
-    dev: pd.DataFrame, known: Mapping[str, Presentation], checkpoint_sha256: str | None
-) -> "mappings.Mapping":
+    dev: pd.DataFrame, known: dict[str, Presentation], checkpoint_sha256: str | None
+) -> Mapping:
     labelled = dev[dev["correctness"].notna()]
     seen = Seen.of(known[name] for name in labelled["signal"] if name in known)
-    return replace(mappings.Mapping.fitted_on(dev, checkpoint_sha256), seen=seen)
+    return replace(Mapping.fitted_on(dev, checkpoint_sha256), seen=seen)
 
 
 def set_of_each(signals: pd.Series, test: Iterable[Presentation]) -> pd.Series:
@@ -74,7 +73,7 @@ def set_of_each(signals: pd.Series, test: Iterable[Presentation]) -> pd.Series:
 
 
 def scores_by_set(
-    test: pd.DataFrame, measures: list[str], drawn: np.ndarray
+    test: pd.DataFrame, measures: list[str], resampler: Resampler
 ) -> dict[str, dict[str, Any]]:
     """Score each set of a challenge by itself; empty where there is one test only."""
     names = sorted(set(test["set"]))
@@ -84,7 +83,7 @@ def scores_by_set(
     for name in names:
         rows = test[test["set"] == name]
         able = [measure for measure in measures if len(rows_of(rows, measure)) > 1]
-        scored[name] = {"n_signals": len(rows), "scores": scores_of(rows, able, drawn)}
+        scored[name] = {"n_signals": len(rows), "scores": scores_of(rows, able, resampler)}
     return scored
 
 
@@ -107,7 +106,7 @@ def where_known(test: pd.DataFrame, presentations: Iterable[Presentation]) -> pd
 
 
 def guard(
-    mapping: "mappings.Mapping",
+    mapping: Mapping,
     test: pd.DataFrame,
     presentations: Iterable[Presentation],
     trained_on: Path | None,
@@ -140,39 +139,44 @@ def guard(
     RecipeError
         The mapping was fitted on a signal of the test.
     """
-    known = [one for one in presentations if one.name in set(test["signal"])]
-    fitted_on = _seen_by_mapping(mapping, known)
-    met = sorted({name for seen, ones in fitted_on for name in seen.signals_in(ones)})
-    if met and not allow_leak:
-        raise RecipeError(
-            f"the mapping was fitted on {len(met)} of the {len(known)} test signals "
-            f"({listed(met, 3)}): scores of them say nothing. Use a mapping that was fitted "
-            "elsewhere, or leave them out of the test with allow_leak=true"
-        )
+    names = set(test["signal"])
+    tested = [one for one in presentations if one.name in names]
+    fitted_on = _seen_by_mapping(mapping, tested)
+    met = {name for seen, ones in fitted_on for name in seen.signals_in(ones)}
     if met:
-        logger.warning(
-            "%d of %d test signals are left out: the mapping knows them", len(met), len(known)
-        )
-        test = test[~test["signal"].isin(met)]
-        known = [one for one in known if one.name not in set(met)]
-        if test.empty:
-            raise RecipeError("no test signal is left that the mapping was not fitted on")
-    leaks: dict[str, Any] = {"left_out": len(met), "mapping": None, "recogniser": None}
-    if fitted_on:
-        leaks["mapping"] = _added(seen.overlap(_those(ones, known)) for seen, ones in fitted_on)
-    else:
-        logger.warning("the mapping does not say what it was fitted on: leaks cannot be told")
-    if (seen := _seen_in_training(trained_on)) is not None:
-        leaks["recogniser"] = seen.overlap(known)
-    for who, overlap in leaks.items():
-        if isinstance(overlap, dict) and (words := in_words(overlap)):
-            verb = "fitted" if who == "mapping" else "trained"
+        test = _without(test, met, allow_leak)
+    left = [(seen, [one for one in ones if one.name not in met]) for seen, ones in fitted_on]
+    seen = _seen_in_training(trained_on)
+    overlaps = {
+        "mapping": _added(seen.overlap(ones) for seen, ones in left) if left else None,
+        "recogniser": seen and seen.overlap(one for one in tested if one.name not in met),
+    }
+    if overlaps["mapping"] is None:
+        logger.warning("The mapping does not say what it was fitted on: leaks cannot be told")
+    for who, verb in (("mapping", "fitted"), ("recogniser", "trained")):
+        if words := in_words(overlaps[who] or {}):
             logger.warning("The %s was %s on some of the test: %s", who, verb, words)
-    return test, leaks
+    return test, {"left_out": len(met)} | overlaps
+
+
+def _without(test: pd.DataFrame, met: set[str], allow_leak: bool) -> pd.DataFrame:
+    """Leave the signals that the mapping was fitted on out of the test, if that is allowed."""
+    if not allow_leak:
+        raise RecipeError(
+            f"the mapping was fitted on {len(met)} of the {len(test)} test signals "
+            f"({listed(sorted(met), 3)}): scores of them say nothing. Use a mapping that was "
+            "fitted elsewhere, or leave them out of the test with allow_leak=true"
+        )
+    logger.warning(
+        "%d of %d test signals are left out: the mapping knows them", len(met), len(test)
+    )
+    if met >= set(test["signal"]):
+        raise RecipeError("no test signal is left that the mapping was not fitted on")
+    return test[~test["signal"].isin(met)]
 
 
 def _seen_by_mapping(
-    mapping: "mappings.Mapping", test: list[Presentation]
+    mapping: Mapping, test: list[Presentation]
 ) -> list[tuple[Seen, list[Presentation]]]:
     """Return what each set's mapping saw, with the test signals that it is for."""
     names = sorted({k for one in test for k in one.sets}) or [""]
@@ -184,12 +188,7 @@ def _seen_by_mapping(
     return pairs
 
 
-def _those(ones: list[Presentation], known: list[Presentation]) -> list[Presentation]:
-    names = {one.name for one in known}
-    return [one for one in ones if one.name in names]
-
-
-def _added(overlaps: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+def _added(overlaps: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
     """Add up what the mappings of several sets saw."""
     total: dict[str, dict[str, int]] = {}
     for overlap in overlaps:

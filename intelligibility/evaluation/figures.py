@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.ranges import LEVEL
@@ -400,4 +401,5 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     for handle in legend.legend_handles:
-        handle.set_alpha(1)
+        if not isinstance(handle, Patch):  # shaded as it is drawn
+            handle.set_alpha(1)

@@ -43,7 +43,9 @@ def within_table(within: Mapping[str, Any]) -> Table:
         "correlation of predicted and observed means over systems, averaged over listeners; within "
         "system: the other way round. Ceiling: what the answers themselves allow, the split-half "
         "reliability of the observed means (Spearman-Brown), and so the share of their variance "
-        "that can be explained; explained: the squared correlation as a share of it."
+        "that can be explained; explained: the squared correlation as a share of it. It can exceed "
+        "1 where listeners and systems were heard in other scenes each, and a measure knows which "
+        "of these are hard."
     )
     for by, one in within.items():
         if one["reason"]:
@@ -114,10 +116,11 @@ def ranges_table(ranges: Mapping[str, Any]) -> Table:
         )
     caption = (
         "The share of test answers within their ranges, which should be "
-        f"{_percent(ranges['level'])} %, and the width of these in percent words correct. The "
-        "ranges are those of the residuals on dev (split conformal), per tenth of the predictions. "
-        "Means are of sentences through one hearing aid, heard by anyone; a dash: too few signals "
-        "per hearing aid on dev or test."
+        f"{_percent(ranges['level'])} % or more (many answers are 0 or 100 %, and in or out as "
+        "one), and the width of these in percent words correct. The ranges are those of the "
+        "residuals on dev (split conformal), per tenth of the predictions. Means are of sentences "
+        "through one hearing aid, heard by anyone; a dash: too few signals per hearing aid on dev "
+        "or test."
     )
     return Table("What to expect of one sentence", caption, pd.DataFrame(rows), pd.DataFrame(shown))
 

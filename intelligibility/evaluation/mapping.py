@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from intelligibility.corpora.cpc2 import SETS
 from intelligibility.evaluation.ranges import Range, mean_residuals
 from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
 from intelligibility.evaluation.tables import NAMES
@@ -142,14 +143,14 @@ class Mapping:
         return content | ({"seen": self.seen.as_json()} if self.seen is not None else {})
 
     def of_set(self, name: str) -> "Mapping":
-        """Return the mapping for a set of the challenge: its own where each has one.
+        """Return the mapping for a set of the challenge: its own where each has one (CPC2).
 
         Raises
         ------
         RecipeError
             The other sets have one, this has not.
         """
-        if not self.by_set or name == "":
+        if not self.by_set or name not in SETS:
             return self
         if name not in self.by_set:
             raise RecipeError(

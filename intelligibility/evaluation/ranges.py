@@ -3,7 +3,7 @@
 Split conformal prediction (V. Vovk, A. Gammerman & G. Shafer 2005, Algorithmic Learning in a Random
 World): the residuals of the dev signals, observed less predicted, say how far the answers of new
 signals lie from their predictions. Residuals differ along the scale (a listener gets few words or
-all of them more often than half), so each bin of predictions has its own. No distribution is
+all of them more often than half), so each tenth of the predictions has its own. No distribution is
 assumed; that dev and test are drawn alike is.
 """
 
@@ -32,13 +32,14 @@ class Range:
 
     Attributes
     ----------
-    edges : tuple of float
-        Predictions between one bin and the next, ascending.
+    at : tuple of float
+        Predictions that it is known at, ascending: the middles of the bins.
     low, high : tuple of float
-        What to add to a prediction in each bin, for the lower and the upper end.
+        What to add to a prediction there, for the lower and the upper end; between them, on
+        straight lines.
     """
 
-    edges: tuple[float, ...]
+    at: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
@@ -52,30 +53,29 @@ class Range:
             Percent words correct.
         """
         n_bins = max(1, min(MAX_BINS, len(predicted) // MIN_PER_BIN))
-        inner = np.quantile(predicted, np.linspace(0, 1, n_bins + 1)[1:-1])
-        edges = np.unique(inner)
+        edges = np.unique(np.quantile(predicted, np.linspace(0, 1, n_bins + 1)[1:-1]))
         which = np.searchsorted(edges, predicted, side="right")
-        bins = [observed[which == k] - predicted[which == k] for k in range(len(edges) + 1)]
-        low, high = zip(*map(conformal_ends, bins), strict=True)
-        return cls(tuple(edges.tolist()), low, high)
+        bins = [np.flatnonzero(which == k) for k in sorted(set(which.tolist()))]
+        ends = [conformal_ends(observed[one] - predicted[one]) for one in bins]
+        low, high = zip(*ends, strict=True)
+        return cls(tuple(float(np.median(predicted[one])) for one in bins), low, high)
 
     @classmethod
     def of_all(cls, residuals: np.ndarray) -> "Range":
         """Take one range for all predictions."""
         low, high = conformal_ends(residuals)
-        return cls((), (low,), (high,))
+        return cls((50.0,), (low,), (high,))
 
     def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower and the upper end for predictions of any shape, 0..100."""
         predicted = np.asarray(predicted, float)
-        which = np.searchsorted(self.edges, predicted, side="right")
-        ends = (predicted + np.array(shift)[which] for shift in (self.low, self.high))
+        ends = (predicted + np.interp(predicted, self.at, one) for one in (self.low, self.high))
         low, high = (np.clip(end, 0, 100) for end in ends)
         return low, high
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a file."""
-        return {"edges": list(self.edges), "low": list(self.low), "high": list(self.high)}
+        return {"at": list(self.at), "low": list(self.low), "high": list(self.high)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Range":
@@ -87,15 +87,13 @@ class Range:
             It is something else.
         """
         try:
-            edges, low, high = (
-                tuple(float(x) for x in content[key]) for key in ("edges", "low", "high")
-            )
+            at, low, high = (tuple(float(x) for x in content[key]) for key in ("at", "low", "high"))
         except (KeyError, TypeError):
-            raise ValueError(f"range {content!r:.80}, expected edges, low and high") from None
-        whole = len(low) == len(high) == len(edges) + 1 and sorted(edges) == list(edges)
-        if not whole or not np.isfinite([*edges, *low, *high]).all():
-            raise ValueError(f"range {content!r:.80}, expected a low and a high for each bin")
-        return cls(edges, low, high)
+            raise ValueError(f"range {content!r:.80}, expected at, low and high") from None
+        whole = 0 < len(at) == len(low) == len(high) and sorted(at) == list(at)
+        if not whole or not np.isfinite([*at, *low, *high]).all():
+            raise ValueError(f"range {content!r:.80}, expected a low and a high at each place")
+        return cls(at, low, high)
 
 
 def conformal_ends(residuals: np.ndarray) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from intelligibility.leaks import in_words
 from intelligibility.runs import write_text
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
+TEXT_COLUMNS |= {"grade", "CEC", "SNR"}
 RELEASE = {"cpc1": "cpc1_test_data", "cpc2": "cpc2_data", "cpc3": "cpc3_data"}
 LONG = 30  # rows beyond which a table opens on demand
 PIXELS_SHOWN = 0.55  # of the image's own, which has 200 per inch

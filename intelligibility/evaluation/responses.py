@@ -131,7 +131,10 @@ def read_signals(
 def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Response]:
     path = experiment.scene_list("dev")
     if not path.is_file():
-        raise RecipeError(f"{path}: no such file; run prepare_data.py first")
+        raise RecipeError(
+            f"{path}: no such file; run prepare_data.py first, or give calibration=, another run's "
+            "calibration.json, where test signals alone were prepared"
+        )
     scenes = set(read_json(path, list))
     if not scenes:
         raise RecipeError(

@@ -60,15 +60,37 @@ def with_intervals(scores: Mapping[str, Any], resamples: Mapping[str, np.ndarray
     }
 
 
-def scores_of(signals: pd.DataFrame, measures: list[str], counts: np.ndarray) -> dict[str, dict]:
+class Resampler:
+    """Scores of predictions and their resamples, each computed once: tables share them.
+
+    Parameters
+    ----------
+    counts : (n_resamples, n_scenes) int array
+        From `draw_scenes`.
+    """
+
+    def __init__(self, counts: np.ndarray):
+        self.counts = counts
+        self._known: dict[tuple[str, bytes], tuple[dict, dict]] = {}
+
+    def scores(self, rows: pd.DataFrame, name: str) -> tuple[dict, dict[str, np.ndarray]]:
+        """Return the scores of `{name}_prediction` over these signals, and their resamples."""
+        key = name, rows.index.to_numpy().tobytes()
+        if key not in self._known:
+            pair = rows[f"{name}_prediction"].to_numpy(), rows["correctness"].to_numpy()
+            scene = rows["scene_number"].to_numpy()
+            self._known[key] = score(*pair), bootstrap_scores(*pair, scene, self.counts)
+        return self._known[key]
+
+
+def scores_of(
+    signals: pd.DataFrame, measures: list[str], resampler: Resampler
+) -> dict[str, dict[str, Any]]:
     """Score each measure over signals, with 95 % intervals: {measure: {score: ...}}."""
-    scored = {}
-    for measure in measures:
-        rows = rows_of(signals, measure)
-        pair = rows[f"{measure}_prediction"].to_numpy(), rows["correctness"].to_numpy()
-        resamples = bootstrap_scores(*pair, rows["scene_number"].to_numpy(), counts)
-        scored[measure] = with_intervals(score(*pair), resamples)
-    return scored
+    return {
+        measure: with_intervals(*resampler.scores(rows_of(signals, measure), measure))
+        for measure in measures
+    }
 
 
 def averaged_scores_of(
@@ -141,7 +163,7 @@ def _groups_of(rows: pd.DataFrame, measure: str, by: str, counts: np.ndarray) ->
 
 
 def comparisons(
-    signals: pd.DataFrame, pairs: list[tuple[str, str]], counts: np.ndarray
+    signals: pd.DataFrame, pairs: list[tuple[str, str]], resampler: Resampler
 ) -> list[dict[str, Any]]:
     """Compare predictions in pairs, over the signals that both predict, in the same resamples.
 
@@ -151,8 +173,8 @@ def comparisons(
         With `{name}_prediction` for each name in `pairs`.
     pairs : list of (str, str)
         What to compare.
-    counts : (n_resamples, n_scenes) int array
-        From `draw_scenes`.
+    resampler : Resampler
+        Of the test signals.
 
     Returns
     -------
@@ -161,19 +183,12 @@ def comparisons(
         `better`: the name whose score is better, or None where the interval of the difference holds
         zero.
     """
-    rows, resampled = [], {}
+    rows = []
     for a, b in pairs:
         both = rows_of(rows_of(signals, a), b)
         if both.empty:
             raise RecipeError(f"{a} and {b} predict no signal in common; nothing to compare")
-        scored = []
-        for name in (a, b):
-            key = name, both.index.to_numpy().tobytes()  # most pairs are of the same signals
-            if key not in resampled:
-                pair = both[f"{name}_prediction"].to_numpy(), both["correctness"].to_numpy()
-                scene = both["scene_number"].to_numpy()
-                resampled[key] = score(*pair), bootstrap_scores(*pair, scene, counts)
-            scored.append(resampled[key])
+        scored = [resampler.scores(both, name) for name in (a, b)]
         for name in DIGITS:
             row = {"a": a, "b": b, "score": name, "n_signals": len(both)}
             rows.append(row | _difference(row, *((s[name], r[name]) for s, r in scored)))

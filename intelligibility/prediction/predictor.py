@@ -37,6 +37,8 @@ QUIET, LOUD = 40.0, 100.0  # dB SPL, between which speech is listened to
 # s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
 # are cut where the target begins and end a second after it: recognisers learn that.
 LEAD, TAIL = 0.0, 1.0
+NEARBY = (0.02, 0.1)  # s before and after the onset, where the first sample is looked for
+AUDIBLE = 0.02  # of the peak there
 
 
 @dataclass(frozen=True)
@@ -385,7 +387,19 @@ def _span(reference: Sound) -> tuple[float, float]:
         start, stop = speech_span(reference.signal, reference.rate)
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
-    return max(0.0, start - LEAD), stop + TAIL
+    return max(0.0, _first_sample(reference, start) - LEAD), stop + TAIL
+
+
+def _first_sample(reference: Sound, start: float) -> float:
+    """Find the start of the speech to the sample, in s.
+
+    The recogniser's frames begin where the sound is cut: to a hundredth of a second, the same
+    sentence with another lead-in would fall into other frames.
+    """
+    first = max(0, round((start - NEARBY[0]) * reference.rate))
+    last = round((start + NEARBY[1]) * reference.rate)
+    loudness = np.abs(reference.signal[first:last]).max(axis=1)
+    return (first + int(np.argmax(loudness > AUDIBLE * loudness.max()))) / reference.rate
 
 
 def _quality(sound: Sound) -> list[str]:

@@ -45,11 +45,12 @@ def load_recogniser(cfg: DictConfig, experiment: Experiment, device: torch.devic
     return hub.load(fetched, device, cfg.dec_mode, cfg.layers == "all")
 
 
-@functools.cache
-def recogniser_of_process(config: str) -> Recogniser:
+@functools.lru_cache(maxsize=1)
+def recogniser_of_process(config: str, checkpoint_sha256: str) -> Recogniser:
     """Load the recogniser once in a worker process, on its CPU.
 
-    The configuration comes as yaml, because a DictConfig cannot be the key of a cache.
+    The configuration comes as yaml, because a DictConfig cannot be the key of a cache. The hash is
+    part of the key: a process that outlives a training must not go on with the old recogniser.
     """
     cfg = OmegaConf.create(config)
     return load_recogniser(cfg, Experiment.from_config(cfg), torch.device("cpu"))

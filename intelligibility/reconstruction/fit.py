@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from intelligibility.reconstruction.inverters import Discriminator, Inverter, Spec
 from intelligibility.reconstruction.mel import PATCH, LogMel
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, progress
 
 RATE_DROP = (0.7, 5.0)  # after this share of the steps the learning rate is divided by so much
 WEIGHT_L1 = 100.0  # of the L1 against the adversarial loss, as published
@@ -48,8 +49,9 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class Pair:
-    """One utterance to learn from: files of its embedding and of its log-mel spectrogram."""
+    """One utterance to learn from: its scene, and files of embedding and log-mel spectrogram."""
 
+    scene: str
     embedding: Path
     log_mel: Path
 
@@ -67,10 +69,13 @@ class Crops:
         Says how frames of both go together.
     seed : int
         Of the choice.
+    apart : bool
+        Whether both are cut at places that have nothing to do with each other.
     """
 
-    def __init__(self, pairs: Sequence[Pair], spec: Spec, seed: int):
-        self.pairs, self.layer, self.rng = list(pairs), spec.layer, np.random.default_rng(seed)
+    def __init__(self, pairs: Sequence[Pair], spec: Spec, seed: int, apart: bool = False):
+        self.pairs, self.layer, self.apart = list(pairs), spec.layer, apart
+        self.rng = np.random.default_rng(seed)
         self.mel = LogMel(spec.mel)
         self.frames = PATCH // self.mel.preset.hop
         self.floor = math.log(self.mel.preset.floor)
@@ -83,26 +88,32 @@ class Crops:
         chosen = self.rng.integers(len(self.pairs), size=n_crops)
         crops = [self.crop(self.pairs[number]) for number in chosen]
         embeddings, log_mels = zip(*crops, strict=True)
-        return torch.from_numpy(np.stack(embeddings)), torch.from_numpy(np.stack(log_mels))
+        return torch.from_numpy(np.stack(embeddings)).float(), torch.from_numpy(np.stack(log_mels))
 
     def crop(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Cut one pair: one patch, or as many frames as 0.96 s have."""
         embedding = np.load(pair.embedding, mmap_mode="r")
         log_mel = np.load(pair.log_mel, mmap_mode="r")
         if self.layer.patches:
-            n_patches = min(len(embedding), max(1, -(-(len(log_mel) - 1) // self.frames)))
-            number = int(self.rng.integers(n_patches))
-            return np.array(embedding[number]), self._mel_from(log_mel, number * self.frames)
+            n_patches = -(-(len(log_mel) - 1) // self.frames)
+            place, mel_place = self._places(len(embedding), n_patches)
+            return np.array(embedding[place]), self._mel_from(log_mel, mel_place * self.frames)
         wanted = PATCH // self.layer.samples
-        places = min(
-            max(0, len(embedding) - wanted) // self.embedding_step,
-            max(0, len(log_mel) - self.frames) // self.mel_step,
+        place, mel_place = self._places(
+            1 + max(0, len(embedding) - wanted) // self.embedding_step,
+            1 + max(0, len(log_mel) - self.frames) // self.mel_step,
         )
-        place = int(self.rng.integers(places + 1))
         start = place * self.embedding_step
         piece = np.array(embedding[start : start + wanted])
         piece = np.pad(piece, ((0, wanted - len(piece)), (0, 0)))
-        return piece, self._mel_from(log_mel, place * self.mel_step)
+        return piece, self._mel_from(log_mel, mel_place * self.mel_step)
+
+    def _places(self, n_places: int, n_mel_places: int) -> tuple[int, int]:
+        """Draw where to cut both: at one place, unless they are to be apart."""
+        if self.apart:
+            return int(self.rng.integers(n_places)), int(self.rng.integers(max(1, n_mel_places)))
+        place = int(self.rng.integers(max(1, min(n_places, n_mel_places))))
+        return place, place
 
     def _mel_from(self, log_mel: np.ndarray, start: int) -> np.ndarray:
         piece = np.array(log_mel[start : start + self.frames])
@@ -110,7 +121,11 @@ class Crops:
 
 
 def fit_inverter(
-    pairs: Sequence[Pair], inverter: Inverter, settings: FitSettings, device: torch.device
+    pairs: Sequence[Pair],
+    inverter: Inverter,
+    settings: FitSettings,
+    device: torch.device,
+    apart: bool = False,
 ) -> dict[str, float]:
     """Train an inverter in place.
 
@@ -124,6 +139,8 @@ def fit_inverter(
         How.
     device : torch.device
         Where.
+    apart : bool
+        Whether to cut embedding and spectrogram at different places, for a floor.
 
     Returns
     -------
@@ -136,23 +153,38 @@ def fit_inverter(
         Fewer utterances than `LEAST_PAIRS`, or a loss that is not finite.
     """
     check_pairs(pairs)
-    crops = Crops(pairs, inverter.spec, settings.seed)
+    crops = Crops(pairs, inverter.spec, settings.seed, apart)
     torch.manual_seed(settings.seed)
     inverter.to(device).train()
     trainer = _Trainer(inverter, settings, device)
-    losses = []
-    for step in range(settings.steps):
+    losses, name = [], inverter.spec.layer.name
+    steps = range(settings.steps)
+    if parent_process() is None:  # the bars of several processes would overwrite each other
+        steps = progress(steps, name, settings.steps, unit="step")
+    for step in steps:
         trainer.set_rate(step)
         embedding, log_mel = crops.draw(settings.batch)
         losses.append(trainer.update(embedding.to(device), log_mel.to(device)))
         if not math.isfinite(losses[-1]):
             raise RecipeError(
-                f"{inverter.spec.layer.name}: the loss is not finite at step {step + 1}; set a "
+                f"{name}: the loss is not finite at step {step + 1}; set a "
                 "smaller reconstruct.learning_rate"
             )
     inverter.to("cpu").eval()
     last = losses[-max(1, settings.steps // 10) :]
     return {"mel_l1_train": float(np.mean(last)), "steps": settings.steps}
+
+
+def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
+    """Give every utterance the spectrogram of another scene: the one half the list away."""
+    ordered = sorted(pairs, key=lambda pair: pair.scene)
+    half = len(ordered) // 2
+    others = [*ordered[half:], *ordered[:half]]
+    return [
+        Pair(pair.scene, pair.embedding, other.log_mel)
+        for pair, other in zip(ordered, others, strict=True)
+        if pair.scene != other.scene
+    ]
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
@@ -227,5 +259,6 @@ def band_statistics(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
 
 def embedding_scale(pairs: Sequence[Pair], n_pairs: int = 50) -> float:
     """Return the root mean square of embeddings: the size that a ladder's input is brought to 1."""
-    squares = [float(np.square(np.load(pair.embedding)).mean()) for pair in pairs[:n_pairs]]
+    embeddings = (np.load(pair.embedding).astype(np.float64) for pair in pairs[:n_pairs])
+    squares = [np.square(embedding).mean() for embedding in embeddings]
     return max(float(np.sqrt(np.mean(squares))), 1e-6)

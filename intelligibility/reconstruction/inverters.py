@@ -7,6 +7,7 @@ is all that it takes to turn an embedding into speech.
     speech = inverter.invert(numpy.load("embeddings/ref/left_S90601.npy"))    # 16 kHz
 """
 
+import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,8 @@ class Discriminator(nn.Module):
             modules.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
             modules += [nn.BatchNorm2d(after)] if number else []
             modules += [nn.LeakyReLU(0.3), nn.Dropout(0.3)]
-        self.body = nn.Sequential(*modules, nn.Conv2d(128, 1, 4, padding="same"))
+        # Padded by hand to the same size: four taps have no middle.
+        self.body = nn.Sequential(*modules, nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(128, 1, 4))
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits (n, 1, frames / 16, bands / 16) for (n, frames, bands): is it true?"""
@@ -250,8 +252,12 @@ class Inverter(nn.Module):
         log_mel = self.log_mel(embedding)
         if n_samples is None:
             n_samples = (len(log_mel) - 1) * self.mel.preset.hop
-        tool = self.mel if self.vocoder == "griffinlim" else NeuralVocoder(self.vocoder)
-        return tool.to_wav(log_mel[None], n_samples, self.n_iter, self.seed)[0].numpy()
+        return self.sound.to_wav(log_mel[None], n_samples, self.n_iter, self.seed)[0].numpy()
+
+    @functools.cached_property
+    def sound(self) -> LogMel | NeuralVocoder:
+        """The vocoder."""
+        return self.mel if self.vocoder == "griffinlim" else NeuralVocoder(self.vocoder)
 
     def save(self, folder: str | Path) -> None:
         """Write inverter.json and inverter.pt, tensors only."""

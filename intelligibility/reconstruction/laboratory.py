@@ -111,11 +111,15 @@ def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     )
 
 
-@functools.cache
-def laboratory_of_process(
-    config: str, source: Source, level: float
-) -> tuple[Network, Judge, torch.device]:
-    """Load network and judge, once in a worker process."""
+@functools.lru_cache(maxsize=1)
+def network_of_process(config: str, source: Source, level: float) -> Network:
+    """Load a network once in a worker process; the one before it is let go."""
     cfg = OmegaConf.create(config)
-    device = pick_device(cfg.device)
-    return load_network(source, cfg, level, device), load_judge(cfg, level, device), device
+    return load_network(source, cfg, level, pick_device(cfg.device))
+
+
+@functools.lru_cache(maxsize=1)
+def judge_of_process(config: str, level: float) -> Judge:
+    """Load the judge once in a worker process."""
+    cfg = OmegaConf.create(config)
+    return load_judge(cfg, level, pick_device(cfg.device))

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import torch
 import torchaudio.functional as audio
+from speechbrain.lobes.models.HifiGAN import HifiganGenerator
+from speechbrain.utils.checkpoints import hook_on_loading_state_dict_checkpoint
 from torch import Tensor
 
+from intelligibility.recognisers.speechbrain import load_safely
 from intelligibility.runs import RecipeError
 
 RATE = 16000  # Hz
@@ -20,6 +23,20 @@ LEVEL = -26.0  # dB re full scale, of all speech that is analysed, written and p
 PATCH = 15360  # samples, 0.96 s: what VGGish looks at, and the crops that inverters learn from
 NNLS_STEPS = 15
 SILENT = 1e-5  # root mean square below which there is no level to set
+
+
+HIFIGAN_SOURCE = "speechbrain/tts-hifigan-libritts-16kHz"
+HIFIGAN = {
+    "in_channels": 80,
+    "out_channels": 1,
+    "resblock_type": "1",
+    "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
+    "resblock_kernel_sizes": [3, 7, 11],
+    "upsample_kernel_sizes": [16, 16, 4, 4],
+    "upsample_initial_channel": 512,
+    "upsample_factors": [8, 8, 2, 2],
+    "inference_padding": 5,  # frames at either end
+}
 
 
 @dataclass(frozen=True)
@@ -163,26 +180,31 @@ class LogMel:
 
 
 class NeuralVocoder:
-    """A HiFi-GAN of SpeechBrain from a local folder, for the preset `hifigan`.
+    """SpeechBrain's HiFi-GAN for LibriTTS at 16 kHz, for the preset `hifigan`.
 
     Parameters
     ----------
     folder : str or Path
-        With hyperparams.yaml and generator.ckpt, such as a copy of
-        speechbrain/tts-hifigan-libritts-16kHz.
+        With generator.ckpt of speechbrain/tts-hifigan-libritts-16kHz, tensors only. Its
+        hyperparams.yaml is not read: such a file can run code.
+
+    Raises
+    ------
+    RecipeError
+        No such file, or the tensors of another network.
     """
 
-    PADDING = 5  # frames that SpeechBrain adds at either end
-
     def __init__(self, folder: str | Path):
-        from speechbrain.inference.vocoders import HIFIGAN  # here: only this option needs it
-
-        if not (Path(folder) / "hyperparams.yaml").is_file():
-            raise RecipeError(
-                f"{folder}: no hyperparams.yaml here; vocoder= expects griffinlim or the folder of "
-                "a HiFi-GAN such as speechbrain/tts-hifigan-libritts-16kHz"
-            )
-        self.model = HIFIGAN.from_hparams(source=str(folder), savedir=str(folder))
+        path = vocoder_file(folder)
+        self.model = HifiganGenerator(**HIFIGAN)
+        state = hook_on_loading_state_dict_checkpoint(load_safely(path))
+        try:
+            self.model.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RecipeError(f"{path}: {reason}; expected that of {HIFIGAN_SOURCE}") from None
+        self.model.remove_weight_norm()
+        self.model.eval()
         self.mel = LogMel("hifigan")
 
     @torch.inference_mode()
@@ -190,11 +212,22 @@ class NeuralVocoder:
         """Make speech of log-mel spectrograms; as `LogMel.to_wav`, without iterations."""
         speech = []
         for one in log_mel.cpu().transpose(1, 2):
-            found = self.model.decode_batch(one[None])[0, 0]
-            hop = self.mel.preset.hop
-            found = found[self.PADDING * hop : len(found) - self.PADDING * hop]
-            speech.append(of_length(found, n_samples))
+            # It sees some frames more at either end, and speaks them.
+            extra = HIFIGAN["inference_padding"] * self.mel.preset.hop
+            found = self.model.inference(one[None])[0, 0]
+            speech.append(of_length(found[extra : len(found) - extra], n_samples))
         return torch.stack(speech)
+
+
+def vocoder_file(folder: str | Path) -> Path:
+    """Return the weights of a HiFi-GAN in a folder."""
+    path = Path(folder).expanduser() / "generator.ckpt"
+    if not path.is_file():
+        raise RecipeError(
+            f"vocoder={folder}: no generator.ckpt here; expected griffinlim, or the folder of "
+            f"{HIFIGAN_SOURCE}"
+        )
+    return path
 
 
 def mel_bands(preset: Preset) -> Tensor:

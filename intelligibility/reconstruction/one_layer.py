@@ -29,6 +29,7 @@ from intelligibility.reconstruction.fit import (
     check_pairs,
     embedding_scale,
     fit_inverter,
+    shuffled,
 )
 from intelligibility.reconstruction.inverters import Inverter, Spec, n_parameters
 from intelligibility.reconstruction.judge import Judge, word_errors
@@ -38,7 +39,8 @@ from intelligibility.reconstruction.score import Heard, records
 from intelligibility.reconstruction.utterances import CONDITIONS, Ear, read_speech
 from intelligibility.runs import read_json, write_json
 
-FLOORS = ("untrained", "shuffled")
+EMBEDDING_BYTES = 2  # per value to learn from: float16, in a folder that goes when it is learnt
+LARGEST = 6e4  # that float16 holds
 
 
 @dataclass(frozen=True)
@@ -240,8 +242,9 @@ def embed_training(
     """Write the training pairs of a layer: embedding, and log-mel of the target."""
     mel, pairs = LogMel(settings.mel), []
     for ear, condition, embedding in embed(training, layer, network):
-        pair = Pair(*(folder / f"{condition}-{ear.name}-{what}.npy" for what in ("layer", "mel")))
-        save_array(pair.embedding, embedding)
+        files = (folder / f"{condition}-{ear.name}-{what}.npy" for what in ("layer", "mel"))
+        pair = Pair(ear.scene, *files)
+        save_array(pair.embedding, embedding.clip(-LARGEST, LARGEST).astype(np.float16))
         save_array(pair.log_mel, target_mel(ear, condition, mel, settings.target).numpy())
         pairs.append(pair)
     check_pairs(pairs)
@@ -272,12 +275,9 @@ def floor_inverters(
     yield "untrained", fresh_inverter(layer, settings, pairs).eval()
     if not settings.floor_steps:
         return
-    # Every utterance gets the spectrogram of the one half the list away: never its own.
-    half = len(pairs) // 2
-    others = [*pairs[half:], *pairs[:half]]
-    shuffled = [Pair(p.embedding, other.log_mel) for p, other in zip(pairs, others, strict=True)]
     inverter = fresh_inverter(layer, settings, pairs)
-    fit_inverter(shuffled, inverter, replace(settings.fit, steps=settings.floor_steps), device)
+    less = replace(settings.fit, steps=settings.floor_steps)
+    fit_inverter(shuffled(pairs), inverter, less, device, apart=True)
     yield "shuffled", inverter
 
 
@@ -330,4 +330,4 @@ def write_wav(path: Path, speech: Tensor) -> Path:
 def save_array(path: Path, values: np.ndarray) -> None:
     """Write an array, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.ascontiguousarray(values, dtype=np.float32))
+    np.save(path, np.ascontiguousarray(values))

@@ -180,7 +180,7 @@ def layer_rows(folder: Path, place: Path, seed: int) -> list[dict[str, Any]]:
         rows += rows_of(heard[floor], own, *ceilings, seed)
     for kind in ("original", "copy", "bandmean"):
         own = dict.fromkeys(about) | {"source": place.parts[-3], "layer": kind, "kind": kind}
-        own |= {"inverter": "", "depth": {"original": -1, "copy": 0}.get(kind, 99)}
+        own["inverter"] = ""
         rows += rows_of(getattr(controls, kind), own, controls.original, controls.copy, seed)
     return rows
 
@@ -191,10 +191,13 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         key = tuple(row[name] for name in ("source", "layer", "inverter", "condition", "listener"))
         once[key] = row
-    return sorted(
-        once.values(),
-        key=lambda row: (row["source"], row["depth"], row["inverter"], row["condition"] == "msbg"),
-    )
+    return sorted(once.values(), key=_place_of)
+
+
+def _place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return where a row comes: ceilings before the layers, the band mean after them."""
+    depth = {"original": -2, "copy": -1, "bandmean": 1_000}.get(row["kind"], row["depth"])
+    return row["source"], depth, row["inverter"], CONDITIONS.index(row["condition"])
 
 
 def networks_of(folder: Path, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -215,10 +218,17 @@ def trends(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     for (source, inverter, condition), rows in whole.groupby(["source", "inverter", "condition"]):
         if len(rows) > 2:
             found[f"{source} {inverter} {condition}"] = {
-                f"spearman_depth_{name}": float(spearmanr(rows["depth"], rows[name]).statistic)
+                f"spearman_depth_{name}": _rank_correlation(rows["depth"], rows[name])
                 for name in ("mel_l1", "wer")
             }
     return found
+
+
+def _rank_correlation(one: pd.Series, other: pd.Series) -> float | None:
+    """Return Spearman's, None where one of them never changes."""
+    if one.nunique() < 2 or other.nunique() < 2:
+        return None
+    return float(spearmanr(one, other).statistic)
 
 
 def markdown(table: pd.DataFrame, networks: Mapping[str, Mapping[str, Any]]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from intelligibility.reconstruction.mel import RATE, SILENT
 from intelligibility.runs import RecipeError
+from intelligibility.words import words_of
 
 CONDITIONS = ("ref", "msbg")
 LEAST_SCORED = 8  # ear signals: with fewer a word error rate says nothing
@@ -58,7 +59,8 @@ def choose_scored(ears: Iterable[Ear], n_ears: int, seed: int) -> list[Ear]:
     rng = np.random.default_rng(seed)
     waiting: dict[str, list[Ear]] = defaultdict(list)
     for ear in sorted(ears, key=lambda ear: ear.name):
-        waiting[ear.listener].append(ear)
+        if words_of(ear.prompt):
+            waiting[ear.listener].append(ear)
     for listener in sorted(waiting):
         rng.shuffle(waiting[listener])
     chosen, heard = [], set()

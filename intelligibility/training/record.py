@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from intelligibility.training.data import Row
 logger = logging.getLogger(__name__)
 
 NAME = "trained_on.json"  # in the recogniser's folder
-FIELDS = ("name", "scene", "listener", "system", "prompt")
 
 
 def describe_data(
@@ -44,14 +43,9 @@ def describe_data(
         size, middle = samples[row["ID"]]
         whole.update(repr((row["ID"], row["wrd"], size)).encode())
         whole.update(middle)
-    heard = {found["name"]: found for table in tables.values() for found in _heard(table)}
-    for name in heard.keys() & presentations.keys():
-        known = presentations[name]
-        heard[name] |= {
-            "scene": known.scene,
-            "listener": known.listener.id,
-            "system": known.system,
-        }
+    heard = {
+        found["name"]: found for table in tables.values() for found in _heard(table, presentations)
+    }
     return {
         "tables": list(tables),
         "signals": len(rows),
@@ -71,11 +65,20 @@ def _sample(wav: Path) -> tuple[int, bytes]:
         return size, stream.read(4096)
 
 
-def _heard(table: list[Row]) -> Iterable[dict[str, Any]]:
+def _heard(
+    table: list[Row], presentations: Mapping[str, Presentation]
+) -> Iterator[dict[str, str | None]]:
     for row in table:
-        ear, _, name = row["ID"].partition("_")  # binaural tables name both ears of a signal
-        values = (name if ear in EARS else row["ID"], None, row["spk_id"], None, row["wrd"])
-        yield dict(zip(FIELDS, values, strict=True))
+        ear, _, rest = row["ID"].partition("_")  # binaural tables name both ears of a signal
+        name = rest if ear in EARS else row["ID"]
+        known = presentations.get(name)
+        yield {
+            "name": name,
+            "scene": known and known.scene,
+            "listener": known.listener.id if known else row["spk_id"],
+            "system": known and known.system,
+            "prompt": row["wrd"],
+        }
 
 
 def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_left: bool) -> None:

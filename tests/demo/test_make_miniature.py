@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,25 @@ def miniature(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "data"
     assert build(folder, SMALL, n_jobs=1)
     return folder
+
+
+@pytest.mark.parametrize("layout", ["cpc2", "cpc3"])
+def test_other_layouts_hold_the_same_signals(miniature, tmp_path, layout):
+    """Laid out as another corpus, the same scenes are heard by the same listeners."""
+    build(tmp_path / "data", replace(SMALL, layout=layout), n_jobs=1)
+    found = read_archives(configure(tmp_path / "data", tmp_path, f"corpus={layout}"), "")
+    as_cpc1 = read_archives(configure(miniature, tmp_path), "")
+    for archive in ("train", "test"):
+        ours, theirs = found[archive].presentations, as_cpc1[archive].presentations
+        assert len(ours) == len(theirs)
+        for what in ("processed", "reference"):
+            sounds = [
+                sorted(getattr(one, what).read_bytes() for one in ones) for ones in (ours, theirs)
+            ]
+            assert sounds[0] == sounds[1]
+        answers = [sorted((one.prompt, one.correctness) for one in ones) for ones in (ours, theirs)]
+        assert answers[0] == answers[1]
+    assert layout.upper() in (tmp_path / "data/README.md").read_text()
 
 
 def files_of(folder):

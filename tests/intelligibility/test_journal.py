@@ -1,6 +1,10 @@
+import json
+import os
+import shutil
+
 import pytest
 
-from intelligibility.journal import Journal
+from intelligibility.journal import Journal, file_stamp
 
 
 @pytest.fixture
@@ -56,3 +60,23 @@ def test_nonsense_in_a_journal_is_passed_over(path, line):
     path.parent.mkdir()
     path.write_text(line + "\n", encoding="latin-1")
     assert Journal(path).latest == {}
+
+
+def test_a_file_is_known_by_what_is_in_it(tmp_path):
+    path, copy = tmp_path / "a.wav", tmp_path / "b.wav"
+    content = bytearray(range(256)) * 200
+    path.write_bytes(content)
+    shutil.copyfile(path, copy)
+    os.utime(copy, (0, 0))
+    stamp = file_stamp(path)
+    assert file_stamp(copy) == stamp
+    assert stamp == json.loads(json.dumps(stamp))  # as it comes back from a journal
+    for place in (0, 100, len(content) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        copy.write_bytes(changed)
+        assert file_stamp(copy) != stamp
+    copy.write_bytes(content + b"x")
+    assert file_stamp(copy) != stamp
+    copy.write_bytes(b"")
+    assert file_stamp(copy)[0] == 0

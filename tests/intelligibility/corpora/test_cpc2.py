@@ -214,6 +214,11 @@ def test_namesakes_of_two_challenges(root: Path) -> None:
     assert "1 x CEC1 and CEC2 signals of the same name" in all_findings(root)
     same = [o for o in read(root)["train"].presentations if o.name == namesakes[0]["signal"]]
     assert [one.cec for one in same] == ["CEC2"]
+    tested = json.loads((data / "metadata/CEC2.test.1.json").read_text())[:1]
+    tested[0]["correctness"] = 20.0
+    edit(data / "metadata/CEC1.train.2.json", lambda entries: entries.extend(tested))
+    assert "2 x CEC1 and CEC2 signals of the same name" in all_findings(root)
+    assert tested[0]["signal"] not in {one.name for one in read(root)["train"].presentations}
 
 
 def test_scenes_of_the_test_are_never_trained_on(root: Path) -> None:

@@ -8,10 +8,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.figures import all_figures, save
 from intelligibility.evaluation.mapping import Fit, Mapping
+from intelligibility.evaluation.ranges import Range
 from intelligibility.evaluation.scoring import Logistic, draw_scenes
 from intelligibility.evaluation.tables import by_group
+from intelligibility.evaluation.within import within_scores
 
 FIT = Logistic(80.0, 0.2)
 LEVELS = {"NOTHING": 10.0, "MILD": 25.0, "MODERATE": 45.0, "SEVERE": 65.0}
@@ -42,8 +45,13 @@ def drawn(test, dev, measures):
     """Return every figure of these signals."""
     counts = draw_scenes(20, seed=1, n_resamples=20)
     groups = {by: by_group(test, measures, by, counts) for by in ("listener", "system", "severity")}
-    mapping = Mapping({measure: Fit(FIT) for measure in measures}, mean_correctness=50.0)
-    return all_figures(test, dev, measures, groups, mapping)
+    expected = Range((20.0, 55.0, 85.0), (-30.0, -50.0, -40.0), (20.0, 40.0, 30.0))
+    fits = {measure: Fit(FIT, range=expected) for measure in measures}
+    results = {
+        "within": within_scores(test, measures, counts, seed=1),
+        "figures": figure_numbers(test, measures),
+    }
+    return all_figures(test, dev, measures, groups, Mapping(fits, 50.0), results)
 
 
 def texts_of(figure):
@@ -75,7 +83,8 @@ def test_no_text_overlaps_and_axes_have_units(size):
     n, n_listeners, n_systems, measures = SIZES[size]
     test = made(n, n_listeners, n_systems, measures)
     figures = drawn(test, made(n // 3 + 5, n_listeners, n_systems, measures), measures)
-    assert list(figures) == ["scatter", "by_listener", "by_system", "residuals", "reliability"]
+    names = ["scatter", "by_listener", "by_system", "residuals", "reliability"]
+    assert [name for name in figures if name != "within"] == names
     for name, drawing in figures.items():
         texts = texts_of(drawing.figure)
         for (one, box), (other, its) in itertools.combinations(texts, 2):
@@ -87,7 +96,9 @@ def test_no_text_overlaps_and_axes_have_units(size):
             assert page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1, f"{name}: {text!r} is cut"
             assert page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1, f"{name}: {text!r} is cut"
         for axes in drawing.figure.axes:
-            assert axes.get_ylabel().endswith("(%)")
+            assert axes.get_ylabel().endswith(("(%)", "correlation of means"))
+        if name == "within":
+            continue  # across measures, whose names stand at the ticks
         labels = {axes.get_xlabel() for axes in drawing.figure.axes} - {""}
         by = name.removeprefix("by_")
         assert all(label.endswith((")", "listeners' mean")) for label in labels), labels
@@ -128,7 +139,7 @@ def test_two_drawings_are_the_same_file(tmp_path):
         for name, drawing in drawn(test, None, ["dec"]).items():
             save(drawing.figure, tmp_path / take / name)
     files = sorted((tmp_path / "first").iterdir())
-    assert len(files) == 10
+    assert len(files) == 12
     for file in files:
         assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
         assert b"CreationDate" not in file.read_bytes()

@@ -22,7 +22,12 @@ def dev():
     correctness = np.clip(400 * (similarity - 0.7) + 20 * rng.standard_normal(50), 0, 100)
     correctness[0] = np.nan
     return pd.DataFrame(
-        {"correctness": correctness, "enc_similarity": similarity, "dec_similarity": similarity**2}
+        {
+            "system": rng.choice(["E001", "E002"], 50),
+            "correctness": correctness,
+            "enc_similarity": similarity,
+            "dec_similarity": similarity**2,
+        }
     )
 
 
@@ -44,8 +49,22 @@ def test_it_travels_as_a_file(dev, tmp_path):
     assert {"x0", "k", "n_signals", "RMSE"} <= set(content["measures"]["enc"])
     read = Mapping.read(tmp_path / "calibration.json")
     assert read.mean_correctness == mapping.mean_correctness
-    for measure in ("enc", "dec"):
-        assert read.fits[measure].logistic == mapping.fits[measure].logistic
+    assert read.fits == mapping.fits
+
+
+def test_older_files_have_no_ranges(dev, tmp_path):
+    mapping = Mapping.fitted_on(dev, CHECKPOINT)
+    assert mapping.fits["dec"].range is not None
+    path = tmp_path / "calibration.json"
+    content = mapping.as_json()
+    for numbers in content["measures"].values():
+        del numbers["range"]
+    path.write_text(json.dumps(content))
+    assert Mapping.read(path).fits["dec"].range is None
+    content["measures"]["dec"]["range"] = {"at": [50, 60], "low": [-10], "high": [10]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecipeError, match="expected a low and a high at each place"):
+        Mapping.read(path)
 
 
 def test_a_file_without_a_checkpoint_is_read_and_warned_of(dev, tmp_path, caplog):

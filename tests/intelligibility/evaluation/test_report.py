@@ -13,7 +13,7 @@ from benchmarks.made.experiment import CHECKPOINT, make_experiment
 from tests.conftest import configure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-N_FIGURES = 5
+N_FIGURES = 6
 
 
 class Page(HTMLParser):

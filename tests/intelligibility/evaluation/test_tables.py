@@ -10,6 +10,7 @@ import pytest
 from intelligibility.evaluation.published import TABLE_1, TABLE_3
 from intelligibility.evaluation.scoring import draw_scenes, score
 from intelligibility.evaluation.tables import (
+    Resampler,
     averaged_scores_of,
     by_group,
     comparison_frame,
@@ -57,7 +58,7 @@ def results(signals, counts):
     """Return what evaluate.py gathers for the tables."""
     measures = ["enc", "dec"]
     return {
-        "scores": scores_of(signals, measures, counts),
+        "scores": scores_of(signals, measures, Resampler(counts)),
         "averaged": {
             by: averaged_scores_of(signals, measures, by, counts) for by in ("listener", "system")
         },
@@ -117,7 +118,9 @@ def test_every_published_row_is_shown(results):
 
 def test_the_better_measure_is_named_and_equals_are_not(signals, counts):
     equal = signals.assign(twin_prediction=signals["dec_prediction"])
-    compared = comparisons(equal, [("dec", "enc"), ("enc", "dec"), ("dec", "twin")], counts)
+    compared = comparisons(
+        equal, [("dec", "enc"), ("enc", "dec"), ("dec", "twin")], Resampler(counts)
+    )
     assert [one["better"] for one in compared] == ["dec"] * 6 + [None] * 3
     assert [one["p"] < 0.05 for one in compared] == [True] * 6 + [False] * 3
     assert compared[0]["difference"] == -compared[3]["difference"]
@@ -130,20 +133,20 @@ def test_the_better_measure_is_named_and_equals_are_not(signals, counts):
 def test_measures_are_compared_over_the_signals_that_both_have(signals, counts):
     partial = signals.copy()
     partial.loc[:99, "enc_prediction"] = np.nan
-    one = comparisons(partial, [("dec", "enc")], counts)[0]
+    one = comparisons(partial, [("dec", "enc")], Resampler(counts))[0]
     both = partial.iloc[100:]
     assert one["n_signals"] == 200
     expected = score(both["dec_prediction"].to_numpy(), both["correctness"].to_numpy())["RMSE"]
     assert one["value_a"] == expected
     partial.loc[100:, "dec_prediction"] = np.nan
     with pytest.raises(RecipeError, match="dec and enc predict no signal in common"):
-        comparisons(partial, [("dec", "enc")], counts)
+        comparisons(partial, [("dec", "enc")], Resampler(counts))
 
 
 def test_what_is_undefined_is_a_dash_and_null(signals, counts):
-    scored = scores_of(signals, ["flat"], counts)["flat"]
+    scored = scores_of(signals, ["flat"], Resampler(counts))["flat"]
     assert json.loads(json.dumps(scored["NCC"])) == {"value": None, "interval": None}
-    compared = comparisons(signals, [("dec", "flat")], counts)
+    compared = comparisons(signals, [("dec", "flat")], Resampler(counts))
     assert [one["p"] is None for one in compared] == [False, True, True]
     shown = show_comparisons(comparison_frame(compared))
     assert shown["of b"].iloc[1] == "–" and shown["p"].iloc[1] == "–"
@@ -151,7 +154,7 @@ def test_what_is_undefined_is_a_dash_and_null(signals, counts):
 
 def test_a_single_scene_has_scores_but_no_intervals(signals):
     alone = signals.assign(scene_number=0)
-    scored = scores_of(alone, ["dec"], draw_scenes(1, seed=1))["dec"]
+    scored = scores_of(alone, ["dec"], Resampler(draw_scenes(1, seed=1)))["dec"]
     assert scored["RMSE"]["value"] > 0 and scored["RMSE"]["interval"] is None
     shown = show_groups(by_group(alone, ["dec"], "system", draw_scenes(1, seed=1)))
     assert shown["RMSE (95 %)"].str.contains("– to –").all()

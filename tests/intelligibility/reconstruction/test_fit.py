@@ -11,6 +11,7 @@ from intelligibility.reconstruction.fit import (
     band_statistics,
     embedding_scale,
     fit_inverter,
+    shuffled,
 )
 from intelligibility.reconstruction.inverters import Inverter, Spec
 from intelligibility.reconstruction.mel import PATCH, LogMel
@@ -34,7 +35,8 @@ def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> lis
         embedding = np.broadcast_to(times.reshape(shape), (n_frames, *layer.shape))
         frames = np.arange(1 + n_samples // preset.hop) * preset.hop
         log_mel = np.broadcast_to(frames[:, None], (len(frames), preset.n_bands))
-        pair = Pair(folder / f"{number}-layer.npy", folder / f"{number}-mel.npy")
+        files = (folder / f"{number}-{what}.npy" for what in ("layer", "mel"))
+        pair = Pair(f"S{number // 2}", *files)
         np.save(pair.embedding, embedding.astype("float32"))
         np.save(pair.log_mel, log_mel.astype("float32"))
         pairs.append(pair)
@@ -57,6 +59,18 @@ def test_crops_of_both_begin_at_the_same_time(tmp_path, samples, mel):
         assert embedding.shape == (64, PATCH // samples, 3)
 
 
+def test_shuffled_pairs_share_neither_scene_nor_time(tmp_path):
+    layer = Layer("any", 1, 640, (3,), patches=False)
+    pairs = make_pairs(tmp_path, layer)
+    scene_of = {pair.log_mel: pair.scene for pair in pairs}
+    others = shuffled(pairs)
+    assert len(others) == len(pairs)
+    assert all(pair.scene != scene_of[pair.log_mel] for pair in others)
+    assert sorted(pair.log_mel for pair in others) == sorted(pair.log_mel for pair in pairs)
+    embedding, log_mel = Crops(others, Spec(layer, "asr", 8, 1), 0, apart=True).draw(64)
+    assert np.mean(embedding[:, 0, 0].numpy() == log_mel[:, 0, 0].numpy()) < 0.2
+
+
 def test_band_statistics_and_scale(tmp_path):
     layer = Layer("any", 1, 640, (3,), patches=False)
     pairs = make_pairs(tmp_path, layer, 3)
@@ -75,7 +89,8 @@ def learnable_pairs(folder) -> list[Pair]:
     pairs = []
     for number in range(16):
         embedding = rng.standard_normal((30, 6))
-        pair = Pair(folder / f"{number}-layer.npy", folder / f"{number}-mel.npy")
+        files = (folder / f"{number}-{what}.npy" for what in ("layer", "mel"))
+        pair = Pair(f"S{number // 2}", *files)
         np.save(pair.embedding, embedding.astype("float32"))
         np.save(pair.log_mel, np.repeat(embedding @ mixing, 4, axis=0).astype("float32"))
         pairs.append(pair)

@@ -5,8 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from speechbrain.lobes.models.HifiGAN import HifiganGenerator
 
-from intelligibility.reconstruction.mel import LEVEL, PRESETS, LogMel, at_level, mel_bands
+from intelligibility.reconstruction import mel as mel_module
+from intelligibility.reconstruction.mel import (
+    LEVEL,
+    PRESETS,
+    LogMel,
+    NeuralVocoder,
+    at_level,
+    mel_bands,
+)
+from intelligibility.runs import RecipeError
 from tests.intelligibility.reconstruction.toy import ToyRecogniser, say
 
 
@@ -78,3 +88,37 @@ def test_level():
     speech = torch.randn(16000) * 3e-4
     assert 10 * math.log10(at_level(speech).square().mean()) == pytest.approx(LEVEL, abs=1e-3)
     assert torch.equal(at_level(torch.zeros(100)), torch.zeros(100))
+
+
+@pytest.fixture
+def small_hifigan(monkeypatch, tmp_path):
+    """Return the folder of a HiFi-GAN with random weights and few channels."""
+    monkeypatch.setitem(mel_module.HIFIGAN, "upsample_initial_channel", 16)
+    torch.manual_seed(0)
+    torch.save(HifiganGenerator(**mel_module.HIFIGAN).state_dict(), tmp_path / "generator.ckpt")
+    return tmp_path
+
+
+def test_the_neural_vocoder_speaks_as_long_as_the_frames(small_hifigan):
+    vocoder = NeuralVocoder(small_hifigan)
+    log_mel = vocoder.mel(torch.randn(2, 16000, generator=torch.Generator().manual_seed(0)))
+    assert log_mel.shape == (2, 63, 80)
+    speech = vocoder.to_wav(log_mel, 16000)
+    assert speech.shape == (2, 16000)
+    # As SpeechBrain has it, without the frames that it adds at both ends.
+    plain = HifiganGenerator(**mel_module.HIFIGAN)
+    plain.load_state_dict(torch.load(small_hifigan / "generator.ckpt"))
+    whole = plain.inference(log_mel[:1].transpose(1, 2))[0, 0]
+    assert len(whole) == (63 + 2 * 5) * 256
+    torch.testing.assert_close(speech[0], whole[5 * 256 :][:16000], atol=1e-5, rtol=1e-4)
+
+
+def test_a_vocoder_of_other_sizes_is_refused(small_hifigan, monkeypatch):
+    monkeypatch.setitem(mel_module.HIFIGAN, "upsample_initial_channel", 32)
+    with pytest.raises(RecipeError, match="generator.ckpt: .*size mismatch.*tts-hifigan-libritts"):
+        NeuralVocoder(small_hifigan)
+    torch.save({"conv_pre": print}, small_hifigan / "generator.ckpt")
+    with pytest.raises(RecipeError, match="damaged or not a checkpoint"):
+        NeuralVocoder(small_hifigan)
+    with pytest.raises(RecipeError, match="no generator.ckpt here"):
+        NeuralVocoder(small_hifigan / "none")

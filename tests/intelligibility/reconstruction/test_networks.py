@@ -4,9 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.made.recogniser import babble, make_recogniser, small_settings
+from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.reconstruction.mel import PATCH, LogMel
 from intelligibility.reconstruction.networks import (
+    HubNetwork,
     PatchNetwork,
     RecogniserNetwork,
     SmallEnc,
@@ -16,7 +19,6 @@ from intelligibility.reconstruction.networks import (
     patches_of,
 )
 from intelligibility.runs import RecipeError
-from tests.small_recogniser import babble, make_recogniser, small_settings
 
 CPU = torch.device("cpu")
 
@@ -141,3 +143,26 @@ def test_weights_load_strictly_and_tensors_only(tmp_path):
         load_weights(path, other)
     with pytest.raises(RecipeError, match="no such file"):
         load_weights(tmp_path / "none.pth", other)
+
+
+class TinyHub:
+    """Gives layers as a recogniser of transformers does: 20 ms each."""
+
+    def recognise(self, signals):
+        for signal in signals:
+            frames = signal[: len(signal) // 320 * 320].reshape(-1, 320)
+            names = ("cnn", "encoder", "decoder", *(f"encoder.{n}" for n in range(11)), "decoder.0")
+            layers = {name: frames[:, : 3 + n] for n, name in enumerate(names)}
+            yield Recognition(layers, "")
+
+
+def test_layers_of_a_recogniser_of_transformers():
+    network = HubNetwork(TinyHub(), level=-30.0)
+    names = [layer.name for layer in network.layers]
+    assert names == ["cnn", *(f"encoder.{n}" for n in range(11))]  # by number; no decoder
+    assert {layer.samples for layer in network.layers} == {320}
+    speech = babble(0, 1.0)
+    found = network.embed(speech, ["encoder.10", "cnn"])
+    assert [tuple(value.shape) for value in found.values()] == [(50, 16), (50, 3)]
+    level = found["cnn"][:, 0] / speech[:16000].reshape(-1, 320)[:, 0]
+    torch.testing.assert_close(level, level[:1].expand(50), rtol=1e-4, atol=0)

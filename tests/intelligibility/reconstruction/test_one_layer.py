@@ -65,7 +65,7 @@ def test_a_layer_that_keeps_all_keeps_the_words(toy):
     controls = read_controls(folder / "controls")
     assert len(heard["reconstruction"]) == 2 * len(scored)
     assert wer(of(controls.original)) == 0 == wer(of(controls.copy))
-    assert wer(of(heard["reconstruction"])) <= 10
+    assert wer(of(heard["reconstruction"])) <= 25
     rows = rows_of(heard["reconstruction"], {}, controls.original, controls.copy, seed=0)
     assert rows[0]["skill"] > 0.5
 

@@ -52,6 +52,11 @@ def test_where_references_run_out_fewer_are_scored():
         choose_scored(ears(3), 100, seed=1)
 
 
+def test_a_prompt_without_words_is_not_scored():
+    every = [replace(ear, prompt="#") if ear.listener == "L1" else ear for ear in ears(20)]
+    assert {ear.listener for ear in choose_scored(every, 18, seed=1)} == {"L0", "L2"}
+
+
 def test_training_signals_are_halved_between_the_conditions():
     chosen = choose_training(ears(20), 30, seed=1)
     assert len(chosen) == 15

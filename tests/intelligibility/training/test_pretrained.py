@@ -1,5 +1,6 @@
 """What training starts from: a folder, the hub, nothing; and the tokenizer that belongs to it."""
 
+import re
 import shutil
 
 import pytest
@@ -115,10 +116,14 @@ def test_never_starts_from_nothing_unasked(toy_data, tmp_path):
 def test_a_checkpoint_without_its_tokenizer_is_no_start(toy_data, uninterrupted, tmp_path):
     shutil.copytree(uninterrupted / "save", tmp_path / "save")
     (tmp_path / "save/tokenizer.ckpt").unlink()
+    remedy = "asr_overrides.(pretrained_lm_tokenizer_path)=<folder that holds tokenizer.ckpt>"
     with pytest.raises(
-        RecipeError, match="tokenizer.ckpt: no such file, but there is a checkpoint"
-    ):
+        RecipeError, match=f"no such file, but there is a checkpoint.*{remedy}"
+    ) as e:
         toy_asr.train(toy_data, tmp_path)
+    key = re.search(remedy, str(e.value))[1]
+    toy_asr.train(toy_data, tmp_path, **{key: str(uninterrupted / "save")})
+    assert (tmp_path / "save/tokenizer.ckpt").is_file()
 
 
 def test_a_tokenizer_trained_on_the_prompts(learnt):

@@ -1,0 +1,40 @@
+"""Speech-like sounds and a listener, for tests and benchmarks without a corpus."""
+
+import numpy as np
+
+from msbg import Listener
+
+MSBG = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 20}
+
+
+def syllables(rate: int, seconds: float, seed: int = 0) -> np.ndarray:
+    """Return voiced syllables of wandering pitch between pauses, (n_samples, 2), at 0.05 RMS."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate)) / rate
+    pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 25))
+    voice = voice + 0.2 * rng.standard_normal(len(t))
+    envelope = np.clip(np.sin(2 * np.pi * 3.1 * t), 0, None) * (0.5 + 0.5 * rng.random())
+    ears = np.stack([envelope * voice, 0.8 * np.roll(envelope * voice, round(3e-4 * rate))], axis=1)
+    return 0.05 * ears / np.sqrt(np.mean(ears**2))
+
+
+def processed(clean: np.ndarray, noise: float, seed: int = 1) -> np.ndarray:
+    """Return the sound with noise, 3 ms late, and compressed a little."""
+    rng = np.random.default_rng(seed)
+    late = np.roll(clean, 130, axis=0) + noise * rng.standard_normal(clean.shape)
+    return np.tanh(4 * late) / 4
+
+
+def listener(name: str = "L1") -> Listener:
+    """Return a listener with a moderate loss, worse on the right."""
+    levels = [15, 20, 25, 35, 45, 50, 60, 65]
+    return Listener.from_dict(
+        {
+            "name": name,
+            "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
+            "audiogram_levels_l": levels,
+            "audiogram_levels_r": [level + 10 for level in levels],
+        }
+    )

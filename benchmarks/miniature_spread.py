@@ -1,0 +1,127 @@
+"""How far do the demo's results hang on rounding and on seeds? Trains its recogniser several times.
+
+    make demo                                                   # prepares the miniature, once
+    python -m benchmarks.miniature_spread /tmp/spread           # seed 1 with three kinds of kernels
+    python -m benchmarks.miniature_spread /tmp/spread --seeds 1 2 3 --kernels native
+    python -m benchmarks.miniature_spread /tmp/spread asr_overrides.transformer_dropout=0.2
+
+Each run trains from nothing, measures and evaluates in a folder of its own below the one given, on
+the ear signals of demo/exp; one that is there already is taken as it is. The first table has the
+RMSE in percent words correct, on the dev signals that the mapping was fitted on and on the test
+signals; settings are chosen by the first. The second says how far two runs lie apart signal by
+signal: the root mean square of what their predictions differ by.
+"""
+
+import argparse
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from intelligibility.experiment import Experiment
+from intelligibility.measures import MEASURES
+from intelligibility.runs import RECIPE, read_json
+
+# What PyTorch, oneDNN, MKL and OpenBLAS choose by the processor, and what they can be told to take.
+KERNELS = {
+    "native": {},
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+    },
+    "generic": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "OPENBLAS_CORETYPE": "Nehalem",
+    },
+}
+PREPARED = ("cpc1_asr_data", "data_split", "presentations.json", "metadata")
+
+
+def run_once(folder: Path, seed: int, kernels: str, overrides: list[str]) -> Experiment:
+    """Train, measure and evaluate with one seed of the training and one kind of kernels."""
+    experiment = Experiment(folder, folder / "transformer_cpc1")
+    if experiment.results.is_file():
+        return experiment
+    source = RECIPE / "demo/exp"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (source / name for name in PREPARED):
+        target = folder / path.name
+        if path.name == "cpc1_asr_data":
+            target.unlink(missing_ok=True)
+            target.symlink_to(path)
+        elif path.is_dir():
+            shutil.copytree(path, target, dirs_exist_ok=True)
+        elif path.is_file():
+            shutil.copy(path, target)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | KERNELS[kernels]
+    for script, given in (
+        ("train_asr.py", [f"seed={seed}", *overrides]),
+        ("infer.py", ["n_jobs=1", *overrides]),
+        ("evaluate.py", []),
+    ):
+        command = [sys.executable, str(RECIPE / script), "--config-name", "demo/config"]
+        command += [f"path.exp_folder={folder}", *given]
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return experiment
+
+
+def rmses(experiment: Experiment) -> dict[tuple[str, str], float]:
+    """Return the RMSE of each measure on the dev and on the test signals, percent words correct."""
+    results = read_json(experiment.results, dict)
+    fits = results["calibration"]["measures"]
+    found = {}
+    for name in (measure.name for measure in MEASURES if measure.name in fits):
+        found[name, "dev"] = fits[name]["RMSE"]
+        found[name, "test"] = results[f"{name}_results"]["RMSE"]
+    return found
+
+
+def apart(experiments: list[Experiment]) -> dict[str, float]:
+    """Return how far the predictions of two runs differ, the root mean square over all pairs."""
+    tables = [pd.read_csv(experiment.predictions).set_index("signal") for experiment in experiments]
+    names = [column for column in tables[0] if column.endswith("_prediction")]
+    return {
+        name.removesuffix("_prediction"): float(
+            np.sqrt(
+                np.mean([(a[name] - b[name]) ** 2 for a, b in itertools.combinations(tables, 2)])
+            )
+        )
+        for name in names
+    }
+
+
+def main() -> None:
+    """Read the command line, run what is missing, print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folder", type=lambda text: Path(text).absolute())
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=list(KERNELS))
+    parser.add_argument("overrides", nargs="*", help="of the recogniser, such as asr_overrides.x=1")
+    arguments = parser.parse_intermixed_args()
+    runs = {
+        (seed, kernels): run_once(
+            arguments.folder / f"seed{seed}-{kernels}", seed, kernels, arguments.overrides
+        )
+        for seed in arguments.seeds
+        for kernels in arguments.kernels
+    }
+    table = pd.DataFrame({run: rmses(experiment) for run, experiment in runs.items()}).T
+    table.loc[("least", "")], table.loc[("most", "")] = table.min(), table.max()
+    print(table.round(1).to_string())
+    if len(runs) > 1:
+        print(pd.Series(apart(list(runs.values()))).round(1).to_string())
+
+
+if __name__ == "__main__":
+    main()

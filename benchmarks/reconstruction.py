@@ -1,0 +1,91 @@
+"""Is the speech made of the embeddings, and the table of the speech? On finished layers.
+
+    python -m benchmarks.reconstruction                            # the miniature's, after make
+    python -m benchmarks.reconstruction 'layers=[cnn.0,encoder.3]'   # demo-reconstruct
+
+Prints, per layer and for the clean references: hypotheses that the written wavs do not give again;
+the word error rate when inverter and embeddings lie alone in a folder, when every two utterances'
+embeddings are exchanged (against their own prompts, and against each other's), and with zeros.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
+from intelligibility.experiment import Experiment
+from intelligibility.reconstruction.inverters import Inverter
+from intelligibility.reconstruction.judge import Judge, word_errors
+from intelligibility.reconstruction.laboratory import load_judge
+from intelligibility.reconstruction.one_layer import read_heard
+from intelligibility.reconstruction.score import Heard
+from intelligibility.runs import RECIPE, pick_device, read_json
+
+
+def main() -> None:
+    """Check the finished layers of the experiment."""
+    with initialize_config_dir(str(RECIPE), version_base="1.3"):
+        cfg = compose("demo/config", sys.argv[1:])
+    torch.set_num_threads(1)
+    folder = Experiment.from_config(cfg).reconstruction
+    places = sorted(record.parent for record in folder.glob("*/*/*/layer.json"))
+    if cfg.layers is not None:
+        places = [place for place in places if place.parts[-2] in cfg.layers]
+    print("| layer | other words from the wavs | WER | alone | exchanged | their own | zeros |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for place in places:
+        level = read_json(place / "layer.json", dict)["made_by"]["judge"]["level"]
+        judge = load_judge(cfg, level, pick_device(cfg.device))
+        print(f"| {'/'.join(place.parts[-3:])} | {check(place, judge)} |", flush=True)
+
+
+def check(place: Path, judge: Judge) -> str:
+    """Return one layer's figures, as cells of a table."""
+    heard = [one for one in read_heard(place)["reconstruction"] if one.condition == "ref"]
+    wavs = [place / "wav" / "ref" / f"{one.name}.wav" for one in heard]
+    again = judge.transcribe(wavs)
+    other = sum(text != one.text for text, one in zip(again, heard, strict=True))
+    with tempfile.TemporaryDirectory() as alone:
+        for name in ("inverter.json", "inverter.pt"):
+            shutil.copy(place / name, alone)
+        inverter = Inverter.load(alone)
+    names = [one.name for one in heard]
+    embeddings = [np.load(place / "embeddings" / "ref" / f"{name}.npy") for name in names]
+    exchanged = embeddings.copy()
+    for first in range(0, len(heard) - 1, 2):
+        exchanged[first], exchanged[first + 1] = exchanged[first + 1], exchanged[first]
+    texts = {
+        "alone": hear(inverter, judge, embeddings),
+        "exchanged": hear(inverter, judge, exchanged),
+        "zeros": hear(inverter, judge, [np.zeros_like(one) for one in embeddings]),
+    }
+    owners = [heard[k ^ 1] if k ^ 1 < len(heard) else heard[k] for k in range(len(heard))]
+    figures = (
+        wer([one.text for one in heard], heard),
+        wer(texts["alone"], heard),
+        wer(texts["exchanged"], heard),
+        wer(texts["exchanged"], owners),
+        wer(texts["zeros"], heard),
+    )
+    return f"{other} of {len(heard)} | " + " | ".join(f"{figure:.1f}" for figure in figures)
+
+
+def hear(inverter: Inverter, judge: Judge, embeddings: Sequence[np.ndarray]) -> list[str]:
+    """Return the words of speech made of embeddings."""
+    return [judge.hear(torch.from_numpy(inverter.invert(one))) for one in embeddings]
+
+
+def wer(texts: Sequence[str], said: Sequence[Heard]) -> float:
+    """Return the word error rate in percent."""
+    errors = [word_errors(text, one.prompt) for text, one in zip(texts, said, strict=True)]
+    return 100 * sum(wrong for wrong, _ in errors) / sum(words for _, words in errors)
+
+
+if __name__ == "__main__":
+    main()

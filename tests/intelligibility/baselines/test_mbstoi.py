@@ -1,0 +1,104 @@
+"""MSBG + MBSTOI against pyclarity called by hand, as the challenge's baseline calls it.
+
+Tolerance: 1e-9 of the index (1e-15 as measured); delays are equal.
+"""
+
+import importlib
+
+import numpy as np
+import pytest
+from scipy.signal import unit_impulse
+
+from benchmarks.made.sounds import MSBG, listener, processed, syllables
+from intelligibility.baselines import index
+from intelligibility.ears import resample
+from msbg import simulate
+from tests.intelligibility.baselines.real_scene import real_scene
+
+pytest.importorskip("clarity", reason="pip install --no-deps -r requirements-baselines.txt")
+RATE = 44100
+
+
+def by_hand(noisy, clean, who):
+    """Do what the challenge's baseline does for one signal, with an impulse of its own."""
+    mbstoi = importlib.import_module("clarity.evaluator.mbstoi")
+    utils = importlib.import_module("clarity.evaluator.mbstoi.mbstoi_utils")
+    impulse = np.stack([unit_impulse(len(noisy), RATE // 2)] * 2, axis=1)
+    heard, impulse = simulate(noisy, who, **MSBG), simulate(impulse, who, **MSBG)
+    delays = utils.find_delay_impulse(impulse, initial_value=RATE // 2).astype(int).ravel()
+    n_samples = len(clean) + max(delays)
+    assert len(heard) <= n_samples
+    reference, signal = np.zeros((2, n_samples, 2))
+    for ear in (0, 1):
+        reference[delays[ear] : delays[ear] + len(clean), ear] = clean[:, ear]
+    signal[: len(heard)] = heard
+    return mbstoi.mbstoi(*reference.T, *signal.T, RATE, 1), tuple(delays)
+
+
+@pytest.mark.parametrize("noise", [0.003, 0.05])
+def test_is_the_challenges_baseline(noise):
+    from intelligibility.baselines.mbstoi import impulse_delays, mbstoi
+
+    clean = syllables(RATE, 1.6)
+    noisy = processed(clean, noise)
+    expected, delays = by_hand(noisy, clean, listener())
+    assert mbstoi(noisy, clean, listener(), MSBG) == pytest.approx(expected, abs=1e-9)
+    assert impulse_delays(listener(), MSBG) == delays
+    assert 0.05 < expected < 0.99
+
+
+def test_both_ears_alike_and_silence_within():
+    """Where trials tie, and where segments hold nothing, pyclarity's choice has to be ours."""
+    from intelligibility.baselines.mbstoi import equalisation_cancellation, pyclarity
+
+    clean = np.repeat(syllables(RATE, 1.6)[:, :1], 2, axis=1)
+    noisy = processed(clean, 0.0)
+    noisy[:, 1], noisy[: RATE // 2] = noisy[:, 0], 0.0
+    expected = pyclarity.mbstoi(*clean.T, *noisy.T, RATE, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyclarity, "equalisation_cancellation", equalisation_cancellation)
+        assert pyclarity.mbstoi(*clean.T, *noisy.T, RATE, 1) == pytest.approx(expected, abs=1e-9)
+
+
+def test_on_a_real_scene(shared):
+    (noisy, rate), (clean, clean_rate), who, name = real_scene(shared)
+    resampled = resample(noisy, rate, RATE)
+    expected, _ = by_hand(resampled, resample(clean, clean_rate, RATE), who)
+    got = index("mbstoi", (noisy, rate), (clean, clean_rate), who, name, MSBG)
+    assert got == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_delay_is_the_filters_whatever_the_length(shared):
+    from intelligibility.baselines.mbstoi import IMPULSE_AT, impulse_delays
+    from msbg import Listener
+    from msbg.ear import Ear
+
+    archive = shared / "cpc1_sample/clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
+    people = Listener.load_listener_dict(archive)
+    assert len(people) == 27
+    for name in sorted(people)[::7]:
+        who = people[name]
+        ears = who.audiogram_left, who.audiogram_right
+        for audiogram, delay in zip(ears, impulse_delays(who, MSBG), strict=True):
+            for seconds in (1.1, 3.7):
+                ear = Ear(**MSBG)
+                ear.set_audiogram(audiogram)
+                heard = ear.process(unit_impulse(int(seconds * RATE), IMPULSE_AT))[0]
+                assert np.argmax(heard) - IMPULSE_AT == delay
+
+
+def test_a_signal_longer_than_its_reference_is_compared_whole():
+    from intelligibility.baselines.mbstoi import mbstoi
+
+    clean = syllables(RATE, 1.6)
+    longer = np.concatenate([processed(clean, 0.01), np.zeros((RATE // 2, 2))])
+    assert mbstoi(longer, clean, listener(), MSBG) == pytest.approx(
+        mbstoi(processed(clean, 0.01), clean, listener(), MSBG), abs=0.02
+    )
+
+
+def test_silence_lets_no_word_through():
+    clean = syllables(RATE, 1.2), RATE
+    silence = np.zeros_like(clean[0]), RATE
+    for baseline in ("mbstoi", "haspi", "stoi"):
+        assert index(baseline, silence, clean, listener(), "S1", MSBG) == 0.0

@@ -1,0 +1,146 @@
+"""The four stages on one small release in the layouts of three corpora.
+
+The sounds are the same, and speech begins where the cut of CPC2 and CPC3 comes to CPC1's two
+seconds: where the audiogram is the same too, so are the similarities.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import infer
+import prepare_data
+from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.release import dump, make_release
+from demo.layouts import lay_out
+from intelligibility.corpora.presentation import read_presentations
+from intelligibility.onset import FRAME, MARGIN
+from tests.conftest import configure, run_script
+
+MEASURES = ("enc_similarity", "dec_similarity", "pre_similarity", "wcs_correctness")
+BEGINS = 2.0 + MARGIN + FRAME / 2  # s; the envelope rises in the frame before
+TRAINING = SETTINGS | {
+    "output_neurons": 40,
+    "number_of_epochs": 1,
+    "stage_one_epochs": 1,
+    "batch_size": 4,
+    "gradient_accumulation": 1,
+    "valid_beam_size": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three layouts of one release, each prepared and inferred with one recogniser."""
+    folder = tmp_path_factory.mktemp("corpora")
+    make_release(folder / "cpc1", n_train=6, n_test=2, seconds=2.9)
+    for reference in folder.glob("cpc1/*/clarity_data/scenes/*.wav"):
+        signal, rate = sf.read(reference)
+        signal[: round(BEGINS * rate)] = 0
+        sf.write(reference, signal, rate, subtype="PCM_16")
+    for path in folder.glob("cpc1/*/metadata/CPC1.*.json"):  # responses that a logistic can fit
+        entries = json.loads(path.read_text())
+        for number, entry in enumerate(entries):
+            entry |= {"hits": number % 6, "correctness": 20.0 * (number % 6)}
+        dump(path, entries)
+    make_recogniser(folder / "asr")
+    for corpus in ("cpc1", "cpc2", "cpc3"):
+        if corpus != "cpc1":
+            lay_out(folder / "cpc1", folder / corpus, corpus)
+        for stage in (prepare_data, infer):
+            stage.run(configuration(folder, corpus))
+    return folder
+
+
+def configuration(folder: Path, corpus: str):
+    """Return the configuration of one layout."""
+    listeners = f"path.listeners='{folder / 'cpc3/listeners.json'}'"
+    settings = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
+    return configure(
+        folder / corpus,
+        folder / f"exp_{corpus}",
+        *(f"corpus={corpus}", "dev_percent=0.67", f"path.asr_folder='{folder / 'asr'}'"),
+        *([listeners] if corpus == "cpc3" else []),
+        *settings,
+    )
+
+
+def similarities(folder: Path, corpus: str, split: str) -> dict[str, dict[str, float]]:
+    """Return every measure of a split, {measure: {signal: value}}."""
+    exp = folder / f"exp_{corpus}"
+    return {name: json.loads((exp / f"{split}_{name}.json").read_text()) for name in MEASURES}
+
+
+def test_the_cut_is_the_same(folder: Path) -> None:
+    """The onset that was found, less the margin, is CPC1's two seconds."""
+    for corpus in ("cpc1", "cpc2", "cpc3"):
+        used = read_presentations(folder / f"exp_{corpus}/presentations.json")
+        lead_ins = {one.lead_in for archive in used.values() for one in archive}
+        assert list(lead_ins) == [pytest.approx(2.0, abs=1e-9)]
+
+
+def test_cpc2_measures_what_cpc1_does(folder: Path) -> None:
+    """All test signals of CPC2 have the similarities that they have as CPC1's."""
+    first, second = (similarities(folder, corpus, "test") for corpus in ("cpc1", "cpc2"))
+    assert len(first["dec_similarity"]) == 4
+    assert second == first
+
+
+def test_cpc3_measures_what_cpc2_does(folder: Path) -> None:
+    """With the listeners' own audiograms, the dev signals of CPC3 are those of CPC2."""
+    second, third = (similarities(folder, corpus, "dev") for corpus in ("cpc2", "cpc3"))
+    renamed = {}
+    for measure, values in third.items():
+        parts = {name: name.split("_") for name in values}
+        renamed[measure] = {f"{p[2]}_{p[3]}_{p[1]}": values[name] for name, p in parts.items()}
+    assert len(second["dec_similarity"]) == 8
+    assert renamed == second
+
+
+def test_another_audiogram_makes_another_similarity(folder: Path) -> None:
+    """Signals of CPC3's dev and eval went through the audiogram of their severity."""
+    first, third = (
+        set(similarities(folder, corpus, "test")["dec_similarity"].values())
+        for corpus in ("cpc1", "cpc3")
+    )
+    assert len(third) == 4
+    assert not first & third
+
+
+def test_a_second_run_makes_nothing(folder: Path) -> None:
+    """What is there is found: no ear signal is written again."""
+    for corpus in ("cpc2", "cpc3"):
+        wavs = sorted((folder / f"exp_{corpus}").rglob("*.wav"))
+        before = [wav.stat().st_mtime_ns for wav in wavs]
+        prepare_data.run(configuration(folder, corpus))
+        assert [wav.stat().st_mtime_ns for wav in wavs] == before
+
+
+@pytest.mark.parametrize("corpus", ["cpc2", "cpc3"])
+def test_training_and_evaluation(folder: Path, corpus: str, tmp_path: Path) -> None:
+    """train_asr.py trains on it, and evaluate.py scores what was measured."""
+    exp = Path(shutil.copytree(folder / f"exp_{corpus}", tmp_path / "exp"))
+    arguments = [f"corpus={corpus}", f"path.exp_folder={exp}"]
+    training = ["from_scratch=true", *(f"asr_overrides.{k}={v}" for k, v in TRAINING.items())]
+    trained = run_script("train_asr.py", *arguments, *training)
+    assert trained.returncode == 0, trained.stderr
+    assert (exp / f"transformer_{corpus}/train_log.txt").is_file()
+    evaluated = run_script("evaluate.py", *arguments)
+    assert evaluated.returncode == 0, evaluated.stderr
+    results = json.loads((exp / "results.json").read_text())
+    assert list(results["sets"]) == {"cpc2": ["1", "2"], "cpc3": ["dev", "eval"]}[corpus]
+    assert results["counts"]["test"]["matched"] == 4
+    assert all(np.isfinite(results[f"{name}_results"]["RMSE"]) for name in ("enc", "dec"))
+
+
+def test_corpora_do_not_share_a_folder(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An experiment on one corpus is not written over by another's."""
+    cfg = configuration(folder, "cpc2")
+    cfg.path.exp_folder = str(folder / "exp_cpc1")
+    with pytest.raises(SystemExit):
+        prepare_data.run(cfg)
+    assert "holds an experiment on cpc1" in caplog.messages[-1]
