@@ -125,7 +125,8 @@ def run(cfg: DictConfig) -> None:
         test, test_counts = read_signals(experiment, "test", answers)
         tested = presentations.get("test", [])
         test["set"] = set_of_each(test["signal"], tested)
-        test, leaks = guard(mapping, test, tested, experiment.trained_on, cfg.allow_leak)
+        trained_on = experiment.trained_on if cfg.recogniser is None else None
+        test, leaks = guard(mapping, test, tested, trained_on, cfg.allow_leak)
         test_counts["matched"] = int(test["correctness"].notna().sum())
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)

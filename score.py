@@ -219,7 +219,8 @@ def say(prediction: Prediction) -> None:
     source = "given" if prediction.text_given else "the recogniser's transcript of the reference"
     print(f"  sentence ({source}): {prediction.text}")
     for ear, words in prediction.words.items():
-        print(f"  recognised, {ear} ear: {words}")
+        if words is not None:  # from a recogniser that has some
+            print(f"  recognised, {ear} ear: {words}")
     heard = prediction.heard
     print(f"  delay {1000 * heard.delay:.1f} ms; speech at {heard.level:.0f} dB SPL")
     for warning in heard.warnings:

@@ -16,6 +16,7 @@ import csv
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,12 @@ def fit(
     batch_loss: Callable[[list[int]], Tensor],
     n_items: int,
     arguments: argparse.Namespace,
+    write: Callable[[], object],
 ) -> None:
-    """Train with AdamW: the learning rate rises over a tenth of the steps, then falls to 0."""
+    """Train with AdamW: the learning rate rises over a tenth of the steps, then falls to 0.
+
+    `write` is called after every epoch.
+    """
     rng = np.random.default_rng(arguments.seed)
     n_steps = arguments.epochs * (n_items // arguments.batch)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.rate, (0.9, 0.98))
@@ -78,6 +83,7 @@ def fit(
             losses.append(loss.item())
         minutes = time.process_time() / 60
         print(f"epoch {epoch + 1}: loss {np.mean(losses):.3f}, {minutes:.1f} CPU min", flush=True)
+        write()
 
 
 def train_whisper(recordings: list[Recording], arguments: argparse.Namespace) -> None:
@@ -121,8 +127,9 @@ def train_whisper(recordings: list[Recording], arguments: argparse.Namespace) ->
         )
         return CTC_WEIGHT * ctc + (1 - CTC_WEIGHT) * output.loss
 
-    fit(torch.nn.ModuleList([model, ctc_head]), batch_loss, len(recordings), arguments)
-    save(arguments.folder, model, extractor, tokenizer)
+    both = torch.nn.ModuleList([model, ctc_head])
+    write = partial(save, arguments.folder, model, extractor, tokenizer)
+    fit(both, batch_loss, len(recordings), arguments, write)
 
 
 def train_wav2vec2(recordings: list[Recording], arguments: argparse.Namespace) -> None:
@@ -170,8 +177,8 @@ def train_wav2vec2(recordings: list[Recording], arguments: argparse.Namespace) -
             labels=pad([labels[n] for n in chosen], True, IGNORED),
         ).loss
 
-    fit(model, batch_loss, len(recordings), arguments)
-    save(arguments.folder, model, extractor, tokenizer)
+    write = partial(save, arguments.folder, model, extractor, tokenizer)
+    fit(model, batch_loss, len(recordings), arguments, write)
 
 
 def start_from_bands(model: Wav2Vec2ForCTC) -> None:
@@ -197,7 +204,7 @@ def main() -> None:
     parser.add_argument("kind", choices=["whisper", "wav2vec2"])
     parser.add_argument("exp_folder", type=Path, help="of the miniature, after prepare_data.py")
     parser.add_argument("folder", type=Path, help="where the recogniser goes")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--seed", type=int, default=1)

@@ -109,7 +109,7 @@ def guard(
     mapping: Mapping,
     test: pd.DataFrame,
     presentations: Iterable[Presentation],
-    trained_on: Path,
+    trained_on: Path | None,
     allow_leak: bool,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Keep the mapping from being tested on what it was fitted on, and say what else was seen.
@@ -122,8 +122,8 @@ def guard(
         The test signals, with their `set`.
     presentations : iterable of Presentation
         Those of the test.
-    trained_on : Path
-        The record of the recogniser's training.
+    trained_on : Path or None
+        The record of the recogniser's training; None for one that others trained.
     allow_leak : bool
         Whether to leave such signals out of the test, in place of stopping.
 
@@ -199,9 +199,9 @@ def _added(overlaps: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str,
     return total
 
 
-def _seen_in_training(trained_on: Path) -> Seen | None:
+def _seen_in_training(trained_on: Path | None) -> Seen | None:
     """Return what a recogniser's record says that it was trained on; None without one."""
-    record = read_json(trained_on, dict) if trained_on.is_file() else {}
+    record = read_json(trained_on, dict) if trained_on and trained_on.is_file() else {}
     if "presentations" not in record:
         logger.info("No record of what the recogniser was trained on")
         return None
