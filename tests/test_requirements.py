@@ -16,7 +16,7 @@ MODULE_OF = {"hydra-core": "hydra", "pyclarity": "clarity", "pyyaml": "yaml"}
 # Not imported by name: plug-ins, a command, what runs a notebook.
 UNSEEN = {"pytest-xdist", "ruff", "hydra-submitit-launcher", "ipykernel"}
 # For parts of the recipe that are on their way.
-COMING = {"nbclient", "nbformat"}
+COMING: set[str] = set()
 OPTIONAL = ("requirements-hub.txt", "requirements-baselines.txt")
 
 

@@ -1,6 +1,7 @@
 """A whole recogniser in a save folder, with random weights, small enough to make for a test."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def small_settings(**changes: Any) -> dict[str, Any]:
     return read_settings(RECIPE / "transformer_cpc1.yaml", SETTINGS | folders | changes)
 
 
-def make_recogniser(asr_folder: Path, n_checkpoints: int = 1) -> Path:
+def make_recogniser(asr_folder: Path, n_checkpoints: int = 1, words: Sequence[str] = WORDS) -> Path:
     """Write checkpoints of differently seeded weights and a tokenizer; return the save folder."""
     save_folder = asr_folder / "save"
     for number in range(n_checkpoints):
@@ -47,14 +48,14 @@ def make_recogniser(asr_folder: Path, n_checkpoints: int = 1) -> Path:
         normalize.glob_std = torch.full((80,), 10.0)
         recoverables = {"model": hparams["model"], "normalizer": normalize}
         Checkpointer(save_folder, recoverables).save_checkpoint(name=f"epoch_{number}")
-    (save_folder / "tokenizer.ckpt").write_bytes(make_tokenizer(SETTINGS["output_neurons"]))
+    (save_folder / "tokenizer.ckpt").write_bytes(make_tokenizer(SETTINGS["output_neurons"], words))
     return save_folder
 
 
-def make_tokenizer(n_tokens: int) -> bytes:
-    """Return a SentencePiece model for sentences of the ten words."""
+def make_tokenizer(n_tokens: int, words: Sequence[str] = WORDS) -> bytes:
+    """Return a SentencePiece model for sentences of these words, in capitals."""
     rng = np.random.default_rng(0)
-    sentences = (" ".join(rng.choice(WORDS, 5)) for _ in range(200))
+    sentences = (" ".join(rng.choice(words, 5)) for _ in range(200))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=sentences,
