@@ -24,7 +24,6 @@ from intelligibility.words import marked_words
 SHOWN_OPEN = 10  # rows that need no click
 WINDOW, STEP = 512, 160  # samples at 16 kHz, of the spectrograms
 RANGE = 60.0  # dB that they show
-FRAMES_PER_SECOND = 25  # of the encoder
 BLUE = "#0072B2"
 
 
@@ -123,7 +122,8 @@ def course_picture(prediction: Prediction) -> str:
         colours = {"cmap": "magma", "vmin": levels.max() - RANGE, "vmax": levels.max()}
         axes.imshow(levels, origin="lower", aspect="auto", extent=extent, **colours)
         axes.set_ylabel(f"{title}\nkHz")
-    time = (np.arange(len(prediction.course)) + 0.5) / FRAMES_PER_SECOND
+    n_frames = len(prediction.course)
+    time = (np.arange(n_frames) + 0.5) / n_frames * extent[1]
     lower.plot(time, 100 * prediction.course, color=BLUE, linewidth=1)
     lower.set(ylim=(-5, 105), xlabel="s", ylabel="similarity\nof frames, %")
     lower.set_xlim(0, extent[1])

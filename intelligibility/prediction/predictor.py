@@ -135,7 +135,7 @@ class Prediction:
     heard : Heard
         Signals, delay, level and warnings.
     course : ndarray, (frames,)
-        Similarity of the encoder's frames over time, 25 per second.
+        Similarity of the encoder's frames over time: 25 per second, of Whisper and its kin 50.
     """
 
     percent: float

@@ -53,5 +53,13 @@ class Recogniser(Protocol):
         """Recognise signals, each (n_samples,), float32, 16 kHz; one recognition each, in order.
 
         `texts` is what was said in each, for those who ask how likely it is.
+
+        Examples
+        --------
+        >>> from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
+        >>> recogniser = SpeechBrainRecogniser.load(hparams, folder, device)    # doctest: +SKIP
+        >>> (found,) = recogniser.recognise([torch.from_numpy(ear_signal)])    # doctest: +SKIP
+        >>> found.text, found.layers["encoder"].shape                          # doctest: +SKIP
+        ('THE BOAT IS LATE', torch.Size([42, 512]))
         """
         ...
