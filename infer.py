@@ -40,9 +40,9 @@ import hydra
 import soundfile as sf
 import torch
 from joblib import effective_n_jobs
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from intelligibility.command_line import provenance, reports_errors
+from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.corpora.presentation import made_from_of, read_presentations
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import EARS, KINDS, Experiment, read_table
@@ -267,7 +267,7 @@ def measure_on(
 ) -> Iterator[tuple[Pair, dict[str, float]]]:
     """Measure signals: on a GPU in this process, else a scene at a time in several."""
     if device.type == "cpu":
-        config = OmegaConf.to_yaml(cfg)
+        config = resolved(cfg)
         n_jobs = min(effective_n_jobs(cfg.n_jobs), max(1, len(scenes)))
         calls = [(scene, config, checkpoint_sha256, cfg.dtw) for scene in scenes]
         for measured in in_processes(measure_scene, calls, n_jobs):

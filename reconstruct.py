@@ -34,7 +34,7 @@ import torch
 from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.command_line import provenance, reports_errors
+from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import EARS, KINDS, Experiment, read_table
 from intelligibility.journal import file_stamp
@@ -297,7 +297,7 @@ def train_classifiers(cfg: DictConfig, sources: Iterable[Source], material: Mate
         }
     )
     calls = [
-        (source, settings, material, made_by, OmegaConf.to_yaml(cfg))
+        (source, settings, material, made_by, resolved(cfg))
         for source in sources
         if source.task and not is_done(source.weights.parent, "network.json", made_by)
     ]
@@ -350,7 +350,7 @@ def prepare_controls(
         made_by = plain(common_made_by(cfg, material) | own)
         places.append(folder / "controls" / mel)
         if not is_done(places[-1], "controls.json", made_by):
-            calls.append((places[-1], mel, material, made_by, OmegaConf.to_yaml(cfg)))
+            calls.append((places[-1], mel, material, made_by, resolved(cfg)))
     done = in_processes(make_controls_of, calls, workers(cfg, len(calls)))
     for _ in progress(done, "original, copy, band mean", len(calls), unit="spectrogram"):
         pass
@@ -379,7 +379,7 @@ def invert_layers(
             made_by = layer_made_by(cfg, source, layer, material)
             place = folder / source.name / layer.name / inverter_name(cfg)
             if not is_done(place, "layer.json", made_by):
-                calls.append((place, source, layer, material, made_by, OmegaConf.to_yaml(cfg)))
+                calls.append((place, source, layer, material, made_by, resolved(cfg)))
     n_jobs = workers(cfg, len(calls))
     check_room(folder, [layer for _, _, layer, *_ in calls], material.training, n_jobs)
     n_layers = sum(map(len, chosen.values()))

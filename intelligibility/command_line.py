@@ -197,13 +197,22 @@ def check_config(cfg: DictConfig) -> None:
         raise RecipeError(f"dev_percent={share}: expected a share of the scenes, 0 to below 1")
 
 
-def provenance(cfg: DictConfig) -> dict[str, Any]:
-    """Say how a result was made: resolved configuration, seed, versions, command and time."""
+def resolved(cfg: DictConfig) -> str:
+    """Return the configuration as JSON without references, for processes that know none of ours."""
+    return json.dumps(_plain(cfg))
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
     cfg = cfg.copy()
     if OmegaConf.is_missing(cfg.path, "root"):
         cfg.path.root = "(not given)"  # the later stages need no release
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+def provenance(cfg: DictConfig) -> dict[str, Any]:
+    """Say how a result was made: resolved configuration, seed, versions, command and time."""
     return {
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": _plain(cfg),
         "seed": cfg.seed,
         "versions": versions(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

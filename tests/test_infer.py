@@ -323,7 +323,9 @@ def test_an_empty_dev_set_gives_empty_measures(exp):
 
 
 def test_from_the_command_line(exp, undisturbed, tmp_path):
-    paths = [f"path.exp_folder='{exp}'", "n_jobs=1", "device=cpu"]
+    # As demo/config.yaml names it, and for workers that know nothing of the recipe's own words.
+    there = f"${{recipe:}}/{os.path.relpath(exp, RECIPE)}"
+    paths = [f"path.exp_folder='{there}'", "n_jobs=2", "device=cpu"]
     done = run_script("infer.py", *paths, *OVERRIDES, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"Wrote the measures of {N_SIGNALS} signals" in done.stderr + done.stdout

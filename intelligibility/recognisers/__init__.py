@@ -49,7 +49,7 @@ def load_recogniser(cfg: DictConfig, experiment: Experiment, device: torch.devic
 def recogniser_of_process(config: str, checkpoint_sha256: str) -> Recogniser:
     """Load the recogniser once in a worker process, on its CPU.
 
-    The configuration comes as yaml, because a DictConfig cannot be the key of a cache. The hash is
+    The configuration comes as text, because a DictConfig cannot be the key of a cache. The hash is
     part of the key: a process that outlives a training must not go on with the old recogniser.
     """
     cfg = OmegaConf.create(config)
