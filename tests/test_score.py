@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import soundfile as sf
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from benchmarks.made.release import make_release
 from intelligibility.corpora.presentation import read_presentations
+from intelligibility.prediction.model import open_model
 from intelligibility.prediction.predictor import Conditions, Predictor
 from intelligibility.prediction.rows import read_rows
 from intelligibility.prediction.sound import read_sound
 from intelligibility.runs import RecipeError
 from tests.conftest import run_script
 from tests.intelligibility.prediction.speech import syllables
+from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, asked_by_all
 
 pytestmark = pytest.mark.xdist_group("score")
 AS_CPC1 = Conditions(align=False, start=2.0)
@@ -249,6 +252,29 @@ def test_a_model_that_is_none(experiment, tmp_path):
         Predictor.load("/none/at/all")
     with pytest.raises(RecipeError, match="no inference.json here"):
         Predictor.load(tmp_path)
+
+
+def test_a_bundle_from_the_hub(experiment, tmp_path, monkeypatch):
+    hub = Hub()
+    hub.models["somebody/aid"] = experiment.parent / "bundle"
+    with asked_by_all(hub, tmp_path / "cache", monkeypatch):
+        fetched = open_model("somebody/aid", "v1")
+        assert COMMIT in str(fetched.experiment.exp_folder)
+        own = open_model(experiment.parent / "bundle")
+        assert fetched.described == own.described
+        with pytest.raises(RecipeError, match="could not be fetched from the hub, revision v9"):
+            open_model("somebody/aid", "v9")
+        with pytest.raises(RecipeError, match="nobody/aid: could not be fetched"):
+            open_model("nobody/aid")
+
+
+def test_a_bundle_runs_no_code_of_its_own(experiment, tmp_path):
+    bundle = shutil.copytree(experiment.parent / "bundle", tmp_path / "bundle")
+    with (bundle / "transformer_cpc1.yaml").open("a") as stream:
+        stream.write(f"harmless: !apply:os.mkdir\n    - {tmp_path}/ran\n")
+    with pytest.raises(RecipeError, match="!apply:os.mkdir: not among what transformer_cpc1"):
+        Predictor.load(bundle)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_mapping_that_is_missing_or_of_another_recogniser(experiment, tmp_path):

@@ -14,6 +14,7 @@ from intelligibility.evaluation.mapping import Mapping as FittedMapping
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.recognisers import describe_recogniser, load_recogniser
 from intelligibility.recognisers.recognition import Recogniser
+from intelligibility.recognisers.settings import refuse_foreign_objects
 from intelligibility.runs import RECIPE, RecipeError, pick_device, read_json
 
 
@@ -66,8 +67,11 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
     RecipeError
         Something is missing, or the mapping is of another recogniser or of other settings.
     """
-    folder = _folder(str(model), revision)
-    cfg, experiment, inference = _configuration(folder)
+    folder = Path(model).expanduser().absolute()
+    fetched = not folder.is_dir()
+    if fetched:
+        folder = _fetch(str(model), revision)
+    cfg, experiment, inference = _configuration(folder, fetched)
     if not experiment.calibration.is_file():
         raise RecipeError(
             f"{experiment.calibration}: no such file: this model has no mapping to percent words "
@@ -86,10 +90,7 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
     return Model(cfg, experiment, mapping, msbg_settings, decisive)
 
 
-def _folder(model: str, revision: str | None) -> Path:
-    folder = Path(model).expanduser().absolute()
-    if folder.is_dir():
-        return folder
+def _fetch(model: str, revision: str | None) -> Path:
     if model[:1] in "/.~" or model.count("/") != 1:
         raise RecipeError(
             f"model={model}: no such folder; give an experiment folder, a bundle that "
@@ -107,7 +108,7 @@ def _folder(model: str, revision: str | None) -> Path:
         ) from error
 
 
-def _configuration(folder: Path) -> tuple[DictConfig, Experiment, dict[str, Any]]:
+def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment, dict[str, Any]]:
     """Return the configuration with which infer.py ran in a folder, wherever that lies now."""
     records = {
         track: folder / Experiment(folder, folder, suffix).inference.name
@@ -136,8 +137,12 @@ def _configuration(folder: Path) -> tuple[DictConfig, Experiment, dict[str, Any]
     # What is measured with a recogniser from the hub lies in a folder below the experiment's.
     exp_folder = folder if cfg.recogniser is None else folder.parent
     cfg.path.exp_folder, cfg.cpc1_track = str(exp_folder), track
-    if (folder / cfg.asr_config).is_file():  # a bundle brings its own
-        cfg.asr_config = str(folder / cfg.asr_config)
+    settings = RECIPE / cfg.asr_config
+    if (folder / settings.name).is_file():  # a bundle brings its own
+        settings = folder / settings.name
+        cfg.asr_config = str(settings)
+    if fetched or settings.absolute().is_relative_to(folder):
+        refuse_foreign_objects(settings)
     return cfg, Experiment.from_config(cfg), inference
 
 

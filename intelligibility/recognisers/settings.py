@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.model_settings import describe
-from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole
+from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, listed
 
 FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
 # The whole numbers that may be 0; of the others there is at least one.
@@ -46,6 +46,31 @@ def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
         No such file, a setting that it does not have, or sizes that do not fit together.
     """
     return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, experiment))
+
+
+def refuse_foreign_objects(path: Path) -> None:
+    """Refuse settings of somebody else's that make objects which ours do not: they could be any.
+
+    HyperPyYAML calls whatever a tag names, so a settings file is a program.
+
+    Raises
+    ------
+    RecipeError
+        A tag that transformer_cpc1.yaml does not have.
+    """
+    with _faults_named(path):
+        foreign = _tags(path) - _tags(RECIPE / "transformer_cpc1.yaml")
+    if foreign:
+        raise RecipeError(
+            f"{path}: {listed(sorted(foreign))}: not among what transformer_cpc1.yaml makes, and "
+            "whatever a tag names would be run; open only the model of somebody you trust, as the "
+            "experiment folder that it came from"
+        )
+
+
+def _tags(path: Path) -> set[str]:
+    events = yaml.parse(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    return {event.tag for event in events if getattr(event, "tag", None)}
 
 
 def plain_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -53,15 +56,31 @@ class Hub:
             tag = hashlib.sha1(content).hexdigest()
             return 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}, content
         if what == "tree":
-            return 200, {}, json.dumps([_listed(one) for one in sorted(folder.iterdir())]).encode()
-        files = [{"rfilename": one.name} for one in sorted(folder.iterdir())]
+            return 200, {}, json.dumps([_listed(one, folder) for one in _files(folder)]).encode()
+        files = [{"rfilename": str(one.relative_to(folder))} for one in _files(folder)]
         return 200, {}, json.dumps({"id": name, "sha": COMMIT, "siblings": files}).encode()
 
 
-def _listed(file: Path) -> dict:
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _listed(file: Path, folder: Path) -> dict:
     content = file.read_bytes()
     oid = hashlib.sha1(content).hexdigest()
-    return {"type": "file", "path": file.name, "size": len(content), "oid": oid}
+    path = str(file.relative_to(folder))
+    return {"type": "file", "path": path, "size": len(content), "oid": oid}
+
+
+@contextmanager
+def asked_by_all(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Serve as the hub that huggingface_hub asks, with a cache of its own."""
+    with serving(hub) as address:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        yield hub
 
 
 @contextmanager

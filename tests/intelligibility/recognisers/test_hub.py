@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from intelligibility.recognisers.hub import fetch, load
 from intelligibility.runs import RecipeError
-from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, serving
+from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, asked_by_all
 from tests.intelligibility.recognisers.small_hub import (
     TEXTS,
     load_folder,
@@ -36,11 +36,7 @@ def hub(whisper, tmp_path, monkeypatch):
     hub.models[NAME] = shutil.copytree(whisper, tmp_path / "hub")
     (hub.models[NAME] / "pytorch_model.bin").write_bytes(b"could run code")
     (hub.models[NAME] / "modeling_whisper.py").write_text("raise SystemExit")
-    with serving(hub) as address:
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with asked_by_all(hub, tmp_path / "cache", monkeypatch):
         yield hub
 
 
