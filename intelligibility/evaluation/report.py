@@ -5,14 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from omegaconf import OmegaConf
-
 from intelligibility.evaluation.figures import Drawing
 from intelligibility.evaluation.published import N_TEST_SIGNALS
 from intelligibility.evaluation.tables import NAMES, OURS, Table, corpus_of, number
 from intelligibility.leaks import in_words
-from intelligibility.runs import write_text
+from intelligibility.pages import write_html
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
 TEXT_COLUMNS |= {"grade", "CEC", "SNR"}
@@ -40,27 +37,20 @@ def write_report(
     drawings : mapping
         The PNG file of each figure, and the figure.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    config = results["provenance"]["config"]
-    page = environment.get_template("report.html").render(
+    write_html(
+        path,
+        Path(__file__).with_name("report.html"),
+        of_this_corpus(results["provenance"]["config"]),
         title=title_of(results),
         summary=summary(results),
         notes=notes(results),
         tables=list(tables),
         figures=[_embedded(file, drawing) for file, drawing in drawings.items()],
         facts=facts(results),
-        configuration=OmegaConf.to_yaml(of_this_corpus(config)),
         text=TEXT_COLUMNS,
         long=LONG,
         row_class=_row_class,
     )
-    write_text(path, page)
 
 
 def title_of(results: Mapping[str, Any]) -> str:

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
 from intelligibility.ears import ASR_RATE, resample
 from intelligibility.evaluation.tables import NAMES, number
+from intelligibility.pages import write_html
 from intelligibility.prediction.predictor import Prediction
 from intelligibility.prediction.rows import Row
 from intelligibility.prediction.sound import read_sound
-from intelligibility.runs import progress, write_text
+from intelligibility.runs import progress
 from intelligibility.words import marked_words
 
 SHOWN_OPEN = 10  # rows that need no click
@@ -55,14 +54,10 @@ def write_page(
         card(by_name[one["name"]], one, predict(by_name[one["name"]]))
         for one in progress(shown, "page", len(shown), "row")
     ]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template("page.html").render(
+    write_html(
+        path,
+        Path(__file__).with_name("scores.html"),
+        content["provenance"]["config"],
         summary=content["summary"],
         mean=mean_in_words,
         lines=content["rows"],
@@ -70,9 +65,7 @@ def write_page(
         open=SHOWN_OPEN,
         number=number,
         provenance=content["provenance"],
-        configuration=OmegaConf.to_yaml(content["provenance"]["config"]),
     )
-    write_text(path, page)
 
 
 def mean_in_words(mean: Mapping[str, Any]) -> str:

@@ -50,13 +50,6 @@ def word_errors(text: str, prompt: str) -> tuple[int, int]:
     return sum(operation != "=" for operation, _, _ in steps), len(reference)
 
 
-def marked_words(text: str, prompt: str) -> list[tuple[str, bool]]:
-    """Return the prompt's words, each with whether it was lost."""
-    reference, hypothesis = words_of(prompt), words_of(text)
-    kept = {i for operation, i, _ in alignment(op_table(reference, hypothesis)) if operation == "="}
-    return [(word, number not in kept) for number, word in enumerate(reference)]
-
-
 def check_judge(errors: Iterable[tuple[int, int]], name: str) -> None:
     """Refuse a judge that does not understand the clean originals."""
     wrong, words = map(sum, zip(*errors, strict=True))

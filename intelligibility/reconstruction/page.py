@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile as sf
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.image import imsave
-from omegaconf import OmegaConf
 
+from intelligibility.pages import write_html
 from intelligibility.reconstruction.figures import RANGE, TITLES, log_mel_of
-from intelligibility.reconstruction.judge import marked_words
 from intelligibility.reconstruction.mel import RATE
 from intelligibility.reconstruction.score import ALL, SEVERITIES, Heard
 from intelligibility.reconstruction.utterances import CONDITIONS, Ear
-from intelligibility.runs import write_text
+from intelligibility.words import marked_words
 
 
 @dataclass(frozen=True)
@@ -70,21 +68,15 @@ class Chapter:
 
 def write_page(path: Path, chapters: Sequence[Chapter], results: Mapping[str, Any]) -> None:
     """Write the page; nothing on it is fetched from elsewhere."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["base64"] = lambda file: base64.b64encode(file.read_bytes()).decode()
-    page = environment.get_template("page.html").render(
+    write_html(
+        path,
+        Path(__file__).with_name("reconstruction.html"),
+        results["provenance"]["config"],
         chapters=chapters,
         conditions=[TITLES[condition] for condition in CONDITIONS],
         provenance=results["provenance"],
-        configuration=OmegaConf.to_yaml(results["provenance"]["config"]),
+        base64=lambda file: base64.b64encode(file.read_bytes()).decode(),
     )
-    write_text(path, page)
 
 
 def examples_of(ears: Iterable[Ear], originals: Iterable[Heard]) -> list[Ear]:
