@@ -2,7 +2,7 @@
 
 import pytest
 
-from intelligibility.words import word_correctness, words_of
+from intelligibility.words import marked_words, word_correctness, words_of
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,12 @@ def test_a_prompt_without_words_is_refused():
     assert words_of("It's twenty-one, o'clock's!") == ["IT'S", "TWENTY", "ONE", "O'CLOCK'S"]
     with pytest.raises(ValueError, match="has no word"):
         word_correctness("ANNA", " ... ")
+
+
+def test_lost_words_are_marked():
+    assert marked_words("ada fig cob", "Ada bed cob, dog") == [
+        ("ADA", False),
+        ("BED", True),
+        ("COB", False),
+        ("DOG", True),
+    ]

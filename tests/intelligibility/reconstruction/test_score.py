@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intelligibility.reconstruction.judge import check_judge, marked_words, word_errors
+from intelligibility.reconstruction.judge import check_judge, word_errors
 from intelligibility.reconstruction.score import Heard, rows_of, wer, wer_interval
 from intelligibility.runs import RecipeError
 
@@ -20,15 +20,6 @@ def test_word_errors_count_every_kind():
     assert word_errors("ADA FIG COB DOG", "ada bed cob") == (2, 3)
     assert word_errors("", "ada bed cob") == (3, 3)
     assert word_errors("ADA ADA ADA ADA BED COB", "ada bed cob") == (3, 3)
-
-
-def test_lost_words_are_marked():
-    assert marked_words("ada fig cob", "Ada bed cob, dog") == [
-        ("ADA", False),
-        ("BED", True),
-        ("COB", False),
-        ("DOG", True),
-    ]
 
 
 def test_rows_hold_what_was_planted():
