@@ -1,10 +1,11 @@
-# make demo: the four scripts on the embedded miniature, and a sentence scored by itself.
+# make demo: the stages on the embedded miniature, two measures of others beside them, and a
+# sentence scored by itself.
 # make test: the suite.
 # make demo-reconstruct: speech back from each layer on it, after make demo.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python
-SCRIPTS := prepare_data.py train_asr.py infer.py evaluate.py
+SCRIPTS := prepare_data.py train_asr.py infer.py "baselines.py baselines=[mbstoi,stoi]" evaluate.py
 PIP := $(PY) -m pip install --disable-pip-version-check -q
 OWN := demo/data/clarity_CPC1_data_test/clarity_data
 PYTEST := -m pytest -n 2 --dist loadgroup
@@ -36,8 +37,8 @@ demo: .venv/.demo
 	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
 	@echo; echo "Now open demo/exp/report.html"
 
-# After make demo: the measures of others beside the recogniser's.
-demo-baselines: .venv/.baselines
+# After make demo, which has MBSTOI and STOI: HASPI and ESTOI as well.
+demo-baselines: .venv/.demo
 	OMP_NUM_THREADS=1 $(PY) baselines.py --config-name demo/config 'baselines=[mbstoi,haspi,stoi,estoi]'
 	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
 
@@ -69,12 +70,8 @@ clean-demo:
 	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 to 3.14 is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/.demo: requirements.txt requirements-demo.txt | .venv/bin/python
+.venv/.demo: requirements.txt requirements-demo.txt requirements-baselines.txt | .venv/bin/python
 	$(PIP) -r requirements-demo.txt
-	touch $@
-
-.venv/.baselines: requirements.txt requirements-baselines.txt | .venv/bin/python
-	$(PIP) -r requirements.txt
 	$(PIP) --no-deps -r requirements-baselines.txt
 	touch $@
 

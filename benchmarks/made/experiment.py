@@ -10,13 +10,14 @@ MEASURE_FILES = {
     "dec": "{split}_dec_similarity{track}.json",
     "pre": "{split}_pre_similarity{track}.json",
     "wcs": "{split}_wcs_correctness{track}.json",
+    "prob": "{split}_prob_similarity{track}.json",
     "mbstoi": "{split}_mbstoi_similarity{track}.json",
     "haspi": "{split}_haspi_similarity{track}.json",
     "stoi": "{split}_stoi_similarity{track}.json",
     "estoi": "{split}_estoi_similarity{track}.json",
 }
 NOISE = {  # of the logit: dec predicts best
-    "dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0, "mbstoi": 2.0, "haspi": 1.2,
+    "dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0, "prob": 1.8, "mbstoi": 2.0, "haspi": 1.2,
     "stoi": 2.5, "estoi": 2.2,
 }  # fmt: skip
 BASELINES = ("mbstoi", "haspi", "stoi", "estoi")
