@@ -166,7 +166,7 @@ def heard_signals() -> Iterator[threading.Event]:
         signal.default_int_handler(number, frame)
 
     def show(unraisable: "sys.UnraisableHookArgs") -> None:
-        if unraisable.exc_type is not KeyboardInterrupt:
+        if not stop.is_set():
             sys.__unraisablehook__(unraisable)
 
     heard = [
@@ -180,7 +180,8 @@ def heard_signals() -> Iterator[threading.Event]:
     try:
         yield stop
     finally:
-        sys.unraisablehook = shown
+        if not stop.is_set():  # else what is half made falls apart after this, and would say so
+            sys.unraisablehook = shown
         for number in heard:
             signal.signal(number, signal.default_int_handler)
 

@@ -161,7 +161,7 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
         ({"lm_weight": 0.6}, "lm_weight=0.6.*set it to 0"),
         (
             {"CNN": {"strids": [1, 1, 1]}},
-            "ConvolutionFrontEnd.*argument 'strids'; see asr_overrides",
+            "ConvolutionFrontEnd.*argument 'strids'.*see asr_overrides",
         ),
         ({"batch_size": "abc"}, "asr_overrides: batch_size=abc: expected a whole number of at lea"),
         ({"batch_size": 0, "nhead": 2.0}, "nhead=2.0: .*whole number of at least 1; batch_size=0"),
