@@ -161,6 +161,10 @@ class FolderCheck(Callback):
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             what = "cannot be written" if folder.is_dir() else "is no folder"
             sys.exit(f"path.exp_folder={first}: {folder} {what}; give a folder of your own")
+        try:
+            first.mkdir(parents=True, exist_ok=True)  # what looks writable may not be
+        except OSError as error:
+            sys.exit(f"path.exp_folder={first}: {error}; give a folder of your own")
 
     on_multirun_start = on_run_start
 

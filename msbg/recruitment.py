@@ -12,8 +12,8 @@ overlaps, and works on eight channels per instruction.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from msbg.compiling import compiled
 from msbg.filterbank import Filterbank
 
 MIN_ENVELOPE = 1e-9  # full scale is 1; limits the attenuation of soft sounds
@@ -197,7 +197,7 @@ def _lanes(values: np.ndarray) -> np.ndarray:
     return np.pad(values, (0, -len(values) % 8))
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(error_model="numpy", fastmath={"contract"})
 def filter_forwards(
     padded: np.ndarray,
     reads: np.ndarray,
@@ -243,7 +243,7 @@ def filter_forwards(
             envelopes[t - start, c] = r[ENVELOPE + c]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(error_model="numpy", fastmath={"contract"})
 def smooth_backwards(envelopes: np.ndarray, r: np.ndarray) -> None:
     """Smooth all rows in place, from the last to the first."""
     n_samples, n_lanes = envelopes.shape

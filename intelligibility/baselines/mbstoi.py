@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
-import numba
 import numpy as np
 
 from msbg import Audiogram, Listener, simulate
+from msbg.compiling import compiled
 from msbg.ear import Ear
 
 # The package's attribute of this name is the function in it.
@@ -167,7 +167,7 @@ def _band_powers(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.nd
     return *squares, np.sum(np.conj(right) * left, axis=0)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _search(
     left_x, right_x, cross_x, left_y, right_y, cross_y, n_frames, shift, shift_twice, gain,
     gain_jitter, jitter, correlations, powers,
@@ -203,7 +203,7 @@ def _search(
         correlations[start] = xy[0, 0] / np.sqrt(xx[tau, gamma] * yy[tau, gamma])
 
 
-@numba.njit(cache=True)
+@compiled()
 def _moments(l1, r1, c1, l2, r2, c2, shift, shift_twice, gain, gain_jitter, jitter, out):
     """Write the expected product of two equalised and cancelled signals at each trial to `out`."""
     ll, rr, lr = np.sum(l1 * l2), np.sum(r1 * r2), np.sum(l1 * r2) + np.sum(r1 * l2)
@@ -219,7 +219,7 @@ def _moments(l1, r1, c1, l2, r2, c2, shift, shift_twice, gain, gain_jitter, jitt
             out[t, g] = first - middle + fourth
 
 
-@numba.njit(cache=True)
+@compiled()
 def _any_zero(xx, yy):
     for one in range(xx.size):
         if xx.flat[one] * yy.flat[one] == 0:

@@ -12,7 +12,6 @@ Everywhere: similarities are 0..1, predictions and observations are percent word
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
@@ -20,6 +19,7 @@ from scipy.special import expit
 from scipy.stats import kendalltau
 
 from intelligibility.runs import RecipeError
+from msbg.compiling import compiled
 
 SCORES = {"RMSE": (0, np.inf), "Std": (0, np.inf), "NCC": (-1, 1), "KT": (-1, 1)}  # and range
 MIN_SIGNALS = 3  # two parameters leave nothing to judge the fit by with fewer
@@ -239,7 +239,7 @@ def kendall_in_resamples(
     return _weighted_tau_b(x_rank, y_rank, y_values.size, np.asarray(scene)[order], counts)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):
     taus = np.empty(counts.shape[0])
     for resample in range(counts.shape[0]):
@@ -269,7 +269,7 @@ def _weighted_tau_b(x_rank, y_rank, n_ranks, scene, counts):
     return taus
 
 
-@numba.njit(cache=True)
+@compiled()
 def _below(tree, rank):
     weight = 0
     while rank > 0:
@@ -278,7 +278,7 @@ def _below(tree, rank):
     return weight
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add(tree, rank, weight):
     rank += 1
     while rank < tree.size:
