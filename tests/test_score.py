@@ -162,6 +162,13 @@ def test_conditions_that_cannot_be(options, message):
         Conditions(**options)
 
 
+def test_a_number_of_rows_is_looked_at_before_any_work(tmp_path):
+    words = [f"path.exp_folder={tmp_path}/logs", f"model={tmp_path}", "report_rows=many"]
+    refused = run_script("score.py", *words)
+    assert refused.returncode == 1
+    assert "report_rows=many: expected a whole number of rows" in refused.stderr
+
+
 def write_table(path: Path, rows: list[dict]) -> Path:
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))

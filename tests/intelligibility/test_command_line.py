@@ -183,6 +183,12 @@ def test_an_exp_folder_that_is_a_file_is_named(tmp_path, below):
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
+def test_an_exp_folder_that_cannot_be_made_is_named():
+    # A name longer than a file may have: also refused to those who may write everywhere.
+    message = refused("evaluate.py", f"path.exp_folder=/tmp/{'x' * 300}")
+    assert "File name too long" in message and "give a folder of your own" in message
+
+
 def test_what_a_script_ran_with_is_in_its_log(tmp_path):
     refused("evaluate.py", f"path.exp_folder={tmp_path}/exp", "seed=7")
     (log,) = (tmp_path / "exp/logs").glob("evaluate-*.log")
