@@ -69,6 +69,7 @@ from intelligibility.readiness import check_later_stages
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
+    is_number,
     listed,
     progress,
     shard_of,
@@ -150,13 +151,13 @@ def refuse_other_corpora(experiment: Experiment) -> None:
 def check_msbg_settings(cfg: DictConfig) -> dict[str, Any]:
     """Try the settings of MSBG before thousands of files do."""
     settings = OmegaConf.to_container(cfg.MSBGEar)
+    for key in ("equiv_0db_spl", "ahr"):
+        if not is_number(settings[key]) or not np.isfinite(settings[key]):
+            raise RecipeError(f"MSBGEar.{key}={settings[key]}: expected dB")
     try:
         Ear(**settings)
-        levels = [float(settings[key]) for key in ("equiv_0db_spl", "ahr")]
     except (ValueError, TypeError) as error:
         raise RecipeError(f"MSBGEar: {error}") from None
-    if not np.isfinite(levels).all():
-        raise RecipeError(f"MSBGEar: levels are {levels}, expected dB")
     return settings
 
 

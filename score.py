@@ -86,7 +86,7 @@ def run(cfg: DictConfig) -> None:
         predictor = Predictor.load(cfg.model, cfg.model_revision, cfg.device, cfg.by)
         say(predict(predictor, rows[0], conditions))
         return
-    output = Path(str(cfg.output)).expanduser().absolute()
+    output = output_of(cfg, rows)
     with sole_run(output.parent, output.stem):
         results = score_all(rows, conditions, model.described, output, cfg)
         write_text(output, as_frame(results).to_csv(index=False))
@@ -102,6 +102,20 @@ def run(cfg: DictConfig) -> None:
             logger.info("Wrote %s", page)
     logger.info("Wrote %d rows to %s, and a summary beside it", len(results), output)
     say_summary(content["summary"])
+
+
+def output_of(cfg: DictConfig, rows: list[Row]) -> Path:
+    """Return where the results go: beside the CSV .json, .jsonl and .html, and over no input."""
+    output = Path(str(cfg.output)).expanduser().absolute()
+    if output.suffix != ".csv" or output.is_dir():
+        raise RecipeError(f"output={cfg.output}: expected a file that ends in .csv")
+    inputs = [path for row in rows for path in (row.processed, row.reference)]
+    inputs += [Path(str(cfg[key])).expanduser() for key in ("table", "audiogram") if cfg[key]]
+    read = {path.resolve() for path in inputs}
+    written = [output.with_suffix(suffix) for suffix in (".csv", ".json", ".jsonl", ".html")]
+    if clash := [path for path in written if path.resolve() in read]:
+        raise RecipeError(f"output={cfg.output}: {clash[0]} is read; give another name")
+    return output
 
 
 # What is to be scored
@@ -141,8 +155,8 @@ def rows_of_table(cfg: DictConfig) -> list[Row]:
         words = [f"line {line}: {fault}" for line, fault in sorted(faults.items())]
         if not cfg.skip_bad:
             raise RecipeError(
-                f"{table}: {len(faults)} rows cannot be scored: {listed(words)}; mend them, or "
-                "leave them out with skip_bad=true"
+                f"{table} cannot be scored, {listed(words)}; mend that, or leave it out with "
+                "skip_bad=true"
             )
         logger.warning("%s: %d rows are left out: %s", table, len(faults), listed(words, 20))
     rows = [row for row in rows if row.line not in faults]

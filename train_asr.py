@@ -525,8 +525,18 @@ class ASR(sb.Brain):
 
 
 def made_by(hparams: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain settings, and the versions that decide the numbers."""
-    plain = {k: v for k, v in hparams.items() if isinstance(v, str | int | float | list | None)}
+    """Return the plain settings, wherever the experiment lies, and the versions."""
+    places = {hparams[name]: f"<{name}>" for name in ("data_folder", "output_folder")}
+
+    def anywhere(value: Any) -> Any:
+        if isinstance(value, list):
+            return [anywhere(one) for one in value]
+        for folder, name in places.items():
+            value = value.replace(folder, name) if isinstance(value, str) else value
+        return value
+
+    kinds = str | int | float | list | None
+    plain = {key: anywhere(value) for key, value in hparams.items() if isinstance(value, kinds)}
     return {"settings": plain, "versions": versions()}
 
 

@@ -28,6 +28,7 @@ from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, logbo
 
 logger = logging.getLogger(__name__)
 
+FLAGS = ("check_only", "skip_bad", "allow_leak", "report", "from_scratch")
 EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
 STOPPED = 130  # the exit status of a shell's command that was interrupted
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -155,6 +156,11 @@ class FolderCheck(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Stop with a message where nothing can be written."""
+        if not config.path.exp_folder or config.path.asr_folder == "":
+            sys.exit(
+                f"path.exp_folder={config.path.exp_folder} path.asr_folder="
+                f"{config.path.asr_folder}: name a folder (is a variable of the shell unset?)"
+            )
         folder = first = Path(str(config.path.exp_folder)).expanduser().absolute()
         while not os.path.lexists(folder):
             folder = folder.parent
@@ -183,7 +189,10 @@ def refuse_unread(script: str, reads: set[str]) -> None:
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Refuse numbers in the configuration that no stage can use."""
+    """Refuse numbers in the configuration that no stage can use, and words for true and false."""
+    for key in FLAGS:
+        if not isinstance(cfg[key], bool):
+            raise RecipeError(f"{key}={cfg[key]}: expected true or false")
     counts = {"seed": "0 or more", "shard": "0 to n_shards - 1", "n_shards": "1 or more"}
     for key, expected in counts.items():
         if not is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):

@@ -527,7 +527,7 @@ def test_the_spread_over_dev_splits(experiment, caplog):
     kt = splits["measures"]["dec"]["KT"]["values"]  # a logistic keeps the order
     assert kt == pytest.approx([load(exp / "results.json")["dec_results"]["KT"]] * 3)
     assert "3 random halves" in re.sub(r"\s+", " ", (exp / "report.html").read_text())
-    assert "two or more whole numbers" in refused(configure(root, exp, "seeds=[1]"), caplog)
+    assert "expected different whole numbers" in refused(configure(root, exp, "seeds=[1]"), caplog)
     mapping = f"calibration='{exp / 'calibration.json'}'"
     message = refused(configure(root, exp, "seeds=[1,2]", mapping, "allow_leak=true"), caplog)
     assert "no dev signals to split" in message

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from omegaconf import OmegaConf
 
+import score
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from benchmarks.made.release import make_release
 from intelligibility.corpora.presentation import read_presentations
+from intelligibility.prediction.audiograms import listener_of
 from intelligibility.prediction.model import open_model
 from intelligibility.prediction.predictor import Conditions, Predictor
-from intelligibility.prediction.rows import read_rows
+from intelligibility.prediction.rows import Row, read_rows
 from intelligibility.prediction.sound import read_sound
 from intelligibility.runs import RecipeError
 from tests.conftest import run_script
@@ -171,9 +174,9 @@ def test_a_number_of_rows_is_looked_at_before_any_work(tmp_path):
 
 def write_table(path: Path, rows: list[dict]) -> Path:
     with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(stream)
+        writer.writerow(rows[0])
+        writer.writerows([[*row.values()] for row in rows])
     return path
 
 
@@ -203,7 +206,7 @@ def test_a_table_goes_on_and_leaves_bad_rows_out_when_told(experiment, tested, t
     refused = run_script("score.py", *words)
     assert refused.returncode == 1
     assert re.search(
-        r"1 rows cannot be scored: line 8: .*notes.wav: cannot be read", refused.stderr
+        r"signals.csv cannot be scored, line 8: .*notes.wav: cannot be read", refused.stderr
     )
     assert not (tmp_path / "scores.csv").exists()
 
@@ -232,6 +235,7 @@ def test_a_table_goes_on_and_leaves_bad_rows_out_when_told(experiment, tested, t
         ({"audiogram": "heavy"}, "no such audiogram"),
         ({"audiogram": ""}, "no audiogram: give a column"),
         ({"correctness": "many"}, "correctness is 'many'"),
+        ({None: [" paul and mary"]}, "9 fields, expected 8 as in the header; put a text that"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line(tested, tmp_path, change, message):
@@ -240,6 +244,37 @@ def test_a_bad_row_is_named_by_its_line(tested, tmp_path, change, message):
     good, faults = read_rows(table, None, None)
     assert len(good) == 1 and list(faults) == [3]
     assert re.search(message, faults[3])
+
+
+def test_a_row_that_ends_early_and_columns_that_are_not_read(tested, tmp_path, caplog):
+    rows = [one | {"listner": "L0001"} for one in entries(tested, tmp_path)[:2]]
+    table = write_table(tmp_path / "signals.csv", rows)
+    table.write_text(table.read_text().rsplit(",", 2)[0] + "\n")
+    good, faults = read_rows(table, None, None)
+    assert len(good) == 1 and "7 fields, expected 9" in faults[3]
+    assert "columns that are not read: listner" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("table.csv", "table.csv is read; give another name"),
+        ("mine.wav", "expected a file that ends in .csv"),
+        ("mine.csv", None),
+        ("folder.csv", "expected a file that ends in .csv"),
+        ("listeners.csv", "listeners.json is read"),
+    ],
+)
+def test_results_go_over_no_input(tmp_path, output, message):
+    (tmp_path / "folder.csv").mkdir()
+    given = {"table": f"{tmp_path}/table.csv", "audiogram": f"{tmp_path}/listeners.json"}
+    cfg = OmegaConf.create(given | {"output": f"{tmp_path}/{output}"})
+    rows = [Row(2, "mine", tmp_path / "mine.wav", tmp_path / "clean.wav", listener_of("mild"))]
+    if message is None:
+        assert score.output_of(cfg, rows) == tmp_path / output
+        return
+    with pytest.raises(RecipeError, match=message):
+        score.output_of(cfg, rows)
 
 
 def test_tables_that_are_none(tmp_path):

@@ -7,6 +7,7 @@ processes against one within 1e-5 of the largest (sums in another order).
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import pty
 import re
@@ -105,6 +106,16 @@ def test_a_second_run_changes_nothing(learnt, monkeypatch, caplog):
     toy_asr.train(data, asr, **toy_asr.LEARNS)
     assert before == {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
     assert "other data" not in caplog.text
+
+
+def test_an_experiment_that_moved_computes_no_word_error_rates_again(
+    learnt, tmp_path, monkeypatch, caplog
+):
+    data, asr = (shutil.copytree(folder, tmp_path / folder.name) for folder in learnt)
+    monkeypatch.setattr(train_asr.ASR, "evaluate_batch", None)
+    with caplog.at_level(logging.INFO):
+        toy_asr.train(data, asr, **toy_asr.LEARNS)
+    assert "the word error rates of this recogniser are there" in caplog.text
 
 
 def test_normaliser_is_that_of_the_training_set_and_stays(learnt):

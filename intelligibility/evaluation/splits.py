@@ -27,7 +27,7 @@ def checked_seeds(seeds: Any) -> list[int]:
     listed = list(seeds) if not isinstance(seeds, str | int | float) else []
     whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in listed)
     if len(listed) < 2 or not whole or len(set(listed)) < len(listed):
-        raise RecipeError(f"seeds={seeds}: expected two or more whole numbers, such as seeds=[1,2]")
+        raise RecipeError(f"seeds={seeds}: expected different whole numbers, such as [1,2]")
     return listed
 
 

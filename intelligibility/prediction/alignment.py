@@ -26,15 +26,20 @@ BESIDE_PEAK = 0.03  # s that belong to the peak
 SHARP = 2.5  # waveforms: the peak over the highest value elsewhere
 HIGH = 5.5  # envelopes: the peak over the mean, in standard deviations
 ALIKE = 0.7  # or their correlation itself; others 0.49 at most
+# Of 120 pairs of different sentences one got through, whose words the same synthetic voice says:
+# 3.6. Of 120 pairs of the same, four lie below.
+SURE = 4.0
 
 
-def bulk_delay(processed: Sound, reference: Sound) -> float:
+def bulk_delay(processed: Sound, reference: Sound) -> tuple[float, str | None]:
     """Find by how much the processed sound is late.
 
     Returns
     -------
     float
         Seconds; negative where it is early.
+    str or None
+        Why it may be wrong, where it may.
 
     Raises
     ------
@@ -46,12 +51,16 @@ def bulk_delay(processed: Sound, reference: Sound) -> float:
     delay, rest = _peak(waveforms, RATE)
     sharpness = waveforms.max() / rest.max()
     if sharpness >= SHARP:
-        return delay
+        doubt = (
+            f"{processed.name}: found {1000 * delay:.0f} ms late with little certainty (the "
+            f"correlation peaks {sharpness:.1f} times above the rest); is it of the same sentence?"
+        )
+        return delay, doubt if sharpness < SURE else None
     envelopes = _envelope_correlation(*pair)
     delay, rest = _peak(envelopes, ENVELOPE_RATE)
     height = (envelopes.max() - rest.mean()) / rest.std()
     if height >= HIGH or envelopes.max() >= ALIKE:
-        return delay
+        return delay, None
     raise RecipeError(
         f"{processed.name} and {reference.name}: no delay up to {MAX_DELAY:g} s makes them alike "
         f"(the correlation of waveforms peaks {sharpness:.1f} times above the rest, expected "

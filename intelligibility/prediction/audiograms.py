@@ -102,8 +102,13 @@ def _from_lists(text: str) -> Listener:
 
 def _from_list(text: str) -> Audiogram:
     try:
-        pairs = [tuple(map(float, point.split(":"))) for point in text.strip(",").split(",")]
-        frequencies, levels = zip(*sorted(pairs), strict=True)
+        points = [point.partition(":") for point in text.strip(",").split(",")]
+        if bare := [frequency for frequency, _, level in points if not level]:
+            raise ValueError(f"{bare[0]} has no level")
+        if len(points) == 1:
+            logger.warning("audiogram=%s: one level, taken for all frequencies", text)
+        pairs = sorted((float(frequency), float(level)) for frequency, _, level in points)
+        frequencies, levels = zip(*pairs, strict=True)
         return at_clarity_frequencies(frequencies, levels)
     except ValueError as error:
         raise RecipeError(

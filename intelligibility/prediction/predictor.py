@@ -260,7 +260,8 @@ class Predictor:
     ) -> Heard:
         """Align the two, set their level, simulate the hearing loss, and cut to the speech."""
         warnings = [*_quality(processed), *_quality(reference)]
-        delay = bulk_delay(processed, reference) if conditions.align else 0.0
+        delay, doubt = bulk_delay(processed, reference) if conditions.align else (0.0, None)
+        warnings += [doubt] if doubt else []
         full_scale = self._full_scale(reference, conditions)
         level = active_level(reference) + full_scale
         if not QUIET <= level <= LOUD:

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from intelligibility.prediction.sound import read_sound
 from intelligibility.runs import MAX_JSON, RecipeError
 from intelligibility.words import words_of
 from msbg import Listener
+
+logger = logging.getLogger(__name__)
 
 REQUIRED = ("processed", "reference")
 OPTIONAL = ("text", "listener", "audiogram", "system", "name", "correctness")
@@ -88,6 +91,7 @@ def read_rows(
     names: dict[str, int] = {}
     for line, entry in _entries(table):
         try:
+            entry = _whole(entry)
             row = _row(line, entry, table.parent, audiogram, listener)
             if names.setdefault(row.name, line) != line:
                 raise RecipeError(f"name {row.name} is that of line {names[row.name]}; give others")
@@ -97,7 +101,19 @@ def read_rows(
     return rows, faults
 
 
-def _entries(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _whole(entry: Mapping[str | None, Any]) -> dict[str, str]:
+    """Refuse a row with more or fewer fields than columns: a comma in a text shifts the rest."""
+    given = {key: value for key, value in entry.items() if value is not None}
+    if None in given or len(given) < len(entry):
+        n_fields = len(given) + len(given.get(None, [None])) - 1
+        raise RecipeError(
+            f"{n_fields} fields, expected {len(entry.keys() - {None})} as in the header; put a "
+            "text that holds commas into quotes"
+        )
+    return {key: value.strip() for key, value in given.items()}
+
+
+def _entries(table: Path) -> Iterator[tuple[int, dict[str | None, Any]]]:
     if not table.is_file():
         raise RecipeError(f"table={table}: no such file")
     if table.stat().st_size > MAX_JSON:
@@ -117,8 +133,9 @@ def _entries(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise RecipeError(f"table={table}: cannot be read as CSV in UTF-8 ({error})") from None
     if not entries:
         raise RecipeError(f"table={table}: has no rows")
-    for line, entry in entries:
-        yield line, {key: (value or "").strip() for key, value in entry.items() if key}
+    if unread := [name for name in columns if name not in (*REQUIRED, *OPTIONAL)]:
+        logger.warning("%s: columns that are not read: %s", table, ", ".join(unread))
+    yield from entries
 
 
 def _row(

@@ -7,7 +7,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks.made.release import make_release
-from intelligibility.command_line import check_config, in_words, provenance, reports_errors
+from intelligibility.command_line import (
+    FLAGS,
+    check_config,
+    in_words,
+    provenance,
+    reports_errors,
+)
 from intelligibility.runs import RecipeError, versions
 from tests.conftest import run_script
 
@@ -15,6 +21,7 @@ CFG = OmegaConf.create(
     {
         "path": {"root": "???", "train": "${path.root}/train"},
         "seed": 3,
+        **dict.fromkeys(FLAGS, False),
         "n_jobs": 1,
         "shard": 0,
         "n_shards": 1,
@@ -105,6 +112,7 @@ def test_an_interruption_is_one_line_and_a_status(caplog):
         ({"n_shards": 0}, "n_shards=0: expected a whole number, 1 or more"),
         ({"shard": -1}, "shard=-1: expected a whole number, 0 to n_shards - 1"),
         ({"shard": 3, "n_shards": 3}, "shard=3 n_shards=3: expected shard to be 0 to n_shards - 1"),
+        *(({key: "no"}, f"{key}=no: expected true or false") for key in FLAGS),
         ({"dev_percent": 1}, "dev_percent=1: expected a share of the scenes, 0 to below 1"),
         ({"dev_percent": 30}, "dev_percent=30: expected a share"),
         ({"dev_percent": "x"}, "dev_percent=x: expected a share"),
@@ -181,6 +189,13 @@ def test_an_exp_folder_that_is_a_file_is_named(tmp_path, below):
         f"path.exp_folder={tmp_path}/notes.txt{below}: {tmp_path}/notes.txt is no fold" in message
     )
     assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("words", [["path.exp_folder="], ["path.exp_folder=null"]])
+def test_an_exp_folder_that_is_empty_is_refused(tmp_path, words):
+    assert "name a folder (is a variable of the shell unset?)" in refused("evaluate.py", *words)
+    words = [f"path.exp_folder={tmp_path}", "path.asr_folder="]
+    assert "name a folder" in refused("evaluate.py", *words)
 
 
 def test_an_exp_folder_that_cannot_be_made_is_named():

@@ -54,7 +54,7 @@ def test_a_listeners_file(tmp_path):
     ("text", "message"),
     [
         ("heavy", "no such audiogram; give a listeners file.*moderately severe, N1"),
-        ("250:20,500", "expected dB HL at frequencies in Hz"),
+        ("250:20,500", "500 has no level; expected dB HL at frequencies in Hz"),
         ("250:20,500:loud", "could not convert string to float"),
         ("250:20,500:110", "110 dB HL at 500 Hz"),
         ("250:nan", "finite"),
