@@ -42,10 +42,11 @@ demo-baselines: .venv/.demo
 	OMP_NUM_THREADS=1 $(PY) baselines.py --config-name demo/config 'baselines=[mbstoi,haspi,stoi,estoi]'
 	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
 
-# Three networks, one task; the second target adds the other tasks, RecGAN and enhancement.
+# Two networks, one task; the second target adds the third, the other tasks, RecGAN and enhancement.
 RECONSTRUCT := OMP_NUM_THREADS=1 $(PY) reconstruct.py --config-name demo/config
 demo-reconstruct: .venv/.demo
-	$(RECONSTRUCT) network=all
+	$(RECONSTRUCT) network=recogniser
+	$(RECONSTRUCT) network=vggish
 
 demo-reconstruct-all: demo-reconstruct
 	$(RECONSTRUCT) network=all task=all
