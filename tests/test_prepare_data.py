@@ -199,7 +199,7 @@ def test_what_killed_runs_left_is_removed(release, tmp_path):
     [
         ("MSBGEar.sample_rate=48000", "MSBGEar: "),
         ("MSBGEar.src_pos=FF", "MSBGEar: "),
-        ("MSBGEar.ahr=null", "MSBGEar: "),
+        ("MSBGEar.ahr=null", "MSBGEar.ahr=None: expected dB"),
         ("n_jobs=0", "n_jobs=0: expected a whole number of processes"),
         ("seed=-1", "seed=-1: expected a whole number"),
         ("seed=one", "seed=one: expected a whole number"),

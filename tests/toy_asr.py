@@ -109,7 +109,8 @@ def trained_settings(data: Path, asr: Path, **changes: Any) -> dict[str, Any]:
 
 
 def train(data: Path, asr: Path, run_opts: dict[str, Any] | None = None, **changes: Any) -> None:
-    """Run the stage in this process."""
+    """Run the stage in this process, in one thread: in it the same bits come out again."""
+    torch.set_num_threads(1)
     train_asr.keep_speechbrain_quiet()
     options = train_asr.run_options({"noprogressbar": True} | (run_opts or {}), "cpu")
     train_asr.train(settings(data, asr, **changes), options)
