@@ -375,7 +375,8 @@ def invert_layers(
     """Invert the layers that are not there yet, several at a time."""
     calls = []
     for source, layers in chosen.items():
-        for layer in layers:
+        # The deepest first: their inverters are the largest, and would keep the others waiting.
+        for layer in reversed(layers):
             made_by = layer_made_by(cfg, source, layer, material)
             place = folder / source.name / layer.name / inverter_name(cfg)
             if not is_done(place, "layer.json", made_by):
