@@ -122,12 +122,8 @@ def run(cfg: DictConfig) -> None:
         mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers, presentations)
 
         # Predict every test signal, with a response or without, that the mapping does not know.
-        test, test_counts = read_signals(experiment, "test", answers)
         tested = presentations.get("test", [])
-        test["set"] = set_of_each(test["signal"], tested)
-        trained_on = experiment.trained_on if cfg.recogniser is None else None
-        test, leaks = guard(mapping, test, tested, trained_on, cfg.allow_leak)
-        test_counts["matched"] = int(test["correctness"].notna().sum())
+        test, test_counts, leaks = test_signals(cfg, experiment, mapping, answers, tested)
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
@@ -168,6 +164,22 @@ def run(cfg: DictConfig) -> None:
         "Wrote %s and, beside it, results, predictions, tables and figures", experiment.report
     )
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def test_signals(
+    cfg: DictConfig,
+    experiment: Experiment,
+    mapping: Mapping,
+    answers: Answers,
+    tested: list[Presentation],
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+    """Return the test signals that may be scored, how many there are, and what was seen before."""
+    test, counts = read_signals(experiment, "test", answers)
+    test["set"] = set_of_each(test["signal"], tested)
+    trained_on = experiment.trained_on if cfg.recogniser is None else None
+    test, leaks = guard(mapping, test, tested, trained_on, cfg.allow_leak)
+    counts["matched"] = int(test["correctness"].notna().sum())
+    return test, counts, leaks
 
 
 def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
