@@ -53,6 +53,14 @@ def test_every_file_that_is_named_is_there():
     assert len(PAGES) >= 4
 
 
+def test_the_map_has_a_line_for_every_module():
+    named = re.findall(r"^\| `([\w/]+\.py)` \| .", PAGES["map.md"], flags=re.M)
+    folders = ("intelligibility", "msbg", "demo", "benchmarks")
+    modules = {path for folder in folders for path in (RECIPE / folder).rglob("*.py")}
+    modules = {path for path in modules if path.name != "__init__.py"} | {*RECIPE.glob("*.py")}
+    assert sorted(RECIPE / name for name in named) == sorted(modules)
+
+
 def test_every_link_leads_somewhere():
     for folder, page in [(RECIPE, README), *((RECIPE / "docs", page) for page in PAGES.values())]:
         for target in re.findall(r"\]\(([^)#]+)\)", page):
