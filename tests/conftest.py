@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_limits
 
 import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from benchmarks.made.release import dump, make_release
+from msbg.smearing import BROADENING, smearing_matrix
 
 # Whoever is started in the background ignores Ctrl-C, and so would the scripts that we start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -31,6 +33,17 @@ def pytest_collection_modifyitems() -> None:
     for name, module in list(sys.modules.items()):
         if type(module).__module__ == "speechbrain.utils.importutils":
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def matrices_of_one_thread() -> None:
+    """Keep in this process the smearing matrices that the scripts have, which differ in last bits.
+
+    A stage computes in one thread. Whichever test came first would keep those of several.
+    """
+    with threadpool_limits(1):
+        for severity in BROADENING:
+            smearing_matrix(severity)
 
 
 def edit(path: Path, change: object) -> None:
