@@ -24,6 +24,8 @@ and only what changed is made again. `shard=3 n_shards=32` does one part of 32; 
 them writes the tables.
 """
 
+from intelligibility.command_line import provenance, reports_errors
+
 import itertools
 import logging
 import shutil
@@ -40,7 +42,6 @@ import scipy.io.wavfile
 import soundfile as sf
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import read_archives
 from intelligibility.corpora.check import (
     Source,

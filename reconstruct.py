@@ -20,6 +20,8 @@ A layer's folder is whole or absent. A run that was stopped goes on with the nex
 made from other signals, with other settings or by another network is made again.
 """
 
+from intelligibility.command_line import provenance, reports_errors, resolved
+
 import dataclasses
 import hashlib
 import json
@@ -34,7 +36,6 @@ import torch
 from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import EARS, KINDS, Experiment, read_table
 from intelligibility.journal import file_stamp

@@ -8,6 +8,8 @@ and of evaluate.py with all measures. Every signal and reference is a link to on
 reads headers only. The names are made; similarities and responses are drawn.
 """
 
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
+
 import argparse
 import json
 import os
@@ -20,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from benchmarks.made.release import babble, write
 from intelligibility.corpora import read_archives
 from intelligibility.corpora.presentation import write_presentations

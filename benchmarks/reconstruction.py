@@ -8,6 +8,8 @@ the word error rate when inverter and embeddings lie alone in a folder, when eve
 embeddings are exchanged (against their own prompts, and against each other's), and with zeros.
 """
 
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
+
 import shutil
 import sys
 import tempfile
@@ -18,7 +20,6 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from intelligibility.experiment import Experiment
 from intelligibility.reconstruction.inverters import Inverter
 from intelligibility.reconstruction.judge import Judge, word_errors

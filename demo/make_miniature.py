@@ -18,12 +18,15 @@ appears when it is whole; a second call finds it and does nothing, unless the se
 have changed.
 """
 
+from intelligibility.interrupts import STOPPED, raise_again
+
 import argparse
 import itertools
 import json
 import logging
 import os
 import shutil
+import sys
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -36,6 +39,7 @@ from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from demo import hearing_aids, layouts, listeners, scenes, speech
+from intelligibility.parallel import deaf_children
 from intelligibility.runs import sha256_of, write_json, write_text
 
 logger = logging.getLogger("make_miniature")
@@ -135,7 +139,8 @@ def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
         )
         for plan, target in zip(plans, targets, strict=True)
     )
-    done = Parallel(n_jobs, return_as="generator")(jobs)
+    with deaf_children():
+        done = Parallel(n_jobs, return_as="generator")(jobs)
     entries = list(tqdm(done, total=len(plans), desc="scenes", unit="scene", disable=None))
     for split in ("train", "test"):
         rows = [row for row, plan in zip(entries, plans, strict=True) if plan.split == split]
@@ -311,6 +316,7 @@ def main() -> None:
     parser.add_argument("--n-jobs", type=int, default=-1, help="processes; -1: one per core")
     parser.add_argument("--layout", choices=layouts.LAYOUTS, default="cpc1", help="(%(default)s)")
     options = parser.parse_args()
+    raise_again()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = options.folder or FOLDER.with_name(FOLDERS[options.layout])
     new = build(folder, Settings(seed=options.seed, layout=options.layout), options.n_jobs)
@@ -319,4 +325,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("Stopped: nothing is kept, and the same command begins again", file=sys.stderr)
+        sys.exit(STOPPED)

@@ -9,12 +9,13 @@ words here are our own choice.
 import ctypes
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import espeakng_loader
 import numpy as np
 from scipy.signal import resample_poly
 
+from intelligibility.parallel import deaf_children
 from intelligibility.runs import RecipeError
 
 SAMPLE_RATE = 44100  # Hz, of all that the miniature holds
@@ -98,7 +99,14 @@ def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
     # espeak-ng carries oscillator phases from one utterance to the next. Speaking all of them in
     # one new process makes the sound depend on this list alone: two builds agree to the bit.
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(_speak, list(utterances)).result()
+        with deaf_children():
+            spoken = process.submit(_speak, list(utterances))
+        try:
+            return spoken.result()
+        except KeyboardInterrupt:
+            for child in active_children():
+                child.kill()
+            raise
 
 
 def _speak(utterances: list[tuple[str, str]]) -> list[np.ndarray]:

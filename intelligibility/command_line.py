@@ -3,13 +3,14 @@
 The only file beside the scripts that knows Hydra.
 """
 
+from intelligibility.interrupts import IN_WORDS, STOPPED, raise_again
+
 import datetime
 import errno
 import functools
 import json
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 FLAGS = ("check_only", "skip_bad", "allow_leak", "report", "from_scratch")
 EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
-STOPPED = 130  # the exit status of a shell's command that was interrupted
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
@@ -77,7 +77,7 @@ def reports_errors(
                 check_config(cfg)
                 run(cfg)
             except KeyboardInterrupt:
-                logger.error("Stopped: what is done is kept, and the same command goes on")
+                logger.error(IN_WORDS)
                 sys.exit(STOPPED)
             except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,8 +105,7 @@ def _prepare_terminal(manual: str, plain: set[str]) -> None:
             _check_word(word)
     # A full disk is said once, by the script, and not by every handler that cannot write its log.
     logging.raiseExceptions = False
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else a launcher has plans for it
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    raise_again()
 
 
 def _quoted(word: str) -> str:

@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
@@ -33,9 +35,10 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
         When a process is killed.
     """
     with parallel_config("loky", inner_max_num_threads=1), threadpool_limits(1):
-        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-            delayed(_call)(function, arguments, os.getpid()) for arguments in calls
-        )
+        with deaf_children():
+            results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+                delayed(_call)(function, arguments, os.getpid()) for arguments in calls
+            )
         try:
             yield from results
         except TerminatedWorkerError:
@@ -48,6 +51,17 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
             raise
 
 
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Start processes that hear no Ctrl-C, not even while they import: their caller ends them."""
+    resource_tracker.ensure_running()  # as it starts, it lets the blocked signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _call(function: Callable, arguments: tuple, caller: int) -> Any:
     _settle(caller)
     return function(*arguments)
@@ -58,11 +72,10 @@ def _settle(caller: int) -> None:
     """Make a process ready for its calls.
 
     The imported libraries are spared loky's garbage collection: a tenth of a second, every second.
-    A worker leaves an interruption to the caller, and ends when the caller was killed.
+    A worker ends when the caller was killed.
     """
     gc.freeze()
     if os.getpid() != caller:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,13 @@ class Deadly:
 
     def __reduce__(self):
         return os._exit, (9,)
+
+
+class Interruption:
+    """Sends a Ctrl-C to the process that unpickles it, which has made no call yet."""
+
+    def __reduce__(self):
+        return signal.raise_signal, (signal.SIGINT,)
 
 
 def divide(a, b):
@@ -60,3 +68,7 @@ def test_this_process_gets_its_threads_back():
 def test_a_process_that_is_killed_is_reported():
     with pytest.raises(RecipeError, match="processes was killed.*smaller n_jobs"):
         list(in_processes(print, [(Deadly(),), (Deadly(),)], 2))
+
+
+def test_a_process_leaves_an_interruption_to_its_caller():
+    assert list(in_processes(str, [(Interruption(),)] * 4, 2)) == ["None"] * 4
