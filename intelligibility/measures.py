@@ -1,6 +1,6 @@
 """What is compared: the measures of the paper's Table 1, in its order.
 
-Tu, Ma & Barker (2022), Section 2.3. Every other file reads names, titles and order from here.
+Tu, Ma & Barker (2022). Every other file reads names, titles and order from here.
 """
 
 from dataclasses import dataclass

@@ -61,6 +61,17 @@ def test_the_map_has_a_line_for_every_module():
     assert sorted(RECIPE / name for name in named) == sorted(modules)
 
 
+def test_the_code_names_every_equation_of_the_method():
+    numbered = [int(n) for n in re.findall(r"\\tag\{(\d+)\}", PAGES["method.md"])]
+    assert numbered == list(range(1, 11))
+    named = set()
+    for name in ("similarity.py", "evaluation/scoring.py"):
+        code = (RECIPE / "intelligibility" / name).read_text(encoding="utf-8")
+        for first, last in re.findall(r"[Ee]qs?\.? (\d+)(?: to (\d+))?", code):
+            named.update(range(int(first), int(last or first) + 1))
+    assert named == set(numbered)
+
+
 def test_every_link_leads_somewhere():
     for folder, page in [(RECIPE, README), *((RECIPE / "docs", page) for page in PAGES.values())]:
         for target in re.findall(r"\]\(([^)#]+)\)", page):

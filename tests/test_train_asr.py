@@ -441,7 +441,8 @@ def test_two_processes_step_as_one_does(learnt, tmp_path):
     for rank in (0, 1):
         found = toy_asr.load(tmp_path / f"double.{rank}")
         for name, value in expected.items():
-            limit = 1e-5 * value.abs().max()
+            # Sums over frames cancel: 1.4e-5 was seen on other kernels. A wrong mean is 1e-1 off.
+            limit = 1e-3 * value.abs().max()
             torch.testing.assert_close(found[name], value, rtol=0, atol=float(limit), msg=name)
 
 
