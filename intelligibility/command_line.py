@@ -6,8 +6,10 @@ The only file beside the scripts that knows Hydra.
 from intelligibility.interrupts import IN_WORDS, STOPPED, raise_again
 
 import datetime
+import difflib
 import errno
 import functools
+import itertools
 import json
 import logging
 import os
@@ -100,9 +102,11 @@ def _prepare_terminal(manual: str, plain: set[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
     sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
     sys.argv[1:] = [_quoted(w) if w.split("=")[0] in plain else w for w in sys.argv[1:]]
+    keys = _known_keys(sys.argv[1:])
     for word in sys.argv[1:]:
         if "=" in word and not word.startswith("-"):
             _check_word(word)
+            _check_key(word.split("=")[0], keys)
     # A full disk is said once, by the script, and not by every handler that cannot write its log.
     logging.raiseExceptions = False
     raise_again()
@@ -126,6 +130,32 @@ def _check_word(word: str) -> None:
             f"{word}: Hydra cannot read this value. Put one that holds ~, commas, brackets, quotes "
             f"or the like into quotes of its own, within quotes for the shell: '{key}=\"{value}\"'"
         )
+
+
+def _known_keys(words: list[str]) -> list[str]:
+    """Return all keys of config.yaml, and of the one that is named instead: path, path.root, ..."""
+    names = ["config"]
+    for word, following in itertools.pairwise([*words, ""]):
+        option, _, value = word.partition("=")
+        if option in ("--config-name", "-cn"):
+            names.append(value or following)
+    files = [RECIPE / f"{name}.yaml" for name in names]
+    configs = [OmegaConf.to_container(OmegaConf.load(file)) for file in files if file.is_file()]
+    nested = [(key, value) for config in configs for key, value in config.items()]
+    return [
+        *(key for key, _ in nested),
+        *(f"{key}.{part}" for key, value in nested if isinstance(value, dict) for part in value),
+    ]
+
+
+def _check_key(key: str, known: list[str]) -> None:
+    """Say that a key is misspelt: Hydra would advise to add it, with a +."""
+    elsewhere = ("hydra", *FREE_MAPPINGS)
+    if key in known or key[0] in "+~" or "/" in key or key.split(".")[0] in elsewhere:
+        return
+    alike = difflib.get_close_matches(key, known, 1)
+    meant = f"did you mean {alike[0]}? " if alike else ""
+    sys.exit(f"{key}: the configuration has no such key; {meant}--help shows all of them")
 
 
 def in_words(error: Exception) -> RecipeError:

@@ -158,6 +158,19 @@ def test_all_unread_keys_are_named_those_in_groups_too(tmp_path):
     assert "run_opts.precision, MSBGEar.ahr, dtw: evaluate.py does not read this" in message
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["n_job=2"], "n_job: the configuration has no such key; did you mean n_jobs? --help"),
+        (["--config-name", "demo/config", "path.rot=/x"], "did you mean path.root? --help"),
+        (["asr_overides.nhead=1"], "did you mean asr_overrides? --help"),
+        (["xyzzy=1"], "xyzzy: the configuration has no such key; --help shows all of them"),
+    ],
+)
+def test_a_key_that_is_misspelt_comes_with_the_one_that_is_meant(words, message):
+    assert message in refused("infer.py", *words)
+
+
 def test_a_short_question_for_help_is_answered_too():
     short, long = (run_script("evaluate.py", flag) for flag in ("-h", "--help"))
     assert short.returncode == 0 and short.stdout == long.stdout
