@@ -1,6 +1,7 @@
 """What is compared: the measures of the paper's Table 1, in its order.
 
-Tu, Ma & Barker (2022). Every other file reads names, titles and order from here.
+Tu, Ma & Barker (2022), Sections 3.2 and 3.3. Every other file reads names, titles and order from
+here.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,8 @@
 As in E032 (Tu, Ma & Barker, 2022): cosine similarity, frame by frame for representations that
 follow the signal in time (CNN, encoder), along a dynamic-time-warping path for those that follow
 the words (decoder). Every processed ear is compared with every reference ear, and the best pair
-counts. Features are (frames, dims), float32, on the CPU. Equations are those of docs/method.md.
+counts. Features are (frames, dims), float32, on the CPU. Equations are numbered as in the paper's
+Section 3.3; docs/method.md has them.
 """
 
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def similarity_of_layer(
 
 
 def framewise_similarity(processed: Ears, reference: Ears) -> float:
-    """Compare representations that follow the signal in time (eq. 2).
+    """Compare representations that follow the signal in time (eq. 5).
 
     All four are padded with zeros to the longest. The similarity of a frame is the highest of the
     four pairs of ears, that of the signal the mean over all frames, padding included, as
@@ -130,14 +131,14 @@ def framewise_similarity(processed: Ears, reference: Ears) -> float:
 
 def similarity_by_frame(processed: Ears, reference: Ears) -> Tensor:
     """Return the similarity of every frame, (frames,): of the four pairs of ears, the highest."""
-    # Eq. 1 and the maximum of eq. 2, for reference left and right by processed left and right:
+    # The maximum in eq. 5, over reference left and right by processed left and right:
     # (2, 2, frames).
     ears = torch.nn.utils.rnn.pad_sequence([*processed, *reference], batch_first=True)
     return cosine_similarity(ears[2:, None], ears[None, :2], dim=-1).amax((0, 1))
 
 
 def aligned_similarity(processed: Ears, reference: Ears, dtw: str = "fastdtw") -> float:
-    """Compare representations that follow the words (eq. 4).
+    """Compare representations that follow the words (eqs 6 and 7).
 
     Each pair of ears is aligned by dynamic time warping with the cosine distance; its similarity
     is the mean cosine along the path. The highest of the four pairs counts.
@@ -168,12 +169,13 @@ def aligned_similarity(processed: Ears, reference: Ears, dtw: str = "fastdtw") -
     for clean in reference:
         for heard in processed:
             rows, columns = zip(*align(clean.numpy(), heard.numpy()), strict=True)
-            means.append(cosine_similarity(clean[list(rows)], heard[list(columns)], dim=-1).mean())
-    return float(torch.stack(means).max())
+            cosines = cosine_similarity(clean[list(rows)], heard[list(columns)], dim=-1)
+            means.append(cosines.mean())  # eq. 6
+    return float(torch.stack(means).max())  # eq. 7
 
 
 def fastdtw_path(x: np.ndarray, y: np.ndarray) -> list[tuple[int, int]]:
-    """Align (n, dims) with (m, dims) by FastDTW (Salvador & Chan, 2007), radius 1: near eq. 3."""
+    """Align (n, dims) with (m, dims) by FastDTW (Salvador & Chan, 2007), radius 1."""
     return fastdtw(x, y, radius=1, dist=cosine_distance)[1]
 
 
@@ -185,7 +187,7 @@ def cosine_distance(u: np.ndarray, v: np.ndarray) -> float:
 
 
 def exact_path(x: np.ndarray, y: np.ndarray) -> list[tuple[int, int]]:
-    """Align (n, dims) with (m, dims) along the path of least total cosine distance (eq. 3).
+    """Align (n, dims) with (m, dims) along the path of least total cosine distance.
 
     Steps go one further in x, in y, or in both, all with the same weight. Of equally good
     predecessors the one before in x is taken, then the one before in y, as fastdtw does.

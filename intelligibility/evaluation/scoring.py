@@ -7,8 +7,9 @@ bootstrap that resamples scenes, because the signals of one scene share its sent
 and are not independent (cluster bootstrap: Davison & Hinkley 1997, Bootstrap Methods and their
 Application, 3.8).
 
-Everywhere: similarities are 0..1, predictions and observations are percent words correct. Equations
-are those of docs/method.md.
+Everywhere: similarities are 0..1, predictions and observations are percent words correct. Mapping
+and scores are those of Tu, Ma & Barker (2022), Section 4.3, which numbers no equation;
+docs/method.md writes them out.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ CONSTANT = 1e-9  # percent squared: a variance below it is rounding
 
 @dataclass(frozen=True)
 class Logistic:
-    """Percent words correct as a function of similarity (eq. 5).
+    """Percent words correct as a function of similarity (Section 4.3).
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Logistic:
 
 
 def fit_logistic(similarity: ArrayLike, correctness: ArrayLike) -> Logistic:
-    """Fit the logistic by least squares (eq. 6).
+    """Fit the logistic by least squares.
 
     The published fit starts at x0 = 50, k = 1, where the gradient vanishes when similarities are
     narrow and high. This one starts from the best points of a grid laid over the data, on
@@ -123,7 +124,7 @@ def _check_fit_data(x: np.ndarray, y: np.ndarray) -> None:
 
 
 def score(predicted: ArrayLike, observed: ArrayLike) -> dict[str, float | None]:
-    """Return the published scores of predictions (eqs 7 to 10).
+    """Return the published scores of predictions (Section 4.3).
 
     Parameters
     ----------
@@ -148,10 +149,10 @@ def score(predicted: ArrayLike, observed: ArrayLike) -> dict[str, float | None]:
     error = predicted - observed
     varies = predicted.var() > CONSTANT and observed.var() > CONSTANT
     return {
-        "RMSE": float(np.sqrt(np.mean(error**2))),  # eq. 7
-        "Std": float(np.std(error) / np.sqrt(error.size)),  # eq. 8
-        "NCC": float(np.corrcoef(predicted, observed)[0, 1]) if varies else None,  # eq. 9
-        "KT": float(kendalltau(predicted, observed).statistic) if varies else None,  # eq. 10
+        "RMSE": float(np.sqrt(np.mean(error**2))),
+        "Std": float(np.std(error) / np.sqrt(error.size)),
+        "NCC": float(np.corrcoef(predicted, observed)[0, 1]) if varies else None,
+        "KT": float(kendalltau(predicted, observed).statistic) if varies else None,
     }
 
 
