@@ -325,7 +325,7 @@ class ASR(sb.Brain):
     def compute_objectives(
         self, predictions: Predictions, batch: PaddedBatch, stage: sb.Stage
     ) -> Tensor:
-        """Return ctc_weight * CTC + (1 - ctc_weight) * smoothed KL divergence (the paper's eq. 4)."""
+        """Return the paper's eq. 4: ctc_weight * CTC + (1 - ctc_weight) * label-smoothed KL."""
         p_ctc, p_seq, wav_lens, hyps = predictions
         tokens, tokens_lens = batch.tokens
         tokens_eos, tokens_eos_lens = batch.tokens_eos
