@@ -90,9 +90,10 @@ from intelligibility.evaluation.tables import (
 from intelligibility.evaluation.within import within_scores
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.measures import BASELINES
-from intelligibility.prediction.bundle import write_bundle
+from intelligibility.prediction.bundle import check_new, write_bundle
 from intelligibility.runs import (
     RecipeError,
+    listed,
     logbook,
     read_json,
     sole_run,
@@ -115,6 +116,7 @@ SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published en
 def run(cfg: DictConfig) -> None:
     """Evaluate one track."""
     experiment = Experiment.from_config(cfg)
+    check_asked_for(cfg)
     with sole_run(experiment.results_folder, "evaluate"):
         remove_partial_files(experiment.results_folder)
         presentations, answers = read_answers(cfg, experiment)
@@ -165,6 +167,19 @@ def run(cfg: DictConfig) -> None:
         "Wrote %s and, beside it, results, predictions, tables and figures", experiment.report
     )
     show({experiment.result_table(name): table for name, table in reversed(tables.items())})
+
+
+def check_asked_for(cfg: DictConfig) -> None:
+    """Refuse what cannot be done before anything is written."""
+    if cfg.seeds is not None:
+        checked_seeds(cfg.seeds)
+    if cfg.compare and not Path(cfg.compare).expanduser().is_file():
+        raise RecipeError(
+            f"compare={cfg.compare}: no such file; expected a predictions.csv of this recipe, or a "
+            "submission"
+        )
+    if cfg.bundle is not None:
+        check_new(Path(cfg.bundle).expanduser())
 
 
 def test_signals(
@@ -244,9 +259,10 @@ def read_answers(
     Raises
     ------
     RecipeError
-        The ear signals were made anew since infer.py measured them.
+        The ear signals were made anew, or the recogniser trained, since infer.py measured them.
     """
     presentations = known_presentations(cfg, experiment.track, experiment.presentations)
+    check_recogniser(experiment)
     measured = read_inference(experiment).get("ear_signals")
     if experiment.presentations.is_file() and measured is not None:
         now = {name: made_from_of(ones) for name, ones in presentations.items()}
@@ -260,6 +276,18 @@ def read_answers(
     if cfg.path.test_responses is not None:
         late = late_responses(cfg, experiment.track, presentations.get("test", []))
     return presentations, Answers.of(presentations, late)
+
+
+def check_recogniser(experiment: Experiment) -> None:
+    """Refuse similarities of a recogniser that is not the one in its folder any more."""
+    measured = set(read_inference(experiment).get("checkpoints") or ())
+    now = {path.name for path in experiment.save_folder.glob("CKPT*")}
+    if now and not experiment.recogniser and not measured <= now:
+        raise RecipeError(
+            f"{experiment.inference}: the similarities are of {listed(sorted(measured))}, which "
+            f"{experiment.save_folder} does not hold any more: the recogniser was trained since; "
+            "run infer.py again"
+        )
 
 
 def check_baselines(experiment: Experiment, presentations: dict[str, list[Presentation]]) -> None:
@@ -297,6 +325,12 @@ def mapping_and_dev(
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
     dev, counts = read_signals(experiment, "dev", answers)
+    if experiment.presentations.is_file() and (counts["missing"] or counts["unknown"]):
+        raise RecipeError(
+            f"{experiment.scene_list('dev')}: {counts['missing']} of its signals have no "
+            f"similarity, and {counts['unknown']} that have one are not of its scenes: the split "
+            "is not the one that was measured; run prepare_data.py and infer.py again"
+        )
     mapping = mapped_on(dev, presentations.get("train", []), checkpoint, cfg.corpus)
     mapping.write(experiment.calibration)
     return mapping, dev, counts
@@ -372,8 +406,11 @@ def checkpoint_of(experiment: Experiment) -> str | None:
 def seeds_of_stages(cfg: DictConfig, experiment: Experiment) -> dict[str, int | None]:
     """Return the seed that each stage ran with; None where it left no record of it."""
     split = experiment.split_record
+    training = experiment.asr_folder / "training.json"
+    trained = training.is_file() and not experiment.recogniser
     records = {
         "prepare_data.py": read_json(split, dict) if split.is_file() else {},
+        "train_asr.py": read_json(training, dict).get("settings", {}) if trained else {},
         "infer.py": read_json(experiment.inference, dict).get("provenance", {}),
     }
     seeds = {script: record.get("seed") for script, record in records.items()}

@@ -19,9 +19,9 @@ exp_folder/no_hearing_loss, on the same scenes, and shows what the simulation is
 All metadata and headers are checked first. `check_only=true` stops there and says what would stop
 which stage; `skip_bad=true` goes on without the signals that cannot be used and lists them in
 exp_folder/left_out{track}.json. An archive whose path is null is not asked for:
-path.cpc1_train_data=null prepares test signals alone. A run that was stopped goes on where it was,
-and only what changed is made again. `shard=3 n_shards=32` does one part of 32; a last run without
-them writes the tables.
+path.cpc1_train_data=null prepares test signals alone (`calibration=other.json` says that their
+mapping comes from elsewhere). A run that was stopped goes on where it was, and only what changed is
+made again. `shard=3 n_shards=32` does one part of 32; a last run without them writes the tables.
 """
 
 from intelligibility.command_line import provenance, reports_errors
@@ -85,7 +85,7 @@ logger = logging.getLogger(__name__)
 READS = (
     "hearing_loss",
     *("dev_percent", "n_jobs", "check_only", "skip_bad", "shard", "n_shards", "MSBGEar"),
-    *("asr_config", "asr_overrides", "pretrained", "from_scratch"),  # to look ahead
+    *("asr_config", "asr_overrides", "pretrained", "from_scratch", "calibration"),  # to look ahead
 )
 LOUD = 8.0  # samples beyond it were never scaled: full scale is 1
 
@@ -119,7 +119,8 @@ def run(cfg: DictConfig) -> None:
     with sole_run(experiment.data_folder, "prepare_data", cfg.shard, cfg.n_shards):
         if cfg.n_shards == 1:
             remove_partial_files(experiment.data_folder)
-        write_split(experiment, split_of, cfg, hand_made)
+        if write_split(experiment, split_of, cfg, hand_made):
+            remove_tables(experiment)  # they are of the split before
         done, failed = make_ear_signals(experiment, sources, msbg_settings, cfg)
         if cfg.n_shards > 1:
             logger.info(

@@ -32,6 +32,10 @@ from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, logbo
 logger = logging.getLogger(__name__)
 
 FLAGS = ("check_only", "skip_bad", "allow_leak", "report", "from_scratch")
+TEXTS = (
+    *("device", "asr_config", "pretrained", "pretrained_revision", "recogniser"),
+    *("recogniser_revision", "calibration", "compare", "bundle"),
+)
 EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -106,7 +110,7 @@ def _prepare_terminal(manual: str, plain: set[str]) -> None:
     for word in sys.argv[1:]:
         if "=" in word and not word.startswith("-"):
             _check_word(word)
-            _check_key(word.split("=")[0], keys)
+            _check_key(*word.partition("=")[::2], keys)
     # A full disk is said once, by the script, and not by every handler that cannot write its log.
     logging.raiseExceptions = False
     raise_again()
@@ -148,8 +152,11 @@ def _known_keys(words: list[str]) -> list[str]:
     ]
 
 
-def _check_key(key: str, known: list[str]) -> None:
-    """Say that a key is misspelt: Hydra would advise to add it, with a +."""
+def _check_key(key: str, value: str, known: list[str]) -> None:
+    """Say that a key is misspelt, where Hydra would advise to add it, or that it is a group."""
+    inside = [name for name in known if name.startswith(f"{key}.")]
+    if inside and not value.startswith("{"):
+        sys.exit(f"{key}={value}: expected one of its keys, such as {inside[0]}=...")
     elsewhere = ("hydra", *FREE_MAPPINGS)
     if key in known or key[0] in "+~" or "/" in key or key.split(".")[0] in elsewhere:
         return
@@ -218,7 +225,10 @@ def refuse_unread(script: str, reads: set[str]) -> None:
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Refuse numbers in the configuration that no stage can use, and words for true and false."""
+    """Refuse values in the configuration that no stage can use."""
+    for key in TEXTS:
+        if not isinstance(cfg.get(key), str | None):
+            raise RecipeError(f"{key}={cfg[key]}: expected a name or a path, such as ./{cfg[key]}")
     for key in FLAGS:
         if not isinstance(cfg[key], bool):
             raise RecipeError(f"{key}={cfg[key]}: expected true or false")

@@ -34,22 +34,30 @@ def check_later_stages(
     dev_scenes : set of str
         The scenes that the logistic will be fitted on.
     """
-    findings = _check_start(cfg, experiment)
+    dev = [one for one in used.get("train", []) if one.scene in dev_scenes]
+    findings = _check_start(cfg, experiment, [*dev, *used.get("test", [])])
     for tokenizer in _tokenizers(cfg, experiment):
         findings += _check_prompts(tokenizer, used)
-    if "train" in used and not cfg.get("calibration"):
-        dev = [one for one in used["train"] if one.scene in dev_scenes]
+    if cfg.calibration:
+        return findings + _check_responses(cfg, experiment, used.get("test", []))
+    if "train" in used:
         findings += _check_dev(dev, "")
         if cfg.corpus == "cpc2":  # which maps each test on its own training
             for name in sorted({name for one in used["train"] for name in one.sets}):
                 mine = [one for one in dev if name in one.sets]
                 findings += _check_dev(mine, f"training {name}: ")
+    elif not experiment.scene_list("dev").is_file():
+        where = "there are no training scenes; give calibration=other/calibration.json"
+        findings.append(Finding("nothing to fit the logistic on", where, stops="evaluate.py"))
     return findings + _check_responses(cfg, experiment, used.get("test", []))
 
 
-def _check_start(cfg: DictConfig, experiment: Experiment) -> list[Finding]:
+def _check_start(
+    cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
+) -> list[Finding]:
     if any(experiment.save_folder.glob("CKPT+*")):
-        return _check_recogniser(cfg, experiment) if cfg.check_only else []  # it takes its time
+        # It takes its time.
+        return _check_recogniser(cfg, experiment, measured) if cfg.check_only else []
     if cfg.pretrained:
         return _check_pretrained(Path(str(cfg.pretrained)).expanduser(), str(cfg.pretrained))
     if cfg.from_scratch:
@@ -58,12 +66,19 @@ def _check_start(cfg: DictConfig, experiment: Experiment) -> list[Finding]:
     return [Finding("no recogniser to start from", where, stops="train_asr.py")]
 
 
-def _check_recogniser(cfg: DictConfig, experiment: Experiment) -> list[Finding]:
+def _check_recogniser(
+    cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
+) -> list[Finding]:
     # Here, since preparing should not wait for SpeechBrain.
-    from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
+    from intelligibility.recognisers import describe_recogniser, load_recogniser
+    from intelligibility.training.record import check_unseen
 
+    if cfg.recogniser is not None:
+        return []
     try:
-        SpeechBrainRecogniser.from_config(cfg, experiment, torch.device("cpu"))
+        describe_recogniser(cfg, experiment)  # compares its settings with those given
+        load_recogniser(cfg, experiment, torch.device("cpu"))
+        check_unseen(experiment.asr_folder, {one.name: one.scene for one in measured})
     except RecipeError as error:
         return [Finding("recogniser that cannot be used", str(error), stops="infer.py")]
     return []

@@ -4,6 +4,7 @@ import logging
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 from omegaconf import DictConfig
 
@@ -29,6 +30,12 @@ def choose_split(
         "train" or "dev" per training scene.
     hand_made : bool
         Whether the lists were found, and not drawn.
+
+    Raises
+    ------
+    RecipeError
+        Lists made by hand that are not of these scenes, or others than those of the experiment
+        that this one is an ablation of.
     """
     scenes = archives["train"].scenes if "train" in archives else []
     dev_only = set(archives["train"].dev_only) if "train" in archives else set()
@@ -44,6 +51,8 @@ def choose_split(
                 f"each of the {len(scenes)} training scenes once; mend them, or delete both"
             )
         drawn = found
+    elif scenes and found and found != drawn:
+        _refuse_another(experiment)
     return {scene: split for split, names in drawn.items() for scene in names}, hand_made
 
 
@@ -61,8 +70,9 @@ def last_drawn(experiment: Experiment) -> dict[str, list[str]] | None:
 
 def write_split(
     experiment: Experiment, split_of: Mapping[str, str], cfg: DictConfig, hand_made: bool
-) -> None:
-    """Write the lists of scenes, and how they were drawn."""
+) -> bool:
+    """Write the lists of scenes, and how they were drawn; say whether there were others before."""
+    new = False
     lists: dict[str, list[str]] = {"train": [], "dev": []}
     for scene, split in split_of.items():
         lists[split].append(scene)
@@ -76,6 +86,7 @@ def write_split(
                 logger.warning(
                     "Other scenes, seed or dev_percent than before: a new split is drawn"
                 )
+                new = True
             for path in files.values():
                 path.unlink(missing_ok=True)  # half a new split must not look like one made by hand
             record = {"seed": cfg.seed, "dev_percent": cfg.dev_percent, "drawn": lists}
@@ -83,3 +94,16 @@ def write_split(
             for split, path in files.items():
                 write_json(path, lists[split])
     logger.info("%d training and %d dev scenes", len(lists["train"]), len(lists["dev"]))
+    return new
+
+
+def _refuse_another(experiment: Experiment) -> None:
+    """Keep an ablation, which is compared on the same scenes, from drawing others."""
+    whole = replace(experiment, ablation="")
+    if experiment.ablation and whole.prepared_journal.is_file():
+        drawn = read_json(experiment.split_record, dict)
+        raise RecipeError(
+            f"{experiment.scene_list('dev')}: hearing_loss=none takes the split of "
+            f"{whole.data_folder}; give seed={drawn.get('seed')} "
+            f"dev_percent={drawn.get('dev_percent')}, or prepare that one anew first"
+        )

@@ -18,7 +18,7 @@ from intelligibility.corpora import known_presentations
 from intelligibility.corpora.presentation import made_from_of, write_presentations
 from intelligibility.evaluation.responses import WHO_GRADES
 from intelligibility.evaluation.scoring import score
-from intelligibility.runs import sole_run
+from intelligibility.runs import sole_run, write_json
 from tests.conftest import RECIPE, configure, edit, run_script
 
 SCORES = ["RMSE", "Std", "NCC", "KT"]
@@ -171,7 +171,8 @@ def test_a_reader_who_leaves_early_gets_whole_files(experiment):
         shell=True, executable="/bin/bash", cwd=RECIPE, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0 and "Error" not in done.stderr and "Done in" in done.stderr
-    newest = max(path.stat().st_mtime_ns for path in exp.rglob("*.*") if path.suffix != ".log")
+    passing = (".log", ".lock")
+    newest = max(path.stat().st_mtime_ns for path in exp.rglob("*.*") if path.suffix not in passing)
     assert (exp / "report.html").stat().st_mtime_ns == newest
 
 
@@ -202,10 +203,13 @@ def test_the_record_says_the_seed_of_each_stage(experiment, caplog):
     root, exp = experiment
     (exp / "data_split/made_by.json").write_text('{"seed": 1}')
     edit(exp / "inference.json", lambda record: record.update(provenance={"seed": 3}))
+    write_json(exp / "transformer_cpc1/training.json", {"settings": {"seed": 2}})
     with caplog.at_level(logging.WARNING):
         evaluate.run(configure(root, exp, "seed=5"))
     made = load(exp / "results.json")["provenance"]
-    assert made["seeds"] == {"prepare_data.py": 1, "infer.py": 3, "evaluate.py": 5}
+    seeds = {"prepare_data.py": 1, "train_asr.py": 2, "infer.py": 3, "evaluate.py": 5}
+    assert made["seeds"] == seeds
+    assert "prepare_data.py 1, train_asr.py 2, infer.py 3" in (exp / "report.html").read_text()
     assert "seed=5 draws the bootstrap; the dev scenes were drawn with seed=1" in caplog.text
 
 
@@ -482,6 +486,49 @@ def test_baselines_of_older_records(experiment, caplog):
     evaluate.run(cfg)
     edit(exp / "presentations.json", lambda r: r["test"][0].update(made_from="other"))
     assert "mbstoi is of other signals, audiograms" in refused(cfg, caplog)
+
+
+def test_similarities_of_another_split_are_refused(experiment, caplog):
+    root, exp = experiment
+    cfg = configure(root, exp)
+    used = known_presentations(cfg, "", exp / "presentations.json")
+    write_presentations(exp / "presentations.json", used, {})
+    evaluate.run(cfg)
+    before = (exp / "predictions.csv").read_bytes()
+    edit(exp / "data_split/scene_dev_list.json", lambda dev: dev.append("S100011"))
+    message = refused(cfg, caplog)
+    assert "6 of its signals have no similarity, and 0 that have one" in message
+    edit(exp / "data_split/scene_dev_list.json", lambda dev: dev.__setitem__(slice(None), dev[:3]))
+    message = refused(cfg, caplog)
+    assert "0 of its signals have no similarity, and 18 that have one" in message
+    assert "run prepare_data.py and infer.py again" in message
+    assert (exp / "predictions.csv").read_bytes() == before
+
+
+def test_similarities_of_a_recogniser_that_was_trained_since_are_refused(experiment, caplog):
+    root, exp = experiment
+    save = exp / "transformer_cpc1/save"
+    (save / "CKPT").mkdir(parents=True)
+    (save / "CKPT+later").mkdir()  # of a training that is going on
+    evaluate.run(configure(root, exp))
+    (save / "CKPT").rmdir()
+    message = refused(configure(root, exp), caplog)
+    assert "the similarities are of CKPT, which" in message and "run infer.py again" in message
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("compare=/tmp", "compare=/tmp: no such file"),
+        ("seeds=[1,1]", "expected different whole numbers"),
+        ("bundle='{exp}'", "is there already; give a new folder"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(experiment, caplog, asked, says):
+    root, exp = experiment
+    before = sorted(exp.rglob("*"))
+    assert says in refused(configure(root, exp, asked.format(exp=exp)), caplog)
+    assert sorted(exp.rglob("*")) == before
 
 
 # What a reader expects

@@ -440,8 +440,12 @@ def test_test_signals_alone(release, tmp_path, caplog):
         prepare(release, tmp_path / "exp")
     assert "path.cpc1_train_data=null does without this one" in caplog.text
     alone = "path.cpc1_train_data=null"
+    ahead = [alone, "check_only=true", "from_scratch=true"]
+    with pytest.raises(SystemExit):
+        prepare(release, tmp_path / "exp", *ahead)
+    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in caplog.text
     with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", alone, "check_only=true", "from_scratch=true")
+        prepare(release, tmp_path / "exp", *ahead, "calibration=other/calibration.json")
     assert "Checked: ready" in caplog.text
     experiment = prepare(release, tmp_path / "exp", alone)
     assert list(read_presentations(experiment.presentations)) == ["test"]

@@ -165,7 +165,9 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
             for measure, fit in fits.items()
         },
         "bootstrap": f"{results['bootstrap']['resamples']} resamples of scenes",
-        "seed": str(made["seed"]),
+        "seeds": ", ".join(
+            f"{script} {seed}" for script, seed in made["seeds"].items() if seed is not None
+        ),
         "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
     }
 

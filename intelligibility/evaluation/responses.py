@@ -109,7 +109,7 @@ def read_signals(
     unknown = sorted(name for name in similarities.index if name not in known)
     _warn(split, "with a response, but with no similarity", missing)
     _warn(split, "with more than one response", double)
-    _warn(split, "with a similarity, but not among the release's: left out", unknown)
+    _warn(split, f"with a similarity, but not among the {split} signals: left out", unknown)
 
     found = [vars(known[name]) for name in similarities.index if name in known]
     if not found and len(similarities):

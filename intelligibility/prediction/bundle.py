@@ -45,6 +45,12 @@ RMSE in percent words correct, of single sentences:
 """
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder for a bundle that something lies in, or that is none."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise RecipeError(f"bundle={folder}: is there already; give a new folder, or remove it")
+
+
 def write_bundle(
     folder: Path, cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None
 ) -> None:
@@ -66,8 +72,7 @@ def write_bundle(
     RecipeError
         The folder is there already, or something to put into it is missing.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise RecipeError(f"bundle={folder}: is there already; give a new folder, or remove it")
+    check_new(folder)
     if cfg.recogniser is not None:
         raise RecipeError(
             f"bundle={folder}: recogniser={cfg.recogniser} is the hub's own; hand on its name and "

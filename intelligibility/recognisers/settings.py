@@ -97,7 +97,7 @@ def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str
     """Read a settings file by itself, with `overrides` as a mapping or as yaml text."""
     # It warns that torchvision is not installed, which nothing here needs.
     logging.getLogger("speechbrain.utils.train_logger").addFilter(lambda record: False)
-    path = Path(path)
+    path, overrides = Path(path), overrides or {}
     with _faults_named(path):
         text = path.read_text(encoding="utf-8")
         plain = _plain(text, overrides)
@@ -124,7 +124,9 @@ def _faults_named(path: Path) -> Iterator[None]:
         yield
     except (KeyError, RecipeError) as error:
         raise RecipeError(f"{path}, asr_overrides: {error.args[0]}") from None
-    except (ValueError, AssertionError, TypeError, RuntimeError, yaml.YAMLError) as error:
+    except (
+        *(ValueError, AssertionError, TypeError, IndexError, RuntimeError, yaml.YAMLError),
+    ) as error:
         # a !PLACEHOLDER, a name or sizes that a layer refuses, or no yaml
         raise RecipeError(f"{path}: {_reason(error)}; see asr_overrides") from None
 

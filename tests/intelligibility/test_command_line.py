@@ -2,6 +2,7 @@
 
 from intelligibility.command_line import (
     FLAGS,
+    TEXTS,
     check_config,
     in_words,
     provenance,
@@ -114,6 +115,7 @@ def test_an_interruption_is_one_line_and_a_status(caplog):
         ({"shard": -1}, "shard=-1: expected a whole number, 0 to n_shards - 1"),
         ({"shard": 3, "n_shards": 3}, "shard=3 n_shards=3: expected shard to be 0 to n_shards - 1"),
         *(({key: "no"}, f"{key}=no: expected true or false") for key in FLAGS),
+        *(({key: 5}, f"{key}=5: expected a name or a path, such as ./5") for key in TEXTS),
         ({"dev_percent": 1}, "dev_percent=1: expected a share of the scenes, 0 to below 1"),
         ({"dev_percent": 30}, "dev_percent=30: expected a share"),
         ({"dev_percent": "x"}, "dev_percent=x: expected a share"),
@@ -165,6 +167,8 @@ def test_all_unread_keys_are_named_those_in_groups_too(tmp_path):
         (["--config-name", "demo/config", "path.rot=/x"], "did you mean path.root? --help"),
         (["asr_overides.nhead=1"], "did you mean asr_overrides? --help"),
         (["xyzzy=1"], "xyzzy: the configuration has no such key; --help shows all of them"),
+        (["path=5"], "path=5: expected one of its keys, such as path.root=..."),
+        (["MSBGEar=5"], "MSBGEar=5: expected one of its keys, such as MSBGEar."),
     ],
 )
 def test_a_key_that_is_misspelt_comes_with_the_one_that_is_meant(words, message):

@@ -10,6 +10,9 @@ from benchmarks.made.release import dump
 from intelligibility.corpora.presentation import Finding, Presentation
 from intelligibility.experiment import Experiment
 from intelligibility.readiness import check_later_stages
+from intelligibility.recognisers.model_settings import write_model_settings
+from intelligibility.recognisers.settings import plain_settings
+from intelligibility.runs import write_json
 from msbg import Audiogram, Listener
 from tests.conftest import configure
 
@@ -80,6 +83,18 @@ def test_a_recogniser_is_tried_when_there_is_time_for_it(tmp_path, used):
     save = make_recogniser(tmp_path / "exp/transformer_cpc1")
     sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
     assert check(tmp_path, used, "check_only=true", *sizes) == []
+    # Other settings than those of its training, and scenes of its training in dev.
+    cfg = configure(tmp_path, tmp_path / "exp", *sizes)
+    settings = plain_settings(cfg, Experiment.from_config(cfg))["model_settings"]
+    write_model_settings(save, settings)
+    assert check(tmp_path, used, "check_only=true", *sizes) == []
+    (finding,) = check(tmp_path, used, "check_only=true", *sizes, "asr_overrides.nhead=1")
+    assert finding.stops == "infer.py" and "nhead" in finding.where
+    heard = {"name": "S2_L0001_E001", "scene": "S2", "prompt": "ANNA KEEPS TWO OLD BOATS"}
+    dump(save.parent / "trained_on.json", {"presentations": [heard], "wavs": {}})
+    (finding,) = check(tmp_path, used, "check_only=true", *sizes)
+    assert finding.stops == "infer.py" and "trained on 1 of the 4 dev and test" in finding.where
+    (save.parent / "trained_on.json").unlink()
     (save / "CKPT+epoch_0/model.ckpt").write_bytes(b"half")
     (finding,) = check(tmp_path, used, "check_only=true", *sizes)
     assert finding.stops == "infer.py" and "model.ckpt: is damaged" in finding.where
@@ -102,9 +117,18 @@ def test_dev_answers_have_to_determine_a_logistic(tmp_path, used, answers, found
     findings = check(tmp_path, used, dev=[one.scene for one in dev])
     assert [one.stops for one in findings] == ([] if found is None else ["evaluate.py"])
     assert found is None or findings[0].where.startswith(f"{found}, the logistic needs 3")
-    # Nothing is fitted with a mapping of another run, or on test signals alone.
+    # Nothing is fitted with a mapping of another run.
     assert check(tmp_path, used, "calibration=other.json", dev=[one.scene for one in dev]) == []
+
+
+def test_test_signals_alone_need_a_mapping(tmp_path, used):
     del used["train"]
+    (finding,) = check(tmp_path, used, dev=[])
+    assert finding.stops == "evaluate.py" and "give calibration=other/cal" in finding.where
+    assert check(tmp_path, used, "calibration=other.json", dev=[]) == []
+    write_json(
+        tmp_path / "exp/data_split/scene_dev_list.json", ["S1"]
+    )  # of a run with both archives
     assert check(tmp_path, used, dev=[]) == []
 
 

@@ -1,6 +1,7 @@
 """The development scenes: drawn once and for all, or listed by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
@@ -111,3 +112,15 @@ def test_a_test_archive_alone_leaves_the_lists_of_before(experiment):
     split_of, hand_made = choose_split(experiment, {}, cfg)
     write_split(experiment, split_of, cfg, hand_made)
     assert {s: name for name, scenes in lists(experiment).items() for s in scenes} == whole
+
+
+def test_an_ablation_takes_the_split_of_what_it_is_compared_with(experiment):
+    ablation = replace(experiment, ablation="no_hearing_loss")
+    split(ablation, SCENES, seed=2)
+    drawn = split(ablation, SCENES, seed=3)  # nothing rests on it yet
+    experiment.data_folder.mkdir()
+    experiment.prepared_journal.touch()
+    with pytest.raises(RecipeError, match="takes the split of .*; give seed=3 dev_percent=0.3, or"):
+        split(ablation, SCENES, seed=4)
+    assert split(ablation, SCENES, seed=3) == drawn
+    assert split(experiment, SCENES, seed=4) != drawn

@@ -209,7 +209,7 @@ def test_a_listener_whom_the_release_does_not_know_is_left_out_with_a_word(made,
     assert set(left["listener"]) == set(signals["listener"]) - {"L0003"}
     assert counts["unknown"] == len(signals) - len(left) > 0
     assert "no audiogram in listeners.CPC1_all.json: listener L0003 of S2" in caplog.text
-    assert "with a similarity, but not among the release's: left out: S2" in caplog.text
+    assert "with a similarity, but not among the test signals: left out: S2" in caplog.text
 
 
 def test_prepared_records_count_and_not_the_release(made):

@@ -158,6 +158,7 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
         ({"batchsize": 3}, "transformer_cpc1.yaml, asr_overrides: .*'batchsize' not found"),
         ({"cnn_out_channels": [4, 4, 8]}, "cnn_features=80.*set cnn_features=160"),
         ({"nhead": 5}, "embed_dim must be divisible by num_heads; see asr_overrides"),
+        ({"cnn_out_channels": [16]}, "list index out of range; see asr_overrides"),
         ({"lm_weight": 0.6}, "lm_weight=0.6.*set it to 0"),
         (
             {"CNN": {"strids": [1, 1, 1]}},
@@ -209,9 +210,13 @@ def test_overrides_that_are_no_settings(tmp_path):
         load_settings(cfg, Experiment(tmp_path, tmp_path / "asr"))
 
 
-def test_names_a_folder_that_is_not_given():
-    with pytest.raises(RecipeError, match="output_folder"):
-        read_settings(FILE, {"data_folder": "data"})
+@pytest.mark.parametrize(
+    ("overrides", "missing"),
+    [({"data_folder": "x"}, "output"), ({"output_folder": "x"}, "data"), ("", "output"), ({}, "")],
+)
+def test_names_a_folder_that_is_not_given(overrides, missing):
+    with pytest.raises(RecipeError, match=f"{missing}_folder' is a !PLACEHOLDER"):
+        read_settings(FILE, overrides)
 
 
 def test_names_a_file_that_is_not_there():
