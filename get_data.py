@@ -35,6 +35,7 @@ from intelligibility.runs import RECIPE, RecipeError, read_json, sole_run, write
 
 logger = logging.getLogger(__name__)
 
+READS = ("only", "zenodo", "check_only")
 RECORDS = {"cpc1": 17046604, "cpc2": 17045970, "cpc3": 17039000}
 OUTERMOST = {corpus: f"clarity_{corpus.upper()}_data" for corpus in RECORDS}
 # In the order of unpacking: where two archives hold the same file, the later one's is kept.
@@ -53,7 +54,7 @@ UNPACKED = 1.6  # times an archive's size, at most: 16-bit sound hardly shrinks
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors(reads=("only", "zenodo", "check_only"))
+@reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Fetch and unpack what is missing of one corpus."""
     if cfg.corpus not in RECORDS:

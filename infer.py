@@ -110,16 +110,16 @@ def run(cfg: DictConfig) -> None:
     pairs = list_pairs(experiment, cfg.recogniser is None)
     if cfg.recogniser is None:
         refuse_trained_on(experiment, pairs)
-    scenes = group_by_reference(pairs)
+    groups = group_by_reference(pairs)
     with (
         sole_run(experiment.results_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
         nothing_is_trained(cfg, experiment),
     ):
         inference = describe_inference(cfg, experiment)
-        durations = {scene[0].key: total_duration(scene) for scene in scenes}
+        durations = {group[0].key: total_duration(group) for group in groups}
         mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
-        part = [scene for scene in scenes if scene[0].key in mine]
+        part = [group for group in groups if group[0].key in mine]
         journal = measure_all(part, device, inference, experiment, cfg)
         if cfg.n_shards > 1:
             logger.info(
@@ -184,7 +184,7 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
                 )
             wavs = {kind: tuple(tables[kind, ear][name]["wav"] for ear in EARS) for kind in KINDS}
             faults += [
-                f"{wav} is missing" for pair in wavs.values() for wav in pair if not wav.is_file()
+                f"{wav} is missing" for ears in wavs.values() for wav in ears if not wav.is_file()
             ]
             if with_prompts and not words_of(row["wrd"]):
                 faults.append(f"{name} has no word in its prompt")
@@ -208,16 +208,16 @@ def group_by_reference(pairs: list[Pair]) -> list[list[Pair]]:
     return list(groups.values())
 
 
-def total_duration(scene: list[Pair]) -> float:
+def total_duration(group: list[Pair]) -> float:
     """Return the seconds that the recogniser hears, per ear: the signals and their reference."""
-    return sum(pair.duration for pair in scene) + scene[0].duration
+    return sum(pair.duration for pair in group) + group[0].duration
 
 
 # Measuring
 
 
 def measure_all(
-    scenes: list[list[Pair]],
+    groups: list[list[Pair]],
     device: torch.device,
     inference: dict[str, Any],
     experiment: Experiment,
@@ -231,19 +231,15 @@ def measure_all(
             "prompt": pair.prompt,
             "wavs": [file_stamp(wav) for wav in (*pair.processed, *pair.reference)],
         }
-        for scene in scenes
-        for pair in scene
+        for group in groups
+        for pair in group
     }
     with Journal(experiment.inference_journal, cfg.shard, cfg.n_shards) as journal:
         todo = [
-            rest
-            for scene in scenes
-            if (
-                rest := [
-                    s for s in scene if not is_done(journal.result(s.key, made_by[s.key]), cfg)
-                ]
-            )
+            [one for one in group if not is_done(journal.result(one.key, made_by[one.key]), cfg)]
+            for group in groups
         ]
+        todo = [rest for rest in todo if rest]
         n_todo = sum(map(len, todo))
         if journal.outdated:
             logger.warning("Measuring anew, since these changed: %s", dict(journal.outdated))
@@ -261,33 +257,33 @@ def is_done(result: dict[str, Any] | None, cfg: DictConfig) -> bool:
 
 def measure_on(
     device: torch.device,
-    scenes: list[list[Pair]],
+    groups: list[list[Pair]],
     checkpoint_sha256: str,
     experiment: Experiment,
     cfg: DictConfig,
 ) -> Iterator[tuple[Pair, dict[str, float]]]:
-    """Measure signals: on a GPU in this process, else a scene at a time in several."""
+    """Measure signals: on a GPU in this process, else a group at a time in several."""
     if device.type == "cpu":
         config = resolved(cfg)
-        n_jobs = min(effective_n_jobs(cfg.n_jobs), max(1, len(scenes)))
-        calls = [(scene, config, checkpoint_sha256, cfg.dtw) for scene in scenes]
-        for measured in in_processes(measure_scene, calls, n_jobs):
+        n_jobs = min(effective_n_jobs(cfg.n_jobs), max(1, len(groups)))
+        calls = [(group, config, checkpoint_sha256, cfg.dtw) for group in groups]
+        for measured in in_processes(measure_group, calls, n_jobs):
             yield from measured
-    elif scenes:
-        yield from measure(scenes, load_recogniser(cfg, experiment, device), cfg.dtw)
+    elif groups:
+        yield from measure(groups, load_recogniser(cfg, experiment, device), cfg.dtw)
 
 
-def measure_scene(
-    scene: list[Pair], config: str, checkpoint_sha256: str, dtw: str
+def measure_group(
+    group: list[Pair], config: str, checkpoint_sha256: str, dtw: str
 ) -> list[tuple[Pair, dict[str, float]]]:
-    """Measure the signals of one scene in a process of their own."""
-    return list(measure([scene], recogniser_of_process(config, checkpoint_sha256), dtw))
+    """Measure the signals of one group in a process of their own."""
+    return list(measure([group], recogniser_of_process(config, checkpoint_sha256), dtw))
 
 
 def measure(
-    scenes: list[list[Pair]], recogniser: Recogniser, dtw: str
+    groups: list[list[Pair]], recogniser: Recogniser, dtw: str
 ) -> Iterator[tuple[Pair, dict[str, Any]]]:
-    """Measure signals, scene by scene: each reference goes through the recogniser once.
+    """Measure signals, group by group: each reference goes through the recogniser once.
 
     Yields
     ------
@@ -295,43 +291,45 @@ def measure(
         Its measures by their names, and its layers' similarities, where there are such, as
         "layers".
     """
-    if not all(words_of(scene[0].prompt) for scene in scenes):
-        if len(scenes) > 1:
-            for scene in scenes:
-                yield from measure([scene], recogniser, dtw)
+    if not all(words_of(group[0].prompt) for group in groups):
+        if len(groups) > 1:
+            for group in groups:
+                yield from measure([group], recogniser, dtw)
             return
-        scenes = [with_transcript(scenes[0], recogniser)]
+        groups = [with_transcript(groups[0], recogniser)]
     wavs = [
-        (wav, scene[0].prompt)
-        for scene in scenes
-        for pair in (scene[0].reference, *(signal.processed for signal in scene))
-        for wav in pair
+        (wav, group[0].prompt)
+        for group in groups
+        for ears in (group[0].reference, *(pair.processed for pair in group))
+        for wav in ears
     ]
     signals = (read_wav(wav, recogniser.lengths) for wav, _ in wavs)
     recognised = recogniser.recognise(signals, (prompt or None for _, prompt in wavs))
-    for scene in scenes:
+    for group in groups:
         reference = next(recognised), next(recognised)
-        for pair in scene:
-            ears = (next(recognised), next(recognised)), reference
-            result = similarities_of(*ears, pair.prompt, dtw, recogniser.word_correctness)
+        for pair in group:
+            processed = next(recognised), next(recognised)
+            result = similarities_of(
+                processed, reference, pair.prompt, dtw, recogniser.word_correctness
+            )
             if "encoder.0" in reference[0].layers:
-                result["layers"] = similarities_of_layers(*ears, dtw)
+                result["layers"] = similarities_of_layers(processed, reference, dtw)
             yield pair, result
 
 
-def with_transcript(scene: list[Pair], recogniser: Recogniser) -> list[Pair]:
+def with_transcript(group: list[Pair], recogniser: Recogniser) -> list[Pair]:
     """Let a recogniser write down what was said, where no prompt says it: in the clean reference.
 
     One that has no words needs none.
     """
-    reference = scene[0].reference[0]
+    reference = group[0].reference[0]
     text = next(recogniser.recognise([read_wav(reference, recogniser.lengths)])).text
     if text is not None and not words_of(text):
         raise RecipeError(
             f"{reference}: there is no prompt, and the recogniser understands no word of the clean "
             "reference; give prompts"
         )
-    return [dataclasses.replace(pair, prompt=text or "") for pair in scene]
+    return [dataclasses.replace(pair, prompt=text or "") for pair in group]
 
 
 def read_wav(path: Path, lengths: tuple[int, int]) -> torch.Tensor:

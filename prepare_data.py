@@ -242,7 +242,7 @@ def make_ear_signals(
     targets = {key: ear_wavs(experiment, source) for key, source in part.items()}
     with Journal(experiment.prepared_journal, cfg.shard, cfg.n_shards) as journal:
         results = {key: journal.result(key, made_by[key]) for key in part}
-        todo = [key for key in part if not is_whole(targets[key], results[key])]
+        todo = [key for key in part if not is_there(targets[key], results[key])]
         if journal.outdated:
             logger.warning("Making ear signals anew, for a change of: %s", dict(journal.outdated))
             remove_tables(experiment)  # no later stage may take a mixture of old and new
@@ -359,7 +359,7 @@ def what_makes(source: Source, msbg_settings: dict[str, Any]) -> dict[str, Any]:
     return made_by
 
 
-def is_whole(targets: tuple[Path, Path], result: dict[str, Any] | None) -> bool:
+def is_there(targets: tuple[Path, Path], result: dict[str, Any] | None) -> bool:
     """Tell whether both ear signals are there, in the size that was written."""
     return result is not None and all(
         target.is_file() and target.stat().st_size == n_bytes

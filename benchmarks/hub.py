@@ -72,9 +72,9 @@ class PlainLoop:
         log_prob = scores[range(len(tokens)), tokens].mean().item()
         return Recognition(layers, words.strip(), log_prob, along_text=True)
 
-    def measure(self, scenes: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
+    def measure(self, groups: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""
-        for pair in (pair for scene in scenes for pair in scene):
+        for pair in (pair for group in groups for pair in group):
             processed, reference = (
                 tuple(self.recognise(read_wav(wav, self.ours.lengths), pair.prompt) for wav in ears)
                 for ears in (pair.processed, pair.reference)
@@ -83,7 +83,7 @@ class PlainLoop:
             yield pair, similarities_of(processed, reference, pair.prompt, "fastdtw", score)
 
 
-def make_scenes(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:
+def make_groups(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:
     """Write noise for every ear of so many scenes, each heard so many times."""
     rng = np.random.default_rng(0)
     envelope = 0.1 + 0.1 * np.sin(2 * np.pi * 4 * np.arange(int(SECONDS * RATE)) / RATE)
@@ -95,14 +95,14 @@ def make_scenes(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]
             sf.write(path, noise, RATE, subtype="FLOAT")
         return paths
 
-    scenes = []
+    groups = []
     for scene in range(n_scenes):
         reference = ears(f"S{scene}")
         names = [f"S{scene}_{number}" for number in range(n_signals)]
-        scenes.append(
+        groups.append(
             [Pair("test", name, ears(name), reference, PROMPT, SECONDS) for name in names]
         )
-    return scenes
+    return groups
 
 
 def main() -> None:
@@ -130,12 +130,12 @@ def main() -> None:
     print("| procedure | passes of the encoder per signal | s per signal |\n|---|---|---|")
     taken, found = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        scenes = make_scenes(Path(folder), arguments.scenes, arguments.signals)
+        groups = make_groups(Path(folder), arguments.scenes, arguments.signals)
         plain = PlainLoop(recogniser)
-        plain.recognise(read_wav(scenes[0][0].processed[0], recogniser.lengths), PROMPT)  # warms up
+        plain.recognise(read_wav(groups[0][0].processed[0], recogniser.lengths), PROMPT)  # warms up
         for name, measured in (
-            ("infer.py", measure(scenes, recogniser, "fastdtw")),
-            ("plain loop", plain.measure(scenes)),
+            ("infer.py", measure(groups, recogniser, "fastdtw")),
+            ("plain loop", plain.measure(groups)),
         ):
             passes[0], started = 0, clock()
             found[name] = {pair.key: measures for pair, measures in measured}

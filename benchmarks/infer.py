@@ -53,9 +53,9 @@ class PublishedProcedure:
         self.search(encoded, torch.ones(1, device=encoded.device))
         return encoded[0].cpu(), self.last_beam_states.cpu()
 
-    def measure(self, scenes: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
+    def measure(self, groups: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""
-        for pair in (pair for scene in scenes for pair in scene):
+        for pair in (pair for group in groups for pair in group):
             processed, reference = (
                 [self.features(wav, pair.prompt) for wav in ears]
                 for ears in (pair.processed, pair.reference)
@@ -79,15 +79,15 @@ def timed(
     return clock() - started, found
 
 
-def some_scenes(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
-    """Return whole scenes of the test set, with at least so many signals if it has them."""
-    scenes, count = [], 0
-    for scene in group_by_reference([p for p in list_pairs(experiment) if p.split == "test"]):
+def some_groups(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
+    """Return groups of the test set, with at least so many signals if it has them."""
+    groups, count = [], 0
+    for group in group_by_reference([p for p in list_pairs(experiment) if p.split == "test"]):
         if count >= n_signals:
             break
-        scenes.append(scene)
-        count += len(scene)
-    return scenes
+        groups.append(group)
+        count += len(group)
+    return groups
 
 
 def main() -> None:
@@ -103,20 +103,20 @@ def main() -> None:
     experiment, device = Experiment.from_config(cfg), pick_device(cfg.device)
     hparams = load_settings(cfg, experiment)
     recogniser = SpeechBrainRecogniser.load(hparams, experiment.save_folder, device)
-    scenes = some_scenes(experiment, arguments.signals)
-    n_signals = sum(map(len, scenes))
+    groups = some_groups(experiment, arguments.signals)
+    n_signals = sum(map(len, groups))
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    list(measure(scenes[:1], recogniser, "fastdtw"))  # warms up
-    seconds, ours = timed(measure(scenes, recogniser, "fastdtw"), clock)
+    list(measure(groups[:1], recogniser, "fastdtw"))  # warms up
+    seconds, ours = timed(measure(groups, recogniser, "fastdtw"), clock)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU core"
-    print(f"{n_signals} signals of {len(scenes)} scenes, {name}\n")
+    print(f"{n_signals} signals of {len(groups)} scenes, {name}\n")
     print("| procedure | passes per signal | s per signal | signals per s |\n|---|---|---|---|")
     row = "| {} | {:.2f} | {:.4f} | {:.2f} |"
-    passes = 2 + 2 * len(scenes) / n_signals
+    passes = 2 + 2 * len(groups) / n_signals
     print(row.format("infer.py", passes, seconds / n_signals, n_signals / seconds), flush=True)
     if not arguments.ours:
         published = PublishedProcedure(hparams, recogniser)
-        seconds, theirs = timed(published.measure(scenes), clock)
+        seconds, theirs = timed(published.measure(groups), clock)
         print(row.format("published", 4, seconds / n_signals, n_signals / seconds))
         for what in ("enc", "dec"):
             largest = max(abs(ours[key][what] - theirs[key][what]) for key in theirs)

@@ -62,16 +62,16 @@ class Ear:
         """Give the ear a hearing loss."""
         self.cochlea = Cochlea(audiogram)
 
-    def process(self, signal: np.ndarray, add_calibration: bool = False) -> list[np.ndarray]:
+    def process(self, signal: np.ndarray, between_level_sounds: bool = False) -> list[np.ndarray]:
         """Simulate what this ear makes of a signal.
 
         Parameters
         ----------
         signal : ndarray, (n_samples,), (n_samples, 1) or (n_samples, 2)
             44.1 kHz, full scale 1. Every channel goes through this same ear.
-        add_calibration : bool
-            Put a tone and noise of the signal's level before it, and a pause after it. The name is
-            that of Clarity's simulator.
+        between_level_sounds : bool
+            Put a tone and noise of the signal's level before it, and a pause after it: what
+            Clarity's simulator calls add_calibration.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class Ear:
         plain_rms = np.sqrt(np.mean(channels**2))
         # The level is corrected by plain over gated RMS, the latter of the first channel only.
         gain = plain_rms / (gated_rms(channels[0]) or plain_rms or 1.0)
-        if add_calibration:
+        if between_level_sounds:
             before, after = level_sounds(plain_rms)
             channels = [np.concatenate([before, gain * channel, after]) for channel in channels]
             gain = 1.0

@@ -46,7 +46,7 @@ def planted(tmp_path):
 def run(root, exp, *overrides):
     """Run the stage in this process; return the results."""
     cfg = configure(root, exp, *overrides)
-    evaluate.run.__wrapped__.__wrapped__(cfg)
+    evaluate.run(cfg)
     named = "" if cfg.recogniser is None else cfg.recogniser.replace("/", "--")
     return read_json(exp / named / "results.json", dict)
 

@@ -15,7 +15,7 @@ from tests.conftest import configure
 def prepare(release, exp, *overrides):
     """Run the stage in this process."""
     cfg = configure(release, exp, *overrides)
-    prepare_data.run.__wrapped__.__wrapped__(cfg)
+    prepare_data.run(cfg)
     return Experiment.from_config(cfg)
 
 

@@ -1,5 +1,8 @@
 """The README, the pages in docs/ and the configuration say what there is."""
 
+from intelligibility.command_line import EVERY_SCRIPT
+
+import importlib
 import re
 
 import yaml
@@ -36,6 +39,21 @@ def test_every_key_of_the_configuration_says_what_it_means():
         if "#" not in rest and key not in ("path", "defaults") and not key.startswith("cpc1_test")
     ]
     assert silent == []
+
+
+def test_the_headings_of_the_configuration_name_the_scripts_that_read_each_key():
+    names = [path.stem for path in RECIPE.glob("*.py")]
+    reads = {name: set(importlib.import_module(name).READS) for name in names}
+    assert len(reads) == 8
+    text = (RECIPE / "config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0]
+    said = {}
+    for heading, keys in re.findall(r"^# ---- (.*)$((?:\n(?!# ----).*)*)", text, flags=re.M):
+        for key in re.findall(r"^(\w+):", keys, flags=re.M):
+            said[key] = set(re.findall(r"(\w+)\.py", heading)) or heading
+    expected = {key: "every script" for key in EVERY_SCRIPT if key != "hydra"}
+    for key in set().union(*reads.values()):
+        expected[key] = {name for name, keys in reads.items() if key in keys}
+    assert said == expected
 
 
 def test_every_file_that_is_named_is_there():

@@ -19,10 +19,10 @@ from matplotlib.patches import Patch
 
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.ranges import LEVEL
-from intelligibility.evaluation.responses import IN_NATS, SEVERITIES
+from intelligibility.evaluation.responses import IN_NATS
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
-from msbg.audiogram import SEVERITY_LIMITS_DB_HL
+from msbg.audiogram import SEVERITIES, SEVERITY_LIMITS_DB_HL
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list every glyph
 

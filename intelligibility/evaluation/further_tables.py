@@ -42,7 +42,7 @@ def within_table(within: Mapping[str, Any]) -> Table:
         f"Means of at least {MIN_PER_MEAN} signals per listener and system. Within listener: "
         "correlation of predicted and observed means over systems, averaged over listeners; within "
         "system: the other way round. Ceiling: what the answers themselves allow, the split-half "
-        "reliability of the observed means (Spearman-Brown), and so the share of their variance "
+        "repeatability of the observed means (Spearman-Brown), and so the share of their variance "
         "that can be explained; explained: the squared correlation as a share of it. It can exceed "
         "1 where listeners and systems were heard in other scenes each, and a measure knows which "
         "of these are hard."

@@ -16,7 +16,8 @@ from intelligibility.evaluation.scoring import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.runs import RecipeError, is_number, listed, read_json
-from msbg import Audiogram, Listener
+from msbg import Listener
+from msbg.audiogram import SEVERITIES
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ WHO_GRADES = {  # dB HL that each stays below
 WHO_HZ = (500, 1000, 2000, 4000)
 SNR_CLASS = 6  # dB
 IN_NATS = {measure.name for measure in MEASURES if measure.unit == "nats"}
-SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")  # as MSBG grades, in this order
 
 
 @dataclass(frozen=True)
@@ -238,10 +238,9 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
         )
     rows = {}
     for name in sorted(set(names) & set(listeners)):
-        ears = [listeners[name].audiogram_left, listeners[name].audiogram_right]
-        ear = min(ears, key=_mean_level)
+        ear = listeners[name].better_ear
         rows[name] = {
-            "level": _mean_level(ear),
+            "level": ear.mean_level,
             "severity": str(ear.severity),
             "grade": who_grade(listeners[name]),
         }
@@ -253,12 +252,6 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
             "grade": pd.CategoricalDtype(WHO_GRADES, ordered=True),
         }
     )
-
-
-def _mean_level(audiogram: Audiogram) -> float:
-    frequencies = np.asarray(audiogram.frequencies)
-    high = (frequencies >= 2000) & (frequencies <= 8000)
-    return float(np.mean(np.asarray(audiogram.levels)[high]))
 
 
 def who_grade(listener: Listener) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import rows_of
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def checked_seeds(seeds: Any) -> list[int]:
         They are no list of at least two different whole numbers.
     """
     listed = list(seeds) if not isinstance(seeds, str | int | float) else []
-    whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in listed)
+    whole = all(is_whole(seed) for seed in listed)
     if len(listed) < 2 or not whole or len(set(listed)) < len(listed):
         raise RecipeError(f"seeds={seeds}: expected different whole numbers, such as [1,2]")
     return listed

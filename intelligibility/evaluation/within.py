@@ -7,10 +7,10 @@ listens can do well within listeners and fails within systems (Saddler & McDermo
 2025).
 
 The observed means are uncertain themselves, so no correlation of 1 can be expected. Their
-reliability is the ceiling: means over one random half of the scenes correlated with means over the
-other half, averaged over many halvings, and corrected to all scenes (Spearman 1910; Brown 1910). It
-is the share of the observed variance that can be explained; the correlation squared, divided by it,
-is the share of that which the measure explains.
+repeatability is the ceiling: means over one random half of the scenes correlated with means over
+the other half, averaged over many halvings, and corrected to all scenes (Spearman 1910; Brown
+1910). It is the share of the observed variance that can be explained; the correlation squared,
+divided by it, is the share of that which the measure explains.
 """
 
 from typing import Any
@@ -135,7 +135,7 @@ def mean_of(r: np.ndarray, axis: int) -> np.ndarray:
 
 
 def spearman_brown(r: np.ndarray) -> np.ndarray:
-    """Return the reliability of the whole from that of its halves, 0..1; below 0 counts as 0."""
+    """Return the repeatability of the whole from that of its halves, 0..1; below 0 counts as 0."""
     r = np.maximum(r, 0.0)
     return 2 * r / (1 + r)
 
@@ -186,7 +186,7 @@ def _ceilings(
     n_halvings: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return the corrected split-half reliability in every resample, averaged over the groups."""
+    """Return the corrected split-half repeatability in every resample, averaged over the groups."""
     n_scenes = counts.shape[1]
     of_groups = np.zeros((2, len(counts), grid.shape[0]))  # sums and numbers of correlations
     for _ in range(n_halvings):
@@ -197,5 +197,5 @@ def _ceilings(
         )
         of_groups += np.where(np.isfinite(r), r, 0.0), np.isfinite(r)
     with np.errstate(invalid="ignore", divide="ignore"):
-        reliability = spearman_brown(of_groups[0] / of_groups[1])
-    return mean_of(reliability, axis=1)
+        repeatability = spearman_brown(of_groups[0] / of_groups[1])
+    return mean_of(repeatability, axis=1)

@@ -15,9 +15,10 @@ from matplotlib.image import imsave
 from intelligibility.pages import write_html
 from intelligibility.reconstruction.figures import RANGE, TITLES, log_mel_of
 from intelligibility.reconstruction.mel import RATE
-from intelligibility.reconstruction.score import ALL, SEVERITIES, Heard
+from intelligibility.reconstruction.score import ALL, Heard
 from intelligibility.reconstruction.utterances import CONDITIONS, Ear
 from intelligibility.words import marked_words
+from msbg.audiogram import SEVERITIES
 
 
 @dataclass(frozen=True)

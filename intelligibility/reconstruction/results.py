@@ -18,9 +18,10 @@ from intelligibility.reconstruction.page import (
     table_lines,
     write_page,
 )
-from intelligibility.reconstruction.score import ALL, SEVERITIES, Heard, rows_of, table_of
+from intelligibility.reconstruction.score import ALL, Heard, rows_of, table_of
 from intelligibility.reconstruction.utterances import CONDITIONS, Ear
 from intelligibility.runs import read_json, write_result, write_text
+from msbg.audiogram import SEVERITIES
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from intelligibility.reconstruction.utterances import CONDITIONS
+from msbg.audiogram import SEVERITIES
 
 ALL = "ALL"
 RESAMPLES = 1000
-SEVERITIES = ("NOTHING", "MILD", "MODERATE", "SEVERE")
 COLUMNS = (
     *("source", "layer", "depth", "floats_per_s", "params", "inverter", "condition", "listener"),
     *("n_words", "mel_l1", "mel_l1_train", "skill", "wer", "wer_ci_lo", "wer_ci_hi"),

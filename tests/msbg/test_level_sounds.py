@@ -39,7 +39,7 @@ def test_they_go_around_every_channel() -> None:
     """The speech between the sounds is processed at its own corrected level."""
     signal = oracle.speech_like()
     ear = Ear()
-    plain, surrounded = ear.process(signal), ear.process(signal, add_calibration=True)
+    plain, surrounded = ear.process(signal), ear.process(signal, between_level_sounds=True)
     before, after = level_sounds(np.sqrt(np.mean(signal**2)))
     for without, with_sounds in zip(plain, surrounded, strict=True):
         assert len(with_sounds) == len(before) + len(without) + len(after)
@@ -49,6 +49,6 @@ def test_they_go_around_every_channel() -> None:
 
 
 def test_around_silence_they_are_silent() -> None:
-    """There is no level to calibrate to."""
-    (heard,) = Ear().process(np.zeros(1000), add_calibration=True)
+    """There is no level to give them."""
+    (heard,) = Ear().process(np.zeros(1000), between_level_sounds=True)
     assert not heard.any()

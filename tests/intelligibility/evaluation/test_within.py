@@ -60,7 +60,7 @@ def test_a_correlation_is_the_mean_of_each_groups():
 
 
 def test_the_ceiling_is_the_share_of_variance_that_is_not_noise():
-    """Means of n signals with noise sd: reliability is var / (var + sd^2 / n), on average."""
+    """Means of n signals with noise sd: repeatability is var / (var + sd^2 / n), on average."""
     found, expected = [], []
     for seed in range(6):
         signals, truth = planted(40, seed=seed, n_listeners=12)
@@ -100,7 +100,7 @@ def test_signals_of_nobody_known_are_left_out():
     assert both == within_scores(signals, ["true"], counts, seed=1)
 
 
-def test_halves_worse_than_chance_count_as_no_reliability():
+def test_halves_worse_than_chance_count_as_no_repeatability():
     np.testing.assert_allclose(spearman_brown(np.array([-0.9, 0.0, 0.5, 1.0])), [0, 0, 2 / 3, 1])
 
 
