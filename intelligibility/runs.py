@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -242,8 +243,8 @@ def pick_device(name: str) -> "torch.device":  # noqa: F821
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not (name == "cpu" or name.startswith("cuda")):
-        raise RecipeError(f"device={name}: expected auto, cpu or cuda")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise RecipeError(f"device={name}: expected auto, cpu, cuda, or cuda:1 and the like")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RecipeError(f"device={name}, but torch sees no GPU; use device=cpu or device=auto")
     return torch.device(name)

@@ -392,7 +392,8 @@ def test_a_prompt_without_words_is_named(exp):
     [
         ("dtw=slow", "dtw=slow: expected fastdtw or exact"),
         ("decoder_states=all", "decoder_states=all: expected last_beam or best_hypothesis"),
-        ("device=abacus", "device=abacus: expected auto, cpu or cuda"),
+        ("device=abacus", "device=abacus: expected auto, cpu, cuda, or cuda:1"),
+        ("device=cuda:x", "device=cuda:x: expected auto, cpu, cuda, or cuda:1"),
         ("path.asr_folder=/nowhere", "/nowhere/save: no checkpoint"),
     ],
 )

@@ -159,6 +159,10 @@ def _faults_of_value(
             return
         for key, inner in value.items():
             yield from _faults_of_value(f"{name}.{key}", inner, published.get(key), settings)
+    elif isinstance(published, list) and all(map(is_whole, published)):
+        fits = isinstance(value, list) and len(value) == len(published)
+        if not fits or not all(map(is_whole, value)):
+            yield f"{name}={value}: expected {len(published)} whole numbers, such as {published}"
     elif isinstance(published, bool):
         if not isinstance(value, bool):
             yield f"{name}={value}: expected true or false"

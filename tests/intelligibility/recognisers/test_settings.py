@@ -158,7 +158,8 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
         ({"batchsize": 3}, "transformer_cpc1.yaml, asr_overrides: .*'batchsize' not found"),
         ({"cnn_out_channels": [4, 4, 8]}, "cnn_features=80.*set cnn_features=160"),
         ({"nhead": 5}, "embed_dim must be divisible by num_heads; see asr_overrides"),
-        ({"cnn_out_channels": [16]}, "list index out of range; see asr_overrides"),
+        ({"cnn_out_channels": [16]}, r"=\[16\]: expected 3 whole numbers, such as \[128, 256"),
+        ({"cnn_out_channels": 16}, "cnn_out_channels=16: expected 3 whole numbers, such as"),
         ({"lm_weight": 0.6}, "lm_weight=0.6.*set it to 0"),
         (
             {"CNN": {"strids": [1, 1, 1]}},
