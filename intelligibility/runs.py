@@ -206,9 +206,9 @@ def write_result(path: str | Path, content: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _timeless(result: dict[str, Any]) -> dict[str, Any]:
-    made_by = dict(result.get("provenance") or {})
+    provenance = dict(result.get("provenance") or {})
     return result | {
-        "provenance": {k: v for k, v in made_by.items() if k not in ("time", "command")}
+        "provenance": {k: v for k, v in provenance.items() if k not in ("time", "command")}
     }
 
 

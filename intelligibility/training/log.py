@@ -33,7 +33,7 @@ def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
     return epochs
 
 
-def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]) -> None:
+def add_epoch(folder: str | Path, entry: dict[str, Any], settings: dict[str, Any]) -> None:
     """Add an epoch to training.json and redraw training.png.
 
     Parameters
@@ -43,12 +43,12 @@ def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]
     entry : dict
         epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It replaces
         what an interrupted run left for this epoch and later ones.
-    made_by : dict
+    settings : dict
         Settings and versions, kept beside the epochs.
     """
     path = Path(folder) / "training.json"
     epochs = [old for old in read_epochs(folder) if old["epoch"] < entry["epoch"]] + [entry]
-    write_json(path, {"epochs": epochs, **made_by})
+    write_json(path, {"epochs": epochs, **settings})
     plot_training(epochs, Path(folder) / "training.png")
 
 
