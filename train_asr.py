@@ -63,7 +63,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
 from intelligibility.corpora.presentation import Presentation, read_presentations
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import AsrFolder, Experiment
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.recognisers.settings import load_settings, read_settings
@@ -270,7 +270,7 @@ def prepare_start(
     checkpointer.check_one_training()
     run_on_main(provide_start, [start, checkpointer])
     resumed = checkpointer.find_checkpoint() is not None
-    tokenizer = checkpointer.checkpoints_dir / "tokenizer.ckpt"
+    tokenizer = checkpointer.files.tokenizer
     run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
     load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
     return vocabulary, resumed
@@ -502,7 +502,7 @@ class ASR(sb.Brain):
         result = {"checkpoint_sha256": sha256_of(models), "checkpoints": names}
         result |= settings_and_versions(vars(self.hparams))
         wer_file = Path(self.hparams.wer_file)
-        report = Path(self.hparams.output_folder) / "wer.json"
+        report = AsrFolder(Path(self.hparams.output_folder)).wer
         if report.is_file() and result.items() <= read_json(report, dict).items():
             logger.info("%s: the word error rates of this recogniser are there", report)
             return

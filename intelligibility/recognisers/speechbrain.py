@@ -19,7 +19,7 @@ from speechbrain.utils.checkpoints import (
 )
 from torch import Tensor
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, SaveFolder
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
 from intelligibility.recognisers.checkpoints import check_one_training, read_checkpoints
 from intelligibility.recognisers.hooks import layers_of
@@ -294,7 +294,7 @@ def checkpoint_files(save_folder: str | Path) -> list[Path]:
 
 def tokenizer_file(save_folder: str | Path) -> Path:
     """Return the SentencePiece model of a recogniser."""
-    path = Path(save_folder) / "tokenizer.ckpt"
+    path = SaveFolder(Path(save_folder)).tokenizer
     if not path.is_file():
         raise RecipeError(
             f"{path}: no tokenizer; put the SentencePiece model here that the recogniser was "
