@@ -37,7 +37,14 @@ from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.corpora.presentation import Presentation, read_presentations
-from intelligibility.experiment import EARS, KINDS, Experiment, read_table
+from intelligibility.experiment import (
+    EARS,
+    KINDS,
+    Experiment,
+    LayerFolder,
+    ReconstructionFolder,
+    read_table,
+)
 from intelligibility.journal import file_stamp
 from intelligibility.parallel import in_processes
 from intelligibility.reconstruction.classifiers import (
@@ -139,27 +146,27 @@ def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
     check_options(cfg)
     experiment = Experiment.from_config(cfg)
-    folder = experiment.reconstruction
+    files = experiment.reconstruction
     torch.set_num_threads(1)
     with (
-        sole_run(experiment.results_folder, folder.name),
+        sole_run(experiment.results_folder, files.path.name),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
         shared_use(experiment.asr_folder, "train_asr"),  # nor the checkpoints
     ):
         material = choose_material(cfg, experiment)
-        sources = list_sources(cfg, folder, material)
+        sources = list_sources(cfg, files, material)
         chosen = {source: layers_of(cfg, source, material.level) for source in sources}
-        prepare_controls(cfg, folder, material, chosen)
-        train_classifiers(cfg, sources, material)
-        invert_layers(cfg, folder, material, chosen)
+        prepare_controls(cfg, files, material, chosen)
+        train_classifiers(cfg, files, sources, material)
+        invert_layers(cfg, files, material, chosen)
         write_results(
-            folder,
+            files,
             common_made_by(cfg, material),
             cfg.seed,
             {ear.name: ear for ear in material.scored},
             provenance(cfg),
         )
-    logger.info("Wrote %s", folder / "reconstruction.html")
+    logger.info("Wrote %s", files.page)
 
 
 def check_options(cfg: DictConfig) -> None:
@@ -260,7 +267,7 @@ def read_scenes(presentations: Iterable[Presentation], split: str) -> dict[str, 
     return scenes
 
 
-def list_sources(cfg: DictConfig, folder: Path, material: Material) -> list[Source]:
+def list_sources(cfg: DictConfig, files: ReconstructionFolder, material: Material) -> list[Source]:
     """List the networks to invert, and check what can be known of them before any work."""
     networks = NETWORKS if cfg.network == "all" else (cfg.network,)
     sources = [Source("recogniser")] if "recogniser" in networks else []
@@ -270,8 +277,7 @@ def list_sources(cfg: DictConfig, folder: Path, material: Material) -> list[Sour
     patches = [network for network in networks if network != "recogniser"]
     for task in choose_tasks(cfg.task, material.all_training) if patches else []:
         for source in (Source(network, task) for network in patches):
-            weights = folder / source.name / "network.pt"
-            sources.append(dataclasses.replace(source, weights=weights))
+            sources.append(dataclasses.replace(source, weights=files.network(source.name)))
     return sources
 
 
@@ -286,7 +292,9 @@ def layers_of(cfg: DictConfig, source: Source, level: float) -> list[Layer]:
     return choose_layers(network.layers, None if names == ["all"] else names)
 
 
-def train_classifiers(cfg: DictConfig, sources: Iterable[Source], material: Material) -> None:
+def train_classifiers(
+    cfg: DictConfig, files: ReconstructionFolder, sources: Iterable[Source], material: Material
+) -> None:
     """Train the classifiers that are not there yet, several at a time."""
     settings = ClassifierSettings(cfg.reconstruct.classifier_steps, seed=cfg.seed)
     made_by = plain(
@@ -298,9 +306,9 @@ def train_classifiers(cfg: DictConfig, sources: Iterable[Source], material: Mate
         }
     )
     calls = [
-        (source, settings, material, made_by, resolved(cfg))
+        (files.network_record(source.name), source, settings, material, made_by, resolved(cfg))
         for source in sources
-        if source.task and not is_done(source.weights.parent, "network.json", made_by)
+        if source.task and not is_done(files.network_record(source.name), made_by)
     ]
     done = in_processes(make_classifier, calls, workers(cfg, len(calls)))
     for name, scores in progress(done, "classifiers", len(calls), unit="network"):
@@ -313,6 +321,7 @@ def train_classifiers(cfg: DictConfig, sources: Iterable[Source], material: Mate
 
 
 def make_classifier(
+    record: Path,
     source: Source,
     settings: ClassifierSettings,
     material: Material,
@@ -327,7 +336,6 @@ def make_classifier(
     scores = train_classifier(
         model, source.task, training, material.all_scored, settings, pick_device(cfg.device)
     )
-    record = source.weights.with_name("network.json")
     record.unlink(missing_ok=True)
     with atomic_path(source.weights) as part:
         torch.save(model.state_dict(), part)
@@ -341,7 +349,10 @@ def classifier_ears(ears: list[Ear], cfg: DictConfig) -> list[Ear]:
 
 
 def prepare_controls(
-    cfg: DictConfig, folder: Path, material: Material, chosen: dict[Source, list[Layer]]
+    cfg: DictConfig,
+    files: ReconstructionFolder,
+    material: Material,
+    chosen: dict[Source, list[Layer]],
 ) -> None:
     """Have original, copy and band mean judged; refuse a judge that fails on the originals."""
     calls, places = [], []
@@ -349,8 +360,8 @@ def prepare_controls(
         own = {"mel": mel, "vocoder": vocoder_stamp(cfg)}
         own["griffinlim_iterations"] = cfg.reconstruct.griffinlim_iterations
         made_by = plain(common_made_by(cfg, material) | own)
-        places.append(folder / "controls" / mel)
-        if not is_done(places[-1], "controls.json", made_by):
+        places.append(files.controls(mel))
+        if not is_done(LayerFolder(places[-1]).controls_record, made_by):
             calls.append((places[-1], mel, material, made_by, resolved(cfg)))
     done = in_processes(make_controls_of, calls, workers(cfg, len(calls)))
     for _ in progress(done, "original, copy, band mean", len(calls), unit="spectrogram"):
@@ -371,7 +382,10 @@ def make_controls_of(
 
 
 def invert_layers(
-    cfg: DictConfig, folder: Path, material: Material, chosen: dict[Source, list[Layer]]
+    cfg: DictConfig,
+    files: ReconstructionFolder,
+    material: Material,
+    chosen: dict[Source, list[Layer]],
 ) -> None:
     """Invert the layers that are not there yet, several at a time."""
     calls = []
@@ -379,11 +393,11 @@ def invert_layers(
         # The deepest first: their inverters are the largest, and would keep the others waiting.
         for layer in reversed(layers):
             made_by = layer_made_by(cfg, source, layer, material)
-            place = folder / source.name / layer.name / inverter_name(cfg)
-            if not is_done(place, "layer.json", made_by):
-                calls.append((place, source, layer, material, made_by, resolved(cfg)))
+            place = files.layer(source.name, layer.name, inverter_name(cfg))
+            if not is_done(LayerFolder(place).record, made_by):
+                calls.append((files, source, layer, material, made_by, resolved(cfg)))
     n_jobs = workers(cfg, len(calls))
-    check_room(folder, [layer for _, _, layer, *_ in calls], material.training, n_jobs)
+    check_room(files.path, [layer for _, _, layer, *_ in calls], material.training, n_jobs)
     n_layers = sum(map(len, chosen.values()))
     logger.info("%d of %d layers are done already", n_layers - len(calls), n_layers)
     done = in_processes(invert_layer, calls, n_jobs)
@@ -407,7 +421,7 @@ def check_room(folder: Path, layers: list[Layer], training: list[Ear], n_jobs: i
 
 
 def invert_layer(
-    place: Path,
+    files: ReconstructionFolder,
     source: Source,
     layer: Layer,
     material: Material,
@@ -420,7 +434,8 @@ def invert_layer(
     network = network_of_process(config, source, material.level)
     judge = judge_of_process(config, material.level)
     mel = mel_of(cfg, source)
-    controls = read_controls(place.parents[2] / "controls" / mel)
+    place = files.layer(source.name, layer.name, inverter_name(cfg))
+    controls = read_controls(files.controls(mel))
     do_layer(
         place,
         layer,

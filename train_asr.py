@@ -63,7 +63,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
 from intelligibility.corpora.presentation import Presentation, read_presentations
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import AsrFolder, Experiment
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.recognisers.settings import load_settings, read_settings
@@ -71,6 +71,8 @@ from intelligibility.recognisers.speechbrain import load_tokenizer
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
+    is_number,
+    is_whole,
     pick_device,
     progress,
     read_json,
@@ -268,7 +270,7 @@ def prepare_start(
     checkpointer.check_one_training()
     run_on_main(provide_start, [start, checkpointer])
     resumed = checkpointer.find_checkpoint() is not None
-    tokenizer = checkpointer.checkpoints_dir / "tokenizer.ckpt"
+    tokenizer = checkpointer.files.tokenizer
     run_on_main(provide_tokenizer, [tokenizer, start, vocabulary, prompts, resumed])
     load_tokenizer(vocabulary.tokenizer, tokenizer, hparams["output_neurons"])
     return vocabulary, resumed
@@ -475,7 +477,7 @@ class ASR(sb.Brain):
         self.hparams.train_logger.log_stats(state, {"loss": self.train_loss}, stats)
         losses = {"train_loss": self.train_loss, "valid_loss": stats.pop("loss")}
         entry = state | losses | stats
-        add_epoch(self.hparams.output_folder, entry, made_by(vars(self.hparams)))
+        add_epoch(self.hparams.output_folder, entry, settings_and_versions(vars(self.hparams)))
         logger.info("%s", describe_epoch(entry, self.hparams.number_of_epochs))
 
     # Before and after
@@ -498,9 +500,9 @@ class ASR(sb.Brain):
         models = sorted(found.paramfiles["model"] for found in self.checkpointer.list_checkpoints())
         names = [model.parent.name for model in models]
         result = {"checkpoint_sha256": sha256_of(models), "checkpoints": names}
-        result |= made_by(vars(self.hparams))
+        result |= settings_and_versions(vars(self.hparams))
         wer_file = Path(self.hparams.wer_file)
-        report = Path(self.hparams.output_folder) / "wer.json"
+        report = AsrFolder(Path(self.hparams.output_folder)).wer
         if report.is_file() and result.items() <= read_json(report, dict).items():
             logger.info("%s: the word error rates of this recogniser are there", report)
             return
@@ -525,7 +527,7 @@ class ASR(sb.Brain):
         self.hparams.model.load_state_dict(average_checkpoints(checkpoints, "model"), strict=True)
 
 
-def made_by(hparams: dict[str, Any]) -> dict[str, Any]:
+def settings_and_versions(hparams: dict[str, Any]) -> dict[str, Any]:
     """Return the plain settings, wherever the experiment lies, and the versions."""
     places = {hparams[name]: f"<{name}>" for name in ("data_folder", "output_folder")}
 
@@ -570,10 +572,10 @@ def _faults_of_run_options(given: dict[str, Any]) -> Iterable[str]:
             yield f"run_opts.{name}={value}: expected {', '.join(get_args(kind))}"
         elif kind is bool and not isinstance(value, bool):
             yield f"run_opts.{name}={value}: expected true or false"
-        elif kind in (int, float) and (
-            isinstance(value, bool) or not isinstance(value, int if kind is int else int | float)
-        ):
-            yield f"run_opts.{name}={value}: expected a {'whole ' * (kind is int)}number"
+        elif kind is int and not is_whole(value):
+            yield f"run_opts.{name}={value}: expected a whole number"
+        elif kind is float and not is_number(value):
+            yield f"run_opts.{name}={value}: expected a number"
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, LayerFolder
 from intelligibility.reconstruction.inverters import Inverter
 from intelligibility.reconstruction.judge import Judge, word_errors
 from intelligibility.reconstruction.laboratory import load_judge
@@ -34,30 +34,29 @@ def main() -> None:
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", sys.argv[1:])
     torch.set_num_threads(1)
-    folder = Experiment.from_config(cfg).reconstruction
-    places = sorted(record.parent for record in folder.glob("*/*/*/layer.json"))
+    places = Experiment.from_config(cfg).reconstruction.layers()
     if cfg.layers is not None:
         places = [place for place in places if place.parts[-2] in cfg.layers]
     print("| layer | other words from the wavs | WER | alone | exchanged | their own | zeros |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for place in places:
-        level = read_json(place / "layer.json", dict)["made_by"]["judge"]["level"]
+        level = read_json(LayerFolder(place).record, dict)["made_by"]["judge"]["level"]
         judge = load_judge(cfg, level, pick_device(cfg.device))
         print(f"| {'/'.join(place.parts[-3:])} | {check(place, judge)} |", flush=True)
 
 
 def check(place: Path, judge: Judge) -> str:
     """Return one layer's figures, as cells of a table."""
+    files = LayerFolder(place)
     heard = [one for one in read_heard(place)["reconstruction"] if one.condition == "ref"]
-    wavs = [place / "wav" / "ref" / f"{one.name}.wav" for one in heard]
+    wavs = [files.wav("wav", "ref", one.name) for one in heard]
     again = judge.transcribe(wavs)
     other = sum(text != one.text for text, one in zip(again, heard, strict=True))
     with tempfile.TemporaryDirectory() as alone:
-        for name in ("inverter.json", "inverter.pt"):
-            shutil.copy(place / name, alone)
+        for path in (files.inverter, files.weights):
+            shutil.copy(path, alone)
         inverter = Inverter.load(alone)
-    names = [one.name for one in heard]
-    embeddings = [np.load(place / "embeddings" / "ref" / f"{name}.npy") for name in names]
+    embeddings = [np.load(files.embedding("ref", one.name)) for one in heard]
     exchanged = embeddings.copy()
     for first in range(0, len(heard) - 1, 2):
         exchanged[first], exchanged[first + 1] = exchanged[first + 1], exchanged[first]

@@ -26,6 +26,207 @@ COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd")
 
 
 @dataclass(frozen=True)
+class SaveFolder:
+    """What lies beside the checkpoints, and goes where they go.
+
+    Attributes
+    ----------
+    path : Path
+        `save_folder` of transformer_cpc1.yaml, which a user may set apart from its `output_folder`.
+    """
+
+    path: Path
+
+    @property
+    def tokenizer(self) -> Path:
+        """The SentencePiece model."""
+        return self.path / "tokenizer.ckpt"
+
+    @property
+    def model_settings(self) -> Path:
+        """The settings that the recogniser was trained with, and has to be loaded with."""
+        return self.path / "model_settings.json"
+
+    @property
+    def part(self) -> Path:
+        """Where checkpoints are written and deleted, so that each is whole or absent."""
+        return self.path / ".part"
+
+    @property
+    def start(self) -> Path:
+        """Where the checkpoints go that training started from, once it has its own."""
+        return self.path.parent / "start"
+
+
+@dataclass(frozen=True)
+class AsrFolder:
+    """Where a recogniser is kept: what train_asr.py writes.
+
+    The log, the word error rates in detail and the save folder have keys in transformer_cpc1.yaml,
+    with these places for defaults.
+
+    Attributes
+    ----------
+    path : Path
+        `path.asr_folder` of config.yaml, `output_folder` of transformer_cpc1.yaml.
+    """
+
+    path: Path
+
+    @property
+    def save_folder(self) -> Path:
+        """The checkpoints, whose average is the recogniser."""
+        return self.path / "save"
+
+    @property
+    def trained_on(self) -> Path:
+        """The record of the training data."""
+        return self.path / "trained_on.json"
+
+    @property
+    def training(self) -> Path:
+        """The course of training, epoch by epoch."""
+        return self.path / "training.json"
+
+    @property
+    def training_plot(self) -> Path:
+        """The course of training, drawn."""
+        return self.path / "training.png"
+
+    @property
+    def log(self) -> Path:
+        """SpeechBrain's line per epoch."""
+        return self.path / "train_log.txt"
+
+    @property
+    def wer(self) -> Path:
+        """The word error rate of each test table, and of which recogniser."""
+        return self.path / "wer.json"
+
+    def wer_details(self, table: str) -> Path:
+        """Return the alignments of one test table, such as left_dev_msbg."""
+        return self.path / f"wer_{table}.txt"
+
+    @classmethod
+    def below(cls, folder: Path, corpus: str, track: str) -> "AsrFolder":
+        """Return where a recogniser is kept when no `path.asr_folder` says so."""
+        return cls(folder / f"transformer_{corpus}{track}")
+
+
+@dataclass(frozen=True)
+class LayerFolder:
+    """Where one layer's speech is kept; or that of the controls, which came through no layer.
+
+    Attributes
+    ----------
+    path : Path
+        As ReconstructionFolder says, or a temporary name while it is written.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """How a layer was inverted, and the losses."""
+        return self.path / "layer.json"
+
+    @property
+    def controls_record(self) -> Path:
+        """How the controls were made, and each condition's mean spectrum."""
+        return self.path / "controls.json"
+
+    @property
+    def heard(self) -> Path:
+        """What the judge heard, signal by signal."""
+        return self.path / "heard.json"
+
+    @property
+    def inverter(self) -> Path:
+        """The inverter's shape."""
+        return self.path / "inverter.json"
+
+    @property
+    def weights(self) -> Path:
+        """The inverter's tensors."""
+        return self.path / "inverter.pt"
+
+    @property
+    def training(self) -> Path:
+        """The folder of what the inverter learns from, which goes when it is learnt."""
+        return self.path / "training"
+
+    def training_array(self, condition: str, ear: str, what: str) -> Path:
+        """Return one half of a training pair: the embedding ("layer") or the target ("mel")."""
+        return self.training / f"{condition}-{ear}-{what}.npy"
+
+    def embedding(self, condition: str, ear: str) -> Path:
+        """Return what the layer made of a scored signal."""
+        return self.path / "embeddings" / condition / f"{ear}.npy"
+
+    def wav(self, kind: str, condition: str, ear: str) -> Path:
+        """Return a sound: speech back ("wav"), that of a floor, or one of the controls."""
+        return self.path / kind / condition / f"{ear}.wav"
+
+
+@dataclass(frozen=True)
+class ReconstructionFolder:
+    """Where inverters, speech back from each layer and their table are kept.
+
+    Attributes
+    ----------
+    path : Path
+        `Experiment.reconstruction`.
+    """
+
+    path: Path
+
+    def network(self, source: str) -> Path:
+        """Return the weights of a classifier that is trained here, such as vggish-talker."""
+        return self.path / source / "network.pt"
+
+    def network_record(self, source: str) -> Path:
+        """Return how a classifier was trained, and how well it does."""
+        return self.path / source / "network.json"
+
+    def controls(self, mel: str) -> Path:
+        """Return the folder of what is heard without any layer, of one kind of spectrogram."""
+        return self.path / "controls" / mel
+
+    def layer(self, source: str, layer: str, inverter: str) -> Path:
+        """Return the folder of one layer of a network with one inverter."""
+        return self.path / source / layer / inverter
+
+    def layers(self) -> list[Path]:
+        """List the folders of the finished layers; one that is being written is hidden."""
+        found = self.path.glob(f"*/*/*/{LayerFolder(Path()).record}")
+        return sorted(one.parent for one in found if not one.parent.name.startswith("."))
+
+    @property
+    def table(self) -> Path:
+        """Every finished layer, as numbers."""
+        return self.path / "results.csv"
+
+    @property
+    def results(self) -> Path:
+        """The same with the networks, the trends with depth, provenance."""
+        return self.path / "results.json"
+
+    @property
+    def summary(self) -> Path:
+        """The same for people."""
+        return self.path / "results.md"
+
+    @property
+    def page(self) -> Path:
+        """Players, spectrograms, lost words."""
+        return self.path / "reconstruction.html"
+
+    def figure(self, name: str) -> Path:
+        """Return a figure."""
+        return self.path / "figures" / f"{name}.png"
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Where one track of an experiment is kept.
 
@@ -65,7 +266,7 @@ class Experiment:
             raise RecipeError(f"hearing_loss={cfg.hearing_loss}: expected {expected}")
         ablation = ABLATIONS[cfg.hearing_loss]
         exp_folder = Path(str(cfg.path.exp_folder)).expanduser().absolute()
-        asr_folder = exp_folder / ablation / f"transformer_{cfg.corpus}{track}"
+        asr_folder = AsrFolder.below(exp_folder / ablation, cfg.corpus, track).path
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
         recogniser = "" if cfg.recogniser is None else folder_name(str(cfg.recogniser))
@@ -120,22 +321,27 @@ class Experiment:
         archive = "test" if split == "test" else "train"
         return self.data_folder / archive / f"{ear}_{kind}" / f"{name}.wav"
 
-    # The recogniser's folder, which train_asr.py writes.
+    # What train_asr.py writes: all of it in AsrFolder and SaveFolder, here what other stages read.
+
+    @property
+    def asr(self) -> AsrFolder:
+        """The recogniser's folder."""
+        return AsrFolder(self.asr_folder)
 
     @property
     def save_folder(self) -> Path:
         """The checkpoints, whose average is the recogniser."""
-        return self.asr_folder / "save"
+        return self.asr.save_folder
 
     @property
     def tokenizer(self) -> Path:
         """The SentencePiece model."""
-        return self.save_folder / "tokenizer.ckpt"
+        return SaveFolder(self.save_folder).tokenizer
 
     @property
     def trained_on(self) -> Path:
         """The record of the training data."""
-        return self.asr_folder / "trained_on.json"
+        return self.asr.trained_on
 
     # What infer.py writes.
 
@@ -182,9 +388,9 @@ class Experiment:
     # What reconstruct.py writes.
 
     @property
-    def reconstruction(self) -> Path:
+    def reconstruction(self) -> ReconstructionFolder:
         """The folder of inverters, of speech back from each layer, and of their table."""
-        return self.results_folder / f"reconstruct{self.track}"
+        return ReconstructionFolder(self.results_folder / f"reconstruct{self.track}")
 
     # What evaluate.py writes.
 

@@ -25,6 +25,9 @@ logbook = logging.getLogger("logbook")  # goes to the log file only: see config.
 
 RECIPE = Path(__file__).resolve().parent.parent
 MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
+# s of speech that our recogniser takes: its CNN needs three frames of features, 10 ms apart, its
+# encoder counts 2500 positions, 40 ms apart. Corpora and recognisers meet here only.
+SPEECH_SECONDS = (0.02, 99)
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
 
@@ -207,9 +210,9 @@ def write_result(path: str | Path, content: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _timeless(result: dict[str, Any]) -> dict[str, Any]:
-    made_by = dict(result.get("provenance") or {})
+    provenance = dict(result.get("provenance") or {})
     return result | {
-        "provenance": {k: v for k, v in made_by.items() if k not in ("time", "command")}
+        "provenance": {k: v for k, v in provenance.items() if k not in ("time", "command")}
     }
 
 

@@ -10,6 +10,7 @@ import sentencepiece
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
 
+from intelligibility.experiment import AsrFolder, SaveFolder
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.runs import RECIPE
 
@@ -36,7 +37,7 @@ def small_settings(**changes: Any) -> dict[str, Any]:
 
 def make_recogniser(asr_folder: Path, n_checkpoints: int = 1, words: Sequence[str] = WORDS) -> Path:
     """Write checkpoints of differently seeded weights and a tokenizer; return the save folder."""
-    save_folder = asr_folder / "save"
+    save_folder = AsrFolder(asr_folder).save_folder
     for number in range(n_checkpoints):
         hparams = small_settings(seed=number)
         with torch.no_grad():
@@ -48,7 +49,8 @@ def make_recogniser(asr_folder: Path, n_checkpoints: int = 1, words: Sequence[st
         normalize.glob_std = torch.full((80,), 10.0)
         recoverables = {"model": hparams["model"], "normalizer": normalize}
         Checkpointer(save_folder, recoverables).save_checkpoint(name=f"epoch_{number}")
-    (save_folder / "tokenizer.ckpt").write_bytes(make_tokenizer(SETTINGS["output_neurons"], words))
+    tokenizer = make_tokenizer(SETTINGS["output_neurons"], words)
+    SaveFolder(save_folder).tokenizer.write_bytes(tokenizer)
     return save_folder
 
 

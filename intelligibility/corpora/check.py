@@ -14,12 +14,12 @@ from pathlib import Path
 import soundfile as sf
 
 from intelligibility.corpora.presentation import Archive, Finding, Presentation
-from intelligibility.runs import progress
+from intelligibility.runs import SPEECH_SECONDS, progress
 from msbg import Listener
 from msbg.audiogram import TRUSTED_DB_HL
 
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz, a release may have
-SPEECH_SECONDS = (0.05, 98)  # what the recogniser can take, with room for rounding
+SHORTEST, LONGEST = SPEECH_SECONDS[0] + 0.03, SPEECH_SECONDS[1] - 1  # s, with room for rounding
 LENGTHS_DIFFER = 0.5  # s between a signal and its reference; releases differ by hundredths
 N_READERS = 16  # headers read at once: a shared disk answers many requests as fast as one
 
@@ -181,10 +181,10 @@ def _read_header(source: Source) -> tuple[int, int] | str:
         return "truncated file"
     before = source.lead_in or 0.0
     speech = header.frames / header.samplerate - before
-    if speech < SPEECH_SECONDS[0]:
+    if speech < SHORTEST:
         return f"file no longer than the {before:g} s before the speech"
-    if speech > SPEECH_SECONDS[1]:
-        return f"file with more than {SPEECH_SECONDS[1]} s of speech"
+    if speech > LONGEST:
+        return f"file with more than {LONGEST} s of speech"
     return header.frames, header.samplerate
 
 

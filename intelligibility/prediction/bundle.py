@@ -10,11 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import AsrFolder, Experiment, SaveFolder
 from intelligibility.runs import RECIPE, RecipeError, read_json, write_json
 
 OF_A_CHECKPOINT = ("CKPT.yaml", "model.ckpt", "normalizer.ckpt")
-BESIDE_CHECKPOINTS = ("tokenizer.ckpt", "model_settings.json")
 CARD = """---
 license: # fill in: may the recogniser and what it was trained on be handed on?
 tags: [speech-intelligibility-prediction, hearing-loss, clarity-challenge]
@@ -81,8 +80,9 @@ def write_bundle(
     inference = read_json(experiment.inference, dict)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        inside = Experiment(part, part / experiment.asr_folder.name, experiment.track)
-        _copy_recogniser(experiment, part / f"transformer_{cfg.corpus}{experiment.track}")
+        asr_folder = AsrFolder.below(part, cfg.corpus, experiment.track).path
+        inside = Experiment(part, asr_folder, experiment.track)
+        _copy_recogniser(experiment.save_folder, inside.save_folder)
         shutil.copyfile(RECIPE / cfg.asr_config, part / Path(cfg.asr_config).name)
         shutil.copyfile(experiment.calibration, inside.calibration)
         record = inference | {"provenance": _handed_on(inference["provenance"], cfg, experiment)}
@@ -96,14 +96,15 @@ def write_bundle(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _copy_recogniser(experiment: Experiment, to: Path) -> None:
-    for checkpoint in sorted(experiment.save_folder.glob("CKPT+*")):
-        (to / "save" / checkpoint.name).mkdir(parents=True)
+def _copy_recogniser(save_folder: Path, to: Path) -> None:
+    for checkpoint in sorted(save_folder.glob("CKPT+*")):
+        (to / checkpoint.name).mkdir(parents=True)
         for name in OF_A_CHECKPOINT:
-            shutil.copyfile(checkpoint / name, to / "save" / checkpoint.name / name)
-    for name in BESIDE_CHECKPOINTS:
-        if (experiment.save_folder / name).is_file():
-            shutil.copyfile(experiment.save_folder / name, to / "save" / name)
+            shutil.copyfile(checkpoint / name, to / checkpoint.name / name)
+    beside = SaveFolder(save_folder)
+    for path in (beside.tokenizer, beside.model_settings):
+        if path.is_file():
+            shutil.copyfile(path, to / path.name)
 
 
 def _handed_on(

@@ -11,13 +11,13 @@ import numpy as np
 import soundfile as sf
 
 from intelligibility.ears import resample
-from intelligibility.runs import RecipeError
+from intelligibility.runs import SPEECH_SECONDS, RecipeError
 from msbg.ear import gated_rms
 
 logger = logging.getLogger(__name__)
 
 LOWEST_RATE = 8000  # Hz
-LONGEST = 98.0  # s, that the recogniser takes
+LONGEST = SPEECH_SECONDS[1] - 1  # s, with room for rounding
 SHORTEST = 0.2  # s
 CLIPPED = 0.999  # of full scale
 

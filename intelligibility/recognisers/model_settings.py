@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from intelligibility.experiment import SaveFolder
 from intelligibility.runs import RecipeError, listed, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-NAME = "model_settings.json"  # in save/, so that it goes where the checkpoints go
 BLOCKS = (
     *("sample_rate", "n_fft", "n_mels", "cnn_out_channels", "activation", "compute_features"),
     *("normalize", "CNN", "Transformer", "ctc_lin", "seq_lin"),
@@ -58,7 +58,7 @@ def _leaves(path: str, value: Any, published: Any) -> Iterator[tuple[str, Any, s
 
 def write_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> None:
     """Write the settings that a recogniser is trained with beside its checkpoints."""
-    write_json(Path(save_folder) / NAME, settings)
+    write_json(SaveFolder(Path(save_folder)).model_settings, settings)
 
 
 def check_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def check_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> N
     RecipeError
         Some differ: the weights would fit all the same, and compute something else.
     """
-    path = Path(save_folder) / NAME
+    path = SaveFolder(Path(save_folder)).model_settings
     if not path.is_file():
         _warn_of_no_record(path)
         return

@@ -19,14 +19,14 @@ from speechbrain.utils.checkpoints import (
 )
 from torch import Tensor
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, SaveFolder
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
 from intelligibility.recognisers.checkpoints import check_one_training, read_checkpoints
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import load_settings, plain_settings
-from intelligibility.runs import RecipeError, sha256_of
+from intelligibility.runs import SPEECH_SECONDS, RecipeError, sha256_of
 from intelligibility.words import word_correctness
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ SEARCH_KEYS = {  # of transformer_cpc1.yaml, and what the search calls them
     "eos_index": "eos_index",
     "blank_index": "blank_index",
 }
-# Samples at 16 kHz: the CNN needs three feature frames, the encoder counts positions up to 2500.
-SPEECH_LENGTHS = (320, 99 * 16000)
+SPEECH_LENGTHS = tuple(round(16000 * seconds) for seconds in SPEECH_SECONDS)  # samples at 16 kHz
 GPU_BATCH = 32  # utterances; on a CPU one at a time is as fast, and exactly the published numbers
 
 
@@ -295,7 +294,7 @@ def checkpoint_files(save_folder: str | Path) -> list[Path]:
 
 def tokenizer_file(save_folder: str | Path) -> Path:
     """Return the SentencePiece model of a recogniser."""
-    path = Path(save_folder) / "tokenizer.ckpt"
+    path = SaveFolder(Path(save_folder)).tokenizer
     if not path.is_file():
         raise RecipeError(
             f"{path}: no tokenizer; put the SentencePiece model here that the recogniser was "

@@ -14,11 +14,11 @@ from intelligibility.recognisers.batches import in_batches
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.word_scoring import word_correctness
-from intelligibility.runs import RecipeError
+from intelligibility.runs import SPEECH_SECONDS, RecipeError
 from intelligibility.words import words_of
 
 RATE = 16000  # Hz
-LONGEST = 99 * RATE  # samples; the encoder itself has no limit but memory
+LONGEST = SPEECH_SECONDS[1] * RATE  # samples; the encoder itself has no limit but memory
 GPU_BATCH = 32  # signals; on a CPU one at a time is as fast
 
 Utterance = tuple[Tensor, str | None]  # signal, text

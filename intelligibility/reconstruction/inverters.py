@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intelligibility.experiment import LayerFolder
 from intelligibility.recognisers.speechbrain import load_safely
 from intelligibility.reconstruction.mel import PRESETS, LogMel, NeuralVocoder
 from intelligibility.reconstruction.networks import PATCH_FRAMES, Layer
@@ -261,27 +262,27 @@ class Inverter(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write inverter.json and inverter.pt, tensors only."""
-        folder = Path(folder)
-        with atomic_path(folder / "inverter.pt") as part:
+        files = LayerFolder(Path(folder))
+        with atomic_path(files.weights) as part:
             torch.save({name: value.cpu() for name, value in self.state_dict().items()}, part)
         sounds = {"vocoder": self.vocoder, "n_iter": self.n_iter, "seed": self.seed}
-        write_json(folder / "inverter.json", {"spec": asdict(self.spec), **sounds})
+        write_json(files.inverter, {"spec": asdict(self.spec), **sounds})
 
     @classmethod
     def load(cls, folder: str | Path) -> "Inverter":
         """Read a trained inverter from the folder that `save` wrote."""
-        folder = Path(folder)
-        settings = read_json(folder / "inverter.json", dict)
+        files = LayerFolder(Path(folder))
+        settings = read_json(files.inverter, dict)
         try:
             inverter = cls(_spec(settings.pop("spec")), **settings)
         except (KeyError, TypeError, ValueError) as error:
-            raise RecipeError(f"{folder / 'inverter.json'}: {error!r}; train it again") from None
-        state = load_safely(folder / "inverter.pt")
+            raise RecipeError(f"{files.inverter}: {error!r}; train it again") from None
+        state = load_safely(files.weights)
         try:
             inverter.load_state_dict(state, strict=True)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
-            raise RecipeError(f"{folder / 'inverter.pt'}: {reason}; train it again") from None
+            raise RecipeError(f"{files.weights}: {reason}; train it again") from None
         return inverter.eval()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import AsrFolder, Experiment
 from intelligibility.recognisers import describe_recogniser, load_recogniser
 from intelligibility.reconstruction.judge import Judge
 from intelligibility.reconstruction.networks import (
@@ -99,7 +99,7 @@ def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     if judge == OWN_JUDGE:
         return cfg, experiment
     folder = Path(judge).expanduser().absolute()
-    if (folder / "save").is_dir():
+    if AsrFolder(folder).save_folder.is_dir():
         own = OmegaConf.merge(cfg, {"recogniser": None})
         return own, dataclasses.replace(experiment, asr_folder=folder)
     if (folder / "config.json").is_file() or HUB_ID.fullmatch(judge):

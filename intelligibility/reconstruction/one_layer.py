@@ -22,6 +22,7 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
+from intelligibility.experiment import LayerFolder
 from intelligibility.reconstruction.fit import (
     FitSettings,
     Pair,
@@ -126,9 +127,8 @@ class WholeFolder:
             shutil.rmtree(self.part, ignore_errors=True)
 
 
-def is_done(folder: Path, name: str, made_by: dict[str, Any]) -> bool:
-    """Say whether a folder holds this work, made from the same things."""
-    record = folder / name
+def is_done(record: Path, made_by: dict[str, Any]) -> bool:
+    """Say whether a record is of this work, made from the same things."""
     return record.is_file() and read_json(record, dict).get("made_by") == made_by
 
 
@@ -148,6 +148,7 @@ def make_controls(
         spectra = [mel(speech[None])[0].mean(0) for _, speech in signals(training, [condition])]
         means[condition] = torch.stack(spectra).mean(0)
     with WholeFolder(folder) as part:
+        files = LayerFolder(part)
         heard: dict[str, list[Heard]] = {"original": [], "copy": [], "bandmean": []}
         for condition in CONDITIONS:
             for ear, speech in signals(scored, [condition]):
@@ -160,11 +161,11 @@ def make_controls(
                     "bandmean": (vocoder.to_wav(flat, len(speech), settings.n_iter)[0], mean_l1),
                 }
                 for kind, (sound, l1) in sounds.items():
-                    wav = write_wav(part / kind / condition / f"{ear.name}.wav", sound)
+                    wav = write_wav(files.wav(kind, condition, ear.name), sound)
                     heard[kind].append(listen(judge, wav, ear, condition, l1, l1 and mean_l1))
-        write_json(part / "heard.json", {kind: records(some) for kind, some in heard.items()})
+        write_json(files.heard, {kind: records(some) for kind, some in heard.items()})
         write_json(
-            part / "controls.json",
+            files.controls_record,
             {"made_by": made_by, "means": {c: mean.tolist() for c, mean in means.items()}},
         )
 
@@ -172,14 +173,14 @@ def make_controls(
 def read_controls(folder: Path) -> Controls:
     """Read what `make_controls` wrote."""
     heard = read_heard(folder)
-    means = read_json(folder / "controls.json", dict)["means"]
+    means = read_json(LayerFolder(folder).controls_record, dict)["means"]
     arrays = {condition: np.array(mean, dtype=np.float32) for condition, mean in means.items()}
     return Controls(heard["original"], heard["copy"], heard["bandmean"], arrays)
 
 
 def read_heard(folder: Path) -> dict[str, list[Heard]]:
     """Read heard.json of a folder of controls or of a layer."""
-    content = read_json(folder / "heard.json", dict)
+    content = read_json(LayerFolder(folder).heard, dict)
     return {kind: [Heard(**one) for one in some] for kind, some in content.items()}
 
 
@@ -197,25 +198,26 @@ def do_layer(
 ) -> None:
     """Embed, train, invert and judge one layer; its folder appears when it is whole."""
     with WholeFolder(folder) as part:
-        pairs = embed_training(part / "training", layer, network, training, settings)
+        files = LayerFolder(part)
+        pairs = embed_training(files, layer, network, training, settings)
         inverter = fresh_inverter(layer, settings, pairs)
         losses = fit_inverter(pairs, inverter, settings.fit, device)
         inverter.save(part)
         for ear, condition, embedding in embed(scored, layer, network):
-            save_array(part / "embeddings" / condition / f"{ear.name}.npy", embedding)
+            save_array(files.embedding(condition, ear.name), embedding)
 
         # From here on the inverter and the embeddings are all that speech is made of.
         inverter = Inverter.load(part)
         heard = {
-            "reconstruction": sound_out(part, "wav", inverter, scored, controls, settings, judge)
+            "reconstruction": sound_out(files, "wav", inverter, scored, controls, settings, judge)
         }
         few = scored[:: max(1, len(scored) // settings.n_floors)][: settings.n_floors]
         for floor, other in floor_inverters(layer, settings, pairs, device):
-            heard[floor] = sound_out(part, floor, other, few, controls, settings, judge)
-        shutil.rmtree(part / "training")
-        write_json(part / "heard.json", {kind: records(some) for kind, some in heard.items()})
+            heard[floor] = sound_out(files, floor, other, few, controls, settings, judge)
+        shutil.rmtree(files.training)
+        write_json(files.heard, {kind: records(some) for kind, some in heard.items()})
         about = {"params": n_parameters(inverter), **losses, "layer": asdict(layer)}
-        write_json(part / "layer.json", {"made_by": made_by, **about})
+        write_json(files.record, {"made_by": made_by, **about})
 
 
 def signals(ears: Iterable[Ear], conditions: Iterable[str]) -> Iterator[tuple[Ear, Tensor]]:
@@ -237,13 +239,17 @@ def embed(
 
 
 def embed_training(
-    folder: Path, layer: Layer, network: Network, training: Sequence[Ear], settings: LayerSettings
+    files: LayerFolder,
+    layer: Layer,
+    network: Network,
+    training: Sequence[Ear],
+    settings: LayerSettings,
 ) -> list[Pair]:
     """Write the training pairs of a layer: embedding, and log-mel of the target."""
     mel, pairs = LogMel(settings.mel), []
     for ear, condition, embedding in embed(training, layer, network):
-        files = (folder / f"{condition}-{ear.name}-{what}.npy" for what in ("layer", "mel"))
-        pair = Pair(ear.scene, *files)
+        halves = (files.training_array(condition, ear.name, what) for what in ("layer", "mel"))
+        pair = Pair(ear.scene, *halves)
         save_array(pair.embedding, embedding.clip(-LARGEST, LARGEST).astype(np.float16))
         save_array(pair.log_mel, target_mel(ear, condition, mel, settings.target).numpy())
         pairs.append(pair)
@@ -282,7 +288,7 @@ def floor_inverters(
 
 
 def sound_out(
-    part: Path,
+    files: LayerFolder,
     kind: str,
     inverter: Inverter,
     ears: Sequence[Ear],
@@ -294,8 +300,8 @@ def sound_out(
     heard = []
     for ear in ears:
         for condition in CONDITIONS:
-            embedding = np.load(part / "embeddings" / condition / f"{ear.name}.npy")
-            wav = part / kind / condition / f"{ear.name}.wav"
+            embedding = np.load(files.embedding(condition, ear.name))
+            wav = files.wav(kind, condition, ear.name)
             write_wav(wav, torch.from_numpy(inverter.invert(embedding)))
             wanted = target_mel(ear, condition, inverter.mel, settings.target)
             found = inverter.log_mel(embedding)

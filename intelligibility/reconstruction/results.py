@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import spearmanr
 
+from intelligibility.experiment import LayerFolder, ReconstructionFolder
 from intelligibility.reconstruction.figures import TITLES, by_depth, save, spectrograms
 from intelligibility.reconstruction.networks import Layer
 from intelligibility.reconstruction.one_layer import read_controls, read_heard
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_results(
-    folder: Path,
+    files: ReconstructionFolder,
     made_by: Mapping[str, Any],
     seed: int,
     ears: Mapping[str, Ear],
@@ -37,8 +38,8 @@ def write_results(
 
     Parameters
     ----------
-    folder : Path
-        exp_folder/reconstruct{track}.
+    files : ReconstructionFolder
+        Where all of it is kept.
     made_by : mapping
         Judge and signals of this run: layers made with others are left out.
     seed : int
@@ -49,23 +50,23 @@ def write_results(
         How the table was made.
     """
     rows = []
-    for place in finished(folder, made_by):
-        rows += layer_rows(folder, place, seed)
+    for place in finished(files, made_by):
+        rows += layer_rows(files, place, seed)
     table = table_of(in_order(rows))
     content = {
-        "networks": networks_of(folder, table),
+        "networks": networks_of(files, table),
         "trends": trends(table),
         "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
         "provenance": dict(provenance),
     }
-    write_text(folder / "results.csv", table.to_csv(index=False, float_format="%.6g"))
-    write_text(folder / "results.md", markdown(table, content["networks"]))
-    content = write_result(folder / "results.json", content)
+    write_text(files.table, table.to_csv(index=False, float_format="%.6g"))
+    write_text(files.summary, markdown(table, content["networks"]))
+    content = write_result(files.results, content)
     chapters = [
-        chapter(folder, source, inverter, table, content["networks"].get(source, {}), ears)
+        chapter(files, source, inverter, table, content["networks"].get(source, {}), ears)
         for source, inverter in chapters_in(table)
     ]
-    write_page(folder / "reconstruction.html", chapters, content)
+    write_page(files.page, chapters, content)
     return table
 
 
@@ -76,7 +77,7 @@ def chapters_in(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def chapter(
-    folder: Path,
+    files: ReconstructionFolder,
     source: str,
     inverter: str,
     table: pd.DataFrame,
@@ -85,19 +86,21 @@ def chapter(
 ) -> Chapter:
     """Draw the figures of one network and inverter, and gather its examples."""
     rows = table[table["source"] == source]
-    own = rows["inverter"].str.startswith(f"{inverter},") | rows["inverter"].isin([inverter, ""])
-    rows = rows[own]
+    mine = rows["inverter"].str.startswith(f"{inverter},") | rows["inverter"].isin([inverter, ""])
+    rows = rows[mine]
     layers = rows[rows["kind"] == "layer"].sort_values("depth")["layer"].unique()
-    mel = read_json(folder / source / layers[0] / inverter / "inverter.json", dict)["spec"]["mel"]
+    own = {name: files.layer(source, name, inverter) for name in layers}
+    mel = read_json(LayerFolder(own[layers[0]]).inverter, dict)["spec"]["mel"]
+    controls = files.controls(mel)
     places = {
-        "original": (folder / "controls" / mel, "original", "original"),
-        "copy": (folder / "controls" / mel, "copy", "copy"),
-        **{name: (folder / source / name / inverter, "wav", "reconstruction") for name in layers},
+        "original": (controls, "original", "original"),
+        "copy": (controls, "copy", "copy"),
+        **{name: (place, "wav", "reconstruction") for name, place in own.items()},
     }
     examples, pictures = [], []
-    for ear in examples_of(ears.values(), read_controls(folder / "controls" / mel).original):
+    for ear in examples_of(ears.values(), read_controls(controls).original):
         wavs = {
-            name: [place / kind / condition / f"{ear.name}.wav" for condition in CONDITIONS]
+            name: [LayerFolder(place).wav(kind, one, ear.name) for one in CONDITIONS]
             for name, (place, kind, _) in places.items()
         }
         heard = {
@@ -106,13 +109,13 @@ def chapter(
         }
         examples.append(example(ear, wavs, heard))
         pictures.append(wavs)
-    figures, stem = folder / "figures", f"{source}-{inverter}"
+    stem = f"{source}-{inverter}"
     titles = [TITLES[condition] for condition in CONDITIONS]
     return Chapter(
         title=f"{source}, {inverter}",
         about=about_network(network),
-        figure=save(by_depth(rows), figures / f"{stem}-by-depth.png"),
-        picture=save(spectrograms(pictures[0], titles), figures / f"{stem}-spectrograms.png"),
+        figure=save(by_depth(rows), files.figure(f"{stem}-by-depth")),
+        picture=save(spectrograms(pictures[0], titles), files.figure(f"{stem}-spectrograms")),
         lines=table_lines(rows),
         examples=examples,
     )
@@ -135,15 +138,13 @@ def about_network(network: Mapping[str, Any]) -> str:
     )
 
 
-def finished(folder: Path, made_by: Mapping[str, Any]) -> list[Path]:
+def finished(files: ReconstructionFolder, made_by: Mapping[str, Any]) -> list[Path]:
     """List the folders of layers made with this judge from these signals."""
     places, others = [], []
-    for record in sorted(folder.glob("*/*/*/layer.json")):
-        if record.parent.parts[-3].startswith("."):
-            continue
-        made = read_json(record, dict)["made_by"]
+    for place in files.layers():
+        made = read_json(LayerFolder(place).record, dict)["made_by"]
         same = all(made.get(name) == value for name, value in made_by.items())
-        (places if same else others).append(record.parent)
+        (places if same else others).append(place)
     if others:
         logger.warning(
             "%d layers were made with another judge or from other signals and are left out: %s",
@@ -153,12 +154,12 @@ def finished(folder: Path, made_by: Mapping[str, Any]) -> list[Path]:
     return places
 
 
-def layer_rows(folder: Path, place: Path, seed: int) -> list[dict[str, Any]]:
+def layer_rows(files: ReconstructionFolder, place: Path, seed: int) -> list[dict[str, Any]]:
     """Return the rows of one layer with its floors, and of its network's controls."""
-    record, heard = read_json(place / "layer.json", dict), read_heard(place)
+    record, heard = read_json(LayerFolder(place).record, dict), read_heard(place)
     layer = Layer(**record["layer"] | {"shape": tuple(record["layer"]["shape"])})
     settings = record["made_by"]["settings"]
-    controls = read_controls(folder / "controls" / settings["mel"])
+    controls = read_controls(files.controls(settings["mel"]))
     about = {
         "source": place.parts[-3],
         "layer": layer.name,
@@ -201,11 +202,11 @@ def _place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["source"], depth, row["inverter"], CONDITIONS.index(row["condition"])
 
 
-def networks_of(folder: Path, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def networks_of(files: ReconstructionFolder, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return what is known of every classifier in the table: task, accuracy, chance."""
     networks = {}
     for source in table["source"].unique():
-        record = folder / source / "network.json"
+        record = files.network_record(source)
         networks[source] = {}
         if record.is_file():
             networks[source] = {k: v for k, v in read_json(record, dict).items() if k != "made_by"}

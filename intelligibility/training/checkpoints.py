@@ -13,6 +13,7 @@ import yaml
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, ckpt_recency
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
+from intelligibility.experiment import SaveFolder
 from intelligibility.recognisers.checkpoints import (
     OURS,
     check_one_training,
@@ -24,8 +25,6 @@ from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
-PART = ".part"  # the folder where checkpoints are written and deleted, inside save/
-
 
 class WholeCheckpointer(Checkpointer):
     """SpeechBrain's checkpointer, but a folder called CKPT+... is always a whole checkpoint.
@@ -34,6 +33,11 @@ class WholeCheckpointer(Checkpointer):
     leaves a folder that is taken for a checkpoint and cannot be loaded. Here both happen under
     another name. Each training has an id, and deletes only checkpoints that bear it.
     """
+
+    @property
+    def files(self) -> SaveFolder:
+        """What lies beside the checkpoints."""
+        return SaveFolder(self.checkpoints_dir)
 
     @cached_property
     def training(self) -> dict[str, Any]:
@@ -58,7 +62,7 @@ class WholeCheckpointer(Checkpointer):
         RecipeError
             The disk is full or refuses. Earlier checkpoints are as they were.
         """
-        folder, part = self.checkpoints_dir, self.checkpoints_dir / PART
+        folder, part = self.checkpoints_dir, self.files.part
         name = name or _free_name(folder)
         self.checkpoints_dir = part
         try:
@@ -115,10 +119,10 @@ class WholeCheckpointer(Checkpointer):
             if checkpoint in kept:
                 continue
             if checkpoint in mine:
-                shutil.rmtree(_move(checkpoint.path, self.checkpoints_dir / PART))
+                shutil.rmtree(_move(checkpoint.path, self.files.part))
             elif self._started_from(checkpoint):
-                _move(checkpoint.path, self.checkpoints_dir.parent / "start")
-        shutil.rmtree(self.checkpoints_dir / PART, ignore_errors=True)
+                _move(checkpoint.path, self.files.start)
+        shutil.rmtree(self.files.part, ignore_errors=True)
 
     def _wrote(self, checkpoint: Checkpoint) -> bool:
         return is_ours(checkpoint) and training_of(checkpoint) == self.training.get("training")

@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from intelligibility.experiment import AsrFolder
 from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
 
 
@@ -19,7 +20,7 @@ def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
     RecipeError
         The file is damaged.
     """
-    path = Path(folder) / "training.json"
+    path = AsrFolder(Path(folder)).training
     epochs = read_json(path, dict).get("epochs") if path.is_file() else []
     needed = {"epoch", "train_loss", "valid_loss", "ACC", "lr"}
     if not (
@@ -33,7 +34,7 @@ def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
     return epochs
 
 
-def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]) -> None:
+def add_epoch(folder: str | Path, entry: dict[str, Any], settings: dict[str, Any]) -> None:
     """Add an epoch to training.json and redraw training.png.
 
     Parameters
@@ -43,13 +44,13 @@ def add_epoch(folder: str | Path, entry: dict[str, Any], made_by: dict[str, Any]
     entry : dict
         epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It replaces
         what an interrupted run left for this epoch and later ones.
-    made_by : dict
+    settings : dict
         Settings and versions, kept beside the epochs.
     """
-    path = Path(folder) / "training.json"
+    files = AsrFolder(Path(folder))
     epochs = [old for old in read_epochs(folder) if old["epoch"] < entry["epoch"]] + [entry]
-    write_json(path, {"epochs": epochs, **made_by})
-    plot_training(epochs, Path(folder) / "training.png")
+    write_json(files.training, {"epochs": epochs, **settings})
+    plot_training(epochs, files.training_plot)
 
 
 def describe_epoch(entry: dict[str, Any], last: int) -> str:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.experiment import EARS
+from intelligibility.experiment import EARS, AsrFolder
 from intelligibility.runs import RecipeError, listed, read_json, write_json
 from intelligibility.training.data import Row
 
 logger = logging.getLogger(__name__)
-
-NAME = "trained_on.json"  # in the recogniser's folder
 
 
 def describe_data(
@@ -96,7 +94,7 @@ def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_lef
     epochs_left : bool
         Whether anything will be trained on `now`.
     """
-    path = asr_folder / NAME
+    path = AsrFolder(asr_folder).trained_on
     if not goes_on:
         write_json(path, now)
         return
@@ -173,19 +171,20 @@ def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> 
     RecipeError
         A scene, or a signal, is one that it was trained on.
     """
+    path = AsrFolder(Path(asr_folder)).trained_on
     trained_on = _presentations(asr_folder)
     if trained_on is None:
         logger.warning(
             "%s does not say what the recogniser was trained on: nothing here can tell whether "
             "dev or test scenes were among it",
-            Path(asr_folder) / NAME,
+            path,
         )
         return
     scenes = set(trained_on.values()) - {None}
     seen = [name for name, scene in measured.items() if scene in scenes or name in trained_on]
     if seen:
         raise RecipeError(
-            f"{Path(asr_folder) / NAME}: the recogniser was trained on {len(seen)} of the "
+            f"{path}: the recogniser was trained on {len(seen)} of the "
             f"{len(measured)} dev and test signals, or on others of their scenes: "
             f"{listed(sorted(seen))}. Run prepare_data.py with the seed, dev_percent and track of "
             "its training again, or train one on this split: train_asr.py with another "
@@ -195,7 +194,7 @@ def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> 
 
 def _presentations(asr_folder: str | Path) -> dict[str, str | None] | None:
     """Return the scene of each signal that was trained on, by its name; None without a record."""
-    path = Path(asr_folder) / NAME
+    path = AsrFolder(Path(asr_folder)).trained_on
     record = read_json(path, dict) if path.is_file() else {}
     if "presentations" not in record:  # an earlier version counted the signals only
         return None

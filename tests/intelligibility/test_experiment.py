@@ -1,25 +1,57 @@
 """Where everything is kept, and the tables that SpeechBrain reads."""
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from intelligibility.experiment import Experiment, read_table, write_table
+from benchmarks.made.recogniser import small_settings
+from intelligibility.experiment import (
+    AsrFolder,
+    Experiment,
+    LayerFolder,
+    ReconstructionFolder,
+    SaveFolder,
+    read_table,
+    write_table,
+)
 from intelligibility.measures import MEASURES
 from intelligibility.runs import RecipeError
-from tests.conftest import configure
+from tests.conftest import RECIPE, configure
 
 FOLDERS = {"exp_folder", "prepared_folder", "results_folder"}
+# What only bears the same name: pretrained files, a folder of the release, templates of pages.
+NAMED_ELSEWHERE = {
+    ("intelligibility/readiness.py", "tokenizer.ckpt"),
+    ("intelligibility/corpora/cpc3.py", "/train"),
+    ("intelligibility/evaluation/report.py", "report.html"),
+    ("intelligibility/reconstruction/page.py", "reconstruction.html"),
+}
 SHARED_BY_TRACKS = FOLDERS  # and Table 1, which is of both
 
 
 def all_paths(experiment: Experiment) -> dict[str, Path]:
     """Return every path of an experiment by the name that code gives it."""
-    named = {
-        name: getattr(experiment, name)
-        for name in dir(experiment)
-        if not name.startswith("_") and isinstance(getattr(experiment, name), Path)
-    }
+    named = paths_of(experiment)
+    del named["save_folder"], named["trained_on"], named["tokenizer"]  # AsrFolder's, SaveFolder's
+    beside = SaveFolder(experiment.save_folder)
+    reconstruction = experiment.reconstruction
+    layer = LayerFolder(reconstruction.layer("vggish-talker", "pool1", "reccnn"))
+    controls = LayerFolder(reconstruction.controls("vggish"))
+    for kept in (experiment.asr, beside, reconstruction, layer):
+        own = paths_of(kept)
+        del own["path"]
+        named |= {f"{type(kept).__name__}.{name}": path for name, path in own.items()}
+    named["wer_details"] = experiment.asr.wer_details("left_dev_msbg")
+    named["network"] = reconstruction.network("vggish-talker")
+    named["network_record"] = reconstruction.network_record("vggish-talker")
+    named["skill"] = reconstruction.figure("skill")
+    named["pair"] = layer.training_array("ref", "left_S1", "mel")
+    named["embedding"] = layer.embedding("ref", "left_S1")
+    named["speech back"] = layer.wav("wav", "ref", "left_S1")
+    named["original"] = controls.wav("original", "ref", "left_S1")
+    named["controls_record"] = controls.controls_record
     for split in ("dev", "test"):
         for measure in MEASURES:
             key = f"measure_file {split} {measure.name}"
@@ -32,6 +64,65 @@ def all_paths(experiment: Experiment) -> dict[str, Path]:
     named["result_table"] = experiment.result_table("table3")
     named["figure"] = experiment.figure("scatter")
     return named
+
+
+def paths_of(kept: object) -> dict[str, Path]:
+    """Return the paths that an object has for attributes."""
+    names = [name for name in dir(kept) if not name.startswith("_")]
+    return {name: getattr(kept, name) for name in names if isinstance(getattr(kept, name), Path)}
+
+
+def spelt_in(path: Path) -> Iterator[str]:
+    """Return the strings that a module puts behind a slash, or that have no space; no docstring."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            yield from (f"/{part}" for part in literal(node.right).split("/"))
+        elif isinstance(node, ast.Constant | ast.JoinedStr) and " " not in literal(node):
+            yield literal(node).rpartition("/")[2]
+
+
+def literal(node: ast.AST) -> str:
+    """Return a string of a module, without what an f-string fills in; "" for what is none."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(literal(part) for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_no_other_module_spells_a_path(tmp_path):
+    known = all_paths(Experiment(tmp_path, tmp_path / "asr"))
+    relative = [path.relative_to(tmp_path) for path in known.values()]
+    files = {path.name for path in relative if path.suffix}
+    folders = {f"/{part}" for path in relative for part in path.parts[:-1]}
+    assert {"tokenizer.ckpt", "trained_on.json", "prepared.jsonl", "left_out.json"} < files
+    assert {"/save", "/embeddings", "/controls", "/data_split"} < folders
+    spelt = {
+        (str(path.relative_to(RECIPE)), name)
+        for path in (*RECIPE.glob("*.py"), *RECIPE.glob("intelligibility/**/*.py"))
+        if path.name != "experiment.py"
+        for name in spelt_in(path)
+        if name in files or name in folders or name.removeprefix("/") in files
+    }
+    assert spelt == NAMED_ELSEWHERE
+
+
+def test_the_settings_file_names_the_same_places(tmp_path):
+    settings = small_settings(output_folder=str(tmp_path))
+    asr = AsrFolder(tmp_path)
+    assert Path(settings["save_folder"]) == asr.save_folder
+    assert Path(settings["train_log"]) == asr.log
+    wer_file = Path(settings["wer_file"])
+    assert wer_file.with_name(f"{wer_file.stem}_left_dev_msbg.txt") == asr.wer_details(
+        "left_dev_msbg"
+    )
+
+
+def test_a_layer_that_is_being_written_is_not_listed(tmp_path):
+    files = ReconstructionFolder(tmp_path)
+    done, half = (files.layer("net", "pool1", name) for name in ("reccnn", ".reccnn.0123.part"))
+    for place in (done, half):
+        place.mkdir(parents=True)
+        LayerFolder(place).record.touch()
+    assert files.layers() == [done]
 
 
 def test_the_tracks_have_files_of_their_own(tmp_path):

@@ -208,9 +208,9 @@ def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
         *("embeddings", "heard.json", "inverter.json", "inverter.pt", "layer.json"),
         *("shuffled", "untrained", "wav"),
     ]
-    assert is_done(tmp_path / "layer", "layer.json", MADE_BY)
-    assert not is_done(tmp_path / "layer", "layer.json", MADE_BY | {"seed": 2})
-    assert not is_done(tmp_path / "none", "layer.json", MADE_BY)
+    assert is_done(tmp_path / "layer/layer.json", MADE_BY)
+    assert not is_done(tmp_path / "layer/layer.json", MADE_BY | {"seed": 2})
+    assert not is_done(tmp_path / "none/layer.json", MADE_BY)
 
 
 def test_what_lay_there_is_replaced_whole(tmp_path):
