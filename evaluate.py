@@ -406,7 +406,7 @@ def checkpoint_of(experiment: Experiment) -> str | None:
 def seeds_of_stages(cfg: DictConfig, experiment: Experiment) -> dict[str, int | None]:
     """Return the seed that each stage ran with; None where it left no record of it."""
     split = experiment.split_record
-    training = experiment.asr_folder / "training.json"
+    training = experiment.asr.training
     trained = training.is_file() and not experiment.recogniser
     records = {
         "prepare_data.py": read_json(split, dict) if split.is_file() else {},

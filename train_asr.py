@@ -27,7 +27,7 @@ A run that was stopped is started again with the same command. While it runs, pr
 not change its data. --help lists the configuration.
 """
 
-from intelligibility.command_line import reports_errors
+from intelligibility.command_line import in_words, reports_errors
 
 import gc
 import logging
@@ -555,6 +555,8 @@ def run_options(given: Any, device: str) -> RunOptions:
     defaults["noprogressbar"] = not sys.stderr.isatty()
     if not isinstance(given, dict):
         raise RecipeError(f"run_opts={given}: expected options by name: run_opts.precision=bf16")
+    if "device" in given:
+        pick_device(str(given["device"]))
     if faults := list(_faults_of_run_options(given)):
         raise RecipeError("; ".join(faults))
     try:
@@ -606,8 +608,8 @@ def run_published_way(arguments: list[str]) -> None:
     try:
         device = str(pick_device(given.pop("device", "auto")))
         train(read_settings(settings_file, overrides), run_options(given, device))
-    except RecipeError as error:
-        sys.exit(str(error))
+    except (RecipeError, OSError) as error:
+        sys.exit(str(in_words(error)))
     except KeyboardInterrupt:
         logger.error("Stopped; every checkpoint is kept, and the same command goes on from there")
         sys.exit(130)

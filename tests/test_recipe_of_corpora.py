@@ -122,19 +122,22 @@ def test_a_second_run_makes_nothing(folder: Path) -> None:
 
 @pytest.mark.parametrize("corpus", ["cpc2", "cpc3"])
 def test_training_and_evaluation(folder: Path, corpus: str, tmp_path: Path) -> None:
-    """train_asr.py trains on it, and evaluate.py scores what was measured."""
+    """evaluate.py scores what was measured, and train_asr.py trains on it."""
     exp = Path(shutil.copytree(folder / f"exp_{corpus}", tmp_path / "exp"))
     arguments = [f"corpus={corpus}", f"path.exp_folder={exp}"]
-    training = ["from_scratch=true", *(f"asr_overrides.{k}={v}" for k, v in TRAINING.items())]
-    trained = run_script("train_asr.py", *arguments, *training)
-    assert trained.returncode == 0, trained.stderr
-    assert (exp / f"transformer_{corpus}/train_log.txt").is_file()
     evaluated = run_script("evaluate.py", *arguments)
     assert evaluated.returncode == 0, evaluated.stderr
     results = json.loads((exp / "results.json").read_text())
     assert list(results["sets"]) == {"cpc2": ["1", "2"], "cpc3": ["dev", "eval"]}[corpus]
     assert results["counts"]["test"]["matched"] == 4
     assert all(np.isfinite(results[f"{name}_results"]["RMSE"]) for name in ("enc", "dec"))
+
+    training = ["from_scratch=true", *(f"asr_overrides.{k}={v}" for k, v in TRAINING.items())]
+    trained = run_script("train_asr.py", *arguments, *training)
+    assert trained.returncode == 0, trained.stderr
+    assert (exp / f"transformer_{corpus}/train_log.txt").is_file()
+    evaluated = run_script("evaluate.py", *arguments)
+    assert "the recogniser was trained since; run infer.py again" in evaluated.stderr
 
 
 def test_corpora_do_not_share_a_folder(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -682,6 +682,7 @@ def test_published_names_reach_speechbrain(toy_data, tmp_path):
     "given, message",
     [
         ({"precison": "bf16"}, "run_opts: .*precison"),
+        ({"device": "foo"}, "device=foo: expected auto, cpu, cuda"),
         ({"precision": "bf17"}, "run_opts.precision=bf17: expected fp32, fp16, bf16"),
         ({"noprogressbar": 1}, "run_opts.noprogressbar=1: expected true or false"),
         ({"max_grad_norm": "five"}, "run_opts.max_grad_norm=five: expected a number"),
