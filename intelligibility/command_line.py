@@ -104,6 +104,9 @@ def _prepare_terminal(manual: str, plain: set[str]) -> None:
     # Jobs that a launcher starts elsewhere unpickle this script and import what it imports.
     python_path = [str(RECIPE), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
+    # After a Ctrl-C joblib's tracker clears away what the workers held, and would warn of each.
+    filters = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
     sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
     sys.argv[1:] = [_quoted(w) if w.split("=")[0] in plain else w for w in sys.argv[1:]]
     keys = _known_keys(sys.argv[1:])
