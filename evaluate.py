@@ -63,6 +63,7 @@ from intelligibility.evaluation.challenge import (
 )
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.further_tables import further_tables
+from intelligibility.evaluation.halves import checked_seeds, spread_over_halves
 from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
 from intelligibility.evaluation.ranges import LEVEL, SENTENCES, coverages
@@ -74,7 +75,6 @@ from intelligibility.evaluation.responses import (
     with_conditions,
 )
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
-from intelligibility.evaluation.splits import checked_seeds, spread_over_splits
 from intelligibility.evaluation.tables import (
     NAMES,
     Resampler,
@@ -143,7 +143,7 @@ def run(cfg: DictConfig) -> None:
         results = score_all(cfg, test, measures, drawn) | {
             "within": within_scores(test, measures, drawn, cfg.seed),
             "ranges": covered(test, measures, mapping, drawn),
-            "splits": splits(cfg, dev, test, presentations.get("train", [])),
+            "halves": halves(cfg, dev, test, presentations.get("train", [])),
             "groups": {by: records(long) for by, long in groups.items()},
             "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),
@@ -368,7 +368,7 @@ def covered(
     }
 
 
-def splits(
+def halves(
     cfg: DictConfig, dev: pd.DataFrame | None, test: pd.DataFrame, train: list[Presentation]
 ) -> dict[str, Any] | None:
     """Return the spread of the scores over random halves of dev, where `seeds` asks for it."""
@@ -377,7 +377,7 @@ def splits(
     seeds = checked_seeds(cfg.seeds)
     if dev is None:
         raise RecipeError("seeds: with calibration= there are no dev signals to split")
-    return spread_over_splits(
+    return spread_over_halves(
         dev, test, seeds, lambda half: mapped_on(half, train, None, cfg.corpus), predict
     )
 

@@ -16,6 +16,7 @@ FORBIDDEN = [
     ("intelligibility/**/*.py", {"demo", "tests", "benchmarks", *SCRIPTS}),
     ("intelligibility/recognisers/*.py", {"intelligibility.corpora"}),
     ("intelligibility/corpora/*.py", {"intelligibility.recognisers"}),
+    ("intelligibility/training/*.py", {"intelligibility.corpora", "intelligibility.evaluation"}),
     ("benchmarks/**/*.py", {"tests"}),
 ]
 

@@ -547,7 +547,7 @@ def test_results_keep_the_numbers_of_every_figure(evaluated):
     assert {one["grade"] for one in results["groups"]["grade"]} <= set(WHO_GRADES)
     within = results["within"]["listener"]  # too few signals per listener and system here
     assert within["ceiling"] is None and "listeners have 3 systems" in within["reason"]
-    assert results["splits"] is None
+    assert results["halves"] is None
 
 
 def test_ranges_stand_in_predictions_and_are_checked_on_test(evaluated):
@@ -562,16 +562,16 @@ def test_ranges_stand_in_predictions_and_are_checked_on_test(evaluated):
     assert "within (95 %)" in (exp / "tables/ranges.md").read_text()
 
 
-def test_the_spread_over_dev_splits(experiment, caplog):
+def test_the_spread_over_halves_of_dev(experiment, caplog):
     root, exp = experiment
     evaluate.run(configure(root, exp, "seeds=[1,2,3]"))
-    splits = load(exp / "results.json")["splits"]
-    assert splits["seeds"] == [1, 2, 3] and splits["n_dev_scenes"] == 3
-    spread = splits["measures"]["dec"]["RMSE"]
+    halves = load(exp / "results.json")["halves"]
+    assert halves["seeds"] == [1, 2, 3] and halves["n_dev_scenes"] == 3
+    spread = halves["measures"]["dec"]["RMSE"]
     assert len(set(spread["values"])) == 3 and spread["sd"] == pytest.approx(
         np.std(spread["values"], ddof=1)
     )
-    kt = splits["measures"]["dec"]["KT"]["values"]  # a logistic keeps the order
+    kt = halves["measures"]["dec"]["KT"]["values"]  # a logistic keeps the order
     assert kt == pytest.approx([load(exp / "results.json")["dec_results"]["KT"]] * 3)
     assert "3 random halves" in re.sub(r"\s+", " ", (exp / "report.html").read_text())
     assert "expected different whole numbers" in refused(configure(root, exp, "seeds=[1]"), caplog)

@@ -1,4 +1,4 @@
-"""Tables beyond the paper's: within groups, ranges to expect, the spread over dev splits."""
+"""Tables beyond the paper's: within groups, ranges to expect, the spread over halves of dev."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +22,8 @@ def further_tables(results: Mapping[str, Any]) -> dict[str, Table]:
     tables = {"within": within_table(results["within"])}
     if results["ranges"]["measures"]:
         tables["ranges"] = ranges_table(results["ranges"])
-    if results["splits"]:
-        tables["splits"] = splits_table(results["splits"], results["scores"])
+    if results["halves"]:
+        tables["halves"] = halves_table(results["halves"], results["scores"])
     return tables
 
 
@@ -132,10 +132,10 @@ def _percent(share: float | None) -> str:
 # What the choice of dev scenes changes
 
 
-def splits_table(splits: Mapping[str, Any], scores: Mapping[str, Any]) -> Table:
+def halves_table(halves: Mapping[str, Any], scores: Mapping[str, Any]) -> Table:
     """Lay out the scores of mappings that were fitted on random halves of the dev scenes."""
     rows, shown = [], []
-    for measure, spread in splits["measures"].items():
+    for measure, spread in halves["measures"].items():
         line = {"measure": NAMES[measure]}
         for score, digits in (("RMSE", 2), ("NCC", 4), ("KT", 4)):
             one = spread[score]
@@ -153,8 +153,8 @@ def splits_table(splits: Mapping[str, Any], scores: Mapping[str, Any]) -> Table:
             )
         shown.append(line)
     caption = (
-        f"The mapping fitted on {len(splits['seeds'])} random halves of the dev scenes "
-        f"({splits['n_dev_scenes']} each); the recogniser and its similarities stay the same. What "
+        f"The mapping fitted on {len(halves['seeds'])} random halves of the dev scenes "
+        f"({halves['n_dev_scenes']} each); the recogniser and its similarities stay the same. What "
         "differs comes from the split alone. KT hardly can: a logistic keeps the order of signals."
     )
     return Table(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from intelligibility.corpora.presentation import Presentation
 from intelligibility.experiment import EARS, AsrFolder
 from intelligibility.runs import RecipeError, listed, read_json, write_json
 from intelligibility.training.data import Row
@@ -15,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe_data(
-    tables: Mapping[str, list[Row]], rows: list[Row], presentations: Mapping[str, Presentation]
+    tables: Mapping[str, list[Row]], rows: list[Row], known: Mapping[str, tuple[str, str, str]]
 ) -> dict[str, Any]:
     """Say what is trained on.
 
@@ -25,8 +24,9 @@ def describe_data(
         The training tables.
     rows : list of dict
         Their rows, one per wav.
-    presentations : mapping of str to Presentation
-        What prepare_data.py recorded of each signal. Of others the tables know no scene.
+    known : mapping of str to tuple of three str
+        Scene, listener and system of each signal that prepare_data.py recorded. Of others the
+        tables know the listener alone.
 
     Returns
     -------
@@ -41,9 +41,7 @@ def describe_data(
         size, middle = samples[row["ID"]]
         whole.update(repr((row["ID"], row["wrd"], size)).encode())
         whole.update(middle)
-    heard = {
-        found["name"]: found for table in tables.values() for found in _heard(table, presentations)
-    }
+    heard = {found["name"]: found for table in tables.values() for found in _heard(table, known)}
     return {
         "tables": list(tables),
         "signals": len(rows),
@@ -64,17 +62,17 @@ def _sample(wav: Path) -> tuple[int, bytes]:
 
 
 def _heard(
-    table: list[Row], presentations: Mapping[str, Presentation]
+    table: list[Row], known: Mapping[str, tuple[str, str, str]]
 ) -> Iterator[dict[str, str | None]]:
     for row in table:
         ear, _, rest = row["ID"].partition("_")  # binaural tables name both ears of a signal
         name = rest if ear in EARS else row["ID"]
-        known = presentations.get(name)
+        scene, listener, system = known.get(name, (None, row["spk_id"], None))
         yield {
             "name": name,
-            "scene": known and known.scene,
-            "listener": known.listener.id if known else row["spk_id"],
-            "system": known and known.system,
+            "scene": scene,
+            "listener": listener,
+            "system": system,
             "prompt": row["wrd"],
         }
 

@@ -31,7 +31,7 @@ def checked_seeds(seeds: Any) -> list[int]:
     return listed
 
 
-def spread_over_splits(
+def spread_over_halves(
     dev: pd.DataFrame,
     test: pd.DataFrame,
     seeds: list[int],
