@@ -1,5 +1,6 @@
 """Checkpoint folders as SpeechBrain writes them: which there are, and of which training."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def _read_checkpoint(meta_file: Path) -> Checkpoint:
         if is_ours(checkpoint) and meta.get("end-of-epoch"):
             expected |= {"ACC": int | float}
         for key, kind in expected.items():
-            if not isinstance(meta.get(key), kind):
+            if not isinstance(meta.get(key), kind) or not math.isfinite(meta[key]):
                 raise ValueError(f"{key} is {meta.get(key)!r:.60}")
+        if not isinstance(training_of(checkpoint), str | None):
+            raise ValueError(f"training is {training_of(checkpoint)!r:.60}")
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise RecipeError(

@@ -40,6 +40,8 @@ def test_lists_the_latest_first(tmp_path):
         ("end-of-epoch: true", "unixtime is None"),
         ("{end-of-epoch: 1, unixtime: 1.0}", "end-of-epoch is 1"),
         ("{end-of-epoch: true, unixtime: 1.0, trained_by: train_asr.py}", "ACC is None"),
+        ("{end-of-epoch: true, unixtime: .nan}", "unixtime is nan"),
+        ("{end-of-epoch: true, unixtime: 1.0, training: [1, 2]}", r"training is \[1, 2\]"),
         ("\x00\xff", "unacceptable character"),
     ],
 )
