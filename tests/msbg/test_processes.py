@@ -33,8 +33,6 @@ def run(code: str, folder: Path, **environment: str) -> str:
     return result.stdout
 
 
-# From 3.12 on Python warns of every fork beside threads: whether it works is what is tested here.
-@pytest.mark.filterwarnings("ignore:This process .*is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_give_what_the_parent_gives(method: str) -> None:
     """To 1e-9 of the peak (the same bits on one processor); whatever the parent had built."""
