@@ -157,8 +157,6 @@ def run(cfg: DictConfig) -> None:
 
         # Lay them out: tables, figures, and the report that holds both.
         drawings = all_figures(test, dev, measures, groups, mapping, results)
-        if layers is not None:
-            drawings["layers"] = layers_drawing(layers)
         tables = lay_out(experiment, results, groups, drawings)
         hand_on(cfg, experiment, results)
 
@@ -218,6 +216,7 @@ def lay_out(
     tables = with_further(tables, further_tables(results))
     if "layers" in results:
         tables["layers"] = layers_table(results["layers"])
+        drawings = drawings | {"layers": layers_drawing(results["layers"])}
     for name, table in tables.items():
         write_table(experiment.result_table(name), table)
     files = {

@@ -70,12 +70,14 @@ def reports_errors(
     """
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+        """Prepare the terminal, where the script is what runs, and guard its one function."""
         if run.__module__ == "__main__":
             _prepare_terminal(run.__globals__["__doc__"], set(plain))
         name = Path(run.__globals__["__file__"]).name
 
         @functools.wraps(run)
         def guarded(cfg: DictConfig) -> None:
+            """Run it from its log's first entry to its last word."""
             started = time.monotonic()
             logbook.info("%s", json.dumps(provenance(cfg), indent=1))
             try:
