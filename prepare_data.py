@@ -53,8 +53,8 @@ from intelligibility.corpora.check import (
     usable,
 )
 from intelligibility.corpora.presentation import (
-    Finding,
     Presentation,
+    Problem,
     digest,
     in_lines,
     left_out,
@@ -101,17 +101,17 @@ def run(cfg: DictConfig) -> None:
     # What there is, what is wrong with it, and what the later stages will lack
     archives = read_archives(cfg, experiment.track)
     split_of, hand_made = choose_split(experiment, archives, cfg)
-    sources, findings = check_headers(archives)
-    findings = [*check_archives(archives), *findings]
-    used = usable(archives, left_out(findings))
+    sources, problems = check_headers(archives)
+    problems = [*check_archives(archives), *problems]
+    used = usable(archives, left_out(problems))
     dev_scenes = {scene for scene, split in split_of.items() if split == "dev"}
-    findings += check_later_stages(cfg, experiment, used, dev_scenes)
-    used = usable(archives, left_out(findings))
+    problems += check_later_stages(cfg, experiment, used, dev_scenes)
+    used = usable(archives, left_out(problems))
     sources = needed(sources, used)
     if cfg.hearing_loss == "none":
         sources = [replace(source, listener=None) for source in sources]
-    findings += [*check_something_left(archives, used), *check_disk(experiment, sources)]
-    gate(findings, cfg)
+    problems += [*check_something_left(archives, used), *check_disk(experiment, sources)]
+    gate(problems, cfg)
     if cfg.check_only:
         return
 
@@ -129,11 +129,11 @@ def run(cfg: DictConfig) -> None:
                 cfg.n_shards,
             )
             return
-        findings += without(used, failed)
-        used = usable(archives, left_out(findings))
+        problems += without(used, failed)
+        used = usable(archives, left_out(problems))
         write_tables(experiment, used, split_of, done)
         write_presentations(experiment.presentations, with_digests(used, done), provenance(cfg))
-        list_left_out(experiment, left_out(findings))
+        list_left_out(experiment, left_out(problems))
     logger.info(
         "Wrote %d ear signals and their tables to %s", 2 * len(done), experiment.data_folder
     )
@@ -177,7 +177,7 @@ def needed(sources: list[Source], used: Mapping[str, list[Presentation]]) -> lis
     return [source for source in sources if source.key in keys]
 
 
-def check_disk(experiment: Experiment, sources: list[Source]) -> list[Finding]:
+def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:
     """Compare the free space with what the ear signals that are not there yet will take."""
     missing = [source for source in sources if not ear_wavs(experiment, source)[-1].is_file()]
     seconds = sum(source.duration - (source.lead_in or 0) for source in missing)
@@ -190,16 +190,16 @@ def check_disk(experiment: Experiment, sources: list[Source]) -> list[Finding]:
     if needs <= free:
         return []
     where = f"{folder}: {needs:.2f} GB needed, {free:.2f} GB free"
-    return [Finding("disk too full", where, blocking=True)]
+    return [Problem("disk too full", where, blocking=True)]
 
 
-def gate(findings: list[Finding], cfg: DictConfig) -> None:
-    """Log all findings; stop here unless what is faulty may be left out."""
+def gate(problems: list[Problem], cfg: DictConfig) -> None:
+    """Log all problems; stop here unless what is faulty may be left out."""
     for script in ("", "prepare_data.py", "train_asr.py", "infer.py", "evaluate.py"):
-        if group := [finding for finding in findings if finding.stops == script]:
+        if group := [problem for problem in problems if problem.stops == script]:
             what = f"This stops {script}" if script else "To know (it stops nothing)"
             logger.warning("%s:\n%s", what, in_lines(group))
-    stopped = sorted({finding.stops for finding in findings} - {""})
+    stopped = sorted({problem.stops for problem in problems} - {""})
     if cfg.check_only:
         if stopped:
             raise RecipeError(
@@ -207,7 +207,7 @@ def gate(findings: list[Finding], cfg: DictConfig) -> None:
             )
         logger.info("Checked: ready")
         return
-    faults = [finding for finding in findings if finding.stops == "prepare_data.py"]
+    faults = [problem for problem in problems if problem.stops == "prepare_data.py"]
     if any(fault.blocking for fault in faults) or (faults and not cfg.skip_bad):
         remedy = "" if any(f.blocking for f in faults) else ", or leave it out with skip_bad=true"
         raise RecipeError(f"Nothing was made. Mend what is faulty, as listed above{remedy}")
@@ -392,17 +392,17 @@ def stop_at(failed: Mapping[Source, str], n_sources: int, skip_bad: bool) -> Non
         )
 
 
-def without(used: Mapping[str, list[Presentation]], failed: Mapping[Source, str]) -> list[Finding]:
-    """Return findings that leave out the presentations which need a file that failed."""
-    findings = []
+def without(used: Mapping[str, list[Presentation]], failed: Mapping[Source, str]) -> list[Problem]:
+    """Return problems that leave out the presentations which need a file that failed."""
+    problems = []
     for source, fault in failed.items():
         users = tuple(
             one.name
             for one in used[source.archive]
             if source.name == (one.name if source.kind == "msbg" else one.scene)
         )
-        findings.append(Finding(fault, str(source.path), users))
-    return findings
+        problems.append(Problem(fault, str(source.path), users))
+    return problems
 
 
 # The tables and records

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from sentencepiece import SentencePieceProcessor
 
 from intelligibility.corpora import late_responses
-from intelligibility.corpora.presentation import Finding, Presentation
+from intelligibility.corpora.presentation import Presentation, Problem
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
 
@@ -20,7 +20,7 @@ def check_later_stages(
     experiment: Experiment,
     used: Mapping[str, list[Presentation]],
     dev_scenes: set[str],
-) -> list[Finding]:
+) -> list[Problem]:
     """Look for what train_asr.py, infer.py and evaluate.py will need.
 
     Parameters
@@ -35,26 +35,26 @@ def check_later_stages(
         The scenes that the logistic will be fitted on.
     """
     dev = [one for one in used.get("train", []) if one.scene in dev_scenes]
-    findings = _check_start(cfg, experiment, [*dev, *used.get("test", [])])
+    problems = _check_start(cfg, experiment, [*dev, *used.get("test", [])])
     for tokenizer in _tokenizers(cfg, experiment):
-        findings += _check_prompts(tokenizer, used)
+        problems += _check_prompts(tokenizer, used)
     if cfg.calibration:
-        return findings + _check_responses(cfg, experiment, used.get("test", []))
+        return problems + _check_responses(cfg, experiment, used.get("test", []))
     if "train" in used:
-        findings += _check_dev(dev, "")
+        problems += _check_dev(dev, "")
         if cfg.corpus == "cpc2":  # which maps each test on its own training
             for name in sorted({name for one in used["train"] for name in one.sets}):
                 mine = [one for one in dev if name in one.sets]
-                findings += _check_dev(mine, f"training {name}: ")
+                problems += _check_dev(mine, f"training {name}: ")
     elif not experiment.scene_list("dev").is_file():
         where = "there are no training scenes; give calibration=other/calibration.json"
-        findings.append(Finding("nothing to fit the logistic on", where, stops="evaluate.py"))
-    return findings + _check_responses(cfg, experiment, used.get("test", []))
+        problems.append(Problem("nothing to fit the logistic on", where, stops="evaluate.py"))
+    return problems + _check_responses(cfg, experiment, used.get("test", []))
 
 
 def _check_start(
     cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
-) -> list[Finding]:
+) -> list[Problem]:
     if any(experiment.save_folder.glob("CKPT+*")):
         # It takes its time.
         return _check_recogniser(cfg, experiment, measured) if cfg.check_only else []
@@ -63,12 +63,12 @@ def _check_start(
     if cfg.from_scratch:
         return []
     where = f"put a checkpoint in {experiment.save_folder}, or set pretrained"
-    return [Finding("no recogniser to start from", where, stops="train_asr.py")]
+    return [Problem("no recogniser to start from", where, stops="train_asr.py")]
 
 
 def _check_recogniser(
     cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
-) -> list[Finding]:
+) -> list[Problem]:
     # Here, since preparing should not wait for SpeechBrain.
     from intelligibility.recognisers import describe_recogniser, load_recogniser
     from intelligibility.training.record import check_unseen
@@ -80,17 +80,17 @@ def _check_recogniser(
         load_recogniser(cfg, experiment, torch.device("cpu"))
         check_unseen(experiment.asr_folder, {one.name: one.scene for one in measured})
     except RecipeError as error:
-        return [Finding("recogniser that cannot be used", str(error), stops="infer.py")]
+        return [Problem("recogniser that cannot be used", str(error), stops="infer.py")]
     return []
 
 
-def _check_pretrained(folder: Path, named: str) -> list[Finding]:
+def _check_pretrained(folder: Path, named: str) -> list[Problem]:
     if not folder.is_dir():
         if named[0] not in "/.~":
             return []  # a hub id: what it holds is known when it is fetched
-        return [Finding("no pretrained recogniser", f"{named} is no folder", stops="train_asr.py")]
+        return [Problem("no pretrained recogniser", f"{named} is no folder", stops="train_asr.py")]
     return [
-        Finding("no pretrained recogniser", f"{folder / name} is missing", stops="train_asr.py")
+        Problem("no pretrained recogniser", f"{folder / name} is missing", stops="train_asr.py")
         for name in ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
         if not (folder / name).is_file()
     ]
@@ -104,20 +104,20 @@ def _tokenizers(cfg: DictConfig, experiment: Experiment) -> list[Path]:
     return [given] if cfg.pretrained and given.is_file() else []
 
 
-def _check_prompts(path: Path, used: Mapping[str, list[Presentation]]) -> list[Finding]:
+def _check_prompts(path: Path, used: Mapping[str, list[Presentation]]) -> list[Problem]:
     try:
         tokenizer = SentencePieceProcessor(model_file=str(path))
     except (RuntimeError, OSError):
-        return [Finding("tokenizer that cannot be read", str(path))]
+        return [Problem("tokenizer that cannot be read", str(path))]
     return [
-        Finding("prompt that the tokenizer cannot write", f"{one.name}: {one.prompt}", (one.name,))
+        Problem("prompt that the tokenizer cannot write", f"{one.name}: {one.prompt}", (one.name,))
         for presentations in used.values()
         for one in presentations
         if tokenizer.unk_id() in tokenizer.encode(one.prompt.upper())
     ]
 
 
-def _check_dev(dev: list[Presentation], whose: str) -> list[Finding]:
+def _check_dev(dev: list[Presentation], whose: str) -> list[Problem]:
     labelled = [one.correctness for one in dev if one.correctness is not None]
     if len(labelled) >= FEWEST_TO_FIT and len(set(labelled)) > 1:
         return []
@@ -126,18 +126,18 @@ def _check_dev(dev: list[Presentation], whose: str) -> list[Finding]:
         f"logistic needs {FEWEST_TO_FIT} that differ; use more training scenes, a larger "
         "dev_percent, or calibration=other/calibration.json"
     )
-    return [Finding("too few dev responses", where, stops="evaluate.py")]
+    return [Problem("too few dev responses", where, stops="evaluate.py")]
 
 
 def _check_responses(
     cfg: DictConfig, experiment: Experiment, test: list[Presentation]
-) -> list[Finding]:
+) -> list[Problem]:
     labelled = {one.name for one in test if one.correctness is not None}
     if cfg.path.test_responses is not None:
         try:
             late = late_responses(cfg, experiment.track, test)
         except RecipeError as error:
-            return [Finding("no test responses", str(error), stops="evaluate.py")]
+            return [Problem("no test responses", str(error), stops="evaluate.py")]
         labelled = {one.signal for one in late if one.correctness is not None}
     fault = "test signal without a response: predicted, but not scored"
-    return [Finding(fault, one.name, stops="") for one in test if one.name not in labelled]
+    return [Problem(fault, one.name, stops="") for one in test if one.name not in labelled]

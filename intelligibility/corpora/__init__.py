@@ -58,6 +58,6 @@ def known_presentations(cfg: DictConfig, track: str, kept: Path) -> dict[str, li
             f"{kept}: no such file; run prepare_data.py first, with the same config. (Where the "
             f"similarities are from elsewhere, the release will do: {error})"
         ) from None
-    if faults := [finding for archive in archives.values() for finding in archive.findings]:
+    if faults := [problem for archive in archives.values() for problem in archive.problems]:
         logger.warning("The release's metadata, without what is faulty:\n%s", in_lines(faults))
     return {name: archive.presentations for name, archive in archives.items()}

@@ -1,6 +1,6 @@
 """Check before work: everything that is wrong with the files of a corpus, found from their headers.
 
-No audio is read, and nothing here knows which corpus it is. All findings are reported at once,
+No audio is read, and nothing here knows which corpus it is. All problems are reported at once,
 grouped, with counts and examples; hours of work start only when none is left, or without what is
 faulty when `skip_bad` says so.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from intelligibility.corpora.presentation import Archive, Finding, Presentation
+from intelligibility.corpora.presentation import Archive, Presentation, Problem
 from intelligibility.runs import SPEECH_SECONDS, progress
 from msbg import Listener
 from msbg.audiogram import TRUSTED_DB_HL
@@ -70,29 +70,29 @@ def _cut(one: Presentation) -> tuple[float | None, Path | None]:
     return one.lead_in, one.reference if one.lead_in is None else None
 
 
-def check_archives(archives: Mapping[str, Archive]) -> list[Finding]:
+def check_archives(archives: Mapping[str, Archive]) -> list[Problem]:
     """Look for what is wrong with the lists of signals themselves."""
-    findings = [finding for archive in archives.values() for finding in archive.findings]
+    problems = [problem for archive in archives.values() for problem in archive.problems]
     for archive in archives.values():
-        findings += _check_list(archive)
-    findings += _check_overlap(archives)
-    return findings + _severe_losses(archives)
+        problems += _check_list(archive)
+    problems += _check_overlap(archives)
+    return problems + _severe_losses(archives)
 
 
-def _check_list(archive: Archive) -> Iterator[Finding]:
+def _check_list(archive: Archive) -> Iterator[Problem]:
     copies = Counter(one.name for one in archive.presentations)
     references: dict[str, Path] = {}
     for one in archive.presentations:
         if copies[one.name] > 1:
             fault = f"signal listed twice in {archive.metadata.name}"
-            yield Finding(fault, one.name, (one.name,))
+            yield Problem(fault, one.name, (one.name,))
         elif not one.prompt.strip():
-            yield Finding(f"empty prompt in {archive.metadata.name}", one.name, (one.name,))
+            yield Problem(f"empty prompt in {archive.metadata.name}", one.name, (one.name,))
         elif references.setdefault(one.scene, one.reference) != one.reference:
-            yield Finding("scene with two references", f"{one.scene} of {one.name}", (one.name,))
+            yield Problem("scene with two references", f"{one.scene} of {one.name}", (one.name,))
 
 
-def _check_overlap(archives: Mapping[str, Archive]) -> Iterator[Finding]:
+def _check_overlap(archives: Mapping[str, Archive]) -> Iterator[Problem]:
     """Name training signals of scenes that are tested on: they would be learnt by heart."""
     if len(archives) < 2:
         return
@@ -103,13 +103,13 @@ def _check_overlap(archives: Mapping[str, Archive]) -> Iterator[Finding]:
         if one.scene in never_trained_on:
             continue
         if (one.scene, one.name) in signals:
-            yield Finding("signal in both training and test", one.name, (one.name,))
+            yield Problem("signal in both training and test", one.name, (one.name,))
         elif one.scene in tested:
             where = f"{one.scene} of {one.name}"
-            yield Finding("scene in both training and test", where, (one.name,))
+            yield Problem("scene in both training and test", where, (one.name,))
 
 
-def _severe_losses(archives: Mapping[str, Archive]) -> list[Finding]:
+def _severe_losses(archives: Mapping[str, Archive]) -> list[Problem]:
     listeners = {one.listener for archive in archives.values() for one in archive.presentations}
     severe = {
         listener.id
@@ -120,17 +120,17 @@ def _severe_losses(archives: Mapping[str, Archive]) -> list[Finding]:
     fault = (
         f"listener with losses above {TRUSTED_DB_HL:g} dB HL, where MSBG is unrealistically strong"
     )
-    return [Finding(fault, name, stops="") for name in sorted(severe)]
+    return [Problem(fault, name, stops="") for name in sorted(severe)]
 
 
-def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[Finding]]:
+def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[Problem]]:
     """Read the header of every file.
 
     Returns
     -------
     sources : list of Source
         Those whose header is sound, sorted by their key.
-    findings : list of Finding
+    problems : list of Problem
         What is wrong with the others, and pairs whose lengths do not fit.
     """
     users: dict[Source, list[str]] = {}
@@ -138,20 +138,20 @@ def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[F
         for one in archive.presentations:
             for source in (processed_of(name, one), reference_of(name, one)):
                 users.setdefault(source, []).append(one.name)
-    sources, findings = {}, []
+    sources, problems = {}, []
     with ThreadPoolExecutor(N_READERS) as readers:
         headers = readers.map(_read_header, users)
         for source, header in zip(users, progress(headers, "headers", len(users)), strict=True):
             if isinstance(header, str):
-                findings.append(Finding(header, str(source.path), tuple(users[source])))
+                problems.append(Problem(header, str(source.path), tuple(users[source])))
             else:
                 sources[source.key] = replace(source, frames=header[0], rate=header[1])
     for name, archive in archives.items():
-        findings += _check_lengths(name, archive, sources)
-    return [sources[key] for key in sorted(sources)], findings
+        problems += _check_lengths(name, archive, sources)
+    return [sources[key] for key in sorted(sources)], problems
 
 
-def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -> Iterator[Finding]:
+def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -> Iterator[Problem]:
     """Notice references that end long before or after the signal: most likely of another scene."""
     for one in archive.presentations:
         pair = [sources.get(s(name, one).key) for s in (processed_of, reference_of)]
@@ -160,7 +160,7 @@ def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -
         differ = pair[0].duration - pair[1].duration
         if abs(differ) > LENGTHS_DIFFER:
             where = f"{one.name} of {pair[0].duration:.1f} s, reference {pair[1].duration:.1f} s"
-            yield Finding("signal and reference of other lengths", where, stops="")
+            yield Problem("signal and reference of other lengths", where, stops="")
 
 
 def _read_header(source: Source) -> tuple[int, int] | str:
@@ -200,10 +200,10 @@ def usable(
 
 def check_something_left(
     archives: Mapping[str, Archive], used: Mapping[str, list[Presentation]]
-) -> list[Finding]:
+) -> list[Problem]:
     """Notice archives of which nothing can be used."""
     return [
-        Finding("no usable signal left", str(archive.metadata), blocking=True)
+        Problem("no usable signal left", str(archive.metadata), blocking=True)
         for name, archive in archives.items()
         if not used[name]
     ]

@@ -11,8 +11,8 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from intelligibility.corpora.presentation import (
     ARCHIVES,
     Archive,
-    Finding,
     Presentation,
+    Problem,
     percentage,
     safe_name,
 )
@@ -96,9 +96,9 @@ def _release(cfg: DictConfig, name: str) -> Path | None:
 
 def _read_archive(folder: Path, name: str, track: str) -> Archive:
     path = folder / "metadata" / f"CPC1.{name}{track}.json"
-    listeners, findings = read_listeners(folder / "metadata" / LISTENER_FILES[name])
+    listeners, problems = read_listeners(folder / "metadata" / LISTENER_FILES[name])
     responses, faults = parse_responses(path)
-    findings += [Finding(f"damaged entry in {path.name}", fault) for fault in faults]
+    problems += [Problem(f"damaged entry in {path.name}", fault) for fault in faults]
     if not responses:
         raise RecipeError(
             f"{path}: lists no usable signal: {listed(faults) or 'the list is empty'}; restore the "
@@ -111,7 +111,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
         if one.listener not in listeners:
             where = f"listener {one.listener} of {one.signal}"
             fault = f"no audiogram in {LISTENER_FILES[name]}"
-            findings.append(Finding(fault, where, (one.signal,)))
+            problems.append(Problem(fault, where, (one.signal,)))
             continue
         presentations.append(
             Presentation(
@@ -129,7 +129,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
             )
         )
     scenes = sorted({one.scene for one in responses})
-    return Archive(path, presentations, scenes, findings)
+    return Archive(path, presentations, scenes, problems)
 
 
 def read_snrs(path: Path) -> dict[str, float]:
@@ -142,9 +142,9 @@ def read_snrs(path: Path) -> dict[str, float]:
     }
 
 
-def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Finding]]:
+def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Problem]]:
     """Read a Clarity listeners file as far as it is sound."""
-    listeners, findings = {}, []
+    listeners, problems = {}, []
     try:
         entries = read_json(path, dict)
     except RecipeError as error:
@@ -155,8 +155,8 @@ def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Finding]]:
             listeners[name] = listener if listener.id == name else replace(listener, id=name)
         except ValueError as error:
             where = f"{name:.60}: {error!s:.300}"
-            findings.append(Finding(f"audiogram in {path.name} not usable", where))
-    return listeners, findings
+            problems.append(Problem(f"audiogram in {path.name} not usable", where))
+    return listeners, problems
 
 
 def late_responses(folder: Path, track: str) -> list[Response]:

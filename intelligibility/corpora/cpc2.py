@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 from intelligibility.corpora.cpc1 import read_listeners
 from intelligibility.corpora.presentation import (
     Archive,
-    Finding,
     Presentation,
+    Problem,
     percentage,
     safe_name,
 )
@@ -110,7 +110,7 @@ def read_archives(cfg: DictConfig) -> dict[str, Archive]:
         The folder, the audiograms or both kinds of list are missing: nothing can be skipped then.
     """
     data = clarity_data(cfg, "cpc2_data", OUTERMOST)
-    listeners, findings = read_listeners(data / "metadata" / "listeners.json")
+    listeners, problems = read_listeners(data / "metadata" / "listeners.json")
     release = Release.at(data, listeners)
     labels = read_labels(cfg, data)
     archives = {"train": _read_train(release), "test": _read_test(release, labels)}
@@ -122,7 +122,7 @@ def read_archives(cfg: DictConfig) -> dict[str, Archive]:
             f"{data / 'metadata'}: neither training lists (CEC1.train.1.json) nor test lists "
             "(CEC2.test.1.json); restore the folder from the release"
         )
-    next(iter(archives.values())).findings.extend(findings)
+    next(iter(archives.values())).problems.extend(problems)
     return archives
 
 
@@ -135,48 +135,48 @@ def _read_train(release: Release) -> Archive | None:
     }
     if not any(path.is_file() for path in lists.values()):
         return None
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     known: dict[tuple[str, str], Presentation] = {}
     scenes: set[str] = set()
     for (cec, k), path in lists.items():
         if not path.is_file():
-            findings.append(Finding("training set without its list", str(path)))
+            problems.append(Problem("training set without its list", str(path)))
             continue
         presentations, faults = _read_list(release, path, cec, k)
-        findings += faults
+        problems += faults
         scenes |= {one.scene for one in presentations}
         for one in presentations:
             before = known.setdefault((cec, one.name), one)
             if before is not one:
                 known[cec, one.name], fault = _joined(before, one)
-                findings += fault
-    findings += _without_namesakes(known)
+                problems += fault
+    problems += _without_namesakes(known)
     presentations = sorted(known.values(), key=lambda one: one.name)
-    return Archive(release.data / "metadata", presentations, sorted(scenes), findings)
+    return Archive(release.data / "metadata", presentations, sorted(scenes), problems)
 
 
-def _joined(before: Presentation, again: Presentation) -> tuple[Presentation, list[Finding]]:
+def _joined(before: Presentation, again: Presentation) -> tuple[Presentation, list[Problem]]:
     """Make one of a signal that two training sets list, and say where they contradict."""
     one = replace(before, sets=(*before.sets, *again.sets))
     if (before.prompt, before.correctness) == (again.prompt, again.correctness):
         return one, []
     where = f"{one.name} in sets {' and '.join(one.sets)}"
-    return one, [Finding("training sets that contradict each other", where, (one.name,))]
+    return one, [Problem("training sets that contradict each other", where, (one.name,))]
 
 
-def _without_namesakes(known: dict[tuple[str, str], Presentation]) -> list[Finding]:
+def _without_namesakes(known: dict[tuple[str, str], Presentation]) -> list[Problem]:
     """Take out CEC1 signals that share their name with one of CEC2: files go by these names."""
-    findings = []
+    problems = []
     for cec, name in list(known):
         if cec == "CEC1" and ("CEC2", name) in known:
             del known[cec, name]
-            findings.append(Finding(NAMESAKES, name))
-    return findings
+            problems.append(Problem(NAMESAKES, name))
+    return problems
 
 
 def _read_test(release: Release, labels: dict[str, Path]) -> Archive | None:
     """Read the test lists with the labels that there are; None where neither is there."""
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     presentations: list[Presentation] = []
     lists = {k: release.data / "metadata" / TEST_LIST.format(k=k) for k in SETS}
     if not labels and not any(path.is_file() for path in lists.values()):
@@ -184,57 +184,57 @@ def _read_test(release: Release, labels: dict[str, Path]) -> Archive | None:
     for k in SETS:
         path = lists[k] if lists[k].is_file() else labels.get(k)
         if path is None:
-            findings.append(Finding("test set without its list", str(lists[k])))
+            problems.append(Problem("test set without its list", str(lists[k])))
             continue
         listed, faults = _read_list(release, path, TEST_CEC, k)
-        findings += faults
+        problems += faults
         if k in labels and labels[k] != path:
             listed, faults = _labelled(listed, labels[k])
-            findings += faults
+            problems += faults
         presentations += listed
     double = twice(one.name for one in presentations)
-    findings += [Finding("signal in two test sets", name, (name,)) for name in double]
+    problems += [Problem("signal in two test sets", name, (name,)) for name in double]
     presentations = sorted({one.name: one for one in presentations}.values(), key=lambda o: o.name)
     scenes = sorted({one.scene for one in presentations})
-    return Archive(release.data / "metadata", presentations, scenes, findings)
+    return Archive(release.data / "metadata", presentations, scenes, problems)
 
 
 def _apart(train: Archive, test: Archive) -> Archive:
     """Say which training scenes are tested too, and find signals in training k and test k."""
     both = sorted(set(train.scenes) & set(test.scenes))
     tested = {one.name: one for one in test.presentations}
-    findings, apart = [], []
+    problems, apart = [], []
     for one in train.presentations:
         again = tested.get(one.name)
         if again is not None and one.cec != again.cec:
-            findings.append(Finding(NAMESAKES, one.name))
+            problems.append(Problem(NAMESAKES, one.name))
             continue
         apart.append(one)
         if again is not None and set(one.sets) & set(again.sets):
             where = f"{one.name} of set {again.sets[0]}"
-            findings.append(Finding("signal in training and test of a set", where, (one.name,)))
+            problems.append(Problem("signal in training and test of a set", where, (one.name,)))
     if both:
         where = f"{len(both)} of {len(train.scenes)}, for the mappings only"
-        findings.append(Finding("training scenes that are tested too", where, stops=""))
-    findings = [*train.findings, *findings]
-    return replace(train, presentations=apart, findings=findings, dev_only=both)
+        problems.append(Problem("training scenes that are tested too", where, stops=""))
+    problems = [*train.problems, *problems]
+    return replace(train, presentations=apart, problems=problems, dev_only=both)
 
 
 def _read_list(
     release: Release, path: Path, cec: str, k: str
-) -> tuple[list[Presentation], list[Finding]]:
+) -> tuple[list[Presentation], list[Problem]]:
     """Read one list of signals."""
-    entries, findings = entries_of(path, entry_of)
+    entries, problems = entries_of(path, entry_of)
     double = twice(entry.signal for entry in entries)
-    findings += [Finding(f"signal listed twice in {path.name}", name, (name,)) for name in double]
+    problems += [Problem(f"signal listed twice in {path.name}", name, (name,)) for name in double]
     presentations = []
     for entry in {entry.signal: entry for entry in entries}.values():
         if entry.listener in release.listeners:
             presentations.append(release.presentation(entry, cec, k))
         else:
             where = f"listener {entry.listener} of {entry.signal}"
-            findings.append(Finding("no audiogram in listeners.json", where, (entry.signal,)))
-    return presentations, findings
+            problems.append(Problem("no audiogram in listeners.json", where, (entry.signal,)))
+    return presentations, problems
 
 
 def entry_of(entry: dict[str, Any]) -> Entry:
@@ -282,22 +282,22 @@ def read_labels(cfg: DictConfig, data: Path | None) -> dict[str, Path]:
     return found
 
 
-def _labelled(listed: list[Presentation], path: Path) -> tuple[list[Presentation], list[Finding]]:
+def _labelled(listed: list[Presentation], path: Path) -> tuple[list[Presentation], list[Problem]]:
     """Give the presentations of one test set their labels."""
-    labels, findings = entries_of(path, entry_of)
+    labels, problems = entries_of(path, entry_of)
     known = {one.signal: one.correctness for one in labels}
     strangers = sorted(set(known) - {one.name for one in listed})
-    findings += [Finding("label without a signal", name, stops="") for name in strangers]
+    problems += [Problem("label without a signal", name, stops="") for name in strangers]
     labelled = [replace(one, correctness=known.get(one.name, one.correctness)) for one in listed]
-    return labelled, findings
+    return labelled, problems
 
 
 def late_responses(cfg: DictConfig) -> list[Entry]:
     """Read the test labels in path.test_responses; damaged entries are left out with a warning."""
     responses = []
     for path in read_labels(cfg, None).values():
-        entries, findings = entries_of(path, entry_of)
+        entries, problems = entries_of(path, entry_of)
         responses += entries
-        if findings:
-            logger.warning("%s: %d damaged entries are left out", path, len(findings))
+        if problems:
+            logger.warning("%s: %d damaged entries are left out", path, len(problems))
     return responses

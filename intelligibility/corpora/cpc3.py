@@ -24,8 +24,8 @@ from omegaconf import DictConfig
 from intelligibility.corpora.cpc1 import read_listeners
 from intelligibility.corpora.presentation import (
     Archive,
-    Finding,
     Presentation,
+    Problem,
     percentage,
     safe_name,
 )
@@ -90,19 +90,19 @@ def _read_train(data: Path, measured: dict[str, Listener]) -> Archive | None:
     path = data / "metadata" / "CPC3.train.json"
     if not path.is_file():
         if (data / "train").is_dir():
-            missing = Finding("training set without its list", str(path))
+            missing = Problem("training set without its list", str(path))
             return Archive(path, [], [], [missing])
         return None
-    listeners, findings = read_severities(data / "metadata" / "listeners.csv")
+    listeners, problems = read_severities(data / "metadata" / "listeners.csv")
     listeners |= {name: one for name, one in measured.items() if name in listeners}
     entries, faults = entries_of(path, entry_of)
-    findings += faults
+    problems += faults
     presentations, scenes = [], set()
     for entry in entries:
         try:
             names = names_of(entry.signal)
         except ValueError as error:
-            findings.append(Finding(f"name in {path.name} that does not split", str(error)))
+            problems.append(Problem(f"name in {path.name} that does not split", str(error)))
             continue
         cec, _, scene, listener = names
         scenes.add(f"{cec}_{scene}")
@@ -110,9 +110,9 @@ def _read_train(data: Path, measured: dict[str, Listener]) -> Archive | None:
             presentations.append(_named(data / "train", entry, names, listeners[listener]))
         else:
             where = f"listener {listener} of {entry.signal}"
-            findings.append(Finding("no severity in listeners.csv", where, (entry.signal,)))
+            problems.append(Problem("no severity in listeners.csv", where, (entry.signal,)))
     presentations.sort(key=lambda one: one.name)
-    return Archive(path, presentations, sorted(scenes), findings)
+    return Archive(path, presentations, sorted(scenes), problems)
 
 
 def _named(
@@ -137,49 +137,49 @@ def _named(
 
 def _read_test(data: Path, late: Path | None, measured: dict[str, Listener]) -> Archive | None:
     presentations: list[Presentation] = []
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     for name in SETS:
         listed, faults = _read_set(data, late, name)
         presentations += listed
-        findings += faults
+        problems += faults
         if not listed and (data / name).is_dir():
             path = data / "metadata" / f"CPC3.{name}.json"
-            findings.append(Finding(f"{name} set without its list", str(path)))
-    if not presentations and not findings:
+            problems.append(Problem(f"{name} set without its list", str(path)))
+    if not presentations and not problems:
         return None
     double = twice(one.name for one in presentations)
-    findings += [Finding("signal in dev and in eval", name, (name,)) for name in double]
+    problems += [Problem("signal in dev and in eval", name, (name,)) for name in double]
     presentations.sort(key=lambda one: one.name)
-    return Archive(data / "metadata", presentations, [one.scene for one in presentations], findings)
+    return Archive(data / "metadata", presentations, [one.scene for one in presentations], problems)
 
 
-def _read_set(data: Path, late: Path | None, name: str) -> tuple[list[Presentation], list[Finding]]:
+def _read_set(data: Path, late: Path | None, name: str) -> tuple[list[Presentation], list[Problem]]:
     """Read the challenge's dev or eval, with its labels where they are."""
     path = data / "metadata" / f"CPC3.{name}.json"
     labels = read_labels(data, late, name)
     path = path if path.is_file() else next(iter(labels), path)
     if not path.is_file():
         return [], []
-    entries, findings = entries_of(path, entry_of)
+    entries, problems = entries_of(path, entry_of)
     known = {one.signal: one for one in entries}
     for file in labels:
         labelled, faults = entries_of(file, entry_of) if file != path else ([], [])
-        findings += faults
+        problems += faults
         strangers = sorted({one.signal for one in labelled} - set(known))
-        findings += [Finding("label without a signal", signal, stops="") for signal in strangers]
+        problems += [Problem("label without a signal", signal, stops="") for signal in strangers]
         for one in labelled:
             if one.signal in known and one.correctness is not None:
                 known[one.signal] = replace(known[one.signal], correctness=one.correctness)
     double = twice(one.signal for one in entries)
-    findings += [Finding(f"signal listed twice in {path.name}", one, (one,)) for one in double]
+    problems += [Problem(f"signal listed twice in {path.name}", one, (one,)) for one in double]
     presentations = []
     for entry in known.values():
         if entry.severity in STAND_INS:
             presentations.append(_opaque(data / name, entry, name))
         else:
             where = f"{entry.signal}: {entry.severity!r}"
-            findings.append(Finding(f"unknown severity in {path.name}", where, (entry.signal,)))
-    return presentations, findings
+            problems.append(Problem(f"unknown severity in {path.name}", where, (entry.signal,)))
+    return presentations, problems
 
 
 def _opaque(folder: Path, entry: Entry, name: str) -> Presentation:
@@ -230,11 +230,11 @@ def stand_in(severity: str, name: str) -> Listener:
     return Listener(Audiogram(STAND_INS[severity]), Audiogram(STAND_INS[severity]), name)
 
 
-def read_severities(path: Path) -> tuple[dict[str, Listener], list[Finding]]:
+def read_severities(path: Path) -> tuple[dict[str, Listener], list[Problem]]:
     """Read listeners.csv as far as it is sound."""
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; it holds the severity of each listener's loss")
-    listeners, findings = {}, []
+    listeners, problems = {}, []
     with path.open(newline="", encoding="utf-8-sig") as stream:
         rows = csv.DictReader(stream, skipinitialspace=True)
         if not {"listener_id", "severity"} <= set(rows.fieldnames or ()):
@@ -245,17 +245,17 @@ def read_severities(path: Path) -> tuple[dict[str, Listener], list[Finding]]:
                 listeners[name] = stand_in(severity, name)
             else:
                 where = f"{name}: {severity!r}, expected {', '.join(STAND_INS)}"
-                findings.append(Finding(f"unknown severity in {path.name}", where))
-    return listeners, findings
+                problems.append(Problem(f"unknown severity in {path.name}", where))
+    return listeners, problems
 
 
 def read_measured(path: Path | None) -> dict[str, Listener]:
     """Read the audiograms in path.listeners, a listeners file of CPC1 or CPC2; none without it."""
     if path is None:
         return {}
-    listeners, findings = read_listeners(path)
-    for finding in findings:
-        logger.warning("%s: %s", finding.fault, finding.where)
+    listeners, problems = read_listeners(path)
+    for problem in problems:
+        logger.warning("%s: %s", problem.fault, problem.where)
     return listeners
 
 
@@ -286,10 +286,10 @@ def late_responses(late: Path) -> list[Entry]:
     responses: list[Entry] = []
     for name in SETS:
         for path in read_labels(None, late, name):
-            entries, findings = entries_of(path, entry_of)
+            entries, problems = entries_of(path, entry_of)
             responses += entries
-            if findings:
-                logger.warning("%s: %d damaged entries are left out", path, len(findings))
+            if problems:
+                logger.warning("%s: %d damaged entries are left out", path, len(problems))
     if not responses:
         raise RecipeError(
             f"{late}: no CPC3.dev*.json or CPC3.eval*.json; set path.test_responses to the folder "

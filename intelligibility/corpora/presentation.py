@@ -69,13 +69,13 @@ class Presentation:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """One thing that is wrong, or that one should know.
 
     Attributes
     ----------
     fault : str
-        Of which kind; findings of one kind are reported together.
+        Of which kind; problems of one kind are reported together.
     where : str
         At what.
     signals : tuple of str
@@ -105,7 +105,7 @@ class Archive:
         Sorted by name.
     scenes : list of str
         All scenes that are listed, sorted, those of unusable signals too.
-    findings : list of Finding
+    problems : list of Problem
         What is wrong with the metadata.
     dev_only : list of str
         Scenes that no recogniser may be trained on, since the challenge tests on them too.
@@ -114,24 +114,24 @@ class Archive:
     metadata: Path
     presentations: list[Presentation]
     scenes: list[str]
-    findings: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     dev_only: list[str] = field(default_factory=list)
 
 
-def left_out(findings: Iterable[Finding]) -> dict[str, str]:
+def left_out(problems: Iterable[Problem]) -> dict[str, str]:
     """Return the signals that cannot be used, each with the first reason."""
     reasons: dict[str, str] = {}
-    for finding in findings:
-        for signal in finding.signals:
-            reasons.setdefault(signal, f"{finding.fault}: {finding.where}")
+    for problem in problems:
+        for signal in problem.signals:
+            reasons.setdefault(signal, f"{problem.fault}: {problem.where}")
     return reasons
 
 
-def in_lines(findings: Iterable[Finding]) -> str:
-    """Return a line per kind of finding, with its count and examples."""
+def in_lines(problems: Iterable[Problem]) -> str:
+    """Return a line per kind of problem, with its count and examples."""
     places: dict[str, list[str]] = {}
-    for finding in findings:
-        places.setdefault(finding.fault, []).append(finding.where)
+    for problem in problems:
+        places.setdefault(problem.fault, []).append(problem.where)
     return "\n".join(f"  {len(at):5d} x {fault}: {listed(at, 3)}" for fault, at in places.items())
 
 

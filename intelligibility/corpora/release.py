@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from intelligibility.corpora.presentation import Finding
+from intelligibility.corpora.presentation import Problem
 from intelligibility.runs import RecipeError, read_json
 
 Parsed = TypeVar("Parsed")
@@ -48,7 +48,7 @@ def clarity_data(cfg: DictConfig, key: str, outermost: str) -> Path:
 
 def entries_of(
     path: Path, parse: Callable[[dict[str, Any]], Parsed]
-) -> tuple[list[Parsed], list[Finding]]:
+) -> tuple[list[Parsed], list[Problem]]:
     """Read a list of signals as far as it is sound.
 
     Parameters
@@ -62,18 +62,18 @@ def entries_of(
     -------
     records : list
         What could be parsed, in the order of the file.
-    findings : list of Finding
+    problems : list of Problem
         What is wrong with the other entries.
     """
-    records, findings = [], []
+    records, problems = [], []
     for number, entry in enumerate(read_json(path, list), start=1):
         try:
             if not isinstance(entry, dict):
                 raise ValueError(f"{entry!r:.60} where a mapping was expected")
             records.append(parse(entry))
         except ValueError as error:
-            findings.append(Finding(f"damaged entry in {path.name}", f"entry {number}: {error}"))
-    return records, findings
+            problems.append(Problem(f"damaged entry in {path.name}", f"entry {number}: {error}"))
+    return records, problems
 
 
 def text_of(entry: dict[str, Any], field: str) -> str:

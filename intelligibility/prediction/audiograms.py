@@ -78,11 +78,11 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
 
 
 def _from_file(path: Path, listener: str | None) -> Listener:
-    listeners, findings = read_listeners(path)
+    listeners, problems = read_listeners(path)
     if listener is None:
         raise RecipeError(f"{path}: whose audiogram? give listener=, one of {listed([*listeners])}")
     if listener not in listeners:
-        faults = [one.where for one in findings if one.where.startswith(f"{listener}:")]
+        faults = [one.where for one in problems if one.where.startswith(f"{listener}:")]
         why = faults[0] if faults else f"it holds {listed([*listeners])}"
         raise RecipeError(f"listener={listener}: not in {path}; {why}")
     return listeners[listener]

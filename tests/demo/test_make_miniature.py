@@ -91,7 +91,7 @@ def test_a_failed_build_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_release_reader_finds_every_file(miniature, split, track):
     archive = read_archives(configure(miniature, miniature / "exp"), track)[split]
-    assert archive.findings == [] and archive.presentations
+    assert archive.problems == [] and archive.presentations
     assert len(archive.presentations) == len(metadata(miniature, split, f"CPC1.{split}{track}"))
     for one in archive.presentations:
         aided, reference = sf.info(one.processed), sf.info(one.reference)

@@ -192,7 +192,7 @@ def test_a_value_that_hydra_cannot_read_comes_with_the_way_to_write_it(tmp_path)
 def test_numbers_are_refused_before_any_header_is_read(tmp_path):
     release = make_release(tmp_path / "cpc1", n_train=1, n_test=1)
     for wav in release.rglob("*.wav"):
-        wav.write_bytes(b"")  # each would be a finding
+        wav.write_bytes(b"")  # each would be a problem
     paths = [f"path.root={release}", f"path.exp_folder={tmp_path}/exp"]
     message = refused("prepare_data.py", *paths, "shard=3", "n_shards=3")
     assert "expected shard to be 0 to n_shards - 1" in message

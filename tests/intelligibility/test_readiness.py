@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.made.recogniser import SETTINGS, make_recogniser, make_tokenizer
 from benchmarks.made.release import dump
-from intelligibility.corpora.presentation import Finding, Presentation
+from intelligibility.corpora.presentation import Presentation, Problem
 from intelligibility.experiment import Experiment
 from intelligibility.readiness import check_later_stages
 from intelligibility.recognisers.model_settings import write_model_settings
@@ -32,7 +32,7 @@ def used() -> dict[str, list[Presentation]]:
     return {"train": [*dev, presentation("S4", 40.0)], "test": [presentation("S5", 60.0)]}
 
 
-def check(tmp_path, used, *overrides: str, dev=("S1", "S2", "S3")) -> list[Finding]:
+def check(tmp_path, used, *overrides: str, dev=("S1", "S2", "S3")) -> list[Problem]:
     """Look ahead with a configuration that trains from scratch, unless it says otherwise."""
     start = [] if any("pretrained" in word for word in overrides) else ["from_scratch=true"]
     cfg = configure(tmp_path, tmp_path / "exp", *start, *overrides)
@@ -45,13 +45,13 @@ def test_nothing_is_lacking(tmp_path, used):
 
 
 def test_something_to_start_from(tmp_path, used):
-    (finding,) = check(tmp_path, used, "from_scratch=false")
-    assert finding.stops == "train_asr.py"
-    assert f"put a checkpoint in {tmp_path}/exp/transformer_cpc1/save" in finding.where
+    (problem,) = check(tmp_path, used, "from_scratch=false")
+    assert problem.stops == "train_asr.py"
+    assert f"put a checkpoint in {tmp_path}/exp/transformer_cpc1/save" in problem.where
     # A hub id is looked up when it is fetched, and no sooner.
     assert check(tmp_path, used, "pretrained=speechbrain/asr-transformer") == []
-    (finding,) = check(tmp_path, used, "pretrained=./nowhere")
-    assert (finding.where, finding.stops) == ("./nowhere is no folder", "train_asr.py")
+    (problem,) = check(tmp_path, used, "pretrained=./nowhere")
+    assert (problem.where, problem.stops) == ("./nowhere is no folder", "train_asr.py")
 
 
 def test_a_pretrained_folder_has_three_files(tmp_path, used):
@@ -72,8 +72,8 @@ def test_prompts_are_written_with_the_tokenizer_that_is_known(tmp_path, used):
     folder.mkdir()
     (folder / "tokenizer.ckpt").write_bytes(make_tokenizer(30))
     found = check(tmp_path, used, f"pretrained='{folder}'")
-    (finding,) = [one for one in found if "prompt" in one.fault]
-    assert finding.signals == ("S5_L0001_E001",) and finding.stops == "prepare_data.py"
+    (problem,) = [one for one in found if "prompt" in one.fault]
+    assert problem.signals == ("S5_L0001_E001",) and problem.stops == "prepare_data.py"
     (folder / "tokenizer.ckpt").write_bytes(b"half")
     found = check(tmp_path, used, f"pretrained='{folder}'")
     assert f"{folder}/tokenizer.ckpt" in [one.where for one in found if "tokenizer" in one.fault]
@@ -88,16 +88,16 @@ def test_a_recogniser_is_tried_when_there_is_time_for_it(tmp_path, used):
     settings = plain_settings(cfg, Experiment.from_config(cfg))["model_settings"]
     write_model_settings(save, settings)
     assert check(tmp_path, used, "check_only=true", *sizes) == []
-    (finding,) = check(tmp_path, used, "check_only=true", *sizes, "asr_overrides.nhead=1")
-    assert finding.stops == "infer.py" and "nhead" in finding.where
+    (problem,) = check(tmp_path, used, "check_only=true", *sizes, "asr_overrides.nhead=1")
+    assert problem.stops == "infer.py" and "nhead" in problem.where
     heard = {"name": "S2_L0001_E001", "scene": "S2", "prompt": "ANNA KEEPS TWO OLD BOATS"}
     dump(save.parent / "trained_on.json", {"presentations": [heard], "wavs": {}})
-    (finding,) = check(tmp_path, used, "check_only=true", *sizes)
-    assert finding.stops == "infer.py" and "trained on 1 of the 4 dev and test" in finding.where
+    (problem,) = check(tmp_path, used, "check_only=true", *sizes)
+    assert problem.stops == "infer.py" and "trained on 1 of the 4 dev and test" in problem.where
     (save.parent / "trained_on.json").unlink()
     (save / "CKPT+epoch_0/model.ckpt").write_bytes(b"half")
-    (finding,) = check(tmp_path, used, "check_only=true", *sizes)
-    assert finding.stops == "infer.py" and "model.ckpt: is damaged" in finding.where
+    (problem,) = check(tmp_path, used, "check_only=true", *sizes)
+    assert problem.stops == "infer.py" and "model.ckpt: is damaged" in problem.where
     assert check(tmp_path, used, *sizes) == []
 
 
@@ -114,17 +114,17 @@ def test_a_recogniser_is_tried_when_there_is_time_for_it(tmp_path, used):
 def test_dev_answers_have_to_determine_a_logistic(tmp_path, used, answers, found):
     dev = [presentation(f"S{n}", one) for n, one in enumerate(answers)]
     used["train"] = [*dev, *(presentation(f"T{n}", 10.0 * n) for n in range(5))]
-    findings = check(tmp_path, used, dev=[one.scene for one in dev])
-    assert [one.stops for one in findings] == ([] if found is None else ["evaluate.py"])
-    assert found is None or findings[0].where.startswith(f"{found}, the logistic needs 3")
+    problems = check(tmp_path, used, dev=[one.scene for one in dev])
+    assert [one.stops for one in problems] == ([] if found is None else ["evaluate.py"])
+    assert found is None or problems[0].where.startswith(f"{found}, the logistic needs 3")
     # Nothing is fitted with a mapping of another run.
     assert check(tmp_path, used, "calibration=other.json", dev=[one.scene for one in dev]) == []
 
 
 def test_test_signals_alone_need_a_mapping(tmp_path, used):
     del used["train"]
-    (finding,) = check(tmp_path, used, dev=[])
-    assert finding.stops == "evaluate.py" and "give calibration=other/cal" in finding.where
+    (problem,) = check(tmp_path, used, dev=[])
+    assert problem.stops == "evaluate.py" and "give calibration=other/cal" in problem.where
     assert check(tmp_path, used, "calibration=other.json", dev=[]) == []
     write_json(
         tmp_path / "exp/data_split/scene_dev_list.json", ["S1"]
@@ -134,15 +134,15 @@ def test_test_signals_alone_need_a_mapping(tmp_path, used):
 
 def test_test_signals_without_an_answer_are_notices(tmp_path, used):
     used["test"] = [presentation("S5", None), presentation("S6", 40.0)]
-    (finding,) = check(tmp_path, used)
-    assert (finding.where, finding.stops, finding.signals) == ("S5_L0001_E001", "", ())
+    (problem,) = check(tmp_path, used)
+    assert (problem.where, problem.stops, problem.signals) == ("S5_L0001_E001", "", ())
 
 
 def test_late_responses_count_instead(tmp_path, used):
-    (finding,) = check(tmp_path, used, f"path.test_responses='{tmp_path}'")
-    assert finding.stops == "evaluate.py" and "CPC1.test.json: no such file" in finding.where
+    (problem,) = check(tmp_path, used, f"path.test_responses='{tmp_path}'")
+    assert problem.stops == "evaluate.py" and "CPC1.test.json: no such file" in problem.where
     used["test"] = [presentation("S5", None), presentation("S6", 40.0)]
     names = {"scene": "S5", "listener": "L0001", "system": "E001", "prompt": "anna"}
     dump(tmp_path / "CPC1.test.json", [names | {"signal": "S5_L0001_E001", "correctness": 10}])
-    (finding,) = check(tmp_path, used, f"path.test_responses='{tmp_path}'")
-    assert (finding.where, finding.stops) == ("S6_L0001_E001", "")
+    (problem,) = check(tmp_path, used, f"path.test_responses='{tmp_path}'")
+    assert (problem.where, problem.stops) == ("S6_L0001_E001", "")

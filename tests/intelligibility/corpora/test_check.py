@@ -16,7 +16,7 @@ from intelligibility.corpora.check import (
     reference_of,
     usable,
 )
-from intelligibility.corpora.presentation import Archive, Finding, left_out
+from intelligibility.corpora.presentation import Archive, Problem, left_out
 from tests import faults
 from tests.conftest import configure, edit
 
@@ -31,18 +31,18 @@ def read(release, *overrides: str) -> dict[str, Archive]:
     return read_archives(configure(release, release / "exp", *overrides), "")
 
 
-def check(release) -> tuple[list[Finding], set[str], list]:
-    """Return the findings, the names that can be used and the sources of a release."""
+def check(release) -> tuple[list[Problem], set[str], list]:
+    """Return the problems, the names that can be used and the sources of a release."""
     archives = read(release)
     sources, of_headers = check_headers(archives)
-    findings = [*check_archives(archives), *of_headers]
-    used = usable(archives, left_out(findings))
-    return findings, {one.name for ones in used.values() for one in ones}, sources
+    problems = [*check_archives(archives), *of_headers]
+    used = usable(archives, left_out(problems))
+    return problems, {one.name for ones in used.values() for one in ones}, sources
 
 
 def test_nothing_is_wrong_with_a_sound_release(release):
-    findings, used, sources = check(release)
-    assert findings == [] and len(used) == N_SIGNALS
+    problems, used, sources = check(release)
+    assert problems == [] and len(used) == N_SIGNALS
     keys = [source.key for source in sources]
     assert keys == sorted(keys) and len(keys) == N_SIGNALS + 6  # a reference per scene
     assert keys[0] == "test/msbg/S20000_L0001_E001" and keys[-1] == "train/ref/S10003"
@@ -73,19 +73,19 @@ FAULTS = [
 @pytest.mark.parametrize(("spoil", "fault", "where", "n_lost"), FAULTS)
 def test_a_fault_is_found_from_lists_and_headers(release, spoil, fault, where, n_lost):
     spoil(release)
-    findings, used, _ = check(release)
-    found = [one for one in findings if fault in one.fault]
+    problems, used, _ = check(release)
+    found = [one for one in problems if fault in one.fault]
     assert found and any(where in one.where for one in found)
-    assert all(one.stops == "prepare_data.py" for one in findings)
-    assert len(used) == N_SIGNALS - n_lost and not used & set(left_out(findings))
+    assert all(one.stops == "prepare_data.py" for one in problems)
+    assert len(used) == N_SIGNALS - n_lost and not used & set(left_out(problems))
     assert not (release / "exp").exists()
 
 
 def test_all_faults_are_found_at_once(release):
     for spoil in (faults.remove_wav, faults.remove_reference, faults.mono_wav, faults.null_level):
         spoil(release)
-    findings, used, _ = check(release)
-    kinds = [finding.fault.split(" (")[0] for finding in findings]
+    problems, used, _ = check(release)
+    kinds = [problem.fault.split(" (")[0] for problem in problems]
     assert sorted({*kinds}) == [
         "1 channels where 2 are expected",
         "audiogram in listeners.CPC1_all.json not usable",
@@ -114,11 +114,11 @@ def learn_a_test_scene(release, scene: str = "S20000") -> None:
 
 def test_a_scene_that_is_trained_and_tested_on_is_found(release):
     learn_a_test_scene(release)
-    (finding,), used, _ = check(release)
-    assert finding.fault == "scene in both training and test"
-    assert finding.where == "S20000 of S20000_L0001_E002"
+    (problem,), used, _ = check(release)
+    assert problem.fault == "scene in both training and test"
+    assert problem.where == "S20000 of S20000_L0001_E002"
     # What is left out is the training signal: the test stays as published.
-    assert left_out([finding]).keys() == {"S20000_L0001_E002"} and len(used) == N_SIGNALS
+    assert left_out([problem]).keys() == {"S20000_L0001_E002"} and len(used) == N_SIGNALS
 
 
 def test_a_signal_that_is_trained_and_tested_on_is_found(release):
@@ -128,9 +128,9 @@ def test_a_signal_that_is_trained_and_tested_on_is_found(release):
     edit(
         release / faults.TRAIN_LIST, lambda entries: entries[-1].update(signal="S20000_L0001_E001")
     )
-    findings, _, _ = check(release)
-    assert [finding.fault for finding in findings] == ["signal in both training and test"]
-    assert findings[0].signals == ("S20000_L0001_E001",)
+    problems, _, _ = check(release)
+    assert [problem.fault for problem in problems] == ["signal in both training and test"]
+    assert problems[0].signals == ("S20000_L0001_E001",)
 
 
 @pytest.mark.parametrize(("seconds", "noticed"), [(3.2, True), (2.6, False), (2.25, False)])
@@ -138,30 +138,30 @@ def test_a_reference_of_another_length_is_a_notice(release, seconds, noticed):
     wav = release / faults.REFERENCE
     signal, rate = sf.read(wav)
     sf.write(wav, np.resize(signal, (int(seconds * rate), 2)), rate)
-    findings, used, _ = check(release)
+    problems, used, _ = check(release)
     assert len(used) == N_SIGNALS
-    assert len(findings) == (2 if noticed else 0)  # two listeners heard the scene
-    for finding in findings:
-        assert finding.fault == "signal and reference of other lengths" and finding.stops == ""
-        assert finding.where.endswith("of 2.2 s, reference 3.2 s")
+    assert len(problems) == (2 if noticed else 0)  # two listeners heard the scene
+    for problem in problems:
+        assert problem.fault == "signal and reference of other lengths" and problem.stops == ""
+        assert problem.where.endswith("of 2.2 s, reference 3.2 s")
 
 
 def test_a_reference_that_ends_a_second_early_is_a_notice(release):
     for path in release.glob("clarity_CPC1_data_train/clarity_data/HA_outputs/train/S10003*"):
         signal, rate = sf.read(path)
         sf.write(path, np.resize(signal, (int(3.2 * rate), 2)), rate)
-    findings, used, _ = check(release)
-    assert [one.where for one in findings] == [
+    problems, used, _ = check(release)
+    assert [one.where for one in problems] == [
         f"S10003_{listener}_E001 of 3.2 s, reference 2.2 s" for listener in ("L0001", "L0002")
     ]
-    assert {one.stops for one in findings} == {""} and len(used) == N_SIGNALS
+    assert {one.stops for one in problems} == {""} and len(used) == N_SIGNALS
 
 
 def test_losses_where_msbg_is_not_trusted_are_a_notice(release):
     """L0002 of conftest.py hears up to 90 dB HL, in both archives; L0001 not beyond 70."""
-    findings = check_archives(read_archives(configure(release, release / "exp"), ""))
-    assert [(one.where, one.stops, one.signals) for one in findings] == [("L0002", "", ())]
-    assert findings[0].fault.startswith("listener with losses above 80 dB HL, where MSBG is")
+    problems = check_archives(read_archives(configure(release, release / "exp"), ""))
+    assert [(one.where, one.stops, one.signals) for one in problems] == [("L0002", "", ())]
+    assert problems[0].fault.startswith("listener with losses above 80 dB HL, where MSBG is")
 
 
 def test_a_scene_has_one_reference(release):
@@ -170,22 +170,22 @@ def test_a_scene_has_one_reference(release):
     assert first.scene == second.scene
     second = replace(second, reference=others[-1].reference)
     archives["train"] = replace(archives["train"], presentations=[first, second, *others])
-    (finding,) = check_archives(archives)
-    assert finding.fault == "scene with two references" and finding.signals == (second.name,)
+    (problem,) = check_archives(archives)
+    assert problem.fault == "scene with two references" and problem.signals == (second.name,)
 
 
 def test_an_archive_of_which_nothing_is_left_blocks(release):
     archives = read(release)
     used = {"train": [], "test": archives["test"].presentations}
-    (finding,) = check_something_left(archives, used)
-    assert finding.fault == "no usable signal left" and finding.blocking
-    assert finding.where == str(archives["train"].metadata)
+    (problem,) = check_something_left(archives, used)
+    assert problem.fault == "no usable signal left" and problem.blocking
+    assert problem.where == str(archives["train"].metadata)
 
 
 def test_one_archive_alone_can_be_checked(release):
     archives = read(release, "path.cpc1_train_data=null")
-    sources, findings = check_headers(archives)
-    assert len(sources) == 6 and findings == [] and check_archives(archives) == []
+    sources, problems = check_headers(archives)
+    assert len(sources) == 6 and problems == [] and check_archives(archives) == []
 
 
 def test_signals_share_the_source_of_their_reference(release):

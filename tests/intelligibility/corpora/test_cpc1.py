@@ -1,4 +1,4 @@
-"""The release of CPC1: its metadata become presentations, what is damaged becomes a finding."""
+"""The release of CPC1: its metadata become presentations, what is damaged becomes a problem."""
 
 import json
 import unicodedata
@@ -46,7 +46,7 @@ def test_an_archive_is_its_presentations(release):
         entries = json.loads((folder / f"metadata/CPC1.{name}.json").read_text())
         by_signal = {entry["signal"]: entry for entry in entries}
         assert archive.metadata == folder / f"metadata/CPC1.{name}.json"
-        assert archive.findings == [] and len(archive.presentations) == count
+        assert archive.problems == [] and len(archive.presentations) == count
         assert [one.name for one in archive.presentations] == sorted(by_signal)
         assert archive.scenes == sorted({entry["scene"] for entry in entries})
         for one in archive.presentations:
@@ -168,14 +168,14 @@ def test_an_entry_that_is_no_mapping_is_named(tmp_path):
     assert faults == ["entry 1: 3 where a mapping was expected"]
 
 
-def test_a_damaged_entry_is_a_finding_of_its_archive(release):
+def test_a_damaged_entry_is_a_problem_of_its_archive(release):
     path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
     edit(path, lambda entries: entries[2].update(scene="../S1"))
     archive = archives(release)["train"]
-    (finding,) = archive.findings
-    assert finding.fault == "damaged entry in CPC1.train.json"
-    assert finding.where.startswith("entry 3: scene is '../S1'")
-    assert finding.stops == "prepare_data.py" and len(archive.presentations) == 7
+    (problem,) = archive.problems
+    assert problem.fault == "damaged entry in CPC1.train.json"
+    assert problem.where.startswith("entry 3: scene is '../S1'")
+    assert problem.stops == "prepare_data.py" and len(archive.presentations) == 7
 
 
 def test_a_list_without_one_sound_entry_says_what_is_wrong_with_them(release):
@@ -212,7 +212,7 @@ def test_test_responses_may_lie_beside_the_release(tmp_path, caplog):
     assert "set path.test_responses to the folder that holds CPC1.test_indep" in str(error.value)
 
 
-def test_listeners_without_a_level_are_findings(tmp_path):
+def test_listeners_without_a_level_are_problems(tmp_path):
     path = tmp_path / "listeners.CPC1_all.json"
     half = [10, 20, 30, None, 50, 60, 70, 80]
     people = {
@@ -223,28 +223,28 @@ def test_listeners_without_a_level_are_findings(tmp_path):
         "L0005": named("another name"),
     }
     dump(path, people)
-    listeners, findings = read_listeners(path)
+    listeners, problems = read_listeners(path)
     assert sorted(listeners) == ["L0001", "L0005"]
     assert listeners["L0005"].id == "L0005"  # the key counts, which responses refer to
-    assert {finding.fault for finding in findings} == {f"audiogram in {path.name} not usable"}
-    assert [finding.where.split(":")[0] for finding in findings] == ["L0002", "L0003", "L0004"]
-    assert "audiogram_levels_l" in findings[0].where
+    assert {problem.fault for problem in problems} == {f"audiogram in {path.name} not usable"}
+    assert [problem.where.split(":")[0] for problem in problems] == ["L0002", "L0003", "L0004"]
+    assert "audiogram_levels_l" in problems[0].where
     path.unlink()
     with pytest.raises(RecipeError, match="no such file; it holds the listeners' audiograms"):
         read_listeners(path)
 
 
-def test_a_response_of_an_unknown_listener_is_a_finding(release):
+def test_a_response_of_an_unknown_listener_is_a_problem(release):
     edit(
         release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json",
         lambda listeners: listeners.pop("L0002"),
     )
     archive = archives(release)["test"]
     assert [one.listener.id for one in archive.presentations] == ["L0001", "L0001"]
-    assert {finding.fault for finding in archive.findings} == {
+    assert {problem.fault for problem in archive.problems} == {
         "no audiogram in listeners.CPC1_all.json"
     }
-    lost = [finding.signals for finding in archive.findings]
+    lost = [problem.signals for problem in archive.problems]
     assert lost == [("S20000_L0002_E001",), ("S20001_L0002_E001",)]
     assert archive.scenes == ["S20000", "S20001"]
 
@@ -260,10 +260,10 @@ def test_the_real_release_is_read(shared, tmp_path):
     (one,) = found["train"].presentations
     assert (one.name, one.correctness) == ("S08510_L0239_E001", 10.0)
     assert one.processed.is_file() and one.reference.is_file()
-    listeners, findings = read_listeners(
+    listeners, problems = read_listeners(
         found["test"].metadata.with_name("listeners.CPC1_all.json")
     )
-    assert len(listeners) == 27 and findings == []
+    assert len(listeners) == 27 and problems == []
 
 
 def test_the_real_responses_are_read(shared):

@@ -38,11 +38,11 @@ def read(root: Path, *overrides: str) -> dict[str, Archive]:
     return read_archives(configure(root, root / "exp", "corpus=cpc2", *overrides), "")
 
 
-def all_findings(root: Path, *overrides: str) -> str:
+def all_problems(root: Path, *overrides: str) -> str:
     """Return all that a check finds, in words, but for the losses of the small release's people."""
     archives = read(root, *overrides)
-    findings = [*check_archives(archives), *check_headers(archives)[1]]
-    return in_lines(one for one in findings if "losses above" not in one.fault)
+    problems = [*check_archives(archives), *check_headers(archives)[1]]
+    return in_lines(one for one in problems if "losses above" not in one.fault)
 
 
 def test_three_sets_in_one(whole: Path) -> None:
@@ -62,7 +62,7 @@ def test_three_sets_in_one(whole: Path) -> None:
         *("S20000_target_anechoic.wav", "S20001_target_anechoic.wav")
     }
     assert all(one.lead_in is None for one in train.presentations)
-    assert all_findings(whole) == ""
+    assert all_problems(whole) == ""
 
 
 def test_a_system_with_an_underscore() -> None:
@@ -108,7 +108,7 @@ def test_signals_in_the_folders_of_their_sets(root: Path) -> None:
     outputs = root / DATA / "HA_outputs"
     (outputs / "train.2").mkdir()
     (outputs / "signals/CEC1").rename(outputs / "train.2/CEC1")
-    assert all_findings(root) == ""
+    assert all_problems(root) == ""
     processed = {one.processed.parts[-3] for one in read(root)["train"].presentations}
     assert processed == {"signals", "train.2"}
 
@@ -203,7 +203,7 @@ FAULTS = {
 def test_bad_releases(root: Path, spoil, found: str) -> None:
     """Each fault is found by itself and named."""
     spoil(root / DATA)
-    assert re.search(found, all_findings(root))
+    assert re.search(found, all_problems(root))
 
 
 def test_namesakes_of_two_challenges(root: Path) -> None:
@@ -211,13 +211,13 @@ def test_namesakes_of_two_challenges(root: Path) -> None:
     data = root / DATA
     namesakes = json.loads((data / "metadata/CEC2.train.2.json").read_text())[:1]
     edit(data / "metadata/CEC1.train.2.json", lambda entries: entries.extend(namesakes))
-    assert "1 x CEC1 and CEC2 signals of the same name" in all_findings(root)
+    assert "1 x CEC1 and CEC2 signals of the same name" in all_problems(root)
     same = [o for o in read(root)["train"].presentations if o.name == namesakes[0]["signal"]]
     assert [one.cec for one in same] == ["CEC2"]
     tested = json.loads((data / "metadata/CEC2.test.1.json").read_text())[:1]
     tested[0]["correctness"] = 20.0
     edit(data / "metadata/CEC1.train.2.json", lambda entries: entries.extend(tested))
-    assert "2 x CEC1 and CEC2 signals of the same name" in all_findings(root)
+    assert "2 x CEC1 and CEC2 signals of the same name" in all_problems(root)
     assert tested[0]["signal"] not in {one.name for one in read(root)["train"].presentations}
 
 
@@ -230,11 +230,11 @@ def test_scenes_of_the_test_are_never_trained_on(root: Path) -> None:
     edit(data / "metadata/CEC2.train.2.json", lambda entries: entries.append(tested))
     train = read(root)["train"]
     assert train.dev_only == [f"CEC2_{tested['scene']}"]
-    text = all_findings(root)
+    text = all_problems(root)
     assert "training scenes that are tested too: 1 of 5" in text
     assert "signal in training and test of a set" not in text
     edit(data / "metadata/CEC2.train.1.json", lambda entries: entries.append(tested))
-    assert f"signal in training and test of a set: {tested['signal']} of set 1" in all_findings(
+    assert f"signal in training and test of a set: {tested['signal']} of set 1" in all_problems(
         root
     )
 
@@ -265,6 +265,6 @@ def test_the_real_scene(shared: Path) -> None:
     assert by_name["S08503_L0221_E001"].correctness == 0  # "#": nothing repeated
     assert by_name["S08503_L0200_E036"].listener.audiogram_left.levels[0] == 35
     assert {one.reference.name for one in train.presentations} == {"S08503_target_ref.wav"}
-    missing = [one.where for one in train.findings if "without its list" in one.fault]
+    missing = [one.where for one in train.problems if "without its list" in one.fault]
     assert len(missing) == 5
     assert check_headers(archives)[1] == []

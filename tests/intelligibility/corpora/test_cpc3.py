@@ -38,11 +38,11 @@ def read(root: Path, *overrides: str) -> dict[str, Archive]:
     return read_archives(configure(root, root / "exp", "corpus=cpc3", *overrides), "")
 
 
-def all_findings(root: Path, *overrides: str) -> str:
+def all_problems(root: Path, *overrides: str) -> str:
     """Return all that a check finds, in words, but for the losses of the small release's people."""
     archives = read(root, *overrides)
-    findings = [*check_archives(archives), *check_headers(archives)[1]]
-    return in_lines(one for one in findings if "losses above" not in one.fault)
+    problems = [*check_archives(archives), *check_headers(archives)[1]]
+    return in_lines(one for one in problems if "losses above" not in one.fault)
 
 
 def test_train_and_two_tests(whole: Path) -> None:
@@ -58,7 +58,7 @@ def test_train_and_two_tests(whole: Path) -> None:
     assert {(one.cec, one.system) for one in test} == {("", "")}
     assert all(one.correctness is not None for one in test)
     assert all(one.scene == one.name for one in test)
-    assert all_findings(whole) == ""
+    assert all_problems(whole) == ""
 
 
 def test_a_severity_stands_in_for_an_audiogram(whole: Path) -> None:
@@ -178,7 +178,7 @@ FAULTS = {
 def test_bad_releases(root: Path, spoil, found: str) -> None:
     """Each fault is found by itself and named."""
     spoil(root / DATA)
-    assert re.search(found, all_findings(root))
+    assert re.search(found, all_problems(root))
 
 
 def test_no_severities(root: Path) -> None:
@@ -203,7 +203,7 @@ def test_the_real_scene(shared: Path) -> None:
     assert {one.listener.id for one in archives["train"].presentations} == {
         *("L0200", "L0212", "L0242")
     }
-    assert all_findings(shared / "cpc3_sample") == ""
+    assert all_problems(shared / "cpc3_sample") == ""
     measured = shared / "cpc2_sample/clarity_CPC2_data/clarity_data/metadata/listeners.json"
     real = read(shared / "cpc3_sample", f"path.listeners='{measured}'")["train"].presentations
     assert {one.name: one.listener.audiogram_left.levels[0] for one in real} == {

@@ -115,13 +115,13 @@ def test_a_damaged_release(release, tmp_path, data):
         archives = read_archives(configure(release, tmp_path), "")
     except RecipeError:
         return
-    _, findings = check_headers(archives)
-    findings = [*check_archives(archives), *findings]
-    used = usable(archives, left_out(findings))
-    assert len(used["train"]) + sum(one.stops != "" for one in findings) >= 2
+    _, problems = check_headers(archives)
+    problems = [*check_archives(archives), *problems]
+    used = usable(archives, left_out(problems))
+    assert len(used["train"]) + sum(one.stops != "" for one in problems) >= 2
     for one in used["train"]:
         assert one.listener.id in audiograms and one.processed.is_file()
-    assert all(len(finding.where) < 2000 for finding in findings)
+    assert all(len(problem.where) < 2000 for problem in problems)
     path = tmp_path / "presentations.json"
     write_presentations(path, used, {})
     assert [one.name for one in read_presentations(path)["train"]] == [

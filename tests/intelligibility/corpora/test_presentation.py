@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from intelligibility.corpora.presentation import (
-    Finding,
     Presentation,
+    Problem,
     digest,
     in_lines,
     left_out,
@@ -144,21 +144,21 @@ def test_a_digest_tells_what_ear_signals_were_made_from(used):
 
 
 def test_the_first_reason_counts_and_a_notice_is_none():
-    findings = [
-        Finding("missing file", "a.wav", ("a", "b")),
-        Finding("no audiogram", "L1", ("b", "c")),
-        Finding("loss above 80 dB HL", "L2", stops=""),
+    problems = [
+        Problem("missing file", "a.wav", ("a", "b")),
+        Problem("no audiogram", "L1", ("b", "c")),
+        Problem("loss above 80 dB HL", "L2", stops=""),
     ]
-    assert left_out(findings) == {
+    assert left_out(problems) == {
         "a": "missing file: a.wav",
         "b": "missing file: a.wav",
         "c": "no audiogram: L1",
     }
 
 
-def test_findings_of_a_kind_share_a_line():
-    findings = [Finding("missing file", f"{name}.wav") for name in "abcde"]
-    assert in_lines([*findings[:2], Finding("odd", "x"), *findings[2:]]).splitlines() == [
+def test_problems_of_a_kind_share_a_line():
+    problems = [Problem("missing file", f"{name}.wav") for name in "abcde"]
+    assert in_lines([*problems[:2], Problem("odd", "x"), *problems[2:]]).splitlines() == [
         "      5 x missing file: a.wav; b.wav; c.wav and 2 more",
         "      1 x odd: x",
     ]
