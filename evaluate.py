@@ -63,10 +63,9 @@ from intelligibility.evaluation.challenge import (
 )
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.further_tables import further_tables
-from intelligibility.evaluation.halves import checked_seeds, spread_over_halves
+from intelligibility.evaluation.intervals import LEVEL, SENTENCES, coverages
 from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
 from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
-from intelligibility.evaluation.ranges import LEVEL, SENTENCES, coverages
 from intelligibility.evaluation.report import write_report
 from intelligibility.evaluation.responses import (
     Answers,
@@ -75,6 +74,7 @@ from intelligibility.evaluation.responses import (
     with_conditions,
 )
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
+from intelligibility.evaluation.split_half import checked_seeds, spread_over_halves
 from intelligibility.evaluation.tables import (
     NAMES,
     Resampler,

@@ -1,1 +1,1 @@
-"""What evaluate.py alone needs: responses, scores, mapping, tables, figures, the report."""
+"""From similarity to percent words correct: answers, mapping, scores, tables, figures, report."""

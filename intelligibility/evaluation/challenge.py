@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from intelligibility.corpora.presentation import Presentation
+from intelligibility.evaluation.leaks import Seen, in_words
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.evaluation.tables import Resampler, rows_of, scores_of
 from intelligibility.experiment import Experiment
-from intelligibility.leaks import Seen, in_words
 from intelligibility.runs import RecipeError, listed, read_json, write_text
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from intelligibility.evaluation.intervals import LEVEL
 from intelligibility.evaluation.mapping import Mapping
-from intelligibility.evaluation.ranges import LEVEL
 from intelligibility.evaluation.responses import IN_NATS
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from intelligibility.corpora.cpc2 import SETS
-from intelligibility.evaluation.ranges import Range, mean_residuals
+from intelligibility.evaluation.intervals import Range, mean_residuals
+from intelligibility.evaluation.leaks import Seen
 from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
 from intelligibility.evaluation.tables import NAMES
-from intelligibility.leaks import Seen
 from intelligibility.runs import RecipeError, is_number, read_json, write_json
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from intelligibility.evaluation.figures import Drawing
+from intelligibility.evaluation.leaks import in_words
 from intelligibility.evaluation.published import N_TEST_SIGNALS
 from intelligibility.evaluation.tables import NAMES, OURS, Table, corpus_of, number
-from intelligibility.leaks import in_words
 from intelligibility.pages import write_html
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}

@@ -10,8 +10,8 @@ from matplotlib.text import Text
 
 from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.figures import all_figures, save
+from intelligibility.evaluation.intervals import Range
 from intelligibility.evaluation.mapping import Fit, Mapping
-from intelligibility.evaluation.ranges import Range
 from intelligibility.evaluation.scoring import Logistic, draw_scenes
 from intelligibility.evaluation.tables import by_group
 from intelligibility.evaluation.within import within_scores

@@ -1,4 +1,4 @@
-"""What a mapping was fitted on, or a recogniser trained on, met again in a test.
+"""Test data seen in fitting or training: what of a test a mapping or a recogniser knew before.
 
 The challenges share their listening tests: CPC3's training holds most of CPC1's and of CPC2's test.
 A signal is known by its enhancement challenge (CEC), scene, listener and system, without the "_hr"

@@ -7,7 +7,7 @@ import pytest
 
 from intelligibility.corpora.cpc3 import names_of, stand_in
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.leaks import KINDS, Seen, in_words, keys_of
+from intelligibility.evaluation.leaks import KINDS, Seen, in_words, keys_of
 
 
 def presentation(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intelligibility.evaluation.ranges import (
+from intelligibility.evaluation.intervals import (
     LEVEL,
     Range,
     conformal_ends,
