@@ -43,15 +43,6 @@ import soundfile as sf
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.corpora import read_archives
-from intelligibility.corpora.check import (
-    Source,
-    check_archives,
-    check_headers,
-    check_something_left,
-    processed_of,
-    reference_of,
-    usable,
-)
 from intelligibility.corpora.presentation import (
     Presentation,
     Problem,
@@ -66,7 +57,17 @@ from intelligibility.journal import Journal, file_stamp
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
 from intelligibility.parallel import in_processes
-from intelligibility.readiness import check_later_stages
+from intelligibility.preparation.check import (
+    Source,
+    check_archives,
+    check_headers,
+    check_something_left,
+    processed_of,
+    reference_of,
+    usable,
+)
+from intelligibility.preparation.readiness import check_later_stages
+from intelligibility.preparation.split import choose_split, write_split
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -77,7 +78,6 @@ from intelligibility.runs import (
     sole_run,
     write_json,
 )
-from intelligibility.split import choose_split, write_split
 from msbg import Ear
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import soundfile as sf
 import prepare_data
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from benchmarks.made.release import dump, make_release
-from intelligibility.corpora.check import Source
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.ears import resample
 from intelligibility.experiment import Experiment, read_table
+from intelligibility.preparation.check import Source
 from intelligibility.runs import sole_run
 from msbg import Listener, simulate
 from tests import faults

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.made.release import make_release
 from demo.layouts import lay_out
 from intelligibility.corpora import late_responses, read_archives
-from intelligibility.corpora.check import check_archives, check_headers
 from intelligibility.corpora.cpc3 import STAND_INS, entry_of, names_of
 from intelligibility.corpora.presentation import Archive, in_lines
+from intelligibility.preparation.check import check_archives, check_headers
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
 

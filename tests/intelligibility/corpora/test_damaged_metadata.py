@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from benchmarks.made.release import dump, listeners, make_release
 from evaluate import pairs_to_compare, predict
 from intelligibility.corpora import read_archives
-from intelligibility.corpora.check import check_archives, check_headers, usable
 from intelligibility.corpora.cpc1 import parse_responses, read_listeners
 from intelligibility.corpora.presentation import left_out, read_presentations, write_presentations
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.experiment import read_table
 from intelligibility.journal import Journal
+from intelligibility.preparation.check import check_archives, check_headers, usable
 from intelligibility.runs import RecipeError, read_json
 from tests.conftest import configure
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 import prepare_data
 from benchmarks.made.recogniser import make_recogniser, small_settings
 from intelligibility.corpora import read_archives
-from intelligibility.corpora.check import Source, processed_of, reference_of
 from intelligibility.ears import ASR_RATE
+from intelligibility.preparation.check import Source, processed_of, reference_of
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.similarity import similarities_of
 from tests.conftest import configure

@@ -8,7 +8,8 @@ import pytest
 import soundfile as sf
 
 from intelligibility.corpora import read_archives
-from intelligibility.corpora.check import (
+from intelligibility.corpora.presentation import Archive, Problem, left_out
+from intelligibility.preparation.check import (
     check_archives,
     check_headers,
     check_something_left,
@@ -16,7 +17,6 @@ from intelligibility.corpora.check import (
     reference_of,
     usable,
 )
-from intelligibility.corpora.presentation import Archive, Problem, left_out
 from tests import faults
 from tests.conftest import configure, edit
 

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from intelligibility.corpora.presentation import Archive
 from intelligibility.experiment import Experiment
+from intelligibility.preparation.split import choose_split, draw_split, write_split
 from intelligibility.runs import RecipeError, write_json
-from intelligibility.split import choose_split, draw_split, write_split
 
 SCENES = [f"S{number:02d}" for number in range(20)]
 

@@ -9,7 +9,7 @@ from benchmarks.made.recogniser import SETTINGS, make_recogniser, make_tokenizer
 from benchmarks.made.release import dump
 from intelligibility.corpora.presentation import Presentation, Problem
 from intelligibility.experiment import Experiment
-from intelligibility.readiness import check_later_stages
+from intelligibility.preparation.readiness import check_later_stages
 from intelligibility.recognisers.model_settings import write_model_settings
 from intelligibility.recognisers.settings import plain_settings
 from intelligibility.runs import write_json

@@ -1,0 +1,1 @@
+"""What prepare_data.py alone needs: the split, the checks before work, the tables."""
