@@ -43,7 +43,7 @@ demo-baselines: .venv/.demo
 	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
 
 # Two networks, one task; the second target adds the third, the other tasks, RecGAN and enhancement.
-RECONSTRUCT := OMP_NUM_THREADS=1 $(PY) reconstruct.py --config-name demo/config
+RECONSTRUCT := OMP_NUM_THREADS=1 $(PY) reconstruction/reconstruct.py --config-name demo/config
 demo-reconstruct: .venv/.demo
 	$(RECONSTRUCT) network=recogniser
 	$(RECONSTRUCT) network=vggish

@@ -21,12 +21,12 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from intelligibility.experiment import Experiment, LayerFolder
-from intelligibility.reconstruction.inverters import Inverter
-from intelligibility.reconstruction.judge import Judge, word_errors
-from intelligibility.reconstruction.laboratory import load_judge
-from intelligibility.reconstruction.one_layer import read_heard
-from intelligibility.reconstruction.score import Heard
 from intelligibility.runs import RECIPE, pick_device, read_json
+from reconstruction.inverters import Inverter
+from reconstruction.judge import Judge, word_errors
+from reconstruction.laboratory import load_judge
+from reconstruction.one_layer import read_heard
+from reconstruction.score import Heard
 
 
 def main() -> None:

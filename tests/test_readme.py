@@ -20,7 +20,7 @@ SECTIONS = (
     "Map",
     "Cite",
 )
-FILE = r"(?<![\w/.-])((?:benchmarks|docs|demo)/\w+\.\w+|\w+\.py|LICENSE)\b"
+FILE = r"(?<![\w/.-])((?:benchmarks|docs|demo|reconstruction)/\w+\.\w+|\w+\.py|LICENSE)\b"
 MODULE = r"python -m ([\w.]+)"
 
 
@@ -42,8 +42,9 @@ def test_every_key_of_the_configuration_says_what_it_means():
 
 
 def test_the_headings_of_the_configuration_name_the_scripts_that_read_each_key():
-    names = [path.stem for path in RECIPE.glob("*.py")]
-    reads = {name: set(importlib.import_module(name).READS) for name in names}
+    names = [*(path.stem for path in RECIPE.glob("*.py")), "reconstruction.reconstruct"]
+    modules = {name.rpartition(".")[2]: importlib.import_module(name) for name in names}
+    reads = {name: set(module.READS) for name, module in modules.items()}
     assert len(reads) == 8
     text = (RECIPE / "config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0]
     said = {}
@@ -73,7 +74,7 @@ def test_every_file_that_is_named_is_there():
 
 def test_the_map_has_a_line_for_every_module():
     named = re.findall(r"^\| `([\w/]+\.py)` \| .", PAGES["map.md"], flags=re.M)
-    folders = ("intelligibility", "msbg", "demo", "benchmarks")
+    folders = ("intelligibility", "reconstruction", "msbg", "demo", "benchmarks")
     modules = {path for folder in folders for path in (RECIPE / folder).rglob("*.py")}
     modules = {path for path in modules if path.name != "__init__.py"} | {*RECIPE.glob("*.py")}
     assert sorted(RECIPE / name for name in named) == sorted(modules)
@@ -106,7 +107,7 @@ def test_its_commands_are_in_the_makefile():
 def test_the_keys_that_its_commands_give_are_in_the_configuration():
     config = yaml.safe_load((RECIPE / "config.yaml").read_text(encoding="utf-8"))
     commands = re.findall(
-        r"^ +python \w+\.py (.*)$", "\n".join([README, *PAGES.values()]), flags=re.M
+        r"^ +python [\w/]+\.py (.*)$", "\n".join([README, *PAGES.values()]), flags=re.M
     )
     given = re.findall(r"(?<!\S)'?(\w+)[.=]", " ".join(one.split("#")[0] for one in commands))
     assert given and set(given) <= set(config) | {"hydra", "transformer_cpc1", "data_folder"}

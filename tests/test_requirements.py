@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import RECIPE
 
-OURS = {"intelligibility", "msbg", "demo", "tests", "benchmarks"}
+OURS = {"intelligibility", "reconstruction", "msbg", "demo", "tests", "benchmarks"}
 # Where the package's name is not the module's.
 MODULE_OF = {"hydra-core": "hydra", "pyclarity": "clarity", "pyyaml": "yaml"}
 # Not imported by name: plug-ins, a command, what runs a notebook.
@@ -55,7 +55,8 @@ def modules(*names: str) -> set[str]:
 
 
 def test_the_recipe_needs_what_it_imports():
-    recipe = imported("*.py", "intelligibility/**/*.py", "msbg/**/*.py")
+    rooms = ("intelligibility", "reconstruction", "msbg")
+    recipe = imported("*.py", *(f"{room}/**/*.py" for room in rooms))
     named = modules("requirements.txt")
     assert named - COMING <= recipe - modules(*OPTIONAL) <= named
 

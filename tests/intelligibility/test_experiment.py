@@ -26,7 +26,7 @@ NAMED_ELSEWHERE = {
     ("intelligibility/preparation/readiness.py", "tokenizer.ckpt"),
     ("intelligibility/corpora/cpc3.py", "/train"),
     ("intelligibility/evaluation/report.py", "report.html"),
-    ("intelligibility/reconstruction/page.py", "reconstruction.html"),
+    ("reconstruction/page.py", "reconstruction.html"),
 }
 SHARED_BY_TRACKS = FOLDERS  # and Table 1, which is of both
 
@@ -97,7 +97,8 @@ def test_no_other_module_spells_a_path(tmp_path):
     assert {"/save", "/embeddings", "/controls", "/data_split"} < folders
     spelt = {
         (str(path.relative_to(RECIPE)), name)
-        for path in (*RECIPE.glob("*.py"), *RECIPE.glob("intelligibility/**/*.py"))
+        for folder in ("", "intelligibility/**/", "reconstruction/")
+        for path in RECIPE.glob(f"{folder}*.py")
         if path.name != "experiment.py"
         for name in spelt_in(path)
         if name in files or name in folders or name.removeprefix("/") in files

@@ -7,8 +7,9 @@ import pytest
 import torch
 from speechbrain.lobes.models.HifiGAN import HifiganGenerator
 
-from intelligibility.reconstruction import mel as mel_module
-from intelligibility.reconstruction.mel import (
+from intelligibility.runs import RecipeError
+from reconstruction import mel as mel_module
+from reconstruction.mel import (
     LEVEL,
     PRESETS,
     LogMel,
@@ -16,8 +17,7 @@ from intelligibility.reconstruction.mel import (
     at_level,
     mel_bands,
 )
-from intelligibility.runs import RecipeError
-from tests.intelligibility.reconstruction.toy import ToyRecogniser, say
+from tests.reconstruction.toy import ToyRecogniser, say
 
 
 def test_vggish_bands_are_triangles_in_mel():

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intelligibility.reconstruction.mel import LogMel, at_level
-from intelligibility.reconstruction.networks import PATCH_FRAMES
-from intelligibility.reconstruction.utterances import Ear, read_speech
 from intelligibility.runs import RecipeError
+from reconstruction.mel import LogMel, at_level
+from reconstruction.networks import PATCH_FRAMES
+from reconstruction.utterances import Ear, read_speech
 
 # What each task listens to: the reference knows nothing of noise, hearing aid or hearing loss.
 TASKS = {

@@ -9,10 +9,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from intelligibility.reconstruction.mel import LEVEL, LogMel, at_level
-from intelligibility.reconstruction.score import ALL
-from intelligibility.reconstruction.utterances import CONDITIONS, read_speech
 from intelligibility.runs import atomic_path
+from reconstruction.mel import LEVEL, LogMel, at_level
+from reconstruction.score import ALL
+from reconstruction.utterances import CONDITIONS, read_speech
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"  # Okabe & Ito (2008)
 LOOKS = {"ref": (BLUE, "o"), "msbg": (ORANGE, "s")}

@@ -16,8 +16,8 @@ from torch.utils.hooks import RemovableHandle
 
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.speechbrain import load_safely
-from intelligibility.reconstruction.mel import PATCH, LogMel, at_level
 from intelligibility.runs import RecipeError
+from reconstruction.mel import PATCH, LogMel, at_level
 
 PATCH_FRAMES, PATCH_BANDS = 96, 64
 SMALLENC_CHANNELS = (8, 16, 32, 64, 128)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.reconstruction.utterances import CONDITIONS
 from msbg.audiogram import SEVERITIES
+from reconstruction.utterances import CONDITIONS
 
 ALL = "ALL"
 RESAMPLES = 1000

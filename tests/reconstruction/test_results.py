@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from intelligibility.reconstruction.results import in_order, markdown, trends
+from reconstruction.results import in_order, markdown, trends
 
 VALUES = {"floats_per_s": 100.0, "params": 10, "mel_l1_train": 0.3, "wer_ci_lo": 0, "wer_ci_hi": 9}
 

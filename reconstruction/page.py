@@ -13,12 +13,12 @@ import soundfile as sf
 from matplotlib.image import imsave
 
 from intelligibility.pages import write_html
-from intelligibility.reconstruction.figures import RANGE, TITLES, log_mel_of
-from intelligibility.reconstruction.mel import RATE
-from intelligibility.reconstruction.score import ALL, Heard
-from intelligibility.reconstruction.utterances import CONDITIONS, Ear
 from intelligibility.words import marked_words
 from msbg.audiogram import SEVERITIES
+from reconstruction.figures import RANGE, TITLES, log_mel_of
+from reconstruction.mel import RATE
+from reconstruction.score import ALL, Heard
+from reconstruction.utterances import CONDITIONS, Ear
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from intelligibility.reconstruction.judge import check_judge, word_errors
-from intelligibility.reconstruction.score import Heard, rows_of, wer, wer_interval
 from intelligibility.runs import RecipeError
+from reconstruction.judge import check_judge, word_errors
+from reconstruction.score import Heard, rows_of, wer, wer_interval
 
 
 def heard(number: int, errors: int, condition: str = "ref", listener: str = "L1", l1=0.2):

@@ -8,10 +8,10 @@ from typing import Any
 from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
-from intelligibility.reconstruction.mel import at_level
-from intelligibility.reconstruction.utterances import read_speech
 from intelligibility.runs import RecipeError
 from intelligibility.words import words_of
+from reconstruction.mel import at_level
+from reconstruction.utterances import read_speech
 
 MOST_WER = 50.0  # % on the clean originals, above which a judge says nothing about a layer
 

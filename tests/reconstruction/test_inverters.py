@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from intelligibility.reconstruction.inverters import (
+from intelligibility.runs import RecipeError
+from reconstruction.inverters import (
     Discriminator,
     Inverter,
     PatchInverter,
     Spec,
     n_parameters,
 )
-from intelligibility.reconstruction.mel import PATCH, LogMel
-from intelligibility.reconstruction.networks import Layer, PatchNetwork, SmallEnc, VGGish
-from intelligibility.runs import RecipeError
+from reconstruction.mel import PATCH, LogMel
+from reconstruction.networks import Layer, PatchNetwork, SmallEnc, VGGish
 
 FRAMES = Layer("encoder.1", 1, 640, (24,), patches=False)
 PUBLISHED = {"pool4": 871_000, "pool3": 208_000, "pool2": 42_000, "pool1": 9_000}  # parameters

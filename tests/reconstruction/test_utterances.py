@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intelligibility.reconstruction.utterances import (
+from intelligibility.runs import RecipeError
+from reconstruction.utterances import (
     Ear,
     check_disjoint,
     choose_scored,
@@ -17,7 +18,6 @@ from intelligibility.reconstruction.utterances import (
     read_speech,
     scene_labels,
 )
-from intelligibility.runs import RecipeError
 
 
 def ears(n_scenes: int, n_listeners: int = 3) -> list[Ear]:

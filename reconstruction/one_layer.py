@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from intelligibility.experiment import LayerFolder
-from intelligibility.reconstruction.fit import (
+from intelligibility.runs import read_json, write_json
+from reconstruction.fit import (
     FitSettings,
     Pair,
     band_statistics,
@@ -32,13 +33,12 @@ from intelligibility.reconstruction.fit import (
     fit_inverter,
     shuffled,
 )
-from intelligibility.reconstruction.inverters import Inverter, Spec, n_parameters
-from intelligibility.reconstruction.judge import Judge, word_errors
-from intelligibility.reconstruction.mel import RATE, LogMel, NeuralVocoder, at_level
-from intelligibility.reconstruction.networks import Layer, Network
-from intelligibility.reconstruction.score import Heard, records
-from intelligibility.reconstruction.utterances import CONDITIONS, Ear, read_speech
-from intelligibility.runs import read_json, write_json
+from reconstruction.inverters import Inverter, Spec, n_parameters
+from reconstruction.judge import Judge, word_errors
+from reconstruction.mel import RATE, LogMel, NeuralVocoder, at_level
+from reconstruction.networks import Layer, Network
+from reconstruction.score import Heard, records
+from reconstruction.utterances import CONDITIONS, Ear, read_speech
 
 EMBEDDING_BYTES = 2  # per value to learn from: float16, in a folder that goes when it is learnt
 LARGEST = 6e4  # that float16 holds

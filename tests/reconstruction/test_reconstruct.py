@@ -12,20 +12,19 @@ import pytest
 import soundfile as sf
 import torch
 
-import reconstruct
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.reconstruction import laboratory
-from intelligibility.reconstruction.judge import Judge
-from intelligibility.reconstruction.networks import VGGish
-from intelligibility.reconstruction.one_layer import read_controls, read_heard
-from intelligibility.reconstruction.score import COLUMNS, rows_of
 from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
+from reconstruction import laboratory, reconstruct
+from reconstruction.judge import Judge
+from reconstruction.networks import VGGish
+from reconstruction.one_layer import read_controls, read_heard
+from reconstruction.score import COLUMNS, rows_of
 from tests.conftest import configure, run_script
-from tests.intelligibility.reconstruction.toy import ToyRecogniser, make_ears
+from tests.reconstruction.toy import ToyRecogniser, make_ears
 
 LISTENERS = {
     "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),
@@ -309,7 +308,8 @@ def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
     assert embedding.shape == (51, 40 * 4)  # a second and 10 ms, 50 frames per second
 
 
-def test_from_a_terminal_errors_are_words(prepared):
-    done = run_script("reconstruct.py", f"path.exp_folder={prepared}", "network=alexnet")
+def test_it_runs_from_any_folder_and_its_errors_are_readable(prepared, tmp_path):
+    overrides = f"path.exp_folder={prepared}", "network=alexnet"
+    done = run_script("reconstruction/reconstruct.py", *overrides, cwd=tmp_path)
     assert done.returncode == 1
     assert "network=alexnet: expected" in done.stderr and "Traceback" not in done.stderr

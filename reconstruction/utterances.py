@@ -11,9 +11,9 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
-from intelligibility.reconstruction.mel import RATE, SILENT
 from intelligibility.runs import RecipeError
 from intelligibility.words import words_of
+from reconstruction.mel import RATE, SILENT
 
 CONDITIONS = ("ref", "msbg")
 LEAST_SCORED = 8  # ear signals: with fewer a word error rate says nothing

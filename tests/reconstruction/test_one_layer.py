@@ -12,10 +12,10 @@ import pytest
 import soundfile as sf
 import torch
 
-from intelligibility.reconstruction.inverters import Inverter
-from intelligibility.reconstruction.judge import Judge, word_errors
-from intelligibility.reconstruction.mel import LEVEL, LogMel, at_level
-from intelligibility.reconstruction.one_layer import (
+from reconstruction.inverters import Inverter
+from reconstruction.judge import Judge, word_errors
+from reconstruction.mel import LEVEL, LogMel, at_level
+from reconstruction.one_layer import (
     WholeFolder,
     do_layer,
     is_done,
@@ -23,9 +23,9 @@ from intelligibility.reconstruction.one_layer import (
     read_controls,
     read_heard,
 )
-from intelligibility.reconstruction.score import rows_of, wer
-from intelligibility.reconstruction.utterances import read_speech
-from tests.intelligibility.reconstruction.toy import (
+from reconstruction.score import rows_of, wer
+from reconstruction.utterances import read_speech
+from tests.reconstruction.toy import (
     ToyNetwork,
     ToyRecogniser,
     layer_settings,

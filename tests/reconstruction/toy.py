@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.reconstruction.fit import FitSettings
-from intelligibility.reconstruction.mel import LogMel
-from intelligibility.reconstruction.networks import Layer
-from intelligibility.reconstruction.one_layer import LayerSettings
-from intelligibility.reconstruction.utterances import Ear
+from reconstruction.fit import FitSettings
+from reconstruction.mel import LogMel
+from reconstruction.networks import Layer
+from reconstruction.one_layer import LayerSettings
+from reconstruction.utterances import Ear
 
 RATE = 16000
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")

@@ -1,9 +1,9 @@
 """Speech back from each layer of a network: what is left of the words?
 
-    python reconstruct.py path.root=/data/cpc1                # the recogniser's own layers
-    python reconstruct.py network=vggish task=talker          # the published experiment
-    python reconstruct.py network=all task=all                # every network, every task
-    python reconstruct.py layers=[cnn.0,encoder.2] inverter=recgan
+    python reconstruction/reconstruct.py path.root=/data/cpc1         # the recogniser's own layers
+    python reconstruction/reconstruct.py network=vggish task=talker   # the published experiment
+    python reconstruction/reconstruct.py network=all task=all         # every network, every task
+    python reconstruction/reconstruct.py layers=[cnn.0,encoder.2] inverter=recgan
 
 Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{train,test}_{msbg,ref}.csv and their wavs
         asr_folder/save/CKPT+*, tokenizer.ckpt       the recogniser: network and judge
@@ -20,6 +20,12 @@ A layer's folder is whole or absent. A run that was stopped goes on with the nex
 made from other signals, with other settings or by another network is made again.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # Python puts this folder first, where the recipe's is needed
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
 from intelligibility.command_line import provenance, reports_errors, resolved
 
 import dataclasses
@@ -28,7 +34,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -47,48 +52,6 @@ from intelligibility.experiment import (
 )
 from intelligibility.journal import file_stamp
 from intelligibility.parallel import in_processes
-from intelligibility.reconstruction.classifiers import (
-    TASKS,
-    ClassifierSettings,
-    choose_tasks,
-    label_ears,
-    train_classifier,
-)
-from intelligibility.reconstruction.fit import LEAST_PAIRS, FitSettings
-from intelligibility.reconstruction.judge import check_judge
-from intelligibility.reconstruction.laboratory import (
-    Source,
-    describe_judge,
-    describe_own,
-    judge_of_process,
-    load_network,
-    network_of_process,
-    new_model,
-)
-from intelligibility.reconstruction.mel import RATE, vocoder_file
-from intelligibility.reconstruction.networks import (
-    Layer,
-    PatchNetwork,
-    choose_layers,
-    load_weights,
-)
-from intelligibility.reconstruction.one_layer import (
-    EMBEDDING_BYTES,
-    LayerSettings,
-    do_layer,
-    is_done,
-    make_controls,
-    read_controls,
-)
-from intelligibility.reconstruction.results import write_results
-from intelligibility.reconstruction.utterances import (
-    Ear,
-    check_disjoint,
-    choose_scored,
-    choose_training,
-    median_level,
-    scene_labels,
-)
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -100,6 +63,48 @@ from intelligibility.runs import (
     shared_use,
     sole_run,
     write_json,
+)
+from reconstruction.classifiers import (
+    TASKS,
+    ClassifierSettings,
+    choose_tasks,
+    label_ears,
+    train_classifier,
+)
+from reconstruction.fit import LEAST_PAIRS, FitSettings
+from reconstruction.judge import check_judge
+from reconstruction.laboratory import (
+    Source,
+    describe_judge,
+    describe_own,
+    judge_of_process,
+    load_network,
+    network_of_process,
+    new_model,
+)
+from reconstruction.mel import RATE, vocoder_file
+from reconstruction.networks import (
+    Layer,
+    PatchNetwork,
+    choose_layers,
+    load_weights,
+)
+from reconstruction.one_layer import (
+    EMBEDDING_BYTES,
+    LayerSettings,
+    do_layer,
+    is_done,
+    make_controls,
+    read_controls,
+)
+from reconstruction.results import write_results
+from reconstruction.utterances import (
+    Ear,
+    check_disjoint,
+    choose_scored,
+    choose_training,
+    median_level,
+    scene_labels,
 )
 
 logger = logging.getLogger(__name__)
@@ -140,7 +145,7 @@ class Material:
     level: float
 
 
-@hydra.main(config_path=".", config_name="config", version_base="1.3")
+@hydra.main(config_path="..", config_name="config", version_base="1.3")
 @reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""

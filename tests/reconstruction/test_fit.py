@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from intelligibility.reconstruction.fit import (
+from intelligibility.runs import RecipeError
+from reconstruction.fit import (
     Crops,
     FitSettings,
     Pair,
@@ -13,10 +14,9 @@ from intelligibility.reconstruction.fit import (
     fit_inverter,
     shuffled,
 )
-from intelligibility.reconstruction.inverters import Inverter, Spec
-from intelligibility.reconstruction.mel import PATCH, LogMel
-from intelligibility.reconstruction.networks import Layer
-from intelligibility.runs import RecipeError
+from reconstruction.inverters import Inverter, Spec
+from reconstruction.mel import PATCH, LogMel
+from reconstruction.networks import Layer
 
 CPU = torch.device("cpu")
 N_BANDS = 80

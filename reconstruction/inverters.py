@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from intelligibility.experiment import LayerFolder
 from intelligibility.recognisers.speechbrain import load_safely
-from intelligibility.reconstruction.mel import PRESETS, LogMel, NeuralVocoder
-from intelligibility.reconstruction.networks import PATCH_FRAMES, Layer
 from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
+from reconstruction.mel import PRESETS, LogMel, NeuralVocoder
+from reconstruction.networks import PATCH_FRAMES, Layer
 
 PUBLISHED_CHANNELS = (128, 64, 32, 16)  # of the ladder, from 6 x 4 to 96 x 64
 PUBLISHED_UNITS = 4096

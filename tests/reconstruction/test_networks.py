@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from benchmarks.made.recogniser import babble, make_recogniser, small_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
-from intelligibility.reconstruction.mel import PATCH, LogMel
-from intelligibility.reconstruction.networks import (
+from intelligibility.runs import RecipeError
+from reconstruction.mel import PATCH, LogMel
+from reconstruction.networks import (
     HubNetwork,
     PatchNetwork,
     RecogniserNetwork,
@@ -18,7 +19,6 @@ from intelligibility.reconstruction.networks import (
     load_weights,
     patches_of,
 )
-from intelligibility.runs import RecipeError
 
 CPU = torch.device("cpu")
 

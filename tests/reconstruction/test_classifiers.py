@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intelligibility.reconstruction.classifiers import (
+from intelligibility.runs import RecipeError
+from reconstruction.classifiers import (
     ClassifierSettings,
     choose_tasks,
     known_tasks,
     label_ears,
     train_classifier,
 )
-from intelligibility.reconstruction.networks import SmallEnc
-from intelligibility.runs import RecipeError
-from tests.intelligibility.reconstruction.toy import make_ears
+from reconstruction.networks import SmallEnc
+from tests.reconstruction.toy import make_ears
 
 
 @pytest.fixture(scope="module")

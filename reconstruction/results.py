@@ -9,20 +9,20 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from intelligibility.experiment import LayerFolder, ReconstructionFolder
-from intelligibility.reconstruction.figures import TITLES, by_depth, save, spectrograms
-from intelligibility.reconstruction.networks import Layer
-from intelligibility.reconstruction.one_layer import read_controls, read_heard
-from intelligibility.reconstruction.page import (
+from intelligibility.runs import read_json, write_result, write_text
+from msbg.audiogram import SEVERITIES
+from reconstruction.figures import TITLES, by_depth, save, spectrograms
+from reconstruction.networks import Layer
+from reconstruction.one_layer import read_controls, read_heard
+from reconstruction.page import (
     Chapter,
     example,
     examples_of,
     table_lines,
     write_page,
 )
-from intelligibility.reconstruction.score import ALL, Heard, rows_of, table_of
-from intelligibility.reconstruction.utterances import CONDITIONS, Ear
-from intelligibility.runs import read_json, write_result, write_text
-from msbg.audiogram import SEVERITIES
+from reconstruction.score import ALL, Heard, rows_of, table_of
+from reconstruction.utterances import CONDITIONS, Ear
 
 logger = logging.getLogger(__name__)
 

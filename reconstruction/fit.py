@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intelligibility.reconstruction.inverters import Discriminator, Inverter, Spec
-from intelligibility.reconstruction.mel import PATCH, LogMel
 from intelligibility.runs import RecipeError, progress
+from reconstruction.inverters import Discriminator, Inverter, Spec
+from reconstruction.mel import PATCH, LogMel
 
 RATE_DROP = (0.7, 5.0)  # after this share of the steps the learning rate is divided by so much
 WEIGHT_L1 = 100.0  # of the L1 against the adversarial loss, as published

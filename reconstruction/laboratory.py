@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.experiment import AsrFolder, Experiment
 from intelligibility.recognisers import describe_recogniser, load_recogniser
-from intelligibility.reconstruction.judge import Judge
-from intelligibility.reconstruction.networks import (
+from intelligibility.runs import RecipeError, pick_device
+from reconstruction.judge import Judge
+from reconstruction.networks import (
     HubNetwork,
     Network,
     PatchNetwork,
@@ -21,7 +22,6 @@ from intelligibility.reconstruction.networks import (
     VGGish,
     load_weights,
 )
-from intelligibility.runs import RecipeError, pick_device
 
 OWN_JUDGE = "recogniser"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # no folder: those begin with / . or ~ here
