@@ -21,7 +21,8 @@ import pandas as pd
 import soundfile as sf
 
 from intelligibility.corpora.presentation import Presentation, read_presentations
-from intelligibility.evaluation.tables import markdown, number
+from intelligibility.evaluation.tables import markdown
+from intelligibility.pages import number
 from intelligibility.parallel import in_processes
 from intelligibility.prediction.alignment import without_delay
 from intelligibility.prediction.model import open_model

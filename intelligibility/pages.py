@@ -1,9 +1,13 @@
-"""Pages of HTML to keep and to share: no other file, no network, no script."""
+"""Self-contained HTML pages (no other file, no network, no script), and what they embed."""
 
-from collections.abc import Mapping
+import base64
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile as sf
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import OmegaConf
 
@@ -16,13 +20,13 @@ def write_html(path: Path, template: Path, config: Mapping[str, Any], **content:
     Parameters
     ----------
     path : Path
-        Where.
+        The file to write.
     template : Path
-        What it says, on top of page.html beside this file.
+        A jinja2 template that extends page.html beside this file.
     config : mapping
-        The resolved configuration, which stands at its end.
+        The resolved configuration, which the page shows at its end.
     content : Any
-        What the template names.
+        The variables of the template.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -33,3 +37,31 @@ def write_html(path: Path, template: Path, config: Mapping[str, Any], **content:
     )
     page = environment.get_template(template.name)
     write_text(path, page.render(content, configuration=OmegaConf.to_yaml(config)))
+
+
+def in_base64(write: Callable[[io.BytesIO], Any]) -> str:
+    """Return in base64 what `write` writes to a binary file, to embed it in a page."""
+    stream = io.BytesIO()
+    write(stream)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def mp3(signal: np.ndarray, rate: int) -> str:
+    """Return a sound as MP3 in base64; one that would clip is scaled down.
+
+    Parameters
+    ----------
+    signal : (n_samples,) or (n_samples, n_channels) array
+        Full scale is 1.
+    rate : int
+        In Hz.
+    """
+    unclipped = signal / max(1.0, float(np.abs(signal).max()))
+    return in_base64(lambda stream: sf.write(stream, unclipped, rate, format="MP3"))
+
+
+def number(value: float | None, digits: int, missing: str = "–") -> str:
+    """Return a number as text with a true minus sign; `missing` for None and NaN."""
+    if value is None or np.isnan(value):
+        return missing
+    return f"{value:,.{digits}f}".replace("-", "−")

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from intelligibility.evaluation.tables import NAMES, OURS, Table, number
+from intelligibility.evaluation.tables import NAMES, OURS, Table
 from intelligibility.evaluation.within import MIN_PER_MEAN, WITHIN
+from intelligibility.pages import number
 
 INTERVAL = "95 % interval"
 

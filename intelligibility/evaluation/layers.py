@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from intelligibility.evaluation.figures import BLUE, GREY, ORANGE, PAGE, STYLE, Drawing
 from intelligibility.evaluation.scoring import fit_logistic, score
-from intelligibility.evaluation.tables import Table, number
+from intelligibility.evaluation.tables import Table
 from intelligibility.experiment import Experiment
+from intelligibility.pages import number
 from intelligibility.runs import RecipeError, listed, read_json
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Any
 from intelligibility.evaluation.figures import Drawing
 from intelligibility.evaluation.leaks import in_words
 from intelligibility.evaluation.published import N_TEST_SIGNALS
-from intelligibility.evaluation.tables import NAMES, OURS, Table, corpus_of, number
-from intelligibility.pages import write_html
+from intelligibility.evaluation.tables import NAMES, OURS, Table, corpus_of
+from intelligibility.pages import number, write_html
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
 TEXT_COLUMNS |= {"grade", "CEC", "SNR"}

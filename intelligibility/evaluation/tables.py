@@ -18,6 +18,7 @@ from intelligibility.evaluation.scoring import (
     score,
 )
 from intelligibility.measures import BASELINES, MEASURES
+from intelligibility.pages import number
 from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
@@ -403,11 +404,6 @@ def records(long: pd.DataFrame) -> list[dict[str, Any]]:
         {name: one.item() if isinstance(one, np.generic) else one for name, one in row.items()}
         for row in plain.to_dict("records")
     ]
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return a number as text, with an en dash where there is none."""
-    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -1,19 +1,16 @@
 """One page to hear and see what was scored: no other file, no network, no script."""
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from intelligibility.ears import ASR_RATE, resample
-from intelligibility.evaluation.tables import NAMES, number
-from intelligibility.pages import write_html
+from intelligibility.evaluation.tables import NAMES
+from intelligibility.pages import in_base64, mp3, number, write_html
 from intelligibility.prediction.predictor import Prediction
 from intelligibility.prediction.rows import Row
 from intelligibility.prediction.sound import read_sound
@@ -85,19 +82,12 @@ def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[st
     return {
         "result": result,
         "measure": NAMES[result["by"]],
-        "sounds": [(title, mp3(signal)) for title, signal in sounds],
+        "sounds": [(title, mp3(signal, ASR_RATE)) for title, signal in sounds],
         "picture": course_picture(prediction),
         "words": {
             ear: marked_words(text, prediction.text) for ear, text in prediction.words.items()
         },
     }
-
-
-def mp3(signal: np.ndarray) -> str:
-    """Return a sound at 16 kHz as MP3 in base64; what would clip is made softer."""
-    stream = io.BytesIO()
-    sf.write(stream, signal / max(1.0, float(np.abs(signal).max())), ASR_RATE, format="MP3")
-    return base64.b64encode(stream.getvalue()).decode()
 
 
 @rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
@@ -120,9 +110,8 @@ def course_picture(prediction: Prediction) -> str:
     lower.plot(time, 100 * prediction.course, color=BLUE, linewidth=1)
     lower.set(ylim=(-5, 105), xlabel="s", ylabel="similarity\nof frames, %")
     lower.set_xlim(0, extent[1])
-    stream = io.BytesIO()
-    figure.savefig(stream, format="jpeg", dpi=110, pil_kwargs={"quality": 80})
-    return base64.b64encode(stream.getvalue()).decode()
+    jpeg = {"format": "jpeg", "dpi": 110, "pil_kwargs": {"quality": 80}}
+    return in_base64(lambda stream: figure.savefig(stream, **jpeg))
 
 
 def spectrogram(signal: np.ndarray) -> np.ndarray:
