@@ -88,7 +88,7 @@ from intelligibility.evaluation.tables import (
     scores_of,
 )
 from intelligibility.evaluation.within import within_scores
-from intelligibility.experiment import TRACKS, Experiment
+from intelligibility.experiment import TRACKS, Experiment, is_trained_here
 from intelligibility.measures import BASELINES
 from intelligibility.prediction.bundle import check_new, write_bundle
 from intelligibility.runs import (
@@ -190,7 +190,7 @@ def test_signals(
     """Return the test signals that may be scored, how many there are, and what was seen before."""
     test, counts = read_signals(experiment, "test", answers)
     test["set"] = set_of_each(test["signal"], tested)
-    trained_on = experiment.trained_on if cfg.recogniser is None else None
+    trained_on = experiment.trained_on if is_trained_here(cfg) else None
     test, leaks = guard(mapping, test, tested, trained_on, cfg.allow_leak)
     counts["matched"] = int(test["correctness"].notna().sum())
     return test, counts, leaks

@@ -46,16 +46,17 @@ from omegaconf import DictConfig
 
 from intelligibility.corpora.presentation import made_from_of, read_presentations
 from intelligibility.ears import ASR_RATE
-from intelligibility.experiment import EARS, KINDS, Experiment, read_table
+from intelligibility.experiment import EARS, KINDS, Experiment, is_trained_here, read_table
 from intelligibility.journal import Journal, file_stamp
 from intelligibility.measures import MEASURES
 from intelligibility.parallel import in_processes
 from intelligibility.recognisers import (
-    describe_recogniser,
     load_recogniser,
+    recogniser_made_by,
     recogniser_of_process,
 )
 from intelligibility.recognisers.recognition import Recogniser
+from intelligibility.recognisers.trained_on import check_unseen
 from intelligibility.runs import (
     RecipeError,
     listed,
@@ -69,7 +70,6 @@ from intelligibility.runs import (
     write_result,
 )
 from intelligibility.similarity import DTW, similarities_of, similarities_of_layers
-from intelligibility.training.record import check_unseen
 from intelligibility.words import words_of
 
 logger = logging.getLogger(__name__)
@@ -107,8 +107,8 @@ def run(cfg: DictConfig) -> None:
     device = pick_device(cfg.device)
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
-    pairs = list_pairs(experiment, cfg.recogniser is None)
-    if cfg.recogniser is None:
+    pairs = list_pairs(experiment, is_trained_here(cfg))
+    if is_trained_here(cfg):
         refuse_trained_on(experiment, pairs)
     groups = group_by_reference(pairs)
     with (
@@ -135,14 +135,14 @@ def run(cfg: DictConfig) -> None:
 
 def nothing_is_trained(cfg: DictConfig, experiment: Experiment) -> AbstractContextManager[None]:
     """Keep our own recogniser from changing meanwhile; those of others do not."""
-    if cfg.recogniser is not None:
+    if not is_trained_here(cfg):
         return nullcontext()
     return shared_use(experiment.asr_folder, "train_asr")
 
 
 def describe_inference(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     """Say all that decides the similarities: the recogniser, the comparison, the ear signals."""
-    inference = describe_recogniser(cfg, experiment)
+    inference = recogniser_made_by(cfg, experiment)
     inference["settings"] |= {"dtw": cfg.dtw}
     if experiment.presentations.is_file():
         used = read_presentations(experiment.presentations)

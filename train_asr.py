@@ -63,11 +63,12 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
 from intelligibility.corpora.presentation import Presentation, read_presentations
-from intelligibility.experiment import AsrFolder, Experiment
+from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer
+from intelligibility.recognisers.trained_on import record_data, training_record
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
@@ -94,7 +95,6 @@ from intelligibility.training.data import (
 )
 from intelligibility.training.log import add_epoch, describe_epoch, read_epochs
 from intelligibility.training.pretrained import provide_start, provide_tokenizer
-from intelligibility.training.record import describe_data, record_data
 from intelligibility.training.settings import Batches, Start, Tables, Vocabulary, pick
 
 logger = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ def train_and_test(
     valid_data = in_order(make_dataset(valid_rows, vocabulary), "ascending")
     loader_options = train_loader_options(train_data, batches)
     known = {name: (one.scene, one.listener.id, one.system) for name, one in presentations.items()}
-    data = describe_data(train_tables, train_rows, known)
+    data = training_record(train_tables, train_rows, known)
     run_on_main(record_training, [hparams, checkpointer, data])
 
     # The training: the feature statistics first, which a start brings with it.
@@ -585,7 +585,7 @@ def _faults_of_run_options(given: dict[str, Any]) -> Iterable[str]:
 @reports_errors(reads=READS)
 def run(cfg: DictConfig) -> None:
     """Train as config.yaml says."""
-    if cfg.recogniser is not None:
+    if not is_trained_here(cfg):
         raise RecipeError(f"recogniser={cfg.recogniser}: is not trained here; run infer.py with it")
     keep_speechbrain_quiet()
     experiment = Experiment.from_config(cfg)

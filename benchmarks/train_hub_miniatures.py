@@ -32,7 +32,7 @@ from benchmarks.made.hub_models import (
     save,
     wave_extractor,
 )
-from intelligibility.recognisers.hub import fetch, load
+from intelligibility.recognisers.hub import fetch_model, load
 from intelligibility.words import word_correctness
 
 IGNORED = -100  # the label of what no loss is wanted for, in transformers
@@ -218,7 +218,7 @@ def main() -> None:
     started = time.perf_counter()
     recordings = read_recordings(arguments.exp_folder, "train", ("msbg", "ref"))
     {"whisper": train_whisper, "wav2vec2": train_wav2vec2}[arguments.kind](recordings, arguments)
-    recogniser = load(fetch(str(arguments.folder)), torch.device("cpu"))
+    recogniser = load(fetch_model(str(arguments.folder)), torch.device("cpu"))
     for kind in ("ref", "msbg"):
         held_out = read_recordings(arguments.exp_folder, "dev", (kind,))
         signals, prompts = zip(*held_out, strict=True)

@@ -269,7 +269,7 @@ class Experiment:
         asr_folder = AsrFolder.below(exp_folder / ablation, cfg.corpus, track).path
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
-        recogniser = "" if cfg.recogniser is None else folder_name(str(cfg.recogniser))
+        recogniser = "" if is_trained_here(cfg) else folder_name(str(cfg.recogniser))
         return cls(exp_folder, asr_folder, track, cfg.corpus, recogniser, ablation)
 
     def of_track(self, name: str) -> "Experiment":
@@ -431,6 +431,11 @@ class Experiment:
     def figure(self, name: str) -> Path:
         """Return a figure without its suffix."""
         return self.results_folder / "figures" / f"{name}{self.track}"
+
+
+def is_trained_here(cfg: DictConfig) -> bool:
+    """Return whether the configured recogniser is the one that train_asr.py trains."""
+    return cfg.recogniser is None
 
 
 def folder_name(recogniser: str) -> str:

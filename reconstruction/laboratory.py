@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.experiment import AsrFolder, Experiment
-from intelligibility.recognisers import describe_recogniser, load_recogniser
+from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
+from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.runs import RecipeError, pick_device
 from reconstruction.judge import Judge
 from reconstruction.networks import (
@@ -63,7 +63,7 @@ def load_network(source: Source, cfg: DictConfig, level: float, device: torch.de
     if source.network == "recogniser":
         every = OmegaConf.merge(cfg, {"layers": "all"})  # not those to be inverted
         recogniser = load_recogniser(every, Experiment.from_config(cfg), device)
-        kind = RecogniserNetwork if cfg.recogniser is None else HubNetwork
+        kind = RecogniserNetwork if is_trained_here(cfg) else HubNetwork
         return kind(recogniser, level)
     model = new_model(source.network, cfg.reconstruct.divisor)
     load_weights(source.weights, model)
@@ -77,7 +77,7 @@ def load_judge(cfg: DictConfig, level: float, device: torch.device) -> Judge:
 
 def describe_judge(cfg: DictConfig, level: float) -> dict[str, Any]:
     """Say what decides the judge's answers."""
-    return describe_recogniser(*judge_of(cfg)) | {"level": level}
+    return recogniser_made_by(*judge_of(cfg)) | {"level": level}
 
 
 def describe_own(cfg: DictConfig, level: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.experiment import AsrFolder, Experiment, SaveFolder
+from intelligibility.experiment import AsrFolder, Experiment, SaveFolder, is_trained_here
 from intelligibility.runs import RECIPE, RecipeError, read_json, write_json
 
 OF_A_CHECKPOINT = ("CKPT.yaml", "model.ckpt", "normalizer.ckpt")
@@ -72,7 +72,7 @@ def write_bundle(
         The folder is there already, or something to put into it is missing.
     """
     check_new(folder)
-    if cfg.recogniser is not None:
+    if not is_trained_here(cfg):
         raise RecipeError(
             f"bundle={folder}: recogniser={cfg.recogniser} is the hub's own; hand on its name and "
             f"{experiment.calibration.name} instead"

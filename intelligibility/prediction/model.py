@@ -11,8 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.mapping import Mapping as FittedMapping
-from intelligibility.experiment import TRACKS, Experiment
-from intelligibility.recognisers import describe_recogniser, load_recogniser
+from intelligibility.experiment import TRACKS, Experiment, is_trained_here
+from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.settings import refuse_foreign_objects
 from intelligibility.runs import RECIPE, RecipeError, pick_device, read_json
@@ -78,7 +78,7 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
             "correct; run evaluate.py there first"
         )
     mapping = FittedMapping.read(experiment.calibration)
-    described = describe_recogniser(cfg, experiment)
+    described = recogniser_made_by(cfg, experiment)
     _check_same(experiment, mapping, inference, described | {"dtw": cfg.dtw})
     msbg_settings = _msbg_settings(cfg, experiment)
     decisive = {
@@ -135,7 +135,7 @@ def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment,
     if cfg.hearing_loss == "none":
         raise RecipeError(f"{folder}: made without a hearing loss, so it knows of no audiogram")
     # What is measured with a recogniser from the hub lies in a folder below the experiment's.
-    exp_folder = folder if cfg.recogniser is None else folder.parent
+    exp_folder = folder if is_trained_here(cfg) else folder.parent
     cfg.path.exp_folder, cfg.cpc1_track = str(exp_folder), track
     settings = RECIPE / cfg.asr_config
     if (folder / settings.name).is_file():  # a bundle brings its own

@@ -9,7 +9,7 @@ from sentencepiece import SentencePieceProcessor
 
 from intelligibility.corpora import late_responses
 from intelligibility.corpora.presentation import Presentation, Problem
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.runs import RecipeError
 
 FEWEST_TO_FIT = 3  # dev signals with a response, for a logistic of two parameters
@@ -70,13 +70,13 @@ def _check_recogniser(
     cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
 ) -> list[Problem]:
     # Here, since preparing should not wait for SpeechBrain.
-    from intelligibility.recognisers import describe_recogniser, load_recogniser
-    from intelligibility.training.record import check_unseen
+    from intelligibility.recognisers import load_recogniser, recogniser_made_by
+    from intelligibility.recognisers.trained_on import check_unseen
 
-    if cfg.recogniser is not None:
+    if not is_trained_here(cfg):
         return []
     try:
-        describe_recogniser(cfg, experiment)  # compares its settings with those given
+        recogniser_made_by(cfg, experiment)  # compares its settings with those given
         load_recogniser(cfg, experiment, torch.device("cpu"))
         check_unseen(experiment.asr_folder, {one.name: one.scene for one in measured})
     except RecipeError as error:

@@ -1,17 +1,20 @@
-"""Speech recognisers behind one face: layers by name, and words.
+"""Speech recognisers with one interface: layers by name, and words.
 
-The two functions here choose among them; what a module of this room needs to be imported comes only
-when it is chosen.
+`choose_recogniser` is the only place that knows every kind. A further kind is one module, with a
+recogniser (recognition.py says what one is) and what determines its numbers, and one branch there.
 """
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.recognisers import speechbrain
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.runs import RecipeError
@@ -19,30 +22,46 @@ from intelligibility.runs import RecipeError
 LAYERS = (None, "all")
 
 
-def describe_recogniser(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
-    """Say all that decides what the configured recogniser computes, without loading it.
+@dataclass(frozen=True)
+class StoredRecogniser:
+    """A recogniser whose files are at hand, and which is not loaded yet.
 
-    Returns
-    -------
-    dict
-        checkpoint_sha256, checkpoints and settings, plain values all.
+    Attributes
+    ----------
+    made_by : callable
+        Returns everything that determines its numbers, without loading it: a dict of plain values
+        with checkpoint_sha256, checkpoints and settings.
+    load : callable
+        Loads it to a device.
     """
+
+    made_by: Callable[[], dict[str, Any]]
+    load: Callable[[torch.device], Recogniser]
+
+
+def choose_recogniser(cfg: DictConfig, experiment: Experiment) -> StoredRecogniser:
+    """Return the recogniser that the configuration asks for."""
     if cfg.layers not in LAYERS:
         raise RecipeError(f"layers={cfg.layers}: expected all, or null for those of the measures")
-    if cfg.recogniser is None:
-        return speechbrain.describe(cfg, experiment)
+    every = cfg.layers == "all"
+    if is_trained_here(cfg):
+        load = partial(speechbrain.load, cfg, experiment, all_layers=every)
+        return StoredRecogniser(partial(speechbrain.made_by, cfg, experiment), load)
     hub = _hub()
-    return hub.describe(hub.fetch(str(cfg.recogniser), cfg.recogniser_revision), cfg.dec_mode)
+    model = hub.fetch_model(str(cfg.recogniser), cfg.recogniser_revision)
+    load = partial(hub.load, model, dec_mode=cfg.dec_mode, all_layers=every)
+    return StoredRecogniser(partial(hub.made_by, model, cfg.dec_mode), load)
+
+
+def recogniser_made_by(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Return everything that determines the numbers of the configured recogniser."""
+    return choose_recogniser(cfg, experiment).made_by()
 
 
 def load_recogniser(cfg: DictConfig, experiment: Experiment, device: torch.device) -> Recogniser:
     """Load the configured recogniser."""
-    if cfg.recogniser is None:
-        return speechbrain.SpeechBrainRecogniser.from_config(cfg, experiment, device)
     speechbrain.keep_products_exact()
-    hub = _hub()
-    fetched = hub.fetch(str(cfg.recogniser), cfg.recogniser_revision)
-    return hub.load(fetched, device, cfg.dec_mode, cfg.layers == "all")
+    return choose_recogniser(cfg, experiment).load(device)
 
 
 @functools.lru_cache(maxsize=1)
@@ -57,7 +76,7 @@ def recogniser_of_process(config: str, checkpoint_sha256: str) -> Recogniser:
 
 
 def _hub() -> ModuleType:
-    """Import what only a recogniser from the hub needs."""
+    """Import the module that needs the packages of requirements-hub.txt."""
     try:
         from intelligibility.recognisers import hub
     except ModuleNotFoundError as error:

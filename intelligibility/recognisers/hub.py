@@ -50,7 +50,7 @@ WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
 
 
 @dataclass(frozen=True)
-class Fetched:
+class HubModel:
     """A recogniser's files, and where they are from.
 
     Attributes
@@ -74,8 +74,8 @@ class Fetched:
     architecture: str
 
 
-def describe(fetched: Fetched, dec_mode: str) -> dict[str, Any]:
-    """Say all that decides what a recogniser computes, without loading it.
+def made_by(model: HubModel, dec_mode: str) -> dict[str, Any]:
+    """Return everything that determines a recogniser's numbers, without loading it.
 
     Returns
     -------
@@ -83,21 +83,21 @@ def describe(fetched: Fetched, dec_mode: str) -> dict[str, Any]:
         checkpoint_sha256 (of weights, settings and tokens), checkpoints (its commit, or its folder)
         and settings.
     """
-    settings: dict[str, Any] = {"architecture": fetched.architecture}
-    if fetched.architecture in ENCODER_DECODERS:
+    settings: dict[str, Any] = {"architecture": model.architecture}
+    if model.architecture in ENCODER_DECODERS:
         check_dec_mode(dec_mode)
         settings["dec_mode"] = dec_mode
-    where = fetched.commit or str(fetched.folder.resolve())
+    where = model.commit or str(model.folder.resolve())
     return {
-        "recogniser": fetched.source,
-        "recogniser_revision": fetched.revision,
+        "recogniser": model.source,
+        "recogniser_revision": model.revision,
         "checkpoints": [where],
-        "checkpoint_sha256": sha256_of(model_files(fetched.folder)),
+        "checkpoint_sha256": sha256_of(model_files(model.folder)),
         "settings": settings,
     }
 
 
-def fetch(source: str, revision: str | None = None) -> Fetched:
+def fetch_model(source: str, revision: str | None = None) -> HubModel:
     """Return a recogniser's files: those of a folder, or of the hub, which is asked only once.
 
     Parameters
@@ -134,7 +134,7 @@ def fetch(source: str, revision: str | None = None) -> Fetched:
         )
     where = f"commit {commit}" if commit else str(folder.resolve())
     logger.info("Recogniser %s, %s, %s", source, where, architecture)
-    return Fetched(folder, source, revision, commit, architecture)
+    return HubModel(folder, source, revision, commit, architecture)
 
 
 def _from_hub(source: str, revision: str | None, patterns: list[str]) -> Path:
@@ -194,13 +194,13 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def load(
-    fetched: Fetched, device: torch.device, dec_mode: str = "teacher", all_layers: bool = False
+    model: HubModel, device: torch.device, dec_mode: str = "teacher", all_layers: bool = False
 ) -> WhisperRecogniser | Wav2Vec2Recogniser:
     """Load what was fetched.
 
     Parameters
     ----------
-    fetched : Fetched
+    model : HubModel
         The files.
     device : torch.device
         Where it computes.
@@ -218,14 +218,14 @@ def load(
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        if fetched.architecture in ENCODER_DECODERS:
-            return _load_whisper(fetched.folder, device, dec_mode, all_layers)
-        with_head = fetched.architecture in CTC_RECOGNISERS
-        return _load_wav2vec2(fetched.folder, device, with_head, all_layers)
+        if model.architecture in ENCODER_DECODERS:
+            return _load_whisper(model.folder, device, dec_mode, all_layers)
+        with_head = model.architecture in CTC_RECOGNISERS
+        return _load_wav2vec2(model.folder, device, with_head, all_layers)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RecipeError(
-            f"recogniser={fetched.source}: {fetched.folder} cannot be loaded ({reason}); a file is "
+            f"recogniser={model.source}: {model.folder} cannot be loaded ({reason}); a file is "
             "missing or damaged: fetch it again"
         ) from None
 

@@ -19,7 +19,7 @@ BLOCKS = (
 TRAINING_ONLY = ("dropout", "transformer_dropout", "update_until_epoch")  # of those, no matter
 
 
-def describe(published: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
+def model_settings_of(published: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
     """Return by name every setting that decides what given weights compute.
 
     Parameters

@@ -13,7 +13,7 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.experiment import Experiment
-from intelligibility.recognisers.model_settings import describe
+from intelligibility.recognisers.model_settings import model_settings_of
 from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, listed
 
 FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
@@ -112,7 +112,7 @@ def _plain(text: str, overrides: dict[str, Any] | str) -> dict[str, Any]:
     if faults := list(_faults_of_values(text, overrides)):
         raise RecipeError("; ".join(faults))
     resolved = yaml.load(resolve_references(text, overrides).read(), _Plain)
-    return resolved | {"model_settings": describe(yaml.load(text, _Plain), resolved)}
+    return resolved | {"model_settings": model_settings_of(yaml.load(text, _Plain), resolved)}
 
 
 @contextmanager

@@ -106,18 +106,6 @@ class SpeechBrainRecogniser:
         load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
         return cls(hparams, device, decoder_states, all_layers)
 
-    @classmethod
-    def from_config(
-        cls, cfg: DictConfig, experiment: Experiment, device: torch.device
-    ) -> "SpeechBrainRecogniser":
-        """Load the recogniser that the configuration describes."""
-        for noisy in ("checkpoints", "seed"):
-            logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
-        keep_products_exact()
-        hparams = load_settings(cfg, experiment)
-        every = cfg.layers == "all"
-        return cls.load(hparams, experiment.save_folder, device, cfg.decoder_states, every)
-
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
     ) -> Iterator[Recognition]:
@@ -223,8 +211,19 @@ def keep_products_exact() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
-def describe(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
-    """Say all that decides what the recogniser of a configuration computes, without loading it.
+def load(
+    cfg: DictConfig, experiment: Experiment, device: torch.device, all_layers: bool = False
+) -> SpeechBrainRecogniser:
+    """Load the recogniser that train_asr.py left in the experiment's recogniser folder."""
+    for noisy in ("checkpoints", "seed"):
+        logging.getLogger(f"speechbrain.utils.{noisy}").setLevel(logging.WARNING)
+    hparams = load_settings(cfg, experiment)
+    states = cfg.decoder_states
+    return SpeechBrainRecogniser.load(hparams, experiment.save_folder, device, states, all_layers)
+
+
+def made_by(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Return everything that determines the recogniser's numbers, without loading it.
 
     Returns
     -------
@@ -237,14 +236,14 @@ def describe(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     settings = plain_settings(cfg, experiment)
     check_model_settings(experiment.save_folder, settings["model_settings"])
     model = json.dumps(settings["model_settings"], sort_keys=True)
-    made_by = {
+    of_model = {
         "decoder_states": cfg.decoder_states,
         "model_sha256": hashlib.sha256(model.encode()).hexdigest(),
     }
     return {
         "checkpoint_sha256": sha256_of(files),
         "checkpoints": sorted(path.parent.name for path in files if path.name == "model.ckpt"),
-        "settings": dataclasses.asdict(search_settings(settings)) | made_by,
+        "settings": dataclasses.asdict(search_settings(settings)) | of_model,
     }
 
 

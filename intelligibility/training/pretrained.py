@@ -51,7 +51,9 @@ def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
     Strictly: the model has to have exactly the settings' parameters.
     """
     source, revision = start.pretrained, start.pretrained_revision
-    model, normaliser = (fetch(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt"))
+    model, normaliser = (
+        fetch_pretrained(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt")
+    )
     training = checkpointer.recoverables
     try:
         training["model"].load_state_dict(load_weights(model, training["model"]), strict=True)
@@ -68,7 +70,7 @@ def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
     checkpointer.save_checkpoint({"source": source, "sha256": sha256_of([model])})
 
 
-def fetch(source: str, revision: str, name: str) -> Path:
+def fetch_pretrained(source: str, revision: str, name: str) -> Path:
     """Return a pretrained file from a folder, or from the hub, which is asked only once.
 
     Raises
@@ -116,7 +118,7 @@ def provide_tokenizer(
         return
     if source := start.pretrained_lm_tokenizer_path:
         with atomic_path(path) as part:
-            shutil.copyfile(fetch(source, start.pretrained_revision, path.name), part)
+            shutil.copyfile(fetch_pretrained(source, start.pretrained_revision, path.name), part)
     elif resumed:
         raise RecipeError(
             f"{path}: no such file, but there is a checkpoint; put the tokenizer that it was "

@@ -91,7 +91,7 @@ def finished(prepared) -> Path:
 def give_judge(patch, recogniser=None) -> None:
     """Put a recogniser that knows the chords in place of a trained one."""
     patch.setattr(laboratory, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
-    patch.setattr(laboratory, "describe_recogniser", lambda *_: {"checkpoint_sha256": "toy"})
+    patch.setattr(laboratory, "recogniser_made_by", lambda *_: {"checkpoint_sha256": "toy"})
     laboratory.judge_of_process.cache_clear()
     laboratory.network_of_process.cache_clear()
 

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from benchmarks.made.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
-from intelligibility.recognisers.hub import fetch, load
+from intelligibility.recognisers.hub import fetch_model, load
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.recognisers.whisper import WhisperRecogniser
 
@@ -95,4 +95,4 @@ def load_folder(
     folder: Path, dec_mode: str = "teacher", all_layers: bool = True
 ) -> WhisperRecogniser | Wav2Vec2Recogniser:
     """Load one of them as infer.py does."""
-    return load(fetch(str(folder)), torch.device("cpu"), dec_mode, all_layers)
+    return load(fetch_model(str(folder)), torch.device("cpu"), dec_mode, all_layers)

@@ -8,7 +8,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from intelligibility.recognisers.hub import fetch, load
+from intelligibility.recognisers.hub import fetch_model, load, made_by
 from intelligibility.runs import RecipeError
 from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, asked_by_all
 from tests.intelligibility.recognisers.small_hub import (
@@ -42,7 +42,7 @@ def hub(whisper, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("revision", [None, "main", "v1", COMMIT])
 def test_it_is_fetched_once_and_its_commit_is_known(hub, whisper, revision):
-    fetched = fetch(NAME, revision)
+    fetched = fetch_model(NAME, revision)
     assert (fetched.commit, fetched.revision, fetched.source) == (COMMIT, revision, NAME)
     assert fetched.architecture == "WhisperForConditionalGeneration"
     names = {path.name for path in fetched.folder.iterdir()}
@@ -50,7 +50,7 @@ def test_it_is_fetched_once_and_its_commit_is_known(hub, whisper, revision):
     assert hub.asked
     hub.asked.clear()
     hub.models.clear()  # as if the network were gone
-    assert fetch(NAME, revision) == fetched
+    assert fetch_model(NAME, revision) == fetched
     assert not hub.asked
 
 
@@ -58,16 +58,16 @@ def test_it_recognises_as_its_folder_does(hub, whisper):
     signal = speech(1, 2)
     ours, theirs = (
         next(one.recognise([signal], TEXTS[:1]))
-        for one in (load(fetch(NAME), CPU), load_folder(whisper))
+        for one in (load(fetch_model(NAME), CPU), load_folder(whisper))
     )
     assert ours.text == theirs.text
     assert ours.layers["decoder"].equal(theirs.layers["decoder"])
 
 
 def test_a_fetch_that_was_stopped_is_completed(hub, monkeypatch):
-    fetched = fetch(NAME)
+    fetched = fetch_model(NAME)
     (fetched.folder / "model.safetensors").unlink()
-    assert fetch(NAME) == fetched
+    assert fetch_model(NAME) == fetched
     assert (fetched.folder / "model.safetensors").is_file()
 
 
@@ -75,28 +75,28 @@ def test_a_revision_that_is_not_there_is_named(hub):
     with pytest.raises(
         RecipeError, match="recogniser_revision=v9: the hub has .* no such revision"
     ):
-        fetch(NAME, "v9")
+        fetch_model(NAME, "v9")
     with pytest.raises(RecipeError, match="no such revision"):
-        fetch(NAME, "f" * 40)
+        fetch_model(NAME, "f" * 40)
 
 
 @pytest.mark.parametrize("name", ["somebody/else", "not a name", "/no/such/folder", "a/b/c"])
 def test_a_model_that_is_not_there_is_named(hub, name):
     with pytest.raises(RecipeError, match=f"recogniser={name} .*no such folder, and no such model"):
-        fetch(name)
+        fetch_model(name)
 
 
 def test_a_gated_model_is_named(hub):
     hub.gated.add(NAME)
     with pytest.raises(RecipeError, match=f"recogniser={NAME} .*its owners ask for consent"):
-        fetch(NAME)
+        fetch_model(NAME)
 
 
 def test_a_network_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     with pytest.raises(RecipeError, match="could not be fetched .*check the network"):
-        fetch(NAME)
+        fetch_model(NAME)
 
 
 def change(folder, **settings):
@@ -112,24 +112,24 @@ def test_a_kind_that_is_not_served_is_named_before_its_weights_are_fetched(hub):
         match=r"is a Moonshine.*not served; expected an encoder-decoder \(Whisper.*Wav2Vec2ForCTC"
         ".*WavLMModel",
     ):
-        fetch(NAME)
+        fetch_model(NAME)
     assert not any("safetensors" in path for path in hub.asked if "/resolve/" in path)
 
 
 def test_weights_that_could_run_code_are_not_read(hub):
     (hub.models[NAME] / "model.safetensors").unlink()
     with pytest.raises(RecipeError, match="no model.safetensors among its files"):
-        fetch(NAME)
+        fetch_model(NAME)
 
 
 def test_a_folder_of_something_else_is_named(tmp_path):
     with pytest.raises(RecipeError, match="not a model of transformers .*config.json: no such"):
-        fetch(str(tmp_path))
+        fetch_model(str(tmp_path))
 
 
 def test_a_folder_has_no_revision(whisper):
     with pytest.raises(RecipeError, match="recogniser_revision=v1: .* is a folder, not on the hub"):
-        fetch(str(whisper), "v1")
+        fetch_model(str(whisper), "v1")
 
 
 @pytest.mark.parametrize(
@@ -174,11 +174,9 @@ def test_a_window_that_does_not_fit_is_named(whisper, tmp_path):
 
 
 def test_another_model_has_another_hash(whisper, tmp_path):
-    from intelligibility.recognisers.hub import describe
-
     folder = shutil.copytree(whisper, tmp_path / "whisper")
-    before = describe(fetch(str(folder)), "teacher")
+    before = made_by(fetch_model(str(folder)), "teacher")
     change(folder, scale_embedding=True)
-    after = describe(fetch(str(folder)), "teacher")
+    after = made_by(fetch_model(str(folder)), "teacher")
     assert before["checkpoint_sha256"] != after["checkpoint_sha256"]
     assert before["settings"] == after["settings"]

@@ -9,8 +9,8 @@ import soundfile
 import train_asr
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.experiment import read_table, write_table
+from intelligibility.recognisers.trained_on import check_unseen
 from intelligibility.runs import RecipeError, write_json
-from intelligibility.training.record import check_unseen, training_scenes
 from msbg import Audiogram, Listener
 from tests import toy_asr
 
@@ -20,6 +20,10 @@ FIRST = "S90000_L9001_E901"
 
 def record_of(asr):
     return json.loads((asr / "trained_on.json").read_text())
+
+
+def scenes_of(asr):
+    return {heard["scene"] for heard in record_of(asr)["presentations"]}
 
 
 def presentations(data):
@@ -55,14 +59,13 @@ def test_records_each_signal_with_its_scene_listener_and_system(toy_data, tmp_pa
         "prompt": used[FIRST].prompt,
     }
     assert len(others) == 7
-    assert training_scenes(tmp_path) == {f"S9000{number}" for number in range(8)}
+    assert scenes_of(tmp_path) == {f"S9000{number}" for number in range(8)}
 
 
 def test_without_records_the_tables_say_what_they_know(uninterrupted):
     first = record_of(uninterrupted)["presentations"][0]
     assert first["name"] == FIRST and first["listener"] == "L9001" and first["prompt"]
     assert first["scene"] is None and first["system"] is None
-    assert training_scenes(uninterrupted) is None
 
 
 # What differs
@@ -125,7 +128,7 @@ def test_other_scenes_are_named_and_both_stay_recorded(toy_data, tmp_path, caplo
     assert "2 scenes added (S95000; S95001)" in caplog.text
     assert "8 scenes gone (S90000; S90001; S90002 and 5 more)" in caplog.text
     dev = {"S95000", "S95001"}
-    assert training_scenes(asr) == dev | {f"S9000{number}" for number in range(8)}
+    assert scenes_of(asr) == dev | {f"S9000{number}" for number in range(8)}
     assert record_of(asr)["training"] == identity
 
 
@@ -135,7 +138,7 @@ def test_a_record_of_an_earlier_version_is_counted(toy_data, uninterrupted, tmp_
     write_json(asr / "trained_on.json", old)
     toy_asr.train(toy_data, asr)
     assert "other data: 12 wavs, now 32; no list of them then" in caplog.text
-    assert record_of(asr) == old and training_scenes(asr) is None
+    assert record_of(asr) == old
 
 
 # No leak
@@ -169,11 +172,10 @@ def test_a_signal_that_was_trained_on_is_refused(recorded, name, scene):
 def test_no_record_is_warned_of(tmp_path, caplog):
     check_unseen(tmp_path, {"S95000_L9001_E901": "S95000"})
     assert "trained_on.json does not say what the recogniser was trained on" in caplog.text
-    assert training_scenes(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", [["S90000"], {"a": 1}, [{"scene": "S90000"}], 7])
 def test_a_damaged_record_is_named(tmp_path, content):
     write_json(tmp_path / "trained_on.json", {"presentations": content})
     with pytest.raises(RecipeError, match="presentations are not as train_asr.py writes them"):
-        training_scenes(tmp_path)
+        check_unseen(tmp_path, {})

@@ -1,4 +1,4 @@
-"""trained_on.json: what a recogniser was trained on, so that none of it is tested on unawares."""
+"""trained_on.json: what a recogniser was trained on, so that none of it is tested."""
 
 import hashlib
 import logging
@@ -8,15 +8,16 @@ from typing import Any
 
 from intelligibility.experiment import EARS, AsrFolder
 from intelligibility.runs import RecipeError, listed, read_json, write_json
-from intelligibility.training.data import Row
 
 logger = logging.getLogger(__name__)
 
+Row = dict[str, Any]  # of a table
 
-def describe_data(
+
+def training_record(
     tables: Mapping[str, list[Row]], rows: list[Row], known: Mapping[str, tuple[str, str, str]]
 ) -> dict[str, Any]:
-    """Say what is trained on.
+    """Return the record of what is trained on.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_lef
     asr_folder : Path
         The recogniser's folder.
     now : dict
-        The data as `describe_data` says it, and `training`, the id.
+        What `training_record` returns, and `training`, the id.
     goes_on : bool
         Whether the latest checkpoint was trained here. Then what it was trained on stays in the
         record, and an unknown part is not made up.
@@ -141,17 +142,6 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 _PLURAL = {"scene": "scenes", "name": "signals"}
-
-
-def training_scenes(asr_folder: str | Path) -> frozenset[str] | None:
-    """Return the scenes that a recogniser was trained on; None where no record says so.
-
-    A recogniser of SpeechBrain 0.5.x, from the hub, or trained without config.yaml has none.
-    """
-    trained_on = _presentations(asr_folder)
-    if trained_on is None or None in trained_on.values():
-        return None
-    return frozenset(trained_on.values())
 
 
 def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> None:
