@@ -22,8 +22,9 @@ from hydra import compose, initialize_config_dir
 
 from intelligibility.experiment import Experiment, LayerFolder
 from intelligibility.runs import RECIPE, pick_device, read_json
+from intelligibility.words import word_errors
 from reconstruction.inverters import Inverter
-from reconstruction.judge import Judge, word_errors
+from reconstruction.judge import Judge
 from reconstruction.laboratory import load_judge
 from reconstruction.one_layer import read_heard
 from reconstruction.score import Heard

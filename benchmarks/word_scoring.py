@@ -15,9 +15,9 @@ from pathlib import Path
 
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-from intelligibility.recognisers.word_scoring import hits, scored_words
+from intelligibility.recognisers.word_scoring import scored_words
 from intelligibility.runs import read_json
-from intelligibility.words import word_correctness, words_of
+from intelligibility.words import clarity_hits, word_correctness, words_of
 
 
 def published(answer: str, prompt: str) -> int:
@@ -27,13 +27,13 @@ def published(answer: str, prompt: str) -> int:
 
 def normalised(answer: str, prompt: str) -> int:
     """Count as the words of a recogniser from the hub are counted."""
-    return hits(scored_words(prompt), scored_words(answer))
+    return clarity_hits(scored_words(prompt), scored_words(answer))
 
 
 def written_out(answer: str, prompt: str) -> int:
     """Count with the whole of Whisper's normaliser."""
     normalise = EnglishTextNormalizer({})
-    return hits(normalise(prompt).split(), normalise(answer).split())
+    return clarity_hits(normalise(prompt).split(), normalise(answer).split())
 
 
 WAYS = {

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speechbrain.utils.edit_distance import alignment, op_table
 from torch import Tensor
 
 from intelligibility.runs import RecipeError
-from intelligibility.words import words_of
 from reconstruction.mel import at_level
 from reconstruction.utterances import read_speech
 
@@ -41,13 +39,6 @@ class Judge:
         if found.text is None:
             raise RecipeError("judge: this recogniser has no words; name another one with judge=")
         return found.text
-
-
-def word_errors(text: str, prompt: str) -> tuple[int, int]:
-    """Return the insertions, deletions and substitutions of a text, and the prompt's words."""
-    reference, hypothesis = words_of(prompt), words_of(text)
-    steps = alignment(op_table(reference, hypothesis))
-    return sum(operation != "=" for operation, _, _ in steps), len(reference)
 
 
 def check_judge(errors: Iterable[tuple[int, int]], name: str) -> None:

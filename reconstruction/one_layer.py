@@ -24,6 +24,7 @@ from torch import Tensor
 
 from intelligibility.experiment import LayerFolder
 from intelligibility.runs import read_json, write_json
+from intelligibility.words import word_errors
 from reconstruction.fit import (
     FitSettings,
     Pair,
@@ -34,7 +35,7 @@ from reconstruction.fit import (
     shuffled,
 )
 from reconstruction.inverters import Inverter, Spec, n_parameters
-from reconstruction.judge import Judge, word_errors
+from reconstruction.judge import Judge
 from reconstruction.mel import RATE, LogMel, NeuralVocoder, at_level
 from reconstruction.networks import Layer, Network
 from reconstruction.score import Heard, records

@@ -18,7 +18,7 @@ from intelligibility.experiment import EARS, Experiment, write_table
 from intelligibility.measures import MEASURES
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.recognisers.whisper import WhisperRecogniser
-from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import RecipeError, read_json
 from tests.conftest import configure
 from tests.intelligibility.recognisers.small_hub import (
@@ -150,7 +150,7 @@ def test_measures_are_those_of_a_plain_loop(root, kind):
             if name in HAS[kind]
         }
         if kind != "encoder":
-            expected["wcs"] = max(word_correctness(ear.text, pair.prompt) for ear in ears[:2])
+            expected["wcs"] = max(normalised_correctness(ear.text, pair.prompt) for ear in ears[:2])
             best = [max(ear.log_prob for ear in e) for e in (ears[:2], ears[2:])]
             expected["prob"] = best[0] - best[1]
         assert list(expected) and set(expected) == set(HAS[kind])

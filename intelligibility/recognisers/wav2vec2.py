@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureE
 from intelligibility.recognisers.batches import in_batches
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import SPEECH_SECONDS, RecipeError
 from intelligibility.words import words_of
 
@@ -41,7 +41,7 @@ class Wav2Vec2Recogniser:
         Whether a recognition has every layer, encoder.0 to n.
     """
 
-    word_correctness = staticmethod(word_correctness)
+    word_correctness = staticmethod(normalised_correctness)
 
     def __init__(
         self,

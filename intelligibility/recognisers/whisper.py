@@ -19,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from intelligibility.recognisers.batches import in_batches
 from intelligibility.recognisers.hooks import output_of
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.recognisers.word_scoring import word_correctness
+from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import RecipeError
 
 RATE = 16000  # Hz
@@ -74,7 +74,7 @@ class WhisperRecogniser:
         self.prefix = self._prefix()
         # British and American spelling, where the model brings the list of them.
         spelling = getattr(tokenizer, "english_spelling_normalizer", None)
-        self.word_correctness = partial(word_correctness, spelling=spelling)
+        self.word_correctness = partial(normalised_correctness, spelling=spelling)
 
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None

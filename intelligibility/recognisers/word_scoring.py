@@ -8,12 +8,14 @@ same. `python -m benchmarks.word_scoring` compares with that scoring.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from transformers.models.whisper.english_normalizer import (
     EnglishNumberNormalizer,
     remove_symbols_and_diacritics,
 )
+
+from intelligibility.words import clarity_hits
 
 in_figures = EnglishNumberNormalizer()
 OF_NUMBERS = ".%$¢€£"  # signs that are words when they stand beside a number
@@ -41,32 +43,15 @@ def scored_words(text: str, spelling: Mapping[str, str] | None = None) -> list[s
     return [(spelling or {}).get(word, word) for word in in_figures(text).split()]
 
 
-def hits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Count the words of `reference` that stand in `hypothesis` too.
-
-    The words are aligned with the fewest errors. Where several alignments have as few, the one with
-    the most words exchanged counts: Clarity's hits are those.
-    """
-    best = [(n, 0) for n in range(len(hypothesis) + 1)]  # errors, hits up to each word
-    for row, word in enumerate(reference, 1):
-        above, best = best, [(row, 0)]
-        for column, other in enumerate(hypothesis, 1):
-            same = word == other
-            errors, found = above[column - 1]
-            ways = [(errors + (not same), found + same)]
-            ways += [(errors + 1, found) for errors, found in (above[column], best[-1])]
-            best.append(min(ways))
-    return best[-1][1]
-
-
-def word_correctness(
+def normalised_correctness(
     recognised: str, prompt: str, spelling: Mapping[str, str] | None = None
 ) -> float:
     """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
 
-    Words too many are not counted against them.
+    Both texts are normalised, and hits are counted as Clarity does. Insertions do not lower the
+    score.
     """
     reference = scored_words(prompt, spelling)
     if not reference:
         raise ValueError(f"the prompt {prompt!r} has no word")
-    return hits(reference, scored_words(recognised, spelling)) / len(reference)
+    return clarity_hits(reference, scored_words(recognised, spelling)) / len(reference)

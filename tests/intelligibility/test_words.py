@@ -2,7 +2,13 @@
 
 import pytest
 
-from intelligibility.words import marked_words, word_correctness, words_of
+from intelligibility.words import (
+    clarity_hits,
+    marked_words,
+    word_correctness,
+    word_errors,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -11,7 +17,7 @@ from intelligibility.words import marked_words, word_correctness, words_of
         ("ANNA KEEPS TWO OLD BOATS", "anna keeps two old boats", 1.0),
         ("", "anna keeps two", 0.0),
         ("KEEPS OLD", "anna keeps two old", 0.5),
-        ("SO ANNA NEVER KEEPS TWO", "Anna keeps two.", 1.0),  # words too many do not count
+        ("SO ANNA NEVER KEEPS TWO", "Anna keeps two.", 1.0),  # insertions do not count
         ("TWO TWO TWO", "two nine", 0.5),
         ("I WON'T COME", "i won\u2019t come!", 1.0),
         ("I WONT COME", "I won't come", 2 / 3),
@@ -34,3 +40,24 @@ def test_lost_words_are_marked():
         ("COB", False),
         ("DOG", True),
     ]
+
+
+def test_word_errors_count_every_kind():
+    assert word_errors("ADA BED", "ada bed cob") == (1, 3)
+    assert word_errors("ADA FIG COB DOG", "ada bed cob") == (2, 3)
+    assert word_errors("", "ada bed cob") == (3, 3)
+    assert word_errors("ADA ADA ADA ADA BED COB", "ada bed cob") == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("a b c", "a b c", 3),
+        ("a b c", "", 0),
+        ("a b c", "x a y b z c w", 3),
+        ("attached was a note giving his name", "attached was his given name", 3),  # as officially
+        ("a b", "b a", 0),  # two exchanged cost as much as one moved
+    ],
+)
+def test_hits_are_counted_as_clarity_does(reference, hypothesis, expected):
+    assert clarity_hits(reference.split(), hypothesis.split()) == expected

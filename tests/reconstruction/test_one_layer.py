@@ -12,8 +12,9 @@ import pytest
 import soundfile as sf
 import torch
 
+from intelligibility.words import word_errors
 from reconstruction.inverters import Inverter
-from reconstruction.judge import Judge, word_errors
+from reconstruction.judge import Judge
 from reconstruction.mel import LEVEL, LogMel, at_level
 from reconstruction.one_layer import (
     WholeFolder,
