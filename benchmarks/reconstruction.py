@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from intelligibility.experiment import Experiment, LayerFolder
+from intelligibility.experiment import Experiment
 from intelligibility.runs import RECIPE, pick_device, read_json
 from intelligibility.words import word_errors
 from reconstruction.inverters import Inverter
 from reconstruction.judge import Judge
 from reconstruction.laboratory import load_judge
 from reconstruction.one_layer import read_heard
+from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.score import Heard
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", sys.argv[1:])
     torch.set_num_threads(1)
-    places = Experiment.from_config(cfg).reconstruction.layers()
+    places = ReconstructionFolder.of(Experiment.from_config(cfg)).layers()
     if cfg.layers is not None:
         places = [place for place in places if place.parts[-2] in cfg.layers]
     print("| layer | other words from the wavs | WER | alone | exchanged | their own | zeros |")

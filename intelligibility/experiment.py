@@ -1,5 +1,7 @@
 """Every file below exp_folder and asr_folder: the one place that knows where things are.
 
+Those of the second system are in reconstruction/places.py.
+
 Everything is per track: closed ("" in file names) or open ("_indep"). The tables that SpeechBrain
 reads are written and read here too.
 """
@@ -111,119 +113,6 @@ class AsrFolder:
     def below(cls, folder: Path, corpus: str, track: str) -> "AsrFolder":
         """Return where a recogniser is kept when no `path.asr_folder` says so."""
         return cls(folder / f"transformer_{corpus}{track}")
-
-
-@dataclass(frozen=True)
-class LayerFolder:
-    """Where one layer's speech is kept; or that of the controls, which came through no layer.
-
-    Attributes
-    ----------
-    path : Path
-        As ReconstructionFolder says, or a temporary name while it is written.
-    """
-
-    path: Path
-
-    @property
-    def record(self) -> Path:
-        """How a layer was inverted, and the losses."""
-        return self.path / "layer.json"
-
-    @property
-    def controls_record(self) -> Path:
-        """How the controls were made, and each condition's mean spectrum."""
-        return self.path / "controls.json"
-
-    @property
-    def heard(self) -> Path:
-        """What the judge heard, signal by signal."""
-        return self.path / "heard.json"
-
-    @property
-    def inverter(self) -> Path:
-        """The inverter's shape."""
-        return self.path / "inverter.json"
-
-    @property
-    def weights(self) -> Path:
-        """The inverter's tensors."""
-        return self.path / "inverter.pt"
-
-    @property
-    def training(self) -> Path:
-        """The folder of what the inverter learns from, which goes when it is learnt."""
-        return self.path / "training"
-
-    def training_array(self, condition: str, ear: str, what: str) -> Path:
-        """Return one half of a training pair: the embedding ("layer") or the target ("mel")."""
-        return self.training / f"{condition}-{ear}-{what}.npy"
-
-    def embedding(self, condition: str, ear: str) -> Path:
-        """Return what the layer made of a scored signal."""
-        return self.path / "embeddings" / condition / f"{ear}.npy"
-
-    def wav(self, kind: str, condition: str, ear: str) -> Path:
-        """Return a sound: speech back ("wav"), that of a floor, or one of the controls."""
-        return self.path / kind / condition / f"{ear}.wav"
-
-
-@dataclass(frozen=True)
-class ReconstructionFolder:
-    """Where inverters, speech back from each layer and their table are kept.
-
-    Attributes
-    ----------
-    path : Path
-        `Experiment.reconstruction`.
-    """
-
-    path: Path
-
-    def network(self, source: str) -> Path:
-        """Return the weights of a classifier that is trained here, such as vggish-talker."""
-        return self.path / source / "network.pt"
-
-    def network_record(self, source: str) -> Path:
-        """Return how a classifier was trained, and how well it does."""
-        return self.path / source / "network.json"
-
-    def controls(self, mel: str) -> Path:
-        """Return the folder of what is heard without any layer, of one kind of spectrogram."""
-        return self.path / "controls" / mel
-
-    def layer(self, source: str, layer: str, inverter: str) -> Path:
-        """Return the folder of one layer of a network with one inverter."""
-        return self.path / source / layer / inverter
-
-    def layers(self) -> list[Path]:
-        """List the folders of the finished layers; one that is being written is hidden."""
-        found = self.path.glob(f"*/*/*/{LayerFolder(Path()).record}")
-        return sorted(one.parent for one in found if not one.parent.name.startswith("."))
-
-    @property
-    def table(self) -> Path:
-        """Every finished layer, as numbers."""
-        return self.path / "results.csv"
-
-    @property
-    def results(self) -> Path:
-        """The same with the networks, the trends with depth, provenance."""
-        return self.path / "results.json"
-
-    @property
-    def summary(self) -> Path:
-        """The same for people."""
-        return self.path / "results.md"
-
-    @property
-    def page(self) -> Path:
-        """Players, spectrograms, lost words."""
-        return self.path / "reconstruction.html"
-
-    def figure(self, name: str) -> Path:
-        """Return a figure."""
-        return self.path / "figures" / f"{name}.png"
 
 
 @dataclass(frozen=True)
@@ -384,13 +273,6 @@ class Experiment:
     def baselines_journal(self) -> Path:
         """Which baselines of which signals are computed, and from what."""
         return self.exp_folder / f"baselines{self.track}.jsonl"
-
-    # What reconstruct.py writes.
-
-    @property
-    def reconstruction(self) -> ReconstructionFolder:
-        """The folder of inverters, of speech back from each layer, and of their table."""
-        return ReconstructionFolder(self.results_folder / f"reconstruct{self.track}")
 
     # What evaluate.py writes.
 

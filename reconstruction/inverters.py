@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intelligibility.experiment import LayerFolder
 from intelligibility.recognisers.speechbrain import load_safely
 from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
 from reconstruction.mel import PRESETS, LogMel, NeuralVocoder
 from reconstruction.networks import PATCH_FRAMES, Layer
+from reconstruction.places import LayerFolder
 
 PUBLISHED_CHANNELS = (128, 64, 32, 16)  # of the ladder, from 6 x 4 to 96 x 64
 PUBLISHED_UNITS = 4096

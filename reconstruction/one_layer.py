@@ -22,7 +22,6 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
-from intelligibility.experiment import LayerFolder
 from intelligibility.runs import read_json, write_json
 from intelligibility.words import word_errors
 from reconstruction.fit import (
@@ -38,6 +37,7 @@ from reconstruction.inverters import Inverter, Spec, n_parameters
 from reconstruction.judge import Judge
 from reconstruction.mel import RATE, LogMel, NeuralVocoder, at_level
 from reconstruction.networks import Layer, Network
+from reconstruction.places import LayerFolder
 from reconstruction.score import Heard, records
 from reconstruction.utterances import CONDITIONS, Ear, read_speech
 

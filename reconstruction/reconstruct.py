@@ -46,8 +46,6 @@ from intelligibility.experiment import (
     EARS,
     KINDS,
     Experiment,
-    LayerFolder,
-    ReconstructionFolder,
     read_table,
 )
 from intelligibility.journal import file_stamp
@@ -97,6 +95,7 @@ from reconstruction.one_layer import (
     make_controls,
     read_controls,
 )
+from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.results import write_results
 from reconstruction.utterances import (
     Ear,
@@ -117,10 +116,12 @@ READS = (
 NETWORKS = ("recogniser", "vggish", "smallenc")
 INVERTERS = ("reccnn", "recgan")
 TARGETS = ("input", "ref")
-PRESETS = ("corpus", "paper")
-# Published: Adam at 1e-4 throughout, batches of 256 patches; 300 epochs of 32 x 400 clips are the
-# 15000 steps of config.yaml.
-PAPER = {"batch": 256, "learning_rate": 1e-4, "ladder_divisor": 1}
+# What a setting is that the user leaves open. Published: Adam at 1e-4 throughout, batches of 256
+# patches; 300 epochs of 32 x 400 clips are the 15000 steps of the configuration.
+PRESETS = {
+    "corpus": {"batch": 32, "learning_rate": 1e-3},
+    "paper": {"batch": 256, "learning_rate": 1e-4},
+}
 LEVEL_EARS = 200  # references whose median level the recogniser hears all signals at
 
 
@@ -151,7 +152,7 @@ def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
     check_options(cfg)
     experiment = Experiment.from_config(cfg)
-    files = experiment.reconstruction
+    files = ReconstructionFolder.of(experiment)
     torch.set_num_threads(1)
     with (
         sole_run(experiment.results_folder, files.path.name),
@@ -183,9 +184,10 @@ def check_options(cfg: DictConfig) -> None:
     ):
         if cfg[key] not in known:
             raise RecipeError(f"{key}={cfg[key]}: expected {', '.join(known)}")
-    own = cfg.reconstruct
-    if own.preset not in PRESETS:
-        raise RecipeError(f"reconstruct.preset={own.preset}: expected {' or '.join(PRESETS)}")
+    if cfg.reconstruct.preset not in PRESETS:
+        expected = " or ".join(PRESETS)
+        raise RecipeError(f"reconstruct.preset={cfg.reconstruct.preset}: expected {expected}")
+    own = sizes_of(cfg)
     for key in ("steps", "batch", "width", "n_scored", "n_train", "divisor", "ladder_divisor"):
         if not isinstance(own[key], int) or own[key] < 1:
             raise RecipeError(f"reconstruct.{key}={own[key]}: expected a whole number from 1")
@@ -473,16 +475,21 @@ def inverter_name(cfg: DictConfig) -> str:
     return "-".join([cfg.inverter, *(name for name, chosen in options.items() if chosen)])
 
 
+def sizes_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return the sizes of the trainings: what the user gives, and the preset's for the rest."""
+    given = {key: value for key, value in cfg.reconstruct.items() if value is not None}
+    return PRESETS[cfg.reconstruct.preset] | given
+
+
 def layer_settings(cfg: DictConfig, mel: str) -> LayerSettings:
     """Return what decides a layer's numbers beside network, judge and signals."""
-    paper = cfg.reconstruct.preset == "paper"
-    own = OmegaConf.to_container(cfg.reconstruct) | (PAPER if paper else {})
+    own = sizes_of(cfg)
     fit = FitSettings(
         steps=own["steps"],
         batch=own["batch"],
         learning_rate=own["learning_rate"],
         adversarial=cfg.inverter == "recgan",
-        paper=paper,
+        paper=own["preset"] == "paper",
         seed=cfg.seed,
     )
     return LayerSettings(

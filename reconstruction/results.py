@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from scipy.stats import spearmanr
 
-from intelligibility.experiment import LayerFolder, ReconstructionFolder
 from intelligibility.runs import read_json, write_result, write_text
 from msbg.audiogram import SEVERITIES
 from reconstruction.figures import TITLES, by_depth, save, spectrograms
@@ -21,6 +20,7 @@ from reconstruction.page import (
     table_lines,
     write_page,
 )
+from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.score import ALL, Heard, rows_of, table_of
 from reconstruction.utterances import CONDITIONS, Ear
 

@@ -10,8 +10,6 @@ from benchmarks.made.recogniser import small_settings
 from intelligibility.experiment import (
     AsrFolder,
     Experiment,
-    LayerFolder,
-    ReconstructionFolder,
     SaveFolder,
     read_table,
     write_table,
@@ -26,7 +24,6 @@ NAMED_ELSEWHERE = {
     ("intelligibility/preparation/readiness.py", "tokenizer.ckpt"),
     ("intelligibility/corpora/cpc3.py", "/train"),
     ("intelligibility/evaluation/report.py", "report.html"),
-    ("reconstruction/page.py", "reconstruction.html"),
 }
 SHARED_BY_TRACKS = FOLDERS  # and Table 1, which is of both
 
@@ -36,22 +33,11 @@ def all_paths(experiment: Experiment) -> dict[str, Path]:
     named = paths_of(experiment)
     del named["save_folder"], named["trained_on"], named["tokenizer"]  # AsrFolder's, SaveFolder's
     beside = SaveFolder(experiment.save_folder)
-    reconstruction = experiment.reconstruction
-    layer = LayerFolder(reconstruction.layer("vggish-talker", "pool1", "reccnn"))
-    controls = LayerFolder(reconstruction.controls("vggish"))
-    for kept in (experiment.asr, beside, reconstruction, layer):
+    for kept in (experiment.asr, beside):
         own = paths_of(kept)
         del own["path"]
         named |= {f"{type(kept).__name__}.{name}": path for name, path in own.items()}
     named["wer_details"] = experiment.asr.wer_details("left_dev_msbg")
-    named["network"] = reconstruction.network("vggish-talker")
-    named["network_record"] = reconstruction.network_record("vggish-talker")
-    named["skill"] = reconstruction.figure("skill")
-    named["pair"] = layer.training_array("ref", "left_S1", "mel")
-    named["embedding"] = layer.embedding("ref", "left_S1")
-    named["speech back"] = layer.wav("wav", "ref", "left_S1")
-    named["original"] = controls.wav("original", "ref", "left_S1")
-    named["controls_record"] = controls.controls_record
     for split in ("dev", "test"):
         for measure in MEASURES:
             key = f"measure_file {split} {measure.name}"
@@ -94,11 +80,10 @@ def test_no_other_module_spells_a_path(tmp_path):
     files = {path.name for path in relative if path.suffix}
     folders = {f"/{part}" for path in relative for part in path.parts[:-1]}
     assert {"tokenizer.ckpt", "trained_on.json", "prepared.jsonl", "left_out.json"} < files
-    assert {"/save", "/embeddings", "/controls", "/data_split"} < folders
+    assert {"/save", "/data_split"} < folders
     spelt = {
         (str(path.relative_to(RECIPE)), name)
-        for folder in ("", "intelligibility/**/", "reconstruction/")
-        for path in RECIPE.glob(f"{folder}*.py")
+        for path in (*RECIPE.glob("*.py"), *RECIPE.glob("intelligibility/**/*.py"))
         if path.name != "experiment.py"
         for name in spelt_in(path)
         if name in files or name in folders or name.removeprefix("/") in files
@@ -117,20 +102,11 @@ def test_the_settings_file_names_the_same_places(tmp_path):
     )
 
 
-def test_a_layer_that_is_being_written_is_not_listed(tmp_path):
-    files = ReconstructionFolder(tmp_path)
-    done, half = (files.layer("net", "pool1", name) for name in ("reccnn", ".reccnn.0123.part"))
-    for place in (done, half):
-        place.mkdir(parents=True)
-        LayerFolder(place).record.touch()
-    assert files.layers() == [done]
-
-
 def test_the_tracks_have_files_of_their_own(tmp_path):
     closed = Experiment.from_config(configure(tmp_path, tmp_path / "exp"))
     open_ = Experiment.from_config(configure(tmp_path, tmp_path / "exp", "cpc1_track=open"))
     ours, theirs = all_paths(closed), all_paths(open_)
-    assert set(ours) == set(theirs) and len(ours) > 35
+    assert set(ours) == set(theirs) and len(ours) > 25
     assert {name for name in ours if ours[name] == theirs[name]} == SHARED_BY_TRACKS
     files = [path for name, path in ours.items() if name not in FOLDERS]
     assert len(set(files)) == len(files)  # no two things in one file

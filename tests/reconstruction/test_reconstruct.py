@@ -209,11 +209,28 @@ def test_what_was_made_with_other_settings_is_made_again(finished, prepared, jud
 def test_other_options_have_folders_of_their_own(prepared, judge, tmp_path):
     exp = shutil.copytree(prepared, tmp_path / "exp")
     few = ("reconstruct.steps=1", "reconstruct.floor_steps=1", "layers=[pool1]")
-    run(exp, *few, "inverter=recgan", "target=ref", "reconstruct.preset=paper")
+    few += ("reconstruct.batch=null", "reconstruct.preset=paper")
+    run(exp, *few, "inverter=recgan", "target=ref")
     folder = exp / "reconstruct/smallenc-talker/pool1/recgan-enhancement-paper"
     record = read_json(folder / "layer.json", dict)["made_by"]["settings"]
     assert record["target"] == "ref" and record["fit"]["adversarial"] and record["fit"]["paper"]
-    assert record["fit"]["batch"] == 256 and record["divisor"] == 1
+    assert record["fit"]["batch"] == 256 and record["divisor"] == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], (32, 1e-3, 1)),
+        (["preset=paper"], (256, 1e-4, 1)),
+        (["preset=paper", "batch=8", "learning_rate=0.01", "ladder_divisor=4"], (8, 0.01, 4)),
+        (["batch=8"], (8, 1e-3, 1)),
+    ],
+)
+def test_what_the_user_gives_wins_over_the_preset(tmp_path, given, expected):
+    cfg = configure(tmp_path, tmp_path, *(f"reconstruct.{one}" for one in given))
+    settings = reconstruct.layer_settings(cfg, "asr")
+    assert (settings.fit.batch, settings.fit.learning_rate, settings.divisor) == expected
+    assert settings.fit.paper == ("preset=paper" in given)
 
 
 def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
