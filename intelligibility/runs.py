@@ -11,20 +11,25 @@ import logging
 import os
 import platform
 import re
+import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 logbook = logging.getLogger("logbook")  # goes to the log file only: see config.yaml
 
 RECIPE = Path(__file__).resolve().parent.parent
 MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
+STAMPED = 4096  # bytes of a file that are read at each of three places to identify it
 # s of speech that our recogniser takes: its CNN needs three frames of features, 10 ms apart, its
 # encoder counts 2500 positions, 40 ms apart. Corpora and recognisers meet here only.
 SPEECH_SECONDS = (0.02, 99)
@@ -138,6 +143,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; it gets its final name only when whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        The final name. A folder that lies there is replaced; its parent is made when absent.
+
+    Yields
+    ------
+    Path
+        An empty folder beside it, renamed at the end, removed on an error. What killed runs left
+        under such names is removed first.
+    """
+    path = Path(path)
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(left)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole, and leave it untouched when it already says the same."""
     path = Path(path)
@@ -234,7 +268,22 @@ def sha256_of(paths: Iterable[str | Path]) -> str:
     return digest.hexdigest()
 
 
-def pick_device(name: str) -> "torch.device":  # noqa: F821
+def file_stamp(path: Path) -> list[int | str]:
+    """Return what identifies a file's content, wherever it lies: its size and a hash.
+
+    The hash is of a few KiB from its start, middle and end: a resumed run need not read a whole
+    corpus again. Times of change say nothing once a folder has been copied.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for place in (0, size // 2, max(0, size - STAMPED)):
+            stream.seek(place)
+            digest.update(stream.read(STAMPED))
+    return [size, digest.hexdigest()[:16]]
+
+
+def pick_device(name: str) -> "torch.device":
     """Return the torch device that `device` in the configuration asks for.
 
     Parameters

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ import torch
 from intelligibility.runs import (
     RECIPE,
     RecipeError,
+    atomic_folder,
     atomic_path,
+    file_stamp,
     listed,
     pick_device,
     read_json,
@@ -127,3 +130,38 @@ def test_what_a_notebook_takes_loads_neither_hydra_nor_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=RECIPE)
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
+
+
+def test_a_file_is_known_by_what_is_in_it(tmp_path):
+    path, copy = tmp_path / "a.wav", tmp_path / "b.wav"
+    content = bytearray(range(256)) * 200
+    path.write_bytes(content)
+    shutil.copyfile(path, copy)
+    os.utime(copy, (0, 0))
+    stamp = file_stamp(path)
+    assert file_stamp(copy) == stamp
+    assert stamp == json.loads(json.dumps(stamp))  # as it comes back from a journal
+    for place in (0, 100, len(content) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        copy.write_bytes(changed)
+        assert file_stamp(copy) != stamp
+    copy.write_bytes(content + b"x")
+    assert file_stamp(copy) != stamp
+    copy.write_bytes(b"")
+    assert file_stamp(copy)[0] == 0
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    folder = tmp_path / "made" / "folder"
+    with atomic_folder(folder) as part:
+        (part / "old").write_text("old")
+        assert not folder.exists()
+    with pytest.raises(OSError, match="full"), atomic_folder(folder) as part:
+        raise OSError("full")
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    (folder.parent / ".folder.123.part").mkdir()  # of a killed run
+    with atomic_folder(folder) as part:
+        (part / "new").write_text("new")
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(folder.parent.iterdir()) == [folder]

@@ -1,0 +1,316 @@
+"""A stage's pieces of work: what an earlier run finished is kept, the rest is done in processes.
+
+A journal is a jsonl file that only grows, one line per finished piece, with everything that
+determined its result. A killed run loses at most the line that it was writing. Shards write a file
+each and read all of them.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from joblib import effective_n_jobs
+
+from intelligibility.parallel import in_processes
+from intelligibility.runs import RecipeError, listed, progress, shard_of
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = dict[str, Any]  # plain values, as json holds them
+
+
+@dataclass(frozen=True)
+class Piece(Generic[Item]):
+    """One piece of work.
+
+    Attributes
+    ----------
+    key : str
+        Its name in the journal.
+    item : object
+        What the work is done on: it is handed to the stage's call.
+    seconds : float
+        About how long it takes, in any unit: shards get equal shares.
+    group : str
+        Pieces of one group go to one shard and, as far as possible, to one call; by default a
+        piece is a group by itself.
+    """
+
+    key: str
+    item: Item
+    seconds: float = 1.0
+    group: str = ""
+
+
+class Work(Generic[Item]):
+    """The pieces of work of one run, and the results of those that are done.
+
+    Parameters
+    ----------
+    journal : Path
+        Where results are kept, such as prepared.jsonl; shard 3 of 32 writes prepared-3of32.jsonl.
+    pieces : iterable of Piece
+        All pieces of the stage; this run does its shard's.
+    made_by : callable
+        Returns everything that determines the result of an item, as a dict of plain values. A
+        piece is done again when any of it changes.
+    what : str
+        What the pieces are called in messages, in the plural.
+    shard, n_shards : int
+        Which part of the pieces, from 0, and of how many.
+    is_whole : callable, optional
+        Tells from an item and its result whether that result can be kept: whether its files are
+        still there, for instance.
+
+    Attributes
+    ----------
+    results : dict
+        By the piece's key, in the order of the pieces once all are done.
+    failed : dict
+        What is wrong with the pieces that could not be done, by their keys.
+    outdated : Counter
+        How many results are dropped because this entry of `made_by` has changed.
+
+    Examples
+    --------
+    Squares, in this process; with n_jobs=2 in two:
+
+    >>> import tempfile
+    >>> journal = Path(tempfile.mkdtemp(), "squares.jsonl")
+    >>> pieces = [Piece(str(number), number) for number in (2, 3)]
+    >>> work = Work(journal, pieces, made_by=lambda number: {"power": 2}, what="squares")
+    >>> work.do(lambda number: {"square": number**2}, n_jobs=1)
+    >>> work.results
+    {'2': {'square': 4}, '3': {'square': 9}}
+
+    Another run finds them done:
+
+    >>> Work(journal, pieces, made_by=lambda number: {"power": 2}, what="squares").todo
+    []
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        pieces: Iterable[Piece[Item]],
+        made_by: Callable[[Item], dict[str, Any]],
+        what: str,
+        shard: int = 0,
+        n_shards: int = 1,
+        is_whole: Callable[[Item, Result], bool] = lambda item, result: True,
+    ):
+        self._journal = Journal(journal, shard, n_shards)
+        self._what, self._shard, self._n_shards = what, shard, n_shards
+        self._pieces = _part_of(pieces, shard, n_shards)
+        self._made_by = {piece.key: made_by(piece.item) for piece in self._pieces}
+        self.failed: dict[str, str] = {}
+        self.results: dict[str, Result] = {}
+        for piece in self._pieces:
+            result = self._journal.result(piece.key, self._made_by[piece.key])
+            if result is not None and is_whole(piece.item, result):
+                self.results[piece.key] = result
+        self.todo = [piece for piece in self._pieces if piece.key not in self.results]
+        self.outdated = self._journal.outdated
+        if self.outdated:
+            logger.warning("%s done anew, since these changed: %s", what, dict(self.outdated))
+        logger.info("%d of %d %s are done already", len(self.results), len(self._pieces), what)
+
+    def do(self, call: Callable[[Item], Result], n_jobs: int) -> None:
+        """Do what is still to be done, an item at a time, in `n_jobs` processes.
+
+        Parameters
+        ----------
+        call : callable
+            Returns the result of an item; raises ValueError when there can be none. The other
+            pieces are done all the same. Any other error stops the work.
+        n_jobs : int
+            1 is this process, -1 one per core.
+        """
+        self.do_together(partial(_one_by_one, call), n_jobs, at_most=1)
+
+    def do_together(
+        self,
+        call: Callable[[list[Item]], Iterable[Result | ValueError]],
+        n_jobs: int = 1,
+        at_most: int | None = None,
+        at_once: bool = False,
+    ) -> None:
+        """Do what is still to be done, several items at a time.
+
+        Parameters
+        ----------
+        call : callable
+            Gives the result of each item in a list, in their order, or the ValueError that says
+            why there is none.
+        n_jobs : int
+            In so many processes: a call gets items of one group.
+        at_most : int, optional
+            Items of a call: a kill loses no more than these.
+        at_once : bool
+            Hand all items to one call in this process, such as one that uses a GPU.
+        """
+        started = time.monotonic()
+        with self._journal as journal:
+            done = self._at_once(call) if at_once else self._in_processes(call, n_jobs, at_most)
+            for key, result in progress(done, self._what, len(self.todo), unit=""):
+                if isinstance(result, ValueError):
+                    self.failed[key] = str(result)
+                else:
+                    journal.add(key, self._made_by[key], result)
+                    self.results[key] = result
+        keys = [piece.key for piece in self._pieces if piece.key in self.results]
+        self.results = {key: self.results[key] for key in keys}
+        logger.info("%d %s took %.1f s", len(self.todo), self._what, time.monotonic() - started)
+        if self._n_shards > 1:
+            logger.info(
+                "Shard %d of %d is done; run without shard and n_shards to write the results",
+                *(self._shard, self._n_shards),
+            )
+
+    def refuse_failed(self, remedy: str) -> None:
+        """Raise a RecipeError when pieces failed; `remedy` says what the user can do."""
+        if self.failed:
+            faults = [f"{key}: {fault}" for key, fault in sorted(self.failed.items())]
+            raise RecipeError(
+                f"{len(faults)} of {len(self._pieces)} {self._what} failed, the others are done: "
+                f"{listed(faults)}; {remedy}"
+            )
+
+    def _at_once(
+        self, call: Callable[[list[Item]], Iterable[Result | ValueError]]
+    ) -> Iterator[tuple[str, Result | ValueError]]:
+        if self.todo:
+            yield from _keyed(call, self.todo)
+
+    def _in_processes(
+        self,
+        call: Callable[[list[Item]], Iterable[Result | ValueError]],
+        n_jobs: int,
+        at_most: int | None,
+    ) -> Iterator[tuple[str, Result | ValueError]]:
+        size = at_most or max(1, len(self.todo))
+        parts = [
+            group[start : start + size]
+            for group in _groups(self.todo).values()
+            for start in range(0, len(group), size)
+        ]
+        n_jobs = min(effective_n_jobs(n_jobs), max(1, len(parts)))
+        for done in in_processes(_all_keyed, ((call, part) for part in parts), n_jobs):
+            yield from done
+
+
+def _part_of(pieces: Iterable[Piece[Item]], shard: int, n_shards: int) -> list[Piece[Item]]:
+    groups = _groups(pieces)
+    seconds = {name: sum(piece.seconds for piece in group) for name, group in groups.items()}
+    mine = set(shard_of(seconds, shard, n_shards))
+    return [piece for name, group in groups.items() if name in mine for piece in group]
+
+
+def _groups(pieces: Iterable[Piece[Item]]) -> dict[str, list[Piece[Item]]]:
+    groups: dict[str, list[Piece[Item]]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.group or piece.key, []).append(piece)
+    return groups
+
+
+def _one_by_one(call: Callable[[Item], Result], items: list[Item]) -> Iterator[Result | ValueError]:
+    for item in items:
+        try:
+            yield call(item)
+        except ValueError as error:
+            yield error
+
+
+def _keyed(
+    call: Callable[[list[Item]], Iterable[Result | ValueError]], pieces: list[Piece[Item]]
+) -> Iterator[tuple[str, Result | ValueError]]:
+    results = call([piece.item for piece in pieces])
+    yield from zip((piece.key for piece in pieces), results, strict=True)
+
+
+def _all_keyed(
+    call: Callable[[list[Item]], Iterable[Result | ValueError]], pieces: list[Piece[Item]]
+) -> list[tuple[str, Result | ValueError]]:
+    return list(_keyed(call, pieces))
+
+
+class Journal:
+    """The results of one stage, each with the settings and sources that made it.
+
+    Parameters
+    ----------
+    path : Path
+        The unsharded journal, such as prepared.jsonl.
+    shard, n_shards : int
+        This run's part of the work; shard 3 of 32 writes to prepared-3of32.jsonl.
+    """
+
+    def __init__(self, path: Path, shard: int = 0, n_shards: int = 1):
+        part = f"-{shard}of{n_shards}" if n_shards > 1 else ""
+        self.path = path.with_name(f"{path.stem}{part}{path.suffix}")
+        self.latest: dict[str, dict[str, Any]] = {}
+        self.outdated: Counter[str] = Counter()
+        shards = sorted(path.parent.glob(f"{path.stem}-*of*{path.suffix}"))
+        for file in [path, *shards] if path.is_file() else shards:
+            self._read(file)
+
+    def __enter__(self) -> "Journal":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.path.open("a+b")
+        if self._stream.tell() and not self._ends_with_newline():
+            self._stream.write(b"\n")  # closes the line that a killed run left torn
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+    def result(self, key: str, made_by: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the result of `key`, or None when there is none or something else made it.
+
+        What differed is counted in `outdated`, by the name of the entry in `made_by`.
+        """
+        entry = self.latest.get(key)
+        if entry is None:
+            return None
+        now = json.loads(json.dumps(made_by))
+        if changed := [name for name in now if entry["made_by"].get(name) != now[name]]:
+            self.outdated.update(changed)
+            return None
+        return entry["result"]
+
+    def add(self, key: str, made_by: dict[str, Any], result: dict[str, Any]) -> None:
+        """Append one result; it is safe from a kill when this returns."""
+        entry = {"key": key, "time": time.time(), "made_by": made_by, "result": result}
+        line = json.dumps(entry, ensure_ascii=False)
+        self.latest[key] = json.loads(line)
+        self._stream.write(line.encode() + b"\n")
+        self._stream.flush()
+
+    def _ends_with_newline(self) -> bool:
+        self._stream.seek(-1, 2)
+        return self._stream.read(1) == b"\n"
+
+    def _read(self, file: Path) -> None:
+        for line in file.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+                key, when = entry["key"], entry["time"]
+                kinds = {"key": str, "time": float, "made_by": dict, "result": dict}
+                whole = all(isinstance(entry[name], kind) for name, kind in kinds.items())
+            except (ValueError, TypeError, KeyError):
+                continue  # torn by a kill: the work is done again
+            if whole and when >= self.latest.get(key, {"time": 0})["time"]:
+                self.latest[key] = entry
