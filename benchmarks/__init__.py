@@ -1,1 +1,1 @@
-"""Measurements side by side, each a script that prints a table: `python -m benchmarks.msbg`."""
+"""Comparative measurements, each a script that prints a table: `python -m benchmarks.msbg`."""

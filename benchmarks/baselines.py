@@ -4,9 +4,9 @@
     python -m benchmarks.baselines                 # speech-like sound of 5 s
     python -m benchmarks.baselines 8 6             # of 8 s, 6 hearing aids per scene
 
-pyclarity and pystoi called by hand, and ours on the same sounds: several hearing aids with the same
-reference, as a scene of CPC1 has them. The simulation of the hearing loss, which both share, counts
-for MBSTOI. The largest difference between the two indices stands beside.
+pyclarity and pystoi, called directly, against baselines.py on the same sounds: several hearing aids
+that share a reference, as in a scene of CPC1. The time of MBSTOI includes the hearing-loss
+simulation, which is the same in both. The last column is the largest difference of the two indices.
 """
 
 import importlib
@@ -28,7 +28,7 @@ WHO = listener()
 
 
 def plain_mbstoi(noisy: np.ndarray, clean: np.ndarray, name: str) -> float:
-    """Call pyclarity as the challenge's baseline does, an impulse with each signal."""
+    """Call pyclarity as the challenge's baseline does, with an impulse beside each signal."""
     mbstoi = importlib.import_module("clarity.evaluator.mbstoi")
     utils = importlib.import_module("clarity.evaluator.mbstoi.mbstoi_utils")
     impulse = np.zeros_like(noisy)
@@ -59,7 +59,7 @@ def plain_stoi(noisy: np.ndarray, clean: np.ndarray, name: str) -> float:
 
 
 def ours(baseline: str) -> Callable[[np.ndarray, np.ndarray, str], float]:
-    """Return our way of computing a baseline."""
+    """Return the function with which baselines.py computes a baseline."""
     return lambda noisy, clean, name: index(baseline, (noisy, RATE), (clean, RATE), WHO, name, MSBG)
 
 

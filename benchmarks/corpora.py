@@ -3,9 +3,9 @@
     python -m benchmarks.corpora            # 24,120 signals: 15,520 to train on, 8,600 to test on
     python -m benchmarks.corpora 1000
 
-Prints seconds by the clock and by the CPU, and peak memory, of `prepare_data.py check_only=true`
-and of evaluate.py with all measures. Every signal and reference is a link to one wav: the check
-reads headers only. The names are made; similarities and responses are drawn.
+Prints the time by the clock, the CPU time and the peak memory of `prepare_data.py check_only=true`
+and of `evaluate.py` with all measures. Every signal and reference is a link to one wav, since the
+check reads headers only. Names, similarities and responses are invented.
 """
 
 import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
@@ -13,15 +13,14 @@ import intelligibility.command_line  # noqa: F401 -- registers what config.yaml 
 import argparse
 import json
 import os
-import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from hydra import compose, initialize_config_dir
 
+from benchmarks.made.cost import cost_of
 from benchmarks.made.release import babble, write
 from intelligibility.corpora import read_archives
 from intelligibility.corpora.presentation import write_presentations
@@ -92,19 +91,6 @@ def make_similarities(root: Path, exp: Path) -> None:
     write_json(experiment.inference, {})
 
 
-def cost_of(script: str, *arguments: str) -> str:
-    """Run a script in a process of its own; say what it took."""
-    command = [sys.executable, str(RECIPE / script), *arguments]
-    log = os.open(os.devnull, os.O_WRONLY)
-    actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-    started = time.monotonic()
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = os.posix_spawn(command[0], command, environment, file_actions=actions)
-    _, _, usage = os.wait4(process, 0)
-    clock, cpu = time.monotonic() - started, usage.ru_utime + usage.ru_stime
-    return f"{clock:6.1f} s by the clock, {cpu:6.1f} s of CPU, {usage.ru_maxrss / 1024:5.0f} MB"
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -116,7 +102,10 @@ def main() -> None:
         make_cpc3(root, sizes)
         corpus = ("corpus=cpc3", f"path.root={root}", f"path.exp_folder={exp}")
         print(f"{n_signals} signals")
-        print("check_only    ", cost_of("prepare_data.py", *corpus, "check_only=true"))
+        print(
+            "check_only    ",
+            cost_of("prepare_data.py", *corpus, "check_only=true", "from_scratch=true"),
+        )
         make_similarities(root, exp)
         print("evaluate.py   ", cost_of("evaluate.py", *corpus))
 

@@ -5,26 +5,23 @@
 
 Each experiment is made in a temporary folder (planted numbers, all measures and baselines, 27
 listeners, ten systems, twelve signals per scene) and evaluated in a process of its own, start-up
-included: scores, bootstrap of 1000 resamples for every score, paired comparisons, correlations
-within groups, ranges, tables, figures and report.
+included: scores, a bootstrap of 1000 resamples for every score, paired comparisons, correlations
+within groups, prediction intervals, tables, figures and report.
 """
 
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from benchmarks.made.cost import Cost, cost_of
 from benchmarks.made.experiment import MEASURE_FILES, make_experiment
-from intelligibility.runs import RECIPE
 
 PER_SCENE = 12
 
 
-def measure(n_signals: int) -> tuple[float, float, float]:
-    """Return wall seconds, processor seconds and peak memory in MiB of one evaluation."""
+def measure(n_signals: int) -> Cost:
+    """Return the cost of one evaluation."""
     with tempfile.TemporaryDirectory() as folder:
         root, exp = make_experiment(
             Path(folder),
@@ -34,28 +31,15 @@ def measure(n_signals: int) -> tuple[float, float, float]:
             per_scene=PER_SCENE,
             measures=tuple(MEASURE_FILES),
         )
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        started = time.monotonic()
-        subprocess.run(
-            [sys.executable, RECIPE / "evaluate.py", f"path.root={root}", f"path.exp_folder={exp}"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wall = time.monotonic() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime - before.ru_utime, after.ru_maxrss / 1024
+        return cost_of("evaluate.py", f"path.root={root}", f"path.exp_folder={exp}")
 
 
 def main() -> None:
     """Print the table."""
     sizes = [int(size) for size in sys.argv[1:]] or [2421, 15_520, 100_000]
     print(f"{os.cpu_count()} cores")
-    print("| test signals | wall (s) | processor (s) | peak memory (MiB) |")
-    print("| ------------ | -------- | ------------- | ----------------- |")
     for size in sizes:
-        wall, processor, memory = measure(size)
-        print(f"| {size:>12} | {wall:>8.1f} | {processor:>13.1f} | {memory:>17.0f} |")
+        print(f"{size:>7} test signals: {measure(size)}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""infer.py with a Whisper beside a plain loop: passes through the encoder, and time, per signal.
+"""infer.py with a Whisper against a plain loop: encoder passes and time per signal.
 
     python -m benchmarks.hub                          # the size of whisper-base, random weights
     python -m benchmarks.hub --scenes 2 --signals 6   # six signals share each reference
     python -m benchmarks.hub --device cuda
 
-The plain loop takes every ear by itself, as the documentation of transformers shows it: `generate`
-for its words, `forward` for its layers and the log-probability of the text, for both ears of the
-signal and of its reference. Both see the same noise, of 3 s, as speech, and stop after as many
-tokens as a sentence has: random weights find no end. Their measures are compared. Time is that of
-the process on one core, or of the clock with a GPU.
+The plain loop processes each ear separately, as the documentation of transformers shows it:
+`generate` for the words, `forward` for the layers and the log-probability of the text, for both
+ears of the signal and of its reference. Both receive the same 3 s of noise in place of speech, and
+stop after as many tokens as a sentence has, because random weights predict no end. The script also
+compares their measures. Time is CPU time on one core, or wall-clock time with a GPU.
 """
 
 import argparse
@@ -44,14 +44,14 @@ BASE = {  # of whisper-base
 
 
 class PlainLoop:
-    """Every ear of every signal by itself, with transformers alone."""
+    """Every ear of every signal separately, with transformers alone."""
 
     def __init__(self, recogniser: WhisperRecogniser):
         self.ours, self.model = recogniser, recogniser.model
 
     @torch.inference_mode()
     def recognise(self, signal: Tensor, text: str) -> Recognition:
-        """Return what there is to compare of one ear."""
+        """Return layers, words and log-probability of one ear."""
         extract, tokenizer = self.ours.extractor, self.ours.tokenizer
         features = extract(signal.numpy(), sampling_rate=RATE, return_tensors="pt").input_features
         features = features.to(self.model.device)
@@ -84,7 +84,7 @@ class PlainLoop:
 
 
 def make_groups(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:
-    """Write noise for every ear of so many scenes, each heard so many times."""
+    """Write noise for every ear of `n_scenes` scenes with `n_signals` signals each."""
     rng = np.random.default_rng(0)
     envelope = 0.1 + 0.1 * np.sin(2 * np.pi * 4 * np.arange(int(SECONDS * RATE)) / RATE)
 

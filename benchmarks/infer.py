@@ -1,13 +1,13 @@
-"""infer.py beside the published procedure: recogniser passes and time per signal.
+"""infer.py against the published procedure: recogniser passes and time per signal.
 
     python -m benchmarks.infer                              # on the miniature, after make demo
     python -m benchmarks.infer --signals 50 device=cuda     # overrides of demo/config.yaml
     python -m benchmarks.infer --ours path.exp_folder=...   # without the published procedure
 
-The published procedure recognises four ear signals for every hearing-aid output, the two of the
-reference again and again, each with a forced decoding of the prompt whose result it throws away,
-and with SpeechBrain's search. Both take the same signals, whole scenes, and their similarities are
-compared. Time is that of the process on one core, or of the clock with a GPU.
+The published procedure recognises four ear signals for every hearing-aid output, so the two of a
+reference again and again, each with SpeechBrain's search and with a forced decoding of the prompt
+whose result is discarded. Both process the same signals, whole scenes, and their similarities are
+compared. Time is CPU time on one core, or wall-clock time with a GPU.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from intelligibility.similarity import aligned_similarity, framewise_similarity
 
 
 class PublishedProcedure:
-    """Every ear signal by itself, as the published code does it."""
+    """Every ear signal separately, as in the published code."""
 
     def __init__(self, hparams: dict[str, Any], recogniser: SpeechBrainRecogniser):
         self.hparams, self.recogniser = hparams, recogniser
@@ -39,7 +39,7 @@ class PublishedProcedure:
         recogniser.transformer.decode = self.decode
 
     def decode(self, tokens: Tensor, encoded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode for SpeechBrain's search, and note the states of beam 0."""
+        """Decode for SpeechBrain's search, and keep the states of beam 0."""
         states, attention = self.plain_decode(tokens, encoded, lengths)
         self.last_beam_states = states[0]
         return states, attention
@@ -73,14 +73,14 @@ class PublishedProcedure:
 def timed(
     measured: Iterator[tuple[Pair, dict[str, float]]], clock: Callable[[], float]
 ) -> tuple[float, dict[str, dict[str, float]]]:
-    """Return the seconds that measuring takes and what is measured."""
+    """Return the seconds that measuring takes, and the measures."""
     started = clock()
     found = {pair.key: similarities for pair, similarities in measured}
     return clock() - started, found
 
 
 def some_groups(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
-    """Return groups of the test set, with at least so many signals if it has them."""
+    """Return groups of the test set with at least `n_signals` signals, if it has as many."""
     groups, count = [], 0
     for group in group_by_reference([p for p in list_pairs(experiment) if p.split == "test"]):
         if count >= n_signals:

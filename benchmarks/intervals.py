@@ -1,11 +1,11 @@
-"""Do the 95 % intervals hold the score in 95 % of experiments? Prints a table in half a minute.
+"""Do the 95 % intervals cover the score in 95 % of experiments? Prints a table in half a minute.
 
     python -m benchmarks.intervals
 
-Experiments of CPC1's size are simulated (200 scenes, 27 listeners, twelve signals per scene, scene
-effects that signals share) from eight populations of listeners. What an interval has to hold is the
-score's mean over such experiments. Beside `interval` stand the plain percentiles of the same
-resamples, and `interval` from resamples of signals as if they were independent.
+Experiments of CPC1's size are simulated (200 scenes, 27 listeners, twelve signals per scene, an
+effect that the signals of a scene share) from eight populations of listeners. An interval has to
+cover the mean score over such experiments. `interval` is compared with the plain percentiles of the
+same resamples, and with `interval` on resamples of signals, as if these were independent.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def means(values: np.ndarray, listener: np.ndarray) -> np.ndarray:
 
 
 def holds(held: dict, key: tuple, bounds: list | np.ndarray, truth: float) -> None:
-    """Note whether an interval holds the truth."""
+    """Record whether an interval covers the truth."""
     held.setdefault(key, []).append(bounds[0] <= truth <= bounds[1])
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     held: dict = {}
     for seed in range(N_POPULATIONS):
         simulate(held, seed)
-    print(f"share of {N_POPULATIONS * N_EXPERIMENTS} experiments whose interval holds the score")
+    print(f"share of {N_POPULATIONS * N_EXPERIMENTS} experiments whose interval covers the score")
     print("| scores of      | score | interval | percentiles | signals resampled |")
     print("| -------------- | ----- | -------- | ----------- | ----------------- |")
     for level, name in ((level, name) for level in (0, 1) for name in SCORES):

@@ -3,12 +3,11 @@
     pip install --no-deps -r requirements-baselines.txt
     python -m benchmarks.msbg [signal.wav]
 
-Both simulators process the same 5.9 s of sound at 44.1 kHz in turns, on one thread, for one ear of
-each severity: speech-like sound, or the first channel of the file named. Printed are the CPU
-seconds per ear (the best of five runs each), their ratio, the largest difference between both
-outputs relative to the peak, and the share of each stage of ours. Then: time and peak memory by
-length of the signal, and what a new process pays before its first ear is done, all in processes of
-their own.
+Both simulators process the same 5.9 s of sound at 44.1 kHz in turn, on one thread, for one ear of
+each severity: speech-like sound, or the first channel of the given file. The script prints the CPU
+seconds per ear (the best of five runs each), their ratio, the largest difference between the two
+outputs relative to the peak, and the share of each stage of ours; then, each measured in a process
+of its own, time and peak memory by the length of the signal, and the cost of a process's first ear.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from benchmarks.made.sounds import syllables
 from msbg import Audiogram, Ear
 from msbg.constants import CATCH_UP_DB, SAMPLE_RATE
 from msbg.recruitment import expand_channels
@@ -60,7 +60,7 @@ ear.process(np.ones(441))
 
 def main() -> None:
     """Print all tables."""
-    if os.environ | ONE_THREAD != os.environ:  # which BLAS reads once, when it is loaded
+    if os.environ | ONE_THREAD != os.environ:  # BLAS reads these once, when it is loaded
         command = [sys.executable, "-m", "benchmarks.msbg", *sys.argv[1:]]
         raise SystemExit(subprocess.call(command, env=os.environ | ONE_THREAD))
     try:
@@ -112,18 +112,8 @@ def from_file(name: str) -> np.ndarray:
 
 
 def speech_like(seconds: float) -> np.ndarray:
-    """Harmonics with syllables and pauses, in soft noise: (n_samples,), 44.1 kHz."""
-    rng = np.random.default_rng(0)
-    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 0.4 * t)) / SAMPLE_RATE
-    syllables = np.maximum(0, np.sin(2 * np.pi * 3 * t)) * (np.sin(2 * np.pi * 0.3 * t) > -0.5)
-    voice = np.zeros(len(t))
-    for harmonic in range(1, 40):
-        voice += np.cos(harmonic * phase) / harmonic
-    voice *= syllables
-    voice += 0.01 * rng.standard_normal(len(t))
-    voice *= 0.1
-    return voice
+    """Voiced syllables between pauses: (n_samples,), 44.1 kHz."""
+    return syllables(SAMPLE_RATE, seconds)[:, 0]
 
 
 def impaired_ear(severity: str) -> Ear:

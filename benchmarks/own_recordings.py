@@ -1,12 +1,12 @@
-"""Does score.py care how a recording was made? The same signals, changed, and predicted again.
+"""How does score.py depend on how a recording was made? Predicts the same signals again, changed.
 
     python -m benchmarks.own_recordings                       # after make demo
     python -m benchmarks.own_recordings --model /data/exp --signals 60
 
-Test signals of the experiment are predicted as they are, and again delayed, at other rates, in
-other sample formats, without their lead-in, with noise at the end and at another level. Printed is
-how much the predicted percentage changes: mean and largest, of every measure. Then: whether
-start=2.0 align=false gives what infer.py and evaluate.py gave, and the time of a single signal.
+Predicts test signals of the experiment as they are, and again delayed, at other rates, in other
+sample formats, without their lead-in, with noise at the end and at another level. Prints the mean
+and the largest change of the predicted percentage for every measure, and whether start=2.0
+align=false gives the numbers of infer.py and evaluate.py.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from intelligibility.prediction.rows import predictor_of_process
 from intelligibility.prediction.sound import Sound, at_rate, read_sound
 from intelligibility.runs import RECIPE, progress
 
-LEAD_IN = 1.2345  # s that are cut off; no multiple of any frame
+LEAD_IN = 1.2345  # s cut off; not a multiple of any frame
 
 
 def delayed(seconds: float) -> Callable[[Sound], Sound]:
@@ -59,7 +59,7 @@ def without_lead_in(sound: Sound) -> Sound:
 
 
 def with_noise_after(sound: Sound) -> Sound:
-    """Let a second of noise follow, as loud as the sound's last second."""
+    """Append a second of noise, as loud as the sound's last second."""
     last = sound.signal[-sound.rate :]
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((sound.rate, 2)) * np.sqrt(np.mean(last**2))
@@ -71,7 +71,7 @@ def same(sound: Sound) -> Sound:
     return sound
 
 
-# What is changed in the processed sound, and what in the reference.
+# The change of the processed sound, and that of the reference.
 CHANGES: dict[str, tuple[Callable[[Sound], Sound], Callable[[Sound], Sound]]] = {
     "delayed by 5 ms": (delayed(0.005), same),
     "delayed by 50 ms": (delayed(0.05), same),
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def show(found: list[dict[str, dict[str, float]]]) -> None:
-    """Print how much each change moves the percentages."""
+    """Print by how much each change moves the percentages."""
     rows = []
     for change in CHANGES:
         row = {"change": change}

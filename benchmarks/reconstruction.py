@@ -1,11 +1,12 @@
-"""Is the speech made of the embeddings, and the table of the speech? On finished layers.
+"""Do reconstructed speech and its scores come from the embeddings? Checks finished layers.
 
     python -m benchmarks.reconstruction                            # the miniature's, after make
     python -m benchmarks.reconstruction 'layers=[cnn.0,encoder.3]'   # demo-reconstruct
 
-Prints, per layer and for the clean references: hypotheses that the written wavs do not give again;
-the word error rate when inverter and embeddings lie alone in a folder, when every two utterances'
-embeddings are exchanged (against their own prompts, and against each other's), and with zeros.
+Prints, per layer and for the clean references: how many hypotheses differ when the written wavs are
+recognised again; and the word error rate with nothing but the inverter and the embeddings, with the
+embeddings of each two utterances exchanged (against their own prompts, and against each other's),
+and with zeros for embeddings.
 """
 
 import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to

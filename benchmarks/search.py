@@ -1,13 +1,13 @@
-"""SpeechBrain's beam search and ours on the same weights: CPU time per utterance, one core.
+"""SpeechBrain's beam search against ours on the same weights: CPU time per utterance, one core.
 
     python -m benchmarks.search                 # about two minutes, some GB of memory
     python -m benchmarks.search --steps 5
     python -m benchmarks.search --trained path.exp_folder=/data/exp ...      # a trained recogniser
 
-Full size is the published recogniser with random weights, 4 s of noise, beam 66; both searches are
-stopped after the same number of steps, since random weights never come to an end. `--trained` takes
-overrides of demo/config.yaml, and by default the recogniser of the miniature (make demo), with the
-first of its test signals. Both searches have to find the same words.
+Full size is the published recogniser with random weights, 4 s of noise and beam 66; both searches
+stop after the same number of steps, because random weights predict no end. `--trained` takes
+overrides of demo/config.yaml; by default it is the miniature's recogniser (make demo) on the first
+of its test signals. Both searches have to find the same words.
 """
 
 import argparse

@@ -5,10 +5,10 @@
     python -m benchmarks.train steps                         # full size, fp32 and bf16, on the GPU
     python -m benchmarks.train steps --device cpu --batch-size 2 --steps 2 --precision fp32
 
-`padding` compares batches drawn at random with dynamic_batching over an epoch: the share of padding
-and the number of batches. `steps` trains the recogniser of transformer_cpc1.yaml on noise bursts as
-long as CPC1's signals, from the same weights for each precision, and saves and loads its
-checkpoint; the losses of each step go to --losses as json.
+`padding` compares an epoch of batches drawn at random with one of dynamic_batching: the share of
+padding and the number of batches. `steps` trains the recogniser of transformer_cpc1.yaml on noise
+as long as CPC1's signals, from the same weights for each precision, and saves and loads its
+checkpoint. The losses of all steps are written to --losses as json.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def compare_padding(table: str | None) -> None:
     plain = np.random.default_rng(0).permutation(durations)
     batches = [plain[start : start + 16] for start in range(0, len(plain), 16)]
     show("at random, batch_size=16", batches)
-    dataset = make_dataset(rows, vocabulary=None)  # no token is asked for
+    dataset = make_dataset(rows, vocabulary=None)  # tokens are not read
     for buckets in (20, 50, 100, 200):
         batches = Batches(
             batch_size=16,
@@ -101,7 +101,7 @@ def compare_precisions(arguments: argparse.Namespace) -> None:
 
 
 def make_signals(folder: Path, count: int) -> list[dict]:
-    """Write bursts of noise; the words say nothing, the lengths do."""
+    """Write noise of realistic length with random prompts: only lengths matter here."""
     rng = np.random.default_rng(0)
     rows = []
     for number, seconds in enumerate(made_durations(count)):
@@ -124,7 +124,9 @@ def make_brain(
     }
     folders = {"data_folder": str(folder), "output_folder": str(folder / precision)}
     settings = read_settings(RECIPE / "transformer_cpc1.yaml", overrides | folders)
-    tokenizer = folder / "tokenizer.ckpt"  # of eight words: far fewer pieces than outputs
+    tokenizer = (
+        folder / "tokenizer.ckpt"
+    )  # eight words yield far fewer pieces than there are outputs
     vocabulary = pick(Vocabulary, settings)
     pieces = dataclasses.replace(vocabulary, vocab_size=60)
     train_tokenizer(pieces, [row["wrd"] for row in rows], tokenizer)

@@ -1,12 +1,12 @@
-"""The scoring of words beside the official one, on the listeners' own answers.
+"""Our counts of correct words against the official ones, on the listeners' own answers.
 
     python -m benchmarks.word_scoring CPC3.train.json
 
-Counts the hits of every answer in a Clarity metadata file (fields prompt, response, words_correct
-or hits) three ways: by the alignment that the trained recogniser's published score uses; by the
-normaliser and the alignment for recognisers that others trained; and by that normaliser as it is,
-contractions written out. Prints how many sentences have the official number exactly, and the
-sentences where the second way differs (--all: all of them).
+Counts the correct words of every answer in a Clarity metadata file (fields prompt, response, and
+words_correct or hits) in three ways: with the alignment of the published word score; with the
+normaliser and the alignment for recognisers from the hub; and with Whisper's whole normaliser,
+which expands contractions. Prints for how many sentences each count equals the official one, and
+the first sentences in which the second differs (--all: all of them).
 """
 
 import argparse
@@ -21,16 +21,16 @@ from intelligibility.words import clarity_hits, word_correctness, words_of
 
 
 def published(answer: str, prompt: str) -> int:
-    """Count as the trained recogniser's words are counted."""
+    """Count as for the trained recogniser."""
     return round(word_correctness(answer, prompt) * len(words_of(prompt)))
 
 
 def normalised(answer: str, prompt: str) -> int:
-    """Count as the words of a recogniser from the hub are counted."""
+    """Count as for a recogniser from the hub."""
     return clarity_hits(scored_words(prompt), scored_words(answer))
 
 
-def written_out(answer: str, prompt: str) -> int:
+def expanded(answer: str, prompt: str) -> int:
     """Count with the whole of Whisper's normaliser."""
     normalise = EnglishTextNormalizer({})
     return clarity_hits(normalise(prompt).split(), normalise(answer).split())
@@ -39,7 +39,7 @@ def written_out(answer: str, prompt: str) -> int:
 WAYS = {
     "as published": published,
     "normalised": normalised,
-    "normalised, contractions written out": written_out,
+    "normalised, contractions expanded": expanded,
 }
 
 
@@ -47,12 +47,12 @@ def main() -> None:
     """Print the table and the differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("metadata", type=Path)
-    parser.add_argument("--all", action="store_true", help="list every sentence that differs")
+    parser.add_argument("--all", action="store_true", help="list all sentences that differ")
     arguments = parser.parse_args()
     entries = read_json(arguments.metadata, list)
     official = [entry.get("words_correct", entry.get("hits")) for entry in entries]
     texts = [(entry["response"], entry["prompt"]) for entry in entries]
-    print(f"| scoring | of {len(entries)} sentences exactly as officially | too few | too many |")
+    print(f"| scoring | of {len(entries)} sentences, equal to the official count | fewer | more |")
     print("|---|---|---|---|")
     for name, count in WAYS.items():
         found = [count(*pair) for pair in texts]
@@ -60,7 +60,7 @@ def main() -> None:
         print(f"| {name} | {signs[0]} ({signs[0] / len(found):.2%}) | {signs[-1]} | {signs[1]} |")
         if count is normalised:
             counted = found
-    print("\nours, officially: prompt | answer")
+    print("\nours, official: prompt | answer")
     rows = zip(counted, official, texts, strict=True)
     differ = [(*pair, *text) for *pair, text in rows if pair[0] != pair[1]]
     for ours, theirs, answer, prompt in differ if arguments.all else differ[:20]:

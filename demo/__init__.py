@@ -1,1 +1,1 @@
-"""A miniature of CPC1: synthetic speech, simulated listeners, the layout of the release."""
+"""A miniature of CPC1: synthetic speech and simulated listeners in the layout of the release."""

@@ -1,7 +1,7 @@
-"""Four simulated hearing aids, each a gain over time and frequency that follows what it hears.
+"""Four simulated hearing aids, each a gain over time and frequency that depends on its input.
 
-As the gain is known, target and interferer can be sent through it separately: what the listener
-model then measures is the ratio and the audibility that this aid gave this listener.
+Because the gain is known, it can be applied to target and interferer separately, so that the
+listener model can measure the signal-to-noise ratio and the audibility at the aid's output.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ NAL_R_CONSTANTS = (-17, -8, 1, -1, -2, -2, -2)
 def process(
     system: str, parts: Sequence[np.ndarray], audiograms: Sequence[dict[int, float]]
 ) -> list[np.ndarray]:
-    """Send the parts of a scene through a hearing aid that hears their sum.
+    """Process the parts of a scene with a hearing aid whose input is their sum.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def nal_r(frequencies: np.ndarray, audiogram: dict[int, float]) -> np.ndarray:
 
 
 def linear(heard: np.ndarray, frequencies: np.ndarray, audiogram: dict[int, float]) -> np.ndarray:
-    """Amplify all frequencies alike, by half the mean loss at 0.5, 1 and 2 kHz (Lybarger, 1944).
+    """Amplify all frequencies equally, by half the mean loss at 0.5, 1 and 2 kHz (Lybarger, 1944).
 
     Returns factors (n_frequencies, 1).
     """
@@ -122,15 +122,16 @@ def compressing(
 
 
 def track_noise(power: np.ndarray) -> np.ndarray:
-    """Follow the power spectrum of the noise under speech.
+    """Track the power spectrum of the noise under speech.
 
     Gerkmann & Hendriks (2012, IEEE Trans. Audio Speech Lang. Process. 20:1383-1393): each frame
-    updates the noise as far as speech is improbable in it (a priori 15 dB, smoothing 0.8 and 0.9).
+    updates the noise in proportion to the probability that it holds no speech (a priori SNR of
+    15 dB, smoothing factors 0.8 and 0.9).
 
     Parameters
     ----------
     power : numpy.ndarray
-        Of the noisy signal, (n_frequencies, n_frames); its first frames hold no speech.
+        Of the noisy signal, (n_frequencies, n_frames); its first frames contain no speech.
 
     Returns
     -------
@@ -146,7 +147,7 @@ def track_noise(power: np.ndarray) -> np.ndarray:
         odds = (1 + prior) * np.exp(-np.minimum(now / noise, 200) * prior / (1 + prior))
         speech = 1 / (1 + odds)
         smooth = 0.9 * smooth + 0.1 * speech
-        # Or a band that was loud for long would never count as noise again.
+        # Otherwise a band that stays loud would never be taken for noise again.
         speech = np.where(smooth > 0.99, np.minimum(speech, 0.99), speech)
         noise = 0.8 * noise + 0.2 * (speech * noise + (1 - speech) * now)
         tracked[:, frame] = noise

@@ -1,10 +1,10 @@
-"""The same miniature laid out as CPC2 or CPC3: the same sounds and answers under other names.
+"""The miniature in the layout of CPC2 or CPC3: the same sounds and answers under other names.
 
-Scenes of odd number count as CEC1 in training; tests are of CEC2, as in CPC2. What is invented:
+Training scenes with an odd number belong to CEC1; the tests are of CEC2, as in CPC2. Invented here:
 
-CPC2    training k lacks the listeners of test k, every third one; nobody's systems are left out
-CPC3    every second test scene is in dev, the others in eval; severities by the loss of the better
-        ear at 0.5 to 4 kHz; the listeners' audiograms lie beside the release, for path.listeners
+CPC2    training k lacks the listeners of test k, every third one; all systems are in all sets
+CPC3    every second test scene is in dev, the others in eval; severities follow from the loss of
+        the better ear at 0.5 to 4 kHz; path.listeners can name the audiograms beside the release
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from intelligibility.runs import write_json, write_text
 
 LAYOUTS = ("cpc1", "cpc2", "cpc3")
 SETS = (1, 2, 3)
-# Grades of the WHO (2021), from so many dB HL up; what is less counts as mild here.
+# Grades of the WHO (2021) and the dB HL at which they begin; less than that counts as mild here.
 SEVERITIES = {"Moderately severe": 50, "Moderate": 35, "Mild": -100}
 UNLABELLED = ("signal", "scene", "listener", "system", "prompt")
 
 
 def lay_out(source: Path, target: Path, layout: str) -> None:
-    """Lay out a release of CPC1, closed track, as another corpus.
+    """Copy a release of CPC1, closed track, into the layout of another corpus.
 
     Parameters
     ----------
     source : Path
-        Holds clarity_CPC1_data_train and clarity_CPC1_data_test. It stays as it is.
+        Holds clarity_CPC1_data_train and clarity_CPC1_data_test. It is not changed.
     target : Path
-        Where clarity_CPC2_data or clarity_CPC3_data goes. Sounds are linked where that is possible.
+        Receives clarity_CPC2_data or clarity_CPC3_data. Sounds are hard links where possible.
     layout : str
         "cpc2" or "cpc3".
     """
@@ -107,7 +107,7 @@ def _cec(entry: dict, split: str) -> str:
 
 
 def _answer(name: str, entry: dict) -> dict[str, Any]:
-    """Return an entry in CPC3's fields; a listener who repeated nothing has "#" there."""
+    """Return an entry with CPC3's fields; "#" stands for an empty response."""
     return {
         "signal": name,
         "prompt": entry["prompt"],
@@ -133,7 +133,7 @@ def _severity(listener: dict) -> str:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a wav another name without a second copy, where the file system can."""
+    """Give a wav a second name, without a copy where the file system allows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         return  # the reference of a scene, which several signals share

@@ -1,7 +1,8 @@
-"""Simulated listeners: audiograms, what each hears of an aid's output, and the words repeated.
+"""Simulated listeners: their audiograms, and the words that they repeat.
 
-No person took part. The chance of a word follows from the Speech Intelligibility Index of the aid's
-output for that listener's audiogram, through the psychometric function of the Oldenburg test.
+No person took part. The probability of repeating a word follows from the Speech Intelligibility
+Index of the aid's output for the listener's audiogram, through the psychometric function of the
+Oldenburg test.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from demo.speech import SAMPLE_RATE
 from msbg.audiogram import CLARITY_FREQUENCIES as FREQUENCIES
 
 # Standard audiograms in dB HL at FREQUENCIES: Bisgaard, Vlaming & Dahlquist (2010, Trends Amplif.
-# 14:113-120). They end at 6 kHz: 8 kHz repeats it. Left out are N5 to N7, severe to profound, whom
-# CPC1 did not have; MSBG ends at 105 dB HL.
+# 14:113-120). They end at 6 kHz; 8 kHz repeats that value. N5 to N7 (severe to profound) are left
+# out: CPC1 had no such listeners, and MSBG ends at 105 dB HL.
 STANDARD_AUDIOGRAMS = {
     "N1": (10, 10, 10, 15, 20, 30, 40, 40),
     "N2": (20, 20, 25, 35, 40, 45, 50, 50),
@@ -52,13 +53,14 @@ INTERNAL_NOISE = np.array([-3.9, -9.7, -12.5, -17.7, -25.9, -7.1])
 THRESHOLD = -7.1  # dB SNR at which normal-hearing listeners repeat half of the words
 SLOPE = 0.171  # share of words per dB there
 # Wardenga et al. (2015, Int. J. Audiol. 55:71-79): dB by which each dB HL of pure-tone average
-# raises that threshold. Measured up to 47 dB HL; beyond, audibility decides, which the index holds.
+# raises that threshold, measured up to 47 dB HL. Beyond that, audibility determines the score, as a
+# part of the index.
 THRESHOLD_PER_LOSS = 0.094
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a listener repeated: words in order, how many were right, and the chance of each."""
+    """The words repeated, in order, their number, and the probability of repeating each word."""
 
     response: str
     hits: int
@@ -75,7 +77,7 @@ def audiograms(listener: str) -> list[dict[int, float]]:
 def answer(
     prompt: str, listener: str, target: np.ndarray, interferer: np.ndarray, rng: np.random.Generator
 ) -> Answer:
-    """Let a simulated listener repeat a sentence.
+    """Simulate how a listener repeats a sentence.
 
     Parameters
     ----------
@@ -84,15 +86,15 @@ def answer(
     listener : str
         A key of `LISTENERS`.
     target, interferer : numpy.ndarray
-        The two parts of the hearing aid's output while the target speaks, each (n_samples, 2),
+        The two parts of the hearing aid's output during the target, each (n_samples, 2),
         44.1 kHz, 1.0 is 120 dB SPL.
     rng : numpy.random.Generator
-        Decides word by word: hits are binomial.
+        Draws each word independently: hits are binomial.
 
     Returns
     -------
     Answer
-        The words that came through.
+        The words repeated.
     """
     ears = audiograms(listener)
     chances = []
@@ -144,10 +146,10 @@ def pure_tone_average(audiogram: dict[int, float]) -> float:
 
 
 def word_score(index: float, loss: float) -> float:
-    """Return the chance to repeat a word.
+    """Return the probability of repeating a word.
 
-    The index counts as the signal-to-noise ratio with which the test's own noise has it,
-    30 SII - 15 dB. The logistic is that of Brand & Kollmeier (2002, J. Acoust. Soc. Am.
+    The index is converted to the signal-to-noise ratio that gives the same index in the test's own
+    noise, 30 SII - 15 dB. The logistic is that of Brand & Kollmeier (2002, J. Acoust. Soc. Am.
     111:2801-2810), with threshold and slope of the Oldenburg test.
 
     Parameters

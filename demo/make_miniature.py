@@ -2,20 +2,20 @@
 
     python -m demo.make_miniature [--folder demo/data] [--seed 1] [--n-jobs 2] [--layout cpc1]
 
-`--layout cpc2` and `--layout cpc3` lay the same sounds out as those corpora (see demo/layouts.py),
-in a folder of their own. As CPC1 it writes below the folder, for the closed and the open track,
+`--layout cpc2` and `--layout cpc3` write the same sounds in the layout of those corpora (see
+demo/layouts.py), into separate folders. As CPC1 it writes, for the closed and the open track,
 
     clarity_CPC1_data_train/  metadata/{CPC1.train,CPC1.train_indep}.json
                               metadata/{listeners.CPC1_train,scenes.CPC1_train}.json
                               clarity_data/HA_outputs/{train,train_indep}/<signal>.wav
                               clarity_data/scenes/<scene>_target_anechoic.wav
     clarity_CPC1_data_test/   the same for test, with listeners.CPC1_all.json
-    README.md                 what this is, and that no person spoke or listened
+    README.md                 says that no person spoke or listened
 
-The open track's training leaves out one system and some listeners; its test set is the part of the
-closed one that has them, as in CPC1. The same seed gives the same files, byte for byte. The folder
-appears when it is whole; a second call finds it and does nothing, unless the settings or this code
-have changed.
+The open track's training set leaves out one system and some listeners; its test set is the part of
+the closed test set with that system or those listeners, as in CPC1. The same seed gives the same
+files, byte for byte. The folder appears only when it is complete; a second call does nothing unless
+the settings or this code have changed.
 """
 
 from intelligibility.interrupts import STOPPED, raise_again
@@ -65,19 +65,19 @@ compare with no published result.
 
 @dataclass(frozen=True)
 class Settings:
-    """The size of the miniature and the seed of all its draws."""
+    """The size of the miniature and the seed of all random draws."""
 
     n_train_scenes: int = 600
     n_test_scenes: int = 60
     signals_per_scene: int = 2  # of the test
     seed: int = 1
-    signals_per_train_scene: int = 1  # a recogniser learns more from another sentence
+    signals_per_train_scene: int = 1  # more sentences teach a recogniser more than more signals
     layout: str = "cpc1"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One scene: how it sounds, train or test, and the (listener, system) pairs that hear it."""
+    """One scene, its split (train or test), and the (listener, system) pairs that hear it."""
 
     scene: scenes.Scene
     split: str
@@ -85,12 +85,12 @@ class Plan:
 
 
 def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
-    """Build the miniature, whole or not at all.
+    """Build the miniature, completely or not at all.
 
     Parameters
     ----------
     folder : str or Path
-        Where it goes. An older miniature there is replaced once the new one is whole.
+        Where it is written. An older miniature there is replaced once the new one is complete.
     settings : Settings
         Its size and seed.
     n_jobs : int
@@ -99,7 +99,7 @@ def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
     Returns
     -------
     bool
-        False when the folder already holds this miniature and nothing was done.
+        False if the folder already held this miniature and nothing was done.
     """
     folder = Path(folder).absolute()
     code = sha256_of(sorted(Path(__file__).parent.glob("*.py")))
@@ -107,7 +107,9 @@ def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
     if (folder / STAMP).is_file() and json.loads((folder / STAMP).read_text()) == stamp:
         return False
     if folder.exists() and any(folder.iterdir()) and not (folder / STAMP).is_file():
-        raise FileExistsError(f"{folder}: holds other files, no miniature; name an empty --folder")
+        raise FileExistsError(
+            f"{folder}: holds other files and no miniature; give an empty --folder"
+        )
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         _write(part, settings, cpu_count() if n_jobs < 0 else n_jobs)
@@ -149,7 +151,7 @@ def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
 
 
 def _change_layout(folder: Path, layout: str) -> None:
-    """Lay out what was written as CPC1 as another corpus, in its place."""
+    """Replace the folder by the same miniature in the layout of another corpus."""
     as_cpc1 = folder.with_name(f"{folder.name}.cpc1")
     os.replace(folder, as_cpc1)
     try:
@@ -163,8 +165,8 @@ def _change_layout(folder: Path, layout: str) -> None:
 def plan_scenes(settings: Settings) -> list[Plan]:
     """Plan the training scenes, then the test scenes.
 
-    Signal-to-noise ratios and interferers, voices, and pairs of listener and system are each used
-    equally often.
+    Conditions (SNR and interferer), voices, and pairs of listener and system are each used equally
+    often.
     """
     n_scenes = settings.n_train_scenes + settings.n_test_scenes
     rng = np.random.default_rng(settings.seed)
@@ -238,7 +240,7 @@ def _write_scene(
 
 
 def in_open_track(split: str, listener: str, system: str) -> bool:
-    """Say whether a signal belongs to the open track: unseen in the test, seen in the training."""
+    """Return whether a signal belongs to the open track: unseen in test, seen in training."""
     unseen = listener in HELD_OUT_LISTENERS or system == HELD_OUT_SYSTEM
     return unseen == (split == "test")
 
@@ -294,12 +296,12 @@ def _write_metadata(archive: Path, split: str, rows: list[tuple[dict, list[dict]
 
 
 def _write_wav(path: Path, signal: np.ndarray) -> None:
-    # 16 bits clip at full scale, 120 dB SPL: the aid's maximum output.
+    # The aid's maximum output is 120 dB SPL, where 16 bits clip.
     sf.write(path, np.clip(signal, -1, 1), speech.SAMPLE_RATE, subtype="PCM_16")
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a wav a second name without a second copy, where the file system can."""
+    """Give a wav a second name, without a copy where the file system allows."""
     try:
         os.link(source, target)
     except OSError:
@@ -309,9 +311,9 @@ def _link(source: Path, target: Path) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Build the miniature of CPC1.")
-    parser.add_argument("--folder", type=Path, help=f"where it goes; {FOLDER} and its like")
+    parser.add_argument("--folder", type=Path, help=f"where it is written (default: {FOLDER})")
     parser.add_argument(
-        "--seed", type=int, default=Settings.seed, help="of all draws (%(default)s)"
+        "--seed", type=int, default=Settings.seed, help="of all random draws (%(default)s)"
     )
     parser.add_argument("--n-jobs", type=int, default=-1, help="processes; -1: one per core")
     parser.add_argument("--layout", choices=layouts.LAYOUTS, default="cpc1", help="(%(default)s)")
@@ -328,5 +330,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("Stopped: nothing is kept, and the same command begins again", file=sys.stderr)
+        print("Stopped: nothing was kept; the same command starts again", file=sys.stderr)
         sys.exit(STOPPED)

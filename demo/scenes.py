@@ -1,7 +1,7 @@
-"""Stereo scenes: a talker in front, an interferer elsewhere, as a listener's two ears receive them.
+"""Stereo scenes at the two ears: a talker in front and an interferer to the side.
 
-Signals count 1.0 as 120 dB SPL, the full scale of CPC1's hearing-aid outputs: 100 dB SPL and 20 dB
-of headroom.
+A signal of 1.0 stands for 120 dB SPL, the full scale of CPC1's hearing-aid outputs: 100 dB SPL and
+20 dB of headroom.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SPEED_OF_SOUND = 343.0  # m/s
 
 @dataclass(frozen=True)
 class Scene:
-    """What a scene is made of; the signals are drawn from it.
+    """The description from which the signals of a scene are made.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ def render(
     Parameters
     ----------
     scene : Scene
-        Levels and places.
+        Levels and directions.
     target : numpy.ndarray
         The spoken sentence (n_samples,), 44.1 kHz.
     spectrum : numpy.ndarray
@@ -67,7 +67,7 @@ def render(
     talkers : list of numpy.ndarray
         Running speech of the competing talkers, each longer than the scene.
     rng : numpy.random.Generator
-        Draws the noise, or which talkers and from where in their text.
+        Draws the noise, or the talkers and where in their text they begin.
 
     Returns
     -------
@@ -110,11 +110,11 @@ def speech_shaped_noise(
 
 
 def at_ears(signal: np.ndarray, azimuth: float) -> np.ndarray:
-    """Bring a distant source to the ears of a rigid spherical head.
+    """Simulate a distant source at the ears of a rigid spherical head.
 
     The delay is Woodworth's ray formula; the shadow is the one-pole, one-zero filter of Brown &
-    Duda (1998, IEEE Trans. Speech Audio Process. 6:476-488): +6 dB at high frequencies for the
-    ear that faces the source, -20 dB for one in deep shadow, 0 dB at low frequencies for both.
+    Duda (1998, IEEE Trans. Speech Audio Process. 6:476-488): at high
+    frequencies +6 dB for the ear that faces the source and -20 dB in deep shadow, 0 dB at low ones.
 
     Parameters
     ----------
@@ -128,7 +128,9 @@ def at_ears(signal: np.ndarray, azimuth: float) -> np.ndarray:
     numpy.ndarray
         (n_samples, 2), left then right.
     """
-    n_fft = next_fast_len(len(signal) + SAMPLE_RATE // 100)  # 10 ms, or the delay would wrap round
+    n_fft = next_fast_len(
+        len(signal) + SAMPLE_RATE // 100
+    )  # 10 ms of padding, or the delay would wrap round
     spectrum = np.fft.rfft(signal, n_fft)
     omega = 2 * np.pi * np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
     ears = []

@@ -1,9 +1,9 @@
 """Matrix sentences and the synthetic voices that speak them.
 
-The material is a matrix sentence test, the audiologist's standard since Hagerman (1982, Scand.
-Audiol. 11:79-87) and the Oldenburg test (Wagener, Kuehnel & Kollmeier, 1999, Z. Audiol. 38:4-15):
-name, verb, numeral, adjective, noun, ten words for each place, any combination a sentence. The
-words here are our own choice.
+The material follows the matrix sentence tests of audiology, such as Hagerman (1982, Scand. Audiol.
+11:79-87) and the Oldenburg test (Wagener, Kuehnel & Kollmeier, 1999, Z. Audiol. 38:4-15): name,
+verb, numeral, adjective and noun, ten words for each position, and every combination is a sentence.
+The words are our own choice.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ from scipy.signal import resample_poly
 from intelligibility.parallel import deaf_children
 from intelligibility.runs import RecipeError
 
-SAMPLE_RATE = 44100  # Hz, of all that the miniature holds
+SAMPLE_RATE = 44100  # Hz, of all sounds of the miniature
 WORDS_PER_MINUTE = 165
-SILENCE = 10 ** (-50 / 20)  # re the peak; what lies below it at both ends is cut
+SILENCE = 10 ** (-50 / 20)  # relative to the peak; anything softer is cut at both ends
 
 MATRIX = (
     "alan doris frank grace henry kathy lucas nina oscar sophie".split(),
@@ -55,14 +55,14 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
-    """Draw lists of ten that use each of the fifty words once; no sentence comes twice.
+    """Draw lists of ten sentences that use each of the fifty words once; none is repeated.
 
     Parameters
     ----------
     n_sentences : int
         How many sentences.
     rng : numpy.random.Generator
-        Decides the combinations.
+        Draws the combinations.
 
     Returns
     -------
@@ -94,10 +94,10 @@ def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
     Raises
     ------
     RecipeError
-        espeak-ng does not start or does not know a voice.
+        espeak-ng does not start or has no such voice.
     """
-    # espeak-ng carries oscillator phases from one utterance to the next. Speaking all of them in
-    # one new process makes the sound depend on this list alone: two builds agree to the bit.
+    # espeak-ng keeps oscillator phases from one utterance to the next. In a new process the sound
+    # depends on this list only, so that two builds agree to the bit.
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         with deaf_children():
             spoken = process.submit(_speak, list(utterances))
@@ -123,7 +123,7 @@ def _speak(utterances: list[tuple[str, str]]) -> list[np.ndarray]:
             chunks.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
         return 0
 
-    callback = _CALLBACK(collect)  # named, or it is freed while espeak-ng still calls it
+    callback = _CALLBACK(collect)  # a reference, or it is freed while espeak-ng still calls it
     library.espeak_SetSynthCallback(callback)
     signals = []
     for voice, text in utterances:

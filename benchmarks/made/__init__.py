@@ -1,1 +1,1 @@
-"""Data that benchmarks and tests run on: small, made when they are needed, the same each time."""
+"""Small data for benchmarks and tests, made when needed, identical each time."""

@@ -1,4 +1,4 @@
-"""An experiment as infer.py leaves it, made from planted numbers: no audio, no recogniser."""
+"""An experiment as infer.py leaves it, with planted numbers: no audio, no recogniser."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ MEASURE_FILES = {
     "stoi": "{split}_stoi_similarity{track}.json",
     "estoi": "{split}_estoi_similarity{track}.json",
 }
-NOISE = {  # of the logit: dec predicts best
+NOISE = {  # standard deviation in logits: dec predicts best
     "dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0, "prob": 1.8, "mbstoi": 2.0, "haspi": 1.2,
     "stoi": 2.5, "estoi": 2.2,
 }  # fmt: skip
@@ -37,8 +37,8 @@ def make_experiment(
 ) -> tuple[Path, Path]:
     """Write the metadata of a release and the similarities of its dev and test signals.
 
-    Every scene is heard `per_scene` times, by listeners and through systems drawn at random, who
-    get five words. Half of the scenes are training scenes, of which half are dev scenes.
+    Every scene is heard `per_scene` times, by listeners and through systems drawn at random, with
+    five words each. Half of the scenes are training scenes, and half of these are dev scenes.
 
     Returns
     -------

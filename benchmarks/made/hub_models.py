@@ -1,4 +1,4 @@
-"""Recognisers of the kinds that the hub holds, from nothing and as small as one likes."""
+"""Recognisers of the hub's kinds, with random weights and of any size."""
 
 import json
 import string
@@ -23,7 +23,7 @@ LANGUAGE, TASKS = "<|en|>", ("<|translate|>", "<|transcribe|>")
 
 
 def whisper_tokenizer(texts: list[str], n_tokens: int, multilingual: bool) -> WhisperTokenizer:
-    """Learn pieces of words, `n_tokens` with the 256 bytes, and add the signs of Whisper."""
+    """Train byte-pair tokens, `n_tokens` with the 256 bytes, and add Whisper's special tokens."""
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     learner.decoder = decoders.ByteLevel()
@@ -49,7 +49,7 @@ def make_whisper(
     n_mels: int = 80,
     **sizes: Any,
 ) -> tuple[WhisperForConditionalGeneration, WhisperFeatureExtractor, WhisperTokenizer]:
-    """Make a Whisper with random weights that hears `seconds`; `sizes` are WhisperConfig's."""
+    """Make a Whisper with random weights and a window of `seconds`; `sizes` go to WhisperConfig."""
     tokenizer = whisper_tokenizer(texts, n_tokens, multilingual)
     ids = {sign: tokenizer.convert_tokens_to_ids(sign) for sign in (START, PLAIN, *TASKS, LANGUAGE)}
     end = tokenizer.eos_token_id
@@ -74,7 +74,7 @@ def make_whisper(
 
 
 def letters_tokenizer() -> Wav2Vec2CTCTokenizer:
-    """Return capitals and the apostrophe, a bar between words, as the CTC recognisers have them."""
+    """Return capitals, the apostrophe and a bar between words, as in the hub's CTC recognisers."""
     letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *string.ascii_uppercase, "'"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocab.json"
@@ -83,12 +83,12 @@ def letters_tokenizer() -> Wav2Vec2CTCTokenizer:
 
 
 def wave_extractor() -> Wav2Vec2FeatureExtractor:
-    """Return what brings each signal to mean 0 and variance 1."""
+    """Return the feature extractor that normalises each signal to mean 0 and variance 1."""
     return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
 
 
 def save(folder: Path, model: PreTrainedModel, *others: Any) -> Path:
-    """Write a recogniser as it would lie on the hub."""
+    """Write a recogniser as the hub stores it."""
     for part in (model, *others):
         part.save_pretrained(folder)
     return folder

@@ -1,4 +1,4 @@
-"""A whole recogniser in a save folder, with random weights, small enough to make for a test."""
+"""A complete recogniser in a save folder, with random weights, small enough for a test."""
 
 import io
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def make_recogniser(asr_folder: Path, n_checkpoints: int = 1, words: Sequence[st
     for number in range(n_checkpoints):
         hparams = small_settings(seed=number)
         with torch.no_grad():
-            hparams["seq_lin"].w.weight *= 6  # or all tokens are about as probable
+            hparams["seq_lin"].w.weight *= 6  # else all tokens are almost equally probable
             hparams["ctc_lin"].w.weight *= 6
         normalize = hparams["normalize"]
         normalize.count = 100
@@ -69,7 +69,7 @@ def make_tokenizer(n_tokens: int, words: Sequence[str] = WORDS) -> bytes:
 
 
 def babble(seed: int, seconds: float) -> torch.Tensor:
-    """Return noise with the slow fluctuation of speech: (n_samples,), float32, 16 kHz."""
+    """Return noise with the slow fluctuations of speech: (n_samples,), float32, 16 kHz."""
     generator = torch.Generator().manual_seed(seed)
     n_samples = int(16000 * seconds)
     envelope = 1 + torch.sin(2 * torch.pi * 4 * torch.arange(n_samples) / 16000)

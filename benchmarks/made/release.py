@@ -1,4 +1,4 @@
-"""A release in the CPC1 layout: noise for speech, two listeners, one hearing aid."""
+"""A release in the CPC1 layout: noise in place of speech, two listeners, one hearing aid."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ WORDS = ["anna", "keeps", "two", "old", "boats", "peter", "sells", "nine", "red"
 def make_release(
     root: Path, n_train: int = 4, n_test: int = 2, rate: int = 44100, seconds: float = 2.2
 ) -> Path:
-    """Write both archives with both tracks; every scene is heard by two listeners."""
+    """Write both archives with both tracks; two listeners hear every scene."""
     rng = np.random.default_rng(0)
     for split, n_scenes, listeners_file in (
         ("train", n_train, "listeners.CPC1_train.json"),
@@ -56,7 +56,7 @@ def make_release(
 
 
 def listeners() -> dict:
-    """Return the listeners' file."""
+    """Return the content of the listeners file."""
     return {
         name: {
             "name": name,
@@ -69,14 +69,14 @@ def listeners() -> dict:
 
 
 def babble(rng: np.random.Generator, seconds: float, rate: int) -> np.ndarray:
-    """Return noise with the slow fluctuation of speech, (n_samples, 2)."""
+    """Return noise with the slow fluctuations of speech, (n_samples, 2)."""
     n_samples = int(seconds * rate)
     envelope = 1 + np.sin(2 * np.pi * 4 * np.arange(n_samples) / rate)
     return 0.02 * envelope[:, None] * rng.standard_normal((n_samples, 2))
 
 
 def write(path: Path, signal: np.ndarray, rate: int) -> None:
-    """Write 16-bit audio, making the folder."""
+    """Write 16-bit audio; make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sf.write(path, signal, rate, subtype="PCM_16")
 

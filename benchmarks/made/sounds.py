@@ -8,7 +8,7 @@ MSBG = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 20}
 
 
 def syllables(rate: int, seconds: float, seed: int = 0) -> np.ndarray:
-    """Return voiced syllables of wandering pitch between pauses, (n_samples, 2), at 0.05 RMS."""
+    """Return voiced syllables of varying pitch between pauses, (n_samples, 2), 0.05 RMS."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * rate)) / rate
     pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * t)
@@ -21,7 +21,7 @@ def syllables(rate: int, seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def processed(clean: np.ndarray, noise: float, seed: int = 1) -> np.ndarray:
-    """Return the sound with noise, 3 ms late, and compressed a little."""
+    """Return the sound with noise, delayed by 3 ms and slightly compressed."""
     rng = np.random.default_rng(seed)
     late = np.roll(clean, 130, axis=0) + noise * rng.standard_normal(clean.shape)
     return np.tanh(4 * late) / 4
