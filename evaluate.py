@@ -48,7 +48,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from intelligibility.corpora import known_presentations, late_responses
+from intelligibility.corpora import CORPORA, corpus_of, known_presentations, late_responses
 from intelligibility.corpora.presentation import Presentation, made_from_of
 from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.challenge import (
@@ -330,7 +330,7 @@ def mapping_and_dev(
             f"similarity, and {counts['unknown']} that have one are not of its scenes: the split "
             "is not the one that was measured; run prepare_data.py and infer.py again"
         )
-    mapping = mapped_on(dev, presentations.get("train", []), checkpoint, cfg.corpus)
+    mapping = mapped_on(dev, presentations.get("train", []), checkpoint, corpus_of(cfg))
     mapping.write(experiment.calibration)
     return mapping, dev, counts
 
@@ -377,7 +377,11 @@ def halves(
     if dev is None:
         raise RecipeError("seeds: with calibration= there are no dev signals to split")
     return spread_over_halves(
-        dev, test, seeds, lambda half: mapped_on(half, train, None, cfg.corpus), predict
+        dev,
+        test,
+        seeds,
+        lambda half: mapped_on(half, train, None, corpus_of(cfg)),
+        predict,
     )
 
 
@@ -543,9 +547,10 @@ def results_beside(experiment: Experiment, results: dict[str, Any]) -> dict[str,
 
     Only CPC2 pools its tests.
     """
-    if experiment.corpus != "cpc1":
-        pooled = {"pooled": results} if experiment.corpus == "cpc2" else {}
-        return pooled | results["sets"]
+    corpus = CORPORA[experiment.corpus]
+    if not corpus.tracks:
+        pooled = {"pooled": results} if corpus.mapping_per_set else {}
+        return pooled | results["sets"] or {"test": results}
     files = {track: experiment.of_track(track).results for track in TRACKS}
     return {track: read_json(path, dict) for track, path in files.items() if path.is_file()}
 

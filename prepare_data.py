@@ -42,7 +42,7 @@ import scipy.io.wavfile
 import soundfile as sf
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.corpora import read_archives
+from intelligibility.corpora import CORPORA, read_archives
 from intelligibility.corpora.presentation import (
     Presentation,
     Problem,
@@ -52,7 +52,7 @@ from intelligibility.corpora.presentation import (
     write_presentations,
 )
 from intelligibility.ears import ASR_RATE, KAISER_BEST, ear_signals
-from intelligibility.experiment import CORPORA, EARS, KINDS, SPLITS, Experiment, write_table
+from intelligibility.experiment import EARS, KINDS, SPLITS, Experiment, write_table
 from intelligibility.journal import Journal, file_stamp
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
@@ -129,7 +129,7 @@ def run(cfg: DictConfig) -> None:
                 cfg.n_shards,
             )
             return
-        problems += without(used, failed)
+        problems += problems_of_failed(used, failed)
         used = usable(archives, left_out(problems))
         write_tables(experiment, used, split_of, done)
         write_presentations(experiment.presentations, with_digests(used, done), provenance(cfg))
@@ -392,7 +392,9 @@ def stop_at(failed: Mapping[Source, str], n_sources: int, skip_bad: bool) -> Non
         )
 
 
-def without(used: Mapping[str, list[Presentation]], failed: Mapping[Source, str]) -> list[Problem]:
+def problems_of_failed(
+    used: Mapping[str, list[Presentation]], failed: Mapping[Source, str]
+) -> list[Problem]:
     """Return problems that leave out the presentations which need a file that failed."""
     problems = []
     for source, fault in failed.items():

@@ -15,9 +15,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from intelligibility.corpora import corpus_of
 from intelligibility.runs import MAX_JSON, RecipeError, atomic_path
 
-CORPORA = ("cpc1", "cpc2", "cpc3")
 TRACKS = {"closed": "", "open": "_indep"}
 ABLATIONS = {"msbg": "", "none": "no_hearing_loss"}  # and the folder below exp_folder
 SPLITS = ("train", "dev", "test")
@@ -126,7 +126,7 @@ class Experiment:
     track : str
         "" for the closed track, "_indep" for the open one, as in the release's file names.
     corpus : str
-        Which challenge it is of: cpc1, cpc2 or cpc3.
+        The name of its corpus.
     recogniser : str
         The folder for what is measured with a recogniser of somebody else's; "" for our own.
     ablation : str
@@ -146,10 +146,9 @@ class Experiment:
         if cfg.cpc1_track not in TRACKS:
             raise RecipeError(f"cpc1_track={cfg.cpc1_track}: expected {' or '.join(TRACKS)}")
         track = TRACKS[cfg.cpc1_track]
-        if cfg.corpus not in CORPORA:
-            raise RecipeError(f"corpus={cfg.corpus}: expected {', '.join(CORPORA)}")
-        if track and cfg.corpus != "cpc1":
-            raise RecipeError(f"cpc1_track={cfg.cpc1_track}: {cfg.corpus} has no tracks")
+        corpus = corpus_of(cfg)
+        if track and not corpus.tracks:
+            raise RecipeError(f"cpc1_track={cfg.cpc1_track}: {corpus.name} has no tracks")
         if cfg.hearing_loss not in ABLATIONS:
             expected = " or ".join(ABLATIONS)
             raise RecipeError(f"hearing_loss={cfg.hearing_loss}: expected {expected}")

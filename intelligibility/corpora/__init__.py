@@ -1,47 +1,53 @@
 """The releases, read only: what they hold, as records, and what is wrong with them."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from intelligibility.corpora import cpc1, cpc2, cpc3
-from intelligibility.corpora.cpc1 import Response
-from intelligibility.corpora.presentation import Archive, Presentation, in_lines, read_presentations
+from intelligibility.corpora.corpus import Corpus
+from intelligibility.corpora.presentation import (
+    Archive,
+    Presentation,
+    Response,
+    in_lines,
+    read_presentations,
+)
 from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
 
-def read_archives(cfg: DictConfig, track: str) -> dict[str, Archive]:
-    """Read the metadata of the configured release, "train" and "test" (or what there is)."""
-    if cfg.corpus == "cpc2":
-        return cpc2.read_archives(cfg)
-    if cfg.corpus == "cpc3":
-        return cpc3.read_archives(cfg)
-    return cpc1.read_archives(cfg, track)
+CORPORA = {one.name: one for one in (cpc1.CORPUS, cpc2.CORPUS, cpc3.CORPUS)}
 
 
-def late_responses(cfg: DictConfig, track: str, test: Iterable[Presentation]) -> list[Response]:
-    """Read the test responses in path.test_responses, which were released beside the data.
+def corpus_of(config: DictConfig | Mapping[str, Any]) -> Corpus:
+    """Return the corpus of a configuration.
 
-    CPC3's labels do not say of which scene or listener they are, so the presentations of the test
-    do; labels of none of them are left out. CPC1's say all of it.
+    One that was kept before there were several does not name its corpus, which is CPC1.
+
+    Raises
+    ------
+    RecipeError
+        There is no such corpus.
     """
-    folder = Path(str(cfg.path.test_responses)).expanduser().absolute()
-    if cfg.corpus == "cpc1":
-        return cpc1.late_responses(folder, track)
-    late = cpc2.late_responses(cfg) if cfg.corpus == "cpc2" else cpc3.late_responses(folder)
-    known = {one.name: one for one in test}
-    return [
-        Response(
-            *(one.signal, known[one.signal].scene, known[one.signal].listener.id),
-            *(known[one.signal].system, known[one.signal].prompt, one.correctness),
-        )
-        for one in late
-        if one.signal in known and one.correctness is not None
-    ]
+    name = config.get("corpus", cpc1.CORPUS.name)
+    if name not in CORPORA:
+        raise RecipeError(f"corpus={name}: expected {', '.join(CORPORA)}")
+    return CORPORA[name]
+
+
+def read_archives(cfg: DictConfig, track: str) -> dict[str, Archive]:
+    """Read the metadata of the configured corpus, "train" and "test" (or what there is)."""
+    return corpus_of(cfg).read(cfg, track)
+
+
+def late_responses(cfg: DictConfig, track: str, test: list[Presentation]) -> list[Response]:
+    """Read the test responses in path.test_responses, which were released separately."""
+    return corpus_of(cfg).late_responses(cfg, track, test)
 
 
 def known_presentations(cfg: DictConfig, track: str, kept: Path) -> dict[str, list[Presentation]]:

@@ -1,18 +1,21 @@
 """The release of the first Clarity Prediction Challenge: two archives of two tracks, read only."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from intelligibility.corpora.corpus import CHALLENGE, PAPER, PAPER_THIS_RECIPE, Corpus
 from intelligibility.corpora.presentation import (
     ARCHIVES,
     Archive,
     Presentation,
     Problem,
+    Response,
     percentage,
     safe_name,
 )
@@ -25,22 +28,6 @@ LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_
 NO_SPEECH = 2.0  # s at the start of every scene, before the target speaks
 OUTERMOST = "clarity_CPC1_data"  # what both archives call their outermost folder
 NAMES = ("signal", "scene", "listener", "system")
-
-
-@dataclass(frozen=True)
-class Response:
-    """One entry of the metadata: what one listener heard, and how much of it was understood.
-
-    `correctness` is the percentage of words that the listener got right, None where it is not
-    released.
-    """
-
-    signal: str
-    scene: str
-    listener: str
-    system: str
-    prompt: str
-    correctness: float | None = None
 
 
 def read_archives(cfg: DictConfig, track: str) -> dict[str, Archive]:
@@ -159,14 +146,15 @@ def read_listeners(path: Path) -> tuple[dict[str, Listener], list[Problem]]:
     return listeners, problems
 
 
-def late_responses(folder: Path, track: str) -> list[Response]:
-    """Read test responses that were released beside the data; damaged entries are left out.
+def late_responses(cfg: DictConfig, track: str, _: Iterable[Presentation]) -> list[Response]:
+    """Read the test responses in path.test_responses; damaged entries are left out.
 
     Raises
     ------
     RecipeError
         No such file, or no json.
     """
+    folder = Path(str(cfg.path.test_responses)).expanduser().absolute()
     path = folder / f"CPC1.test{track}.json"
     if not path.is_file():
         raise RecipeError(
@@ -216,3 +204,30 @@ def _response(entry: Any) -> Response:
         raise ValueError(f"prompt is {entry.get('prompt')!r:.60}, expected the sentence")
     correctness = percentage(entry.get("correctness"), "correctness")
     return Response(*names, entry["prompt"], correctness)
+
+
+# Tu, Ma & Barker (2022), Interspeech, arXiv 2204.04287, Tables 1 to 3, where RMSE is given on 0..1.
+# The constant prior is that of the first Clarity Prediction Challenge.
+CORPUS = Corpus(
+    name="cpc1",
+    read=read_archives,
+    late_responses=late_responses,
+    data_keys={"train": "cpc1_train_data", "test": "cpc1_test_data"},
+    release=OUTERMOST,
+    zenodo=17046604,
+    tracks=True,
+    n_test_signals={"closed": 2421, "open": 632},
+    published={
+        ("prior", CHALLENGE): {"closed": (36.4, None, None), "open": (36.2, None, None)},
+        ("mbstoi", PAPER): {"closed": (28.5, 0.621, 0.398), "open": (36.5, 0.529, 0.391)},
+        ("wcs", PAPER): {"closed": (25.0, 0.729, 0.523), "open": (25.0, 0.723, 0.534)},
+        ("pre", PAPER): {"closed": (34.7, 0.299, 0.182), "open": (35.6, 0.254, 0.136)},
+        ("enc", PAPER): {"closed": (23.7, 0.758, 0.487), "open": (24.1, 0.751, 0.534)},
+        ("dec", PAPER): {"closed": (23.1, 0.773, 0.498), "open": (23.5, 0.763, 0.530)},
+        ("dec", PAPER_THIS_RECIPE): {"closed": (23.3, 0.768, 0.503)},
+    },
+    published_means={  # of the closed track
+        ("mbstoi", PAPER): {"listener": (7.8, 0.414, 0.311), "system": (14.7, 0.798, 0.244)},
+        ("dec", PAPER): {"listener": (7.8, 0.419, 0.407), "system": (4.8, 0.982, 0.644)},
+    },
+)

@@ -12,17 +12,20 @@ once. A scene's number means another scene in CEC1 than in CEC2: here scenes are
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from intelligibility.corpora.corpus import CHALLENGE, Corpus
 from intelligibility.corpora.cpc1 import read_listeners
 from intelligibility.corpora.presentation import (
     Archive,
     Presentation,
     Problem,
+    Response,
     percentage,
     safe_name,
 )
@@ -30,6 +33,7 @@ from intelligibility.corpora.release import (
     clarity_data,
     configured,
     entries_of,
+    responses_of,
     text_of,
     twice,
     wavs_in,
@@ -101,7 +105,7 @@ class Release:
         )
 
 
-def read_archives(cfg: DictConfig) -> dict[str, Archive]:
+def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     """Read the metadata: "train", all three trainings in one, and "test", all three tests.
 
     Raises
@@ -292,12 +296,33 @@ def _labelled(listed: list[Presentation], path: Path) -> tuple[list[Presentation
     return labelled, problems
 
 
-def late_responses(cfg: DictConfig) -> list[Entry]:
+def late_responses(cfg: DictConfig, _: str, test: Iterable[Presentation]) -> list[Response]:
     """Read the test labels in path.test_responses; damaged entries are left out with a warning."""
-    responses = []
+    responses: list[Entry] = []
     for path in read_labels(cfg, None).values():
         entries, problems = entries_of(path, entry_of)
         responses += entries
         if problems:
             logger.warning("%s: %d damaged entries are left out", path, len(problems))
-    return responses
+    return responses_of(test, [(one.signal, one.correctness) for one in responses])
+
+
+# The challenge's results: the constant, its baseline (HASPI and a logistic), the best entry, and
+# E022, the entry of this method's authors with another recogniser and without MSBG.
+CORPUS = Corpus(
+    name="cpc2",
+    read=read_archives,
+    late_responses=late_responses,
+    data_keys={"train": "cpc2_data", "test": "cpc2_data"},
+    release=OUTERMOST,
+    zenodo=17045970,
+    sets=SETS,
+    mapping_per_set=True,
+    n_test_signals={"1": 305, "2": 294, "3": 298},
+    published={
+        ("prior", CHALLENGE): {"pooled": (40.0, None, None)},
+        ("haspi", CHALLENGE): {"pooled": (28.7, 0.70, None)},
+        ("e022", CHALLENGE): {"pooled": (25.7, 0.77, None)},
+        ("best", CHALLENGE): {"pooled": (25.1, 0.78, None)},
+    },
+)

@@ -21,11 +21,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from intelligibility.corpora.corpus import CHALLENGE, Corpus
 from intelligibility.corpora.cpc1 import read_listeners
 from intelligibility.corpora.presentation import (
     Archive,
     Presentation,
     Problem,
+    Response,
     percentage,
     safe_name,
 )
@@ -33,6 +35,7 @@ from intelligibility.corpora.release import (
     clarity_data,
     configured,
     entries_of,
+    responses_of,
     text_of,
     twice,
 )
@@ -61,7 +64,7 @@ class Entry:
     severity: str | None
 
 
-def read_archives(cfg: DictConfig) -> dict[str, Archive]:
+def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     """Read the metadata: "train", and "test", which holds the challenge's dev and eval.
 
     Raises
@@ -281,8 +284,9 @@ def read_labels(data: Path | None, late: Path | None, name: str) -> list[Path]:
     return [path for folder in folders if folder for path in sorted(folder.glob(pattern))]
 
 
-def late_responses(late: Path) -> list[Entry]:
+def late_responses(cfg: DictConfig, _: str, test: Iterable[Presentation]) -> list[Response]:
     """Read the labels in path.test_responses; damaged entries are left out with a warning."""
+    late = Path(str(cfg.path.test_responses)).expanduser().absolute()
     responses: list[Entry] = []
     for name in SETS:
         for path in read_labels(None, late, name):
@@ -295,4 +299,22 @@ def late_responses(late: Path) -> list[Entry]:
             f"{late}: no CPC3.dev*.json or CPC3.eval*.json; set path.test_responses to the folder "
             "that holds the labels"
         )
-    return responses
+    return responses_of(test, [(one.signal, one.correctness) for one in responses])
+
+
+# The challenge's results: the constant, its baseline (HASPI and a logistic), and the best entry.
+CORPUS = Corpus(
+    name="cpc3",
+    read=read_archives,
+    late_responses=late_responses,
+    data_keys={"train": "cpc3_data", "test": "cpc3_data"},
+    release=OUTERMOST,
+    zenodo=17039000,
+    sets=SETS,
+    n_test_signals={"dev": 926, "eval": 7674},
+    published={
+        ("prior", CHALLENGE): {"dev": (40.2, None, None), "eval": (41.3, None, None)},
+        ("haspi", CHALLENGE): {"eval": (29.47, 0.70, None)},
+        ("best", CHALLENGE): {"eval": (24.98, 0.80, None)},
+    },
+)

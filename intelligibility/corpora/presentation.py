@@ -69,6 +69,22 @@ class Presentation:
 
 
 @dataclass(frozen=True)
+class Response:
+    """One entry of the metadata: what one listener heard, and how much of it was understood.
+
+    `correctness` is the percentage of words that the listener got right, None where it is not
+    released.
+    """
+
+    signal: str
+    scene: str
+    listener: str
+    system: str
+    prompt: str
+    correctness: float | None = None
+
+
+@dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, or that one should know.
 

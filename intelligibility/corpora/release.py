@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from intelligibility.corpora.presentation import Problem
+from intelligibility.corpora.presentation import Presentation, Problem, Response
 from intelligibility.runs import RecipeError, read_json
 
 Parsed = TypeVar("Parsed")
@@ -103,3 +103,22 @@ def twice(names: Iterable[str]) -> list[str]:
             double[name] = None
         seen.add(name)
     return list(double)
+
+
+def responses_of(
+    test: Iterable[Presentation], labels: Iterable[tuple[str, float | None]]
+) -> list[Response]:
+    """Return the responses to the test signals that have a label, in the order of the labels.
+
+    CPC3's labels do not say of which scene or listener they are, so the presentations of the test
+    do; labels of signals that are none of the test are left out.
+    """
+    known = {one.name: one for one in test}
+    return [
+        Response(
+            *(name, known[name].scene, known[name].listener.id),
+            *(known[name].system, known[name].prompt, percent),
+        )
+        for name, percent in labels
+        if name in known and percent is not None
+    ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from intelligibility.corpora.corpus import Corpus
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.leaks import Seen, in_words
 from intelligibility.evaluation.mapping import Mapping
@@ -22,16 +23,18 @@ from intelligibility.runs import RecipeError, listed, read_json, write_text
 logger = logging.getLogger(__name__)
 
 SUBMISSION = ("signal_ID", "intelligibility_score")  # the columns that the challenges ask for
-MAPPED_BY_SET = "cpc2"
 
 
 # The mapping of each set
 
 
 def mapped_on(
-    dev: pd.DataFrame, train: Iterable[Presentation], checkpoint_sha256: str | None, corpus: str
+    dev: pd.DataFrame,
+    train: Iterable[Presentation],
+    checkpoint_sha256: str | None,
+    corpus: Corpus,
 ) -> Mapping:
-    """Fit the mapping, and for CPC2 one more per set, on the dev signals of that set's training.
+    """Fit the mapping on the dev signals, and one per set where each has its own training.
 
     Parameters
     ----------
@@ -41,12 +44,12 @@ def mapped_on(
         The training archive, which has the dev signals.
     checkpoint_sha256 : str or None
         The recogniser's.
-    corpus : str
-        cpc1, cpc2 or cpc3.
+    corpus : Corpus
+        Whether each set has a mapping of its own.
     """
     known = {one.name: one for one in train}
     whole = _fitted(dev, known, checkpoint_sha256)
-    if corpus != MAPPED_BY_SET:
+    if not corpus.mapping_per_set:
         return whole
     by_set = {}
     for name in sorted({k for one in known.values() for k in one.sets}):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.corpora.cpc2 import SETS
+from intelligibility.corpora import CORPORA
 from intelligibility.evaluation.intervals import Range, mean_residuals
 from intelligibility.evaluation.leaks import Seen
 from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
@@ -150,7 +150,8 @@ class Mapping:
         RecipeError
             The other sets have one, this has not.
         """
-        if not self.by_set or name not in SETS:
+        own = {k for corpus in CORPORA.values() if corpus.mapping_per_set for k in corpus.sets}
+        if not self.by_set or name not in own:
             return self
         if name not in self.by_set:
             raise RecipeError(

@@ -5,15 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from intelligibility.corpora import CORPORA, corpus_of
 from intelligibility.evaluation.figures import Drawing
 from intelligibility.evaluation.leaks import in_words
-from intelligibility.evaluation.published import N_TEST_SIGNALS
-from intelligibility.evaluation.tables import NAMES, OURS, Table, corpus_of
+from intelligibility.evaluation.tables import NAMES, OURS, Table
 from intelligibility.pages import number, write_html
 
 TEXT_COLUMNS = {"measure", "source", "a", "b", "score", "better", "listener", "system", "severity"}
 TEXT_COLUMNS |= {"grade", "CEC", "SNR"}
-RELEASE = {"cpc1": "cpc1_test_data", "cpc2": "cpc2_data", "cpc3": "cpc3_data"}
 LONG = 30  # rows beyond which a table opens on demand
 PIXELS_SHOWN = 0.55  # of the image's own, which has 200 per inch
 
@@ -55,15 +54,16 @@ def write_report(
 
 def title_of(results: Mapping[str, Any]) -> str:
     """Name the corpus: CPC1 by its track."""
-    corpus = corpus_of(results)
+    corpus = corpus_of(results["provenance"]["config"])
     track = f"{results['provenance']['config']['cpc1_track']} track"
-    return f"Speech intelligibility prediction, {track if corpus == 'cpc1' else corpus.upper()}"
+    title = track if corpus.tracks else corpus.name.upper()
+    return f"Speech intelligibility prediction, {title}"
 
 
 def of_this_corpus(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration without what is of other corpora, or of fetching them."""
-    corpus = config.get("corpus", "cpc1")
-    others = tuple(f"{other}_" for other in N_TEST_SIGNALS if other != corpus)
+    corpus = corpus_of(config)
+    others = tuple(f"{name}_" for name, other in CORPORA.items() if other != corpus)
     kept = {
         key: value
         for key, value in config.items()
@@ -117,14 +117,15 @@ def _rmse_in_words(scores: Mapping[str, Any]) -> str:
 def notes(results: Mapping[str, Any]) -> list[str]:
     """Return what a reader has to know before comparing."""
     said = []
-    corpus, track = corpus_of(results), results["provenance"]["config"]["cpc1_track"]
+    config = results["provenance"]["config"]
+    corpus, track = corpus_of(config), config["cpc1_track"]
     sizes = {name: one["n_signals"] for name, one in results.get("sets", {}).items()}
     for name, n in (sizes or {track: results["counts"]["test"]["matched"]}).items():
-        whole = N_TEST_SIGNALS[corpus].get(name)
-        if n != whole:
-            what = f"{track} test set" if corpus == "cpc1" else f"set {name}"
+        whole = corpus.n_test_signals.get(name)
+        if whole is not None and n != whole:
+            what = f"{track} test set" if corpus.tracks else f"set {name}"
             said.append(
-                f"These are {n} test signals; the {what} of {corpus.upper()} has {whole}. The "
+                f"These are {n} test signals; the {what} of {corpus.name.upper()} has {whole}. The "
                 "published rows are for orientation only: they are of other signals."
             )
     said += leaks_in_words(results.get("leaks", {}))
@@ -155,11 +156,12 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
     """Return the provenance as names and values."""
     made = results["provenance"]
     fits = results["calibration"]["measures"]
+    release = corpus_of(made["config"]).data_keys["test"]
     return {
         "time": made["time"],
         "command": made["command"],
         "checkpoint (SHA-256)": made["checkpoint_sha256"] or "not recorded",
-        "release": made["config"]["path"].get(RELEASE[corpus_of(results)]) or "not named",
+        "release": made["config"]["path"].get(release) or "not named",
         **{
             f"logistic, {NAMES[measure]}": f"x0 = {fit['x0']:.3f} %, k = {fit['k']:.4f} per %"
             for measure, fit in fits.items()

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intelligibility.evaluation.published import SETS, TABLE_1, TABLE_3
+from intelligibility.corpora import corpus_of
+from intelligibility.corpora.corpus import Corpus
 from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
@@ -219,7 +220,7 @@ def _difference(
     }
 
 
-def table_1(results: Mapping[str, Mapping[str, Any]], corpus: str = "cpc1") -> pd.DataFrame:
+def table_1(results: Mapping[str, Mapping[str, Any]], corpus: Corpus) -> pd.DataFrame:
     """Return the paper's Table 1 in long form: all measures, of each track that was evaluated.
 
     Parameters
@@ -227,7 +228,7 @@ def table_1(results: Mapping[str, Mapping[str, Any]], corpus: str = "cpc1") -> p
     results : mapping
         {"closed": results, "open": results}, contents of results{track}.json; or, where a corpus
         has no tracks, {"pooled": ..., "1": ..., "2": ...} with the scores of its sets.
-    corpus : str
+    corpus : Corpus
         Whose published numbers stand beside them.
     """
     ours = {
@@ -235,24 +236,17 @@ def table_1(results: Mapping[str, Mapping[str, Any]], corpus: str = "cpc1") -> p
         for track, one in results.items()
         for measure, scores in one["scores"].items()
     }
-    across, published = ("track", TABLE_1) if corpus == "cpc1" else ("set", SETS[corpus])
-    return _beside_published(ours, published, across, list(results))
+    return _beside_published(ours, corpus.published, corpus.columns, list(results))
 
 
-def table_3(results: Mapping[str, Any]) -> pd.DataFrame:
+def table_3(results: Mapping[str, Any], corpus: Corpus) -> pd.DataFrame:
     """Return the paper's Table 3 in long form: scores over means of listeners and of systems."""
     ours = {
         (measure, by): scores
         for by, scored in results["averaged"].items()
         for measure, scores in scored.items()
     }
-    published = TABLE_3 if corpus_of(results) == "cpc1" else {}
-    return _beside_published(ours, published, "average", list(results["averaged"]))
-
-
-def corpus_of(results: Mapping[str, Any]) -> str:
-    """Return which corpus results are of; those from before there were others are of CPC1."""
-    return results.get("provenance", {}).get("config", {}).get("corpus", "cpc1")
+    return _beside_published(ours, corpus.published_means, "average", list(results["averaged"]))
 
 
 def _beside_published(
@@ -291,8 +285,8 @@ def all_tables(
     groups : mapping
         The output of `by_group` for each of listener, system and severity.
     """
-    corpus = corpus_of(results)
-    first, third = table_1(results_by_track, corpus), table_3(results)
+    corpus = corpus_of(results["provenance"]["config"])
+    first, third = table_1(results_by_track, corpus), table_3(results, corpus)
     compared = comparison_frame(results["comparisons"])
     names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
     tables = {
@@ -300,12 +294,12 @@ def all_tables(
             "Table 1: all test signals",
             "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b.",
             first,
-            show_scores(first, "track" if corpus == "cpc1" else "set"),
+            show_scores(first, corpus.columns),
         )
     }
     if len(third):
         caption = "Scores of the means of listeners and of systems"
-        caption += "; the paper's are of the closed track." if corpus == "cpc1" else "."
+        caption += "; the paper's are of the closed track." if corpus.published_means else "."
         title = "Table 3: averaged per listener and per system"
         tables["table3"] = Table(title, caption, third, show_scores(third, "average"))
     if len(compared):

@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig
 from sentencepiece import SentencePieceProcessor
 
-from intelligibility.corpora import late_responses
+from intelligibility.corpora import corpus_of, late_responses
 from intelligibility.corpora.presentation import Presentation, Problem
 from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.runs import RecipeError
@@ -42,7 +42,7 @@ def check_later_stages(
         return problems + _check_responses(cfg, experiment, used.get("test", []))
     if "train" in used:
         problems += _check_dev(dev, "")
-        if cfg.corpus == "cpc2":  # which maps each test on its own training
+        if corpus_of(cfg).mapping_per_set:
             for name in sorted({name for one in used["train"] for name in one.sets}):
                 mine = [one for one in dev if name in one.sets]
                 problems += _check_dev(mine, f"training {name}: ")

@@ -1,6 +1,6 @@
 """The tuple that every file reads names, titles and order from."""
 
-from intelligibility.evaluation.published import TABLE_1
+from intelligibility.corpora.cpc1 import CORPUS
 from intelligibility.measures import BASELINES, MEASURES
 
 
@@ -24,5 +24,5 @@ def test_what_compares_a_layer_names_it():
 
 def test_every_measure_with_a_published_number_is_one_of_ours():
     names = {one.name for one in (*MEASURES, *BASELINES)}
-    assert {measure for measure, _ in TABLE_1} - {"prior"} <= names
-    assert {"wcs", "pre", "enc", "dec"} <= {measure for measure, _ in TABLE_1}
+    assert {measure for measure, _ in CORPUS.published} - {"prior"} <= names
+    assert {"wcs", "pre", "enc", "dec"} <= {measure for measure, _ in CORPUS.published}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.made.release import LEVELS, dump
-from intelligibility.corpora import known_presentations, read_archives
-from intelligibility.corpora.cpc1 import Response, late_responses, parse_responses, read_listeners
-from intelligibility.corpora.presentation import Archive
+from intelligibility.corpora import known_presentations, late_responses, read_archives
+from intelligibility.corpora.cpc1 import parse_responses, read_listeners
+from intelligibility.corpora.presentation import Archive, Response
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
 
@@ -203,11 +203,12 @@ def test_metadata_that_are_missing_or_damaged_as_a_whole_stop(release, name):
 
 def test_test_responses_may_lie_beside_the_release(tmp_path, caplog):
     dump(tmp_path / "CPC1.test.json", [SIGNAL | {"correctness": 70}, {"signal": "S9"}, 3])
-    (response,) = late_responses(tmp_path, "")
+    cfg = configure(tmp_path, tmp_path, f"path.test_responses={tmp_path}")
+    (response,) = late_responses(cfg, "", [])
     assert response.correctness == 70
     assert "CPC1.test.json: 2 damaged entries are left out: entry 2: scene is None" in caplog.text
     with pytest.raises(RecipeError) as error:
-        late_responses(tmp_path, "_indep")
+        late_responses(cfg, "_indep", [])
     assert f"{tmp_path}/CPC1.test_indep.json: no such file" in str(error.value)
     assert "set path.test_responses to the folder that holds CPC1.test_indep" in str(error.value)
 
@@ -268,7 +269,8 @@ def test_the_real_release_is_read(shared, tmp_path):
 
 def test_the_real_responses_are_read(shared):
     folder = shared / "cpc1_sample/test_listener_responses"
-    closed, open_ = (late_responses(folder, track) for track in ("", "_indep"))
+    cfg = configure(shared, shared, f"path.test_responses={folder}")
+    closed, open_ = (late_responses(cfg, track, []) for track in ("", "_indep"))
     assert (len(closed), len(open_)) == (2421, 632)
     assert {r.signal for r in open_} < {r.signal for r in closed}
     assert len(json.loads((folder / "CPC1.test.json").read_text())) == len(closed)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intelligibility.evaluation.published import TABLE_1, TABLE_3
+from intelligibility.corpora.cpc1 import CORPUS
 from intelligibility.evaluation.scoring import draw_scenes, score
 from intelligibility.evaluation.tables import (
     Resampler,
@@ -93,7 +93,7 @@ def test_groups_have_their_own_rmse_and_bias(signals, counts):
 
 
 def test_table_1_has_the_published_row_below_ours_and_the_tracks_side_by_side(results):
-    long = table_1({"closed": results, "open": results})
+    long = table_1({"closed": results, "open": results}, CORPUS)
     shown = show_scores(long, "track")
     dec = shown.index[shown["measure"] == "decoder"][0]
     assert list(shown["source"][dec : dec + 4]) == [
@@ -104,16 +104,17 @@ def test_table_1_has_the_published_row_below_ours_and_the_tracks_side_by_side(re
     ]
     assert shown.loc[dec + 2, "closed RMSE"] == "23.1" and shown.loc[dec + 2, "open KT"] == "0.530"
     assert shown.loc[dec, "open NCC"] == f"{results['scores']['dec']['NCC']['value']:.3f}"
-    closed_only = show_scores(table_1({"closed": results}), "track")
+    closed_only = show_scores(table_1({"closed": results}, CORPUS), "track")
     assert not [name for name in closed_only if name.startswith("open")]
     assert shown.map(lambda cell: isinstance(cell, str)).all(axis=None)
 
 
 def test_every_published_row_is_shown(results):
-    shown = show_scores(table_1({"closed": results}), "track")
-    assert (~shown["source"].isin(["this run", "95 % interval"])).sum() == len(TABLE_1)
-    shown = show_scores(table_3(results), "average")
-    assert (~shown["source"].isin(["this run", "95 % interval"])).sum() == len(TABLE_3)
+    shown = show_scores(table_1({"closed": results}, CORPUS), "track")
+    assert (~shown["source"].isin(["this run", "95 % interval"])).sum() == len(CORPUS.published)
+    shown = show_scores(table_3(results, CORPUS), "average")
+    published = ~shown["source"].isin(["this run", "95 % interval"])
+    assert published.sum() == len(CORPUS.published_means)
 
 
 def test_the_better_measure_is_named_and_equals_are_not(signals, counts):
