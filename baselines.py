@@ -24,8 +24,6 @@ A run that was stopped goes on where it was; what was made from other wavs, audi
 or by other versions of the packages, is made again.
 """
 
-from intelligibility.command_line import provenance, reports_errors
-
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
@@ -40,6 +38,7 @@ import soundfile as sf
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.baselines import index
+from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora.presentation import Presentation, made_from_of, read_presentations
 from intelligibility.experiment import Experiment
 from intelligibility.journal import Journal, file_stamp

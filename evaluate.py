@@ -36,8 +36,6 @@ of several tests has a submission of each. A mapping that was fitted on a signal
 refused; allow_leak=true leaves such signals out of the test instead.
 """
 
-from intelligibility.command_line import provenance, reports_errors
-
 import itertools
 import logging
 from pathlib import Path
@@ -48,6 +46,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
+from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import CORPORA, corpus_of, known_presentations, late_responses
 from intelligibility.corpora.presentation import Presentation, made_from_of
 from intelligibility.evaluation.binned import figure_numbers

@@ -16,8 +16,6 @@ outside its folder is refused. Files that are there already, from elsewhere, sta
 the end `prepare_data.py check_only=true` says what is ready.
 """
 
-from intelligibility.command_line import reports_errors
-
 import logging
 import re
 import shutil
@@ -28,6 +26,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, ListConfig
 
+from intelligibility.command_line import reports_errors
 from intelligibility.corpora.download import RecordFile, fetch, part_of, read_record
 from intelligibility.corpora.release import configured
 from intelligibility.corpora.unpacking import SUFFIXES, merge, unpacked

@@ -28,8 +28,6 @@ recognises many signals at once. Without, `n_jobs` processes of one thread, each
 of its own (1.4 GB at full size), take one signal at a time: the numbers do not depend on n_jobs.
 """
 
-from intelligibility.command_line import provenance, reports_errors, resolved
-
 import dataclasses
 import logging
 from collections import defaultdict
@@ -44,6 +42,7 @@ import torch
 from joblib import effective_n_jobs
 from omegaconf import DictConfig
 
+from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.corpora.presentation import made_from_of, read_presentations
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import EARS, KINDS, Experiment, is_trained_here, read_table

@@ -24,8 +24,6 @@ mapping comes from elsewhere). A run that was stopped goes on where it was, and 
 made again. `shard=3 n_shards=32` does one part of 32; a last run without them writes the tables.
 """
 
-from intelligibility.command_line import provenance, reports_errors
-
 import itertools
 import logging
 import shutil
@@ -42,6 +40,7 @@ import scipy.io.wavfile
 import soundfile as sf
 from omegaconf import DictConfig, OmegaConf
 
+from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import CORPORA, read_archives
 from intelligibility.corpora.presentation import (
     Presentation,

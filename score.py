@@ -23,8 +23,6 @@ another measure. A table is checked before work; one bad row stops it, unless sk
 it out. A run that was stopped goes on where it was.
 """
 
-from intelligibility.command_line import provenance, reports_errors
-
 import functools
 import logging
 from pathlib import Path
@@ -33,6 +31,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from intelligibility.command_line import provenance, reports_errors
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.journal import Journal
 from intelligibility.parallel import in_processes

@@ -27,8 +27,6 @@ A run that was stopped is started again with the same command. While it runs, pr
 not change its data. --help lists the configuration.
 """
 
-from intelligibility.command_line import in_words, reports_errors
-
 import gc
 import logging
 import os
@@ -62,6 +60,7 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
+from intelligibility.command_line import in_words, reports_errors
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
 from intelligibility.recognisers.checkpoints import epoch_of

@@ -8,8 +8,6 @@ and of `evaluate.py` with all measures. Every signal and reference is a link to 
 check reads headers only. Names, similarities and responses are invented.
 """
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
-
 import argparse
 import json
 import os
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from benchmarks.made.cost import cost_of
 from benchmarks.made.release import babble, write
 from intelligibility.corpora import read_archives

@@ -9,8 +9,6 @@ embeddings of each two utterances exchanged (against their own prompts, and agai
 and with zeros for embeddings.
 """
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
-
 import shutil
 import sys
 import tempfile
@@ -21,6 +19,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RECIPE, pick_device, read_json
 from intelligibility.words import word_errors

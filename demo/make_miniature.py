@@ -18,8 +18,6 @@ files, byte for byte. The folder appears only when it is complete; a second call
 the settings or this code have changed.
 """
 
-from intelligibility.interrupts import STOPPED, raise_again
-
 import argparse
 import itertools
 import json
@@ -318,7 +316,6 @@ def main() -> None:
     parser.add_argument("--n-jobs", type=int, default=-1, help="processes; -1: one per core")
     parser.add_argument("--layout", choices=layouts.LAYOUTS, default="cpc1", help="(%(default)s)")
     options = parser.parse_args()
-    raise_again()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = options.folder or FOLDER.with_name(FOLDERS[options.layout])
     new = build(folder, Settings(seed=options.seed, layout=options.layout), options.n_jobs)
@@ -331,4 +328,4 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         print("Stopped: nothing was kept; the same command starts again", file=sys.stderr)
-        sys.exit(STOPPED)
+        sys.exit(130)

@@ -3,8 +3,6 @@
 The only file beside the scripts that knows Hydra.
 """
 
-from intelligibility.interrupts import IN_WORDS, STOPPED, raise_again
-
 import datetime
 import difflib
 import errno
@@ -13,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -38,6 +37,7 @@ TEXTS = (
 )
 EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+STOPPED = 130  # the exit status of a shell's command that was interrupted
 
 OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
 
@@ -85,7 +85,7 @@ def reports_errors(
                 check_config(cfg)
                 run(cfg)
             except KeyboardInterrupt:
-                logger.error(IN_WORDS)
+                logger.error("Stopped: what is done is kept, and the same command goes on")
                 sys.exit(STOPPED)
             except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -118,7 +118,9 @@ def _prepare_terminal(manual: str, plain: set[str]) -> None:
             _check_key(*word.partition("=")[::2], keys)
     # A full disk is said once, by the script, and not by every handler that cannot write its log.
     logging.raiseExceptions = False
-    raise_again()
+    # What others want of SIGTERM stays: a launcher has plans for it.
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _quoted(word: str) -> str:

@@ -26,8 +26,6 @@ from pathlib import Path
 if __name__ == "__main__":  # Python puts this folder first, where the recipe's is needed
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from intelligibility.command_line import provenance, reports_errors, resolved
-
 import dataclasses
 import hashlib
 import json
@@ -41,6 +39,7 @@ import torch
 from joblib import effective_n_jobs
 from omegaconf import DictConfig, OmegaConf
 
+from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import (
     EARS,

@@ -1,7 +1,5 @@
 """What many tests need: a release, a configuration, a script run as a user runs it."""
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
-
 import json
 import os
 import signal
@@ -14,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
+import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from benchmarks.made.release import dump, make_release
 from msbg.smearing import BROADENING, smearing_matrix
 

@@ -1,12 +1,11 @@
 """The README, the pages in docs/ and the configuration say what there is."""
 
-from intelligibility.command_line import EVERY_SCRIPT
-
 import importlib
 import re
 
 import yaml
 
+from intelligibility.command_line import EVERY_SCRIPT
 from tests.conftest import RECIPE
 
 README = (RECIPE / "README.md").read_text(encoding="utf-8")

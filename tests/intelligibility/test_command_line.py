@@ -1,5 +1,12 @@
 """What a user meets at the terminal: errors in words, and keys that a script does not read."""
 
+import errno
+import shlex
+
+import pytest
+from omegaconf import OmegaConf
+
+from benchmarks.made.release import make_release
 from intelligibility.command_line import (
     FLAGS,
     TEXTS,
@@ -8,14 +15,6 @@ from intelligibility.command_line import (
     provenance,
     reports_errors,
 )
-
-import errno
-import shlex
-
-import pytest
-from omegaconf import OmegaConf
-
-from benchmarks.made.release import make_release
 from intelligibility.runs import RecipeError, versions
 from tests.conftest import run_script
 
