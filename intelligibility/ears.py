@@ -6,9 +6,8 @@ import numpy as np
 import torch
 import torchaudio.functional
 
+from intelligibility.runs import ASR_RATE
 from msbg import Listener, simulate
-
-ASR_RATE = 16000  # Hz
 
 # Windowed sinc under a Kaiser window, as librosa's "kaiser_best" (resampy, R. Lee & B. McFee).
 KAISER_BEST = {

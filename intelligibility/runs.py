@@ -33,6 +33,7 @@ STAMPED = 4096  # bytes of a file that are read at each of three places to ident
 # s of speech that our recogniser takes: its CNN needs three frames of features, 10 ms apart, its
 # encoder counts 2500 positions, 40 ms apart. Corpora and recognisers meet here only.
 SPEECH_SECONDS = (0.02, 99)
+ASR_RATE = 16000  # Hz, of all that a recogniser hears
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
 

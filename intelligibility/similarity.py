@@ -91,9 +91,9 @@ def similarity_of_layer(
     reference: tuple[Recognition, Recognition],
     dtw: str,
 ) -> float:
-    """Compare one layer: the decoder's follows the words, unless it was led along a text."""
+    """Compare one layer, step by step or, where its steps follow the words, aligned."""
     pairs = [tuple(ear.layers[layer] for ear in signal) for signal in (processed, reference)]
-    if layer.startswith("decoder") and not processed[0].along_text:
+    if layer in processed[0].word_layers:
         return aligned_similarity(*pairs, dtw)
     return framewise_similarity(*pairs)
 

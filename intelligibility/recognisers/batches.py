@@ -1,20 +1,74 @@
-"""Many signals at once, as many as there is memory for."""
+"""Recognising many signals at once, as many as there is memory for."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import Any
+from itertools import islice, repeat
 
 import torch
+from torch import Tensor
 
-from intelligibility.runs import RecipeError
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.runs import ASR_RATE, RecipeError
 
 logger = logging.getLogger(__name__)
 
+GPU_BATCH = 32  # signals; on a CPU one at a time is as fast, and exactly the published numbers
+
+Utterance = tuple[Tensor, str | None]  # signal (n_samples,), what was said in it
+Batch = list[Utterance]
+
+
+class BatchRecogniser(ABC):
+    """A recogniser that takes several signals at once.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where it computes.
+    all_layers : bool
+        Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
+    """
+
+    memory_remedy = "use device=cpu"
+
+    def __init__(self, device: torch.device, all_layers: bool = False):
+        self.device, self.all_layers = device, all_layers
+        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+
+    @abstractmethod
+    def recognise_batch(self, batch: Batch) -> list[Recognition]:
+        """Recognise several signals at once."""
+
+    def recognise(
+        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+    ) -> Iterator[Recognition]:
+        """Recognise signals one after another, as many at a time as suit the device.
+
+        Parameters
+        ----------
+        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
+            Read only when they are needed.
+        texts : iterable of str or None, optional
+            What was said in each. None: what the recogniser understands.
+
+        Yields
+        ------
+        Recognition
+            In the same order, on the CPU.
+        """
+        utterances = zip(
+            signals, repeat(None) if texts is None else texts, strict=texts is not None
+        )
+        return in_batches(self.recognise_batch, utterances, self.batch_size, self.memory_remedy)
+
 
 def in_batches(
-    recognise: Callable[[list[Any]], list[Any]], utterances: Iterable[Any], size: int
-) -> Iterator[Any]:
+    recognise: Callable[[Batch], list[Recognition]],
+    utterances: Iterable[Utterance],
+    size: int,
+    remedy: str,
+) -> Iterator[Recognition]:
     """Recognise utterances, `size` at a time, in their order.
 
     They are read only when they are needed. A batch that the GPU has no memory for is halved.
@@ -22,22 +76,27 @@ def in_batches(
     Raises
     ------
     RecipeError
-        There is no memory for a single one.
+        There is no memory for a single one; ends with the `remedy`.
     """
     utterances = iter(utterances)
     while batch := list(islice(utterances, size)):
-        yield from _halving(recognise, batch)
+        yield from _halving(recognise, batch, remedy)
 
 
-def _halving(recognise: Callable[[list[Any]], list[Any]], batch: list[Any]) -> list[Any]:
+def _halving(
+    recognise: Callable[[Batch], list[Recognition]], batch: Batch, remedy: str
+) -> list[Recognition]:
     try:
         return recognise(batch)
     except torch.OutOfMemoryError as error:
         reason = str(error).split("\n")[0][:200]
     # Here, since what the failed batch held is freed only when the exception is gone.
+    seconds = max(len(signal) for signal, _ in batch) / ASR_RATE
     if len(batch) == 1:
-        raise RecipeError(f"No memory for one signal ({reason}); use device=cpu")
-    logger.warning("No memory for %d signals at once; trying half", len(batch))
+        raise RecipeError(f"no memory for one signal of {seconds:.1f} s ({reason}); {remedy}")
+    logger.warning(
+        "No memory for %d signals of up to %.1f s at once; trying half", len(batch), seconds
+    )
     torch.cuda.empty_cache()
     half = len(batch) // 2
-    return _halving(recognise, batch[:half]) + _halving(recognise, batch[half:])
+    return _halving(recognise, batch[:half], remedy) + _halving(recognise, batch[half:], remedy)

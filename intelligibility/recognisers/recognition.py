@@ -1,6 +1,6 @@
-"""What a recogniser makes of a signal, and the face that every recogniser has."""
+"""What a recogniser makes of a signal, and the interface that every recogniser has."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,27 +14,41 @@ class Recognition:
     Attributes
     ----------
     layers : mapping of str to Tensor, each (frames, dims)
-        Hidden representations by name, on the CPU. `cnn`, `encoder` and `decoder` are those that
-        the paper compares; a recogniser may lack one. Others: `encoder.0` is what enters the first
-        block, `encoder.n` what leaves the n-th; `decoder.0` to n likewise.
+        Hidden representations by name, on the CPU. `cnn` is the output of the front end; `encoder`
+        and `decoder` are the outputs of those two, after their last normalisation. These are what
+        the paper compares; a recogniser may lack one. When every layer is asked for, `encoder.0` is
+        what enters the encoder's first block and `encoder.n` what leaves the n-th; of the last
+        block, it is the encoder's output again. Only the large wav2vec 2.0 models normalise after
+        that, as transformers counts their layers. `decoder.0` to n likewise.
     text : str or None
         The words that were recognised; None from a recogniser that has no words.
     log_prob : float or None
         The mean log-probability (natural) that it gives to the tokens of the text that was said;
         None from one that gives none.
-    along_text : bool
-        Whether the decoder's steps are those of the text that was said, the same in every signal,
-        and not those of the words that were recognised.
+    word_layers : frozenset of str
+        The layers whose steps follow the recognised words, and so have to be aligned before they
+        are compared. The steps of all others are the same in every version of a signal: frames in
+        time, or the tokens of the text that was said.
     """
 
     layers: Mapping[str, Tensor]
     text: str | None
     log_prob: float | None = None
-    along_text: bool = False
+    word_layers: frozenset[str] = frozenset()
+
+
+def named_layers(part: str, layers: Sequence[Tensor], every: bool) -> dict[str, Tensor]:
+    """Name the layers of the encoder or the decoder: the last by the part's name, or all of them.
+
+    >>> list(named_layers("encoder", ["first", "last"], every=True))
+    ['encoder', 'encoder.0', 'encoder.1']
+    """
+    numbered = {f"{part}.{n}": layer for n, layer in enumerate(layers)}
+    return {part: layers[-1]} | (numbered if every else {})
 
 
 class Recogniser(Protocol):
-    """What infer.py asks of a recogniser.
+    """What infer.py asks of a recogniser. What determines its numbers is known before it is loaded.
 
     Attributes
     ----------

@@ -5,8 +5,7 @@ import hashlib
 import json
 import logging
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from speechbrain.utils.checkpoints import (
 from torch import Tensor
 
 from intelligibility.experiment import Experiment, SaveFolder
+from intelligibility.recognisers.batches import Batch, BatchRecogniser
 from intelligibility.recognisers.beam_search import BeamSearch, SearchSettings
 from intelligibility.recognisers.checkpoints import check_one_training, read_checkpoints
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.model_settings import check_model_settings
-from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.recognition import Recognition, named_layers
 from intelligibility.recognisers.settings import load_settings, plain_settings
-from intelligibility.runs import SPEECH_SECONDS, RecipeError, sha256_of
+from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, sha256_of
 from intelligibility.words import word_correctness
 
 logger = logging.getLogger(__name__)
@@ -41,11 +41,10 @@ SEARCH_KEYS = {  # of transformer_cpc1.yaml, and what the search calls them
     "eos_index": "eos_index",
     "blank_index": "blank_index",
 }
-SPEECH_LENGTHS = tuple(round(16000 * seconds) for seconds in SPEECH_SECONDS)  # samples at 16 kHz
-GPU_BATCH = 32  # utterances; on a CPU one at a time is as fast, and exactly the published numbers
+SHORTEST, LONGEST = (round(ASR_RATE * seconds) for seconds in SPEECH_SECONDS)  # samples
 
 
-class SpeechBrainRecogniser:
+class SpeechBrainRecogniser(BatchRecogniser):
     """A trained recogniser.
 
     Parameters
@@ -61,8 +60,9 @@ class SpeechBrainRecogniser:
         Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
     """
 
-    lengths = SPEECH_LENGTHS
+    lengths = (SHORTEST, LONGEST)
     word_correctness = staticmethod(word_correctness)
+    memory_remedy = "use device=cpu, or a smaller asr_overrides.test_beam_size"
 
     def __init__(
         self,
@@ -71,15 +71,13 @@ class SpeechBrainRecogniser:
         decoder_states: str = "last_beam",
         all_layers: bool = False,
     ):
+        super().__init__(device, all_layers)
         check_decoder_states(decoder_states)
         self.decoder_states = decoder_states
-        self.device = device
-        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
         self.tokenizer = hparams["tokenizer"]
         self.fbank = hparams["compute_features"].to(device).eval()
         self.normalize = hparams["normalize"].to(device).eval()
         self.cnn, self.transformer, seq_lin, ctc_lin = hparams["model"].to(device).eval()
-        self.all_layers = all_layers
         settings = search_settings(hparams)
         self.search = BeamSearch(self.transformer, seq_lin, ctc_lin, settings, all_layers)
 
@@ -106,50 +104,11 @@ class SpeechBrainRecogniser:
         load_tokenizer(hparams["tokenizer"], tokenizer_file(save_folder), hparams["output_neurons"])
         return cls(hparams, device, decoder_states, all_layers)
 
-    def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
-    ) -> Iterator[Recognition]:
-        """Recognise signals one after another, as many at a time as suit the device.
-
-        Parameters
-        ----------
-        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
-            Read only when they are needed.
-        texts : iterable, optional
-            What was said, which this recogniser does not ask for.
-
-        Yields
-        ------
-        Recognition
-            In the same order, on the CPU.
-        """
-        signals = iter(signals)
-        while batch := list(islice(signals, self.batch_size)):
-            yield from self._recognise_halving(batch)
-
-    def _recognise_halving(self, batch: list[Tensor]) -> list[Recognition]:
-        try:
-            return self.recognise_batch(batch)
-        except torch.OutOfMemoryError:
-            seconds = max(len(signal) for signal in batch) / 16000
-        # Here, since what the failed batch held is freed only when the exception is gone.
-        if len(batch) == 1:
-            raise RecipeError(
-                f"{self.device}: no memory for one signal of {seconds:.1f} s; use device=cpu, or "
-                "a smaller asr_overrides.test_beam_size"
-            )
-        logger.warning(
-            "No memory for %d signals of up to %.1f s at once; trying half", len(batch), seconds
-        )
-        torch.cuda.empty_cache()
-        half = len(batch) // 2
-        return self._recognise_halving(batch[:half]) + self._recognise_halving(batch[half:])
-
     @torch.inference_mode()
-    def recognise_batch(self, batch: list[Tensor]) -> list[Recognition]:
-        """Recognise signals (n_samples,) all at once."""
+    def recognise_batch(self, batch: Batch) -> list[Recognition]:
+        """Recognise several signals at once. What was said in them is not asked for."""
         with layers_of(self.transformer.encoder.layers) as blocks:
-            cnn, encoded, lengths = self.encode(batch)
+            cnn, encoded, lengths = self.encode([signal for signal, _ in batch])
         try:
             results = self.search(encoded, lengths)
         except ValueError as error:
@@ -157,19 +116,19 @@ class SpeechBrainRecogniser:
                 f"{error}: the checkpoint holds numbers that are not finite, or "
                 "asr_overrides.min_decode_ratio is too high"
             ) from None
+        every = self.all_layers
+        of_blocks = [*blocks[:-1], encoded] if every else [encoded]
         recognitions = []
         for row, found in enumerate(results):
             best = self.decoder_states == "best_hypothesis"
-            decoder = (found.best_states if best else found.last_beam_states).cpu()
+            states = (found.best_states if best else found.last_beam_states).cpu()
             own = slice(lengths[row])
-            layers = {"cnn": cnn[row].cpu(), "encoder": encoded[row, own].cpu()}
-            layers["decoder"] = decoder[-1] if self.all_layers else decoder
-            if self.all_layers:
-                encoder = [*(block[row, own].cpu() for block in blocks[:-1]), layers["encoder"]]
-                layers |= {f"encoder.{n}": layer for n, layer in enumerate(encoder)}
-                layers |= {f"decoder.{n}": layer for n, layer in enumerate(decoder)}
+            front = {"cnn": cnn[row].cpu()}
+            encoder = named_layers("encoder", [one[row, own].cpu() for one in of_blocks], every)
+            decoder = named_layers("decoder", [*states] if every else [states], every)
             words = self.tokenizer.decode_ids(list(found.hypotheses[0].tokens))
-            recognitions.append(Recognition(layers, words))
+            layers = front | encoder | decoder
+            recognitions.append(Recognition(layers, words, word_layers=frozenset(decoder)))
         return recognitions
 
     @torch.inference_mode()

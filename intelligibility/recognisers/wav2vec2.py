@@ -3,28 +3,23 @@
 Without a head there are no words, and no log-probability of a text. None of them has a decoder.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import repeat
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
-from intelligibility.recognisers.batches import in_batches
+from intelligibility.recognisers.batches import Batch, BatchRecogniser
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.word_scoring import normalised_correctness
-from intelligibility.runs import SPEECH_SECONDS, RecipeError
+from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError
 from intelligibility.words import words_of
 
-RATE = 16000  # Hz
-LONGEST = SPEECH_SECONDS[1] * RATE  # samples; the encoder itself has no limit but memory
-GPU_BATCH = 32  # signals; on a CPU one at a time is as fast
-
-Utterance = tuple[Tensor, str | None]  # signal, text
+LONGEST = SPEECH_SECONDS[1] * ASR_RATE  # samples; the encoder itself has no limit but memory
 
 
-class Wav2Vec2Recogniser:
+class Wav2Vec2Recogniser(BatchRecogniser):
     """An encoder of the waveform, with a CTC head or without.
 
     Parameters
@@ -51,41 +46,17 @@ class Wav2Vec2Recogniser:
         device: torch.device,
         all_layers: bool = False,
     ):
+        super().__init__(device, all_layers)
         self.model = model.to(device).eval()
-        self.extractor, self.tokenizer, self.device = extractor, tokenizer, device
-        self.all_layers = all_layers
-        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+        self.extractor, self.tokenizer = extractor, tokenizer
         self.has_words = tokenizer is not None
         self.base = model.base_model
         if getattr(model.config, "add_adapter", False):
             raise RecipeError("add_adapter: an encoder with an adapter behind it is not served")
         self.lengths = (receptive_field(model), LONGEST)
 
-    def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
-    ) -> Iterator[Recognition]:
-        """Recognise signals one after another, as many at a time as suit the device.
-
-        Parameters
-        ----------
-        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
-            Read only when they are needed.
-        texts : iterable of str or None, optional
-            What was said in each. None: what the recogniser understands.
-
-        Yields
-        ------
-        Recognition
-            In the same order, on the CPU. Layers: cnn, encoder; with `all_layers` also encoder.0 to
-            n, of which 0 is what enters the first block and n what leaves the last.
-        """
-        utterances = zip(
-            signals, repeat(None) if texts is None else texts, strict=texts is not None
-        )
-        return in_batches(self.recognise_batch, utterances, self.batch_size)
-
     @torch.inference_mode()
-    def recognise_batch(self, batch: list[Utterance]) -> list[Recognition]:
+    def recognise_batch(self, batch: Batch) -> list[Recognition]:
         """Recognise several signals at once."""
         signals, texts = zip(*batch, strict=True)
         front, blocks, encoded = self.encode(signals)
@@ -127,7 +98,7 @@ class Wav2Vec2Recogniser:
         return front, blocks, encoded.last_hidden_state
 
     def _convolve(self, signal: Tensor) -> Tensor:
-        values = self.extractor(signal.numpy(), sampling_rate=RATE, return_tensors="pt")
+        values = self.extractor(signal.numpy(), sampling_rate=ASR_RATE, return_tensors="pt")
         values = values.input_values.to(self.device)
         return self.base.feature_extractor(values)[0].T
 

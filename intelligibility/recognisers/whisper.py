@@ -6,9 +6,8 @@ each. The decoder is run twice: once by itself, for the words, and once along a 
 states and log-probabilities that can be compared step by step.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 import torch
@@ -16,21 +15,17 @@ from torch import Tensor
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
-from intelligibility.recognisers.batches import in_batches
+from intelligibility.recognisers.batches import Batch, BatchRecogniser
 from intelligibility.recognisers.hooks import output_of
-from intelligibility.recognisers.recognition import Recognition
+from intelligibility.recognisers.recognition import Recognition, named_layers
 from intelligibility.recognisers.word_scoring import normalised_correctness
-from intelligibility.runs import RecipeError
+from intelligibility.runs import ASR_RATE, RecipeError
 
-RATE = 16000  # Hz
 SAMPLES_PER_FRAME = 320  # of the encoder: the hop of 160, and a convolution that takes every second
-GPU_BATCH = 32  # signals; on a CPU one at a time is as fast
 DEC_MODES = ("teacher", "generated")
 
-Utterance = tuple[Tensor, str | None]  # signal, text
 
-
-class WhisperRecogniser:
+class WhisperRecogniser(BatchRecogniser):
     """An encoder-decoder recogniser.
 
     Parameters
@@ -58,16 +53,15 @@ class WhisperRecogniser:
         dec_mode: str = "teacher",
         all_layers: bool = False,
     ):
+        super().__init__(device, all_layers)
         check_dec_mode(dec_mode)
         self.model = model.to(device).eval()
-        self.extractor, self.tokenizer, self.device = extractor, tokenizer, device
-        self.dec_mode, self.all_layers = dec_mode, all_layers
-        self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+        self.extractor, self.tokenizer, self.dec_mode = extractor, tokenizer, dec_mode
         window = model.config.max_source_positions * SAMPLES_PER_FRAME
         if extractor.n_samples != window:
             raise RecipeError(
                 f"preprocessor_config.json: a window of {extractor.n_samples} samples, but the "
-                f"encoder takes {window}; set chunk_length to {window / RATE:g}"
+                f"encoder takes {window}; set chunk_length to {window / ASR_RATE:g}"
             )
         self.lengths = (SAMPLES_PER_FRAME, window)
         self.language = spoken_language(model)
@@ -76,31 +70,8 @@ class WhisperRecogniser:
         spelling = getattr(tokenizer, "english_spelling_normalizer", None)
         self.word_correctness = partial(normalised_correctness, spelling=spelling)
 
-    def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
-    ) -> Iterator[Recognition]:
-        """Recognise signals one after another, as many at a time as suit the device.
-
-        Parameters
-        ----------
-        signals : iterable of Tensor, each (n_samples,), float32, 16 kHz
-            Read only when they are needed.
-        texts : iterable of str or None, optional
-            What was said in each. None: what the recogniser understands.
-
-        Yields
-        ------
-        Recognition
-            In the same order, on the CPU. Layers: cnn, encoder, decoder; with `all_layers` also
-            encoder.0 to n and decoder.0 to n, of which 0 is what enters the first block.
-        """
-        utterances = zip(
-            signals, repeat(None) if texts is None else texts, strict=texts is not None
-        )
-        return in_batches(self.recognise_batch, utterances, self.batch_size)
-
     @torch.inference_mode()
-    def recognise_batch(self, batch: list[Utterance]) -> list[Recognition]:
+    def recognise_batch(self, batch: Batch) -> list[Recognition]:
         """Recognise several signals at once."""
         signals, texts = zip(*batch, strict=True)
         n_frames = [-(-len(signal) // SAMPLES_PER_FRAME) for signal in signals]
@@ -116,15 +87,13 @@ class WhisperRecogniser:
             states, _ = self.decode(own, encoded[-1])
         recognitions = []
         for row, frames in enumerate(n_frames):
-            encoder = [layer[row, :frames].cpu() for layer in encoded]
-            decoder = [layer.cpu() for layer in states[row]]
-            layers = {"cnn": front[row, :frames].cpu()}
-            layers |= {"encoder": encoder[-1], "decoder": decoder[-1]}
-            if self.all_layers:
-                layers |= {f"encoder.{n}": layer for n, layer in enumerate(encoder)}
-                layers |= {f"decoder.{n}": layer for n, layer in enumerate(decoder)}
-            along_text = self.dec_mode == "teacher"
-            recognitions.append(Recognition(layers, words[row], log_probs[row], along_text))
+            blocks = [layer[row, :frames].cpu() for layer in encoded]
+            encoder = named_layers("encoder", blocks, self.all_layers)
+            steps = [layer.cpu() for layer in states[row]]
+            decoder = named_layers("decoder", steps, self.all_layers)
+            layers = {"cnn": front[row, :frames].cpu()} | encoder | decoder
+            word_layers = frozenset(decoder if self.dec_mode == "generated" else ())
+            recognitions.append(Recognition(layers, words[row], log_probs[row], word_layers))
         return recognitions
 
     def encode(self, signals: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -138,7 +107,7 @@ class WhisperRecogniser:
             What enters the first block, and what leaves each.
         """
         features = self.extractor(
-            [signal.numpy() for signal in signals], sampling_rate=RATE, return_tensors="pt"
+            [signal.numpy() for signal in signals], sampling_rate=ASR_RATE, return_tensors="pt"
         ).input_features.to(self.device)
         encoder = self.model.get_encoder()
         with output_of(encoder.conv2) as convolved:

@@ -5,7 +5,6 @@ signals recognised together 1e-5 from signals recognised alone (1e-6 measured).
 """
 
 import json
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,7 @@ import torch
 from benchmarks.made.recogniser import babble, make_recogniser, make_tokenizer, small_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import read_settings
-from intelligibility.recognisers.speechbrain import (
-    SPEECH_LENGTHS,
-    SpeechBrainRecogniser,
-    checkpoint_files,
-)
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, checkpoint_files
 from intelligibility.runs import RECIPE, RecipeError
 
 CPU = torch.device("cpu")
@@ -66,7 +61,7 @@ def test_features_have_the_shapes_of_the_network(recogniser):
     assert 1 <= len(found.layers["decoder"]) <= 26
 
 
-@pytest.mark.parametrize("n_samples", SPEECH_LENGTHS)
+@pytest.mark.parametrize("n_samples", SpeechBrainRecogniser.lengths)
 def test_the_shortest_and_the_longest_signal_are_encoded(recogniser, n_samples):
     cnn, encoded, _ = recogniser.encode([babble(0, n_samples / 16000)])
     assert encoded.shape[1] == len(cnn[0]) == -(-(n_samples // 160 + 1) // 4)
@@ -161,43 +156,6 @@ def test_two_runs_agree_to_the_bit(recogniser):
     signals = [babble(number, 0.5) for number in range(3)]
     for a, b in zip(recogniser.recognise(signals), recogniser.recognise(signals), strict=True):
         assert_same(a, b, tolerance=0)
-
-
-def test_signals_are_read_when_they_are_needed(recogniser):
-    read = []
-    signals = (read.append(n) or babble(n, 0.2) for n in range(10))
-    assert len(list(islice(recogniser.recognise(signals), 2))) == 2
-    assert len(read) == 2
-
-
-def test_a_batch_that_does_not_fit_is_halved(recogniser, monkeypatch, caplog):
-    """Memory for two signals, of which one that is too long takes the room of both."""
-    alone = recogniser.recognise_batch
-    sizes = []
-
-    def with_little_memory(batch):
-        sizes.append(len(batch))
-        if len(batch) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return alone(batch)
-
-    signals = [babble(number, 0.2) for number in range(5)]
-    expected = list(recogniser.recognise(signals))
-    monkeypatch.setattr(recogniser, "recognise_batch", with_little_memory)
-    monkeypatch.setattr(recogniser, "batch_size", 5)
-    for a, b in zip(expected, recogniser.recognise(signals), strict=True):
-        assert_same(a, b, tolerance=1e-5)
-    assert sizes == [5, 2, 3, 1, 2]
-    assert "No memory for 5 signals of up to 0.2 s at once" in caplog.text
-
-
-def test_a_signal_that_never_fits_is_named(recogniser, monkeypatch):
-    def without_memory(batch):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(recogniser, "recognise_batch", without_memory)
-    with pytest.raises(RecipeError, match="no memory for one signal of 0.2 s; use device=cpu"):
-        list(recogniser.recognise([babble(0, 0.2)]))
 
 
 def load(save_folder: Path, **changes) -> SpeechBrainRecogniser:

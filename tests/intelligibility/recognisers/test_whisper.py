@@ -175,34 +175,6 @@ def test_a_text_that_does_not_fit_is_named(recogniser, text):
         list(recogniser.recognise([speech(1, 1)], [text] if text else [" "]))
 
 
-def test_memory_that_ends_halves_the_batch(recogniser, monkeypatch, caplog):
-    plain, sizes = recogniser.recognise_batch, []
-
-    def failing(batch):
-        sizes.append(len(batch))
-        if len(batch) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return plain(batch)
-
-    signals = [speech(seed, 1) for seed in range(3)]
-    expected = list(recogniser.recognise(signals, [None] * 3))
-    recogniser.batch_size = 3
-    monkeypatch.setattr(recogniser, "recognise_batch", failing)
-    found = list(recogniser.recognise(signals, [None] * 3))
-    assert sizes == [3, 1, 2, 1, 1]
-    assert [one.text for one in found] == [one.text for one in expected]
-    assert "No memory for 3 signals at once; trying half" in caplog.text
-
-
-def test_no_memory_for_one_signal_is_an_error(recogniser, monkeypatch):
-    def failing(batch):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(recogniser, "recognise_batch", failing)
-    with pytest.raises(RecipeError, match="No memory for one signal .*; use device=cpu"):
-        list(recogniser.recognise([speech(0, 1)], [None]))
-
-
 def test_a_misspelt_mode_is_named(folder):
     with pytest.raises(RecipeError, match="dec_mode=own: expected teacher or generated"):
         load_folder(folder, "own", False)
