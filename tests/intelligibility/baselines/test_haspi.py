@@ -61,10 +61,3 @@ def test_on_a_real_scene(shared):
     expected = by_hand(resample(noisy, rate, clean_rate), clean, clean_rate, who, name)
     got = index("haspi", (noisy, rate), (clean, clean_rate), who, name, MSBG)
     assert got == pytest.approx(expected, abs=1e-9)
-
-
-def test_what_is_not_for_intelligibility_is_refused():
-    from intelligibility.baselines.haspi import ear_model
-
-    with pytest.raises(ValueError, match="for intelligibility alone"):
-        ear_model(np.zeros(9), 24000, np.zeros(9), 24000, np.zeros(6), 1, 100.0)
