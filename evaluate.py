@@ -52,7 +52,6 @@ from intelligibility.corpora.presentation import Presentation, made_from_of
 from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.challenge import (
     guard,
-    mapped_on,
     read_submission,
     scores_by_set,
     set_of_each,
@@ -60,11 +59,12 @@ from intelligibility.evaluation.challenge import (
     where_known,
     write_submissions,
 )
+from intelligibility.evaluation.curve import CURVE
 from intelligibility.evaluation.figures import Drawing, all_figures, save
 from intelligibility.evaluation.further_tables import further_tables
-from intelligibility.evaluation.intervals import LEVEL, SENTENCES, coverages
+from intelligibility.evaluation.intervals import PROBABILITY, SENTENCES, coverages
 from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
-from intelligibility.evaluation.mapping import METHOD, Mapping, checked_sha256
+from intelligibility.evaluation.mapping import FittedMapping, checked_sha256, fit_mapping
 from intelligibility.evaluation.report import write_report
 from intelligibility.evaluation.responses import (
     Answers,
@@ -88,7 +88,7 @@ from intelligibility.evaluation.tables import (
 )
 from intelligibility.evaluation.within import within_scores
 from intelligibility.experiment import TRACKS, Experiment, is_trained_here
-from intelligibility.measures import BASELINES
+from intelligibility.measures import BASELINES, MEASURES, METHOD
 from intelligibility.prediction.bundle import check_new, write_bundle
 from intelligibility.runs import (
     RecipeError,
@@ -107,7 +107,6 @@ GROUPS = ("listener", "system", "severity", "grade")
 CONDITIONS = ("CEC", "SNR")  # where a corpus has several
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
-SUBMITTED = ("dec", "enc", "wcs", "pre")  # the first there is; the published entry took dec
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
@@ -182,7 +181,7 @@ def check_asked_for(cfg: DictConfig) -> None:
 def test_signals(
     cfg: DictConfig,
     experiment: Experiment,
-    mapping: Mapping,
+    mapping: FittedMapping,
     answers: Answers,
     tested: list[Presentation],
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
@@ -315,11 +314,11 @@ def mapping_and_dev(
     experiment: Experiment,
     answers: Answers,
     presentations: dict[str, list[Presentation]],
-) -> tuple[Mapping, pd.DataFrame | None, dict[str, int]]:
+) -> tuple[FittedMapping, pd.DataFrame | None, dict[str, int]]:
     """Return the mapping, with the dev signals that it was fitted on and their counts."""
     checkpoint = checkpoint_of(experiment)
     if cfg.calibration:
-        mapping = Mapping.read(cfg.calibration)
+        mapping = FittedMapping.read(cfg.calibration)
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
     dev, counts = read_signals(experiment, "dev", answers)
@@ -329,7 +328,8 @@ def mapping_and_dev(
             f"similarity, and {counts['unknown']} that have one are not of its scenes: the split "
             "is not the one that was measured; run prepare_data.py and infer.py again"
         )
-    mapping = mapped_on(dev, presentations.get("train", []), checkpoint, corpus_of(cfg))
+    train = presentations.get("train", [])
+    mapping = fit_mapping(dev, train, checkpoint, corpus_of(cfg).mapping_per_set)
     mapping.write(experiment.calibration)
     return mapping, dev, counts
 
@@ -355,12 +355,12 @@ def groups_of(test: pd.DataFrame) -> list[str]:
 
 
 def covered(
-    test: pd.DataFrame, measures: list[str], mapping: Mapping, drawn: np.ndarray
+    test: pd.DataFrame, measures: list[str], mapping: FittedMapping, drawn: np.ndarray
 ) -> dict[str, Any]:
     """Tell how many test answers lie within the ranges that the mapping gives."""
-    of_means = {measure: mapping.fits[measure].range_of_means for measure in measures}
+    of_means = {measure: mapping.fits[measure].interval_of_means for measure in measures}
     return {
-        "level": LEVEL,
+        "level": PROBABILITY,
         "sentences": SENTENCES,
         "measures": coverages(test, measures, of_means, drawn),
     }
@@ -375,12 +375,9 @@ def halves(
     seeds = checked_seeds(cfg.seeds)
     if dev is None:
         raise RecipeError("seeds: with calibration= there are no dev signals to split")
+    per_set = corpus_of(cfg).mapping_per_set
     return spread_over_halves(
-        dev,
-        test,
-        seeds,
-        lambda half: mapped_on(half, train, None, corpus_of(cfg)),
-        predict,
+        dev, test, seeds, lambda half: fit_mapping(half, train, None, per_set), predict
     )
 
 
@@ -430,7 +427,7 @@ def left_out_of(experiment: Experiment) -> dict[str, Any] | None:
     return {"file": path.name, "signals": len(read_json(path, dict))} if path.is_file() else None
 
 
-def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
+def predict(test: pd.DataFrame, mapping: FittedMapping) -> list[str]:
     """Add `{measure}_prediction`, percent words correct, to the test signals; and the prior's.
 
     Returns
@@ -442,7 +439,7 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
     without = [measure for measure in measures if measure not in mapping.fits]
     if set(without) & set(METHOD) or without == measures:
         raise RecipeError(
-            f"{', '.join(without)}: test similarities, but no logistic; it was fitted for "
+            f"{', '.join(without)}: test similarities, but no {CURVE}; it was fitted for "
             f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
     measures = [measure for measure in measures if measure in mapping.fits]
@@ -452,7 +449,7 @@ def predict(test: pd.DataFrame, mapping: Mapping) -> list[str]:
         for measure in measures:
             similarities = test.loc[rows, f"{measure}_similarity"]
             test.loc[rows, f"{measure}_prediction"] = own.predict(measure, similarities)
-            if (expected := own.fits[measure].range) is not None:
+            if (expected := own.fits[measure].prediction_interval) is not None:
                 ends = expected.around(test.loc[rows, f"{measure}_prediction"])
                 test.loc[rows, [f"{measure}_low", f"{measure}_high"]] = np.column_stack(ends)
         test.loc[rows, "prior_prediction"] = own.mean_correctness
@@ -472,7 +469,7 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
         if name in test
     ]
     write_text(experiment.predictions, test[columns].to_csv(index=False))
-    chosen = next(measure for measure in SUBMITTED if measure in measures)
+    chosen = next(one for one in (*METHOD, *(one.name for one in MEASURES)) if one in measures)
     write_submissions(experiment, test, chosen)
 
 

@@ -43,6 +43,7 @@ MEASURES = (
     # Not in the paper; of recognisers from the hub.
     Measure("prob", "log-probability of the text", None, "log-probability", "nats"),
 )
+METHOD = ("dec", "enc")  # of the published method; the first is the challenge entry's
 
 
 @dataclass(frozen=True)

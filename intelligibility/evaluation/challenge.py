@@ -6,16 +6,14 @@ eval, with one mapping. CPC1 has one of each, and nothing here changes it.
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from intelligibility.corpora.corpus import Corpus
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.leaks import Seen, in_words
-from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.tables import Resampler, rows_of, scores_of
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError, listed, read_json, write_text
@@ -23,50 +21,6 @@ from intelligibility.runs import RecipeError, listed, read_json, write_text
 logger = logging.getLogger(__name__)
 
 SUBMISSION = ("signal_ID", "intelligibility_score")  # the columns that the challenges ask for
-
-
-# The mapping of each set
-
-
-def mapped_on(
-    dev: pd.DataFrame,
-    train: Iterable[Presentation],
-    checkpoint_sha256: str | None,
-    corpus: Corpus,
-) -> Mapping:
-    """Fit the mapping on the dev signals, and one per set where each has its own training.
-
-    Parameters
-    ----------
-    dev : DataFrame
-        From `read_signals`.
-    train : iterable of Presentation
-        The training archive, which has the dev signals.
-    checkpoint_sha256 : str or None
-        The recogniser's.
-    corpus : Corpus
-        Whether each set has a mapping of its own.
-    """
-    known = {one.name: one for one in train}
-    whole = _fitted(dev, known, checkpoint_sha256)
-    if not corpus.mapping_per_set:
-        return whole
-    by_set = {}
-    for name in sorted({k for one in known.values() for k in one.sets}):
-        rows = dev[[name in known[signal].sets for signal in dev["signal"]]]
-        try:
-            by_set[name] = _fitted(rows, known, checkpoint_sha256)
-        except RecipeError as error:
-            raise RecipeError(f"training {name}: {error}") from None
-    return replace(whole, by_set=by_set)
-
-
-def _fitted(
-    dev: pd.DataFrame, known: dict[str, Presentation], checkpoint_sha256: str | None
-) -> Mapping:
-    labelled = dev[dev["correctness"].notna()]
-    seen = Seen.of(known[name] for name in labelled["signal"] if name in known)
-    return replace(Mapping.fitted_on(dev, checkpoint_sha256), seen=seen)
 
 
 def set_of_each(signals: pd.Series, test: Iterable[Presentation]) -> pd.Series:
@@ -109,7 +63,7 @@ def where_known(test: pd.DataFrame, presentations: Iterable[Presentation]) -> pd
 
 
 def guard(
-    mapping: Mapping,
+    mapping: FittedMapping,
     test: pd.DataFrame,
     presentations: Iterable[Presentation],
     trained_on: Path | None,
@@ -119,7 +73,7 @@ def guard(
 
     Parameters
     ----------
-    mapping : Mapping
+    mapping : FittedMapping
         With what it was fitted on, if it remembers.
     test : DataFrame
         The test signals, with their `set`.
@@ -179,7 +133,7 @@ def _without(test: pd.DataFrame, met: set[str], allow_leak: bool) -> pd.DataFram
 
 
 def _seen_by_mapping(
-    mapping: Mapping, test: list[Presentation]
+    mapping: FittedMapping, test: list[Presentation]
 ) -> list[tuple[Seen, list[Presentation]]]:
     """Return what each set's mapping saw, with the test signals that it is for."""
     names = sorted({k for one in test for k in one.sets}) or [""]

@@ -17,8 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from intelligibility.evaluation.intervals import LEVEL
-from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.curve import CURVE
+from intelligibility.evaluation.intervals import PROBABILITY
+from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.responses import IN_NATS
 from intelligibility.evaluation.tables import NAMES, rows_of
 from intelligibility.runs import atomic_path
@@ -59,7 +60,7 @@ def all_figures(
     dev: pd.DataFrame | None,
     measures: list[str],
     groups: dict[str, pd.DataFrame],
-    mapping: Mapping,
+    mapping: FittedMapping,
     results: dict[str, Any],
 ) -> dict[str, Drawing]:
     """Draw every figure, by the name of its file.
@@ -81,7 +82,7 @@ def all_figures(
             f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
             f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
             "equal size, with standard errors. Shaded: what to expect of one sentence at that "
-            f"similarity, in {100 * LEVEL:.0f} % of all cases, from the residuals on dev.",
+            f"similarity, in {100 * PROBABILITY:.0f} % of all cases, from the residuals on dev.",
             scatter(test, dev, measures, mapping, numbers["scatter"]),
         )
     }
@@ -120,10 +121,10 @@ def scatter(
     test: pd.DataFrame,
     dev: pd.DataFrame | None,
     measures: list[str],
-    mapping: Mapping,
+    mapping: FittedMapping,
     bins: dict[str, list[dict[str, float]]],
 ) -> Figure:
-    """Draw similarity against percent correct with the logistic, dev and test marked (Fig. 2).
+    """Draw similarity against percent correct with the fitted curve, dev and test marked (Fig. 2).
 
     Parameters
     ----------
@@ -131,8 +132,8 @@ def scatter(
         From `read_signals`, test with predictions; dev is None when the fit came from elsewhere.
     measures : list of str
         One panel each.
-    mapping : Mapping
-        With each measure's logistic.
+    mapping : FittedMapping
+        With each measure's curve.
     bins : dict
         Binned means of each measure, from `figure_numbers`.
     """
@@ -145,7 +146,7 @@ def scatter(
             _cloud(axes, dev.dropna(subset=["correctness", column]), column, "dev", ORANGE, "^")
         x = np.linspace(*axes.get_xlim(), 300)
         for number, own in enumerate(mapping.by_set.values() or [mapping]):
-            label = None if number else "fitted logistic"  # of each set, where there are several
+            label = None if number else f"fitted {CURVE}"  # one per set
             axes.plot(x, own.predict(measure, x / 100), color="black", label=label)
         _expected(axes, mapping, measure, x)
         means = pd.DataFrame(bins[measure])
@@ -163,14 +164,14 @@ def scatter(
     return figure
 
 
-def _expected(axes: Axes, mapping: Mapping, measure: str, x: np.ndarray) -> None:
+def _expected(axes: Axes, mapping: FittedMapping, measure: str, x: np.ndarray) -> None:
     """Shade the range of words correct to expect for one sentence."""
-    if (expected := mapping.fits[measure].range) is None:
+    if (expected := mapping.fits[measure].prediction_interval) is None:
         return
     low, high = expected.around(mapping.predict(measure, x / 100))
     axes.fill_between(
         x, low, high, color=GREY, alpha=0.16, linewidth=0, zorder=0,
-        label=f"{100 * LEVEL:.0f} % range of one sentence",
+        label=f"{100 * PROBABILITY:.0f} % range of one sentence",
     )  # fmt: skip
 
 

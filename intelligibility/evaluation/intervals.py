@@ -17,7 +17,7 @@ import pandas as pd
 
 from intelligibility.evaluation.scoring import group_means, interval
 
-LEVEL = 0.8  # of the answers are expected within the range: four of five sentences
+PROBABILITY = 0.8  # of the answers are expected within the range: four of five sentences
 MAX_BINS = 10
 MIN_PER_BIN = 30  # dev signals: the fourth lowest and the fourth highest residual are its range
 SENTENCES = 20  # in a mean, all through one hearing aid
@@ -27,7 +27,7 @@ SEED = 1  # of these draws
 
 
 @dataclass(frozen=True)
-class Range:
+class PredictionInterval:
     """The range around a prediction, percent words correct.
 
     Attributes
@@ -44,7 +44,7 @@ class Range:
     high: tuple[float, ...]
 
     @classmethod
-    def of_residuals(cls, predicted: np.ndarray, observed: np.ndarray) -> "Range":
+    def of_residuals(cls, predicted: np.ndarray, observed: np.ndarray) -> "PredictionInterval":
         """Take the ranges of bins of equal size from dev signals.
 
         Parameters
@@ -61,7 +61,7 @@ class Range:
         return cls(tuple(float(np.median(predicted[one])) for one in bins), low, high)
 
     @classmethod
-    def of_all(cls, residuals: np.ndarray) -> "Range":
+    def of_all(cls, residuals: np.ndarray) -> "PredictionInterval":
         """Take one range for all predictions."""
         low, high = conformal_ends(residuals)
         return cls((50.0,), (low,), (high,))
@@ -78,7 +78,7 @@ class Range:
         return {"at": list(self.at), "low": list(self.low), "high": list(self.high)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Range":
+    def from_json(cls, content: Mapping[str, Any]) -> "PredictionInterval":
         """Read what `as_json` gave.
 
         Raises
@@ -97,12 +97,12 @@ class Range:
 
 
 def conformal_ends(residuals: np.ndarray) -> tuple[float, float]:
-    """Return the ends between which a new residual lies in `LEVEL` of all cases, or more.
+    """Return the ends between which a new residual lies in `PROBABILITY` of all cases, or more.
 
     With too few residuals for that, the ends are those of the scale, -100 and 100.
     """
     ordered = np.sort(residuals)
-    n, tail = len(ordered), (1 - LEVEL) / 2
+    n, tail = len(ordered), (1 - PROBABILITY) / 2
     rank = math.floor(tail * (n + 1) + 1e-9)  # from either end, counted from 1
     if rank < 1:
         return -100.0, 100.0
@@ -148,10 +148,10 @@ def mean_residuals(
 def coverages(
     signals: pd.DataFrame,
     measures: list[str],
-    ranges: Mapping[str, Range | None],
+    ranges: Mapping[str, PredictionInterval | None],
     counts: np.ndarray,
 ) -> dict[str, dict[str, Any]]:
-    """Tell what share of the test answers lies within the ranges, which should be `LEVEL`.
+    """Tell what share of the test answers lies within the ranges, which should be `PROBABILITY`.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def coverages(
         Labelled test signals with `scene_number`, system, and per measure predictions, low, high.
     measures : list of str
         Which predictions.
-    ranges : mapping of str to Range or None
+    ranges : mapping of str to PredictionInterval or None
         Per measure, of means of twenty.
     counts : (n_resamples, n_scenes) int array
         From `draw_scenes`.
@@ -192,7 +192,7 @@ def coverages(
 
 
 def _covered_means(
-    signals: pd.DataFrame, measure: str, expected: Range | None
+    signals: pd.DataFrame, measure: str, expected: PredictionInterval | None
 ) -> dict[str, Any] | None:
     columns = (signals[name].to_numpy() for name in (f"{measure}_prediction", "correctness"))
     residuals = mean_residuals(*columns, signals["system"].to_numpy())

@@ -1,4 +1,4 @@
-"""Which layer of a recogniser predicts best: a logistic for each, and a choice on dev alone."""
+"""Which layer of a recogniser predicts best: a curve fitted for each, and a choice on dev alone."""
 
 import logging
 from collections.abc import Mapping
@@ -10,8 +10,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from intelligibility.evaluation.curve import CURVE, fit_curve
 from intelligibility.evaluation.figures import BLUE, GREY, ORANGE, PAGE, STYLE, Drawing
-from intelligibility.evaluation.scoring import fit_logistic, score
+from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import Table
 from intelligibility.experiment import Experiment
 from intelligibility.pages import number
@@ -26,7 +27,7 @@ TITLE = "Layers of the recogniser"
 def layer_scores(
     experiment: Experiment, dev: pd.DataFrame, test: pd.DataFrame
 ) -> dict[str, Any] | None:
-    """Fit a logistic to every layer on dev, score it on dev and test, and choose on dev alone.
+    """Fit the curve of every layer on dev, score it on dev and test, and choose on dev alone.
 
     Parameters
     ----------
@@ -57,13 +58,13 @@ def layer_scores(
     for layer in layers["dev"]:
         try:
             heard = layers["dev"][layer].to_numpy()[known["dev"]]
-            logistic = fit_logistic(heard, answers["dev"][known["dev"]])
+            curve = fit_curve(heard, answers["dev"][known["dev"]])
         except RecipeError:  # along one text, what enters the decoder is the same everywhere
             scores[layer] = None
             continue
         scores[layer] = {}
         for split in splits:
-            predicted = logistic.predict(layers[split][layer].to_numpy()[known[split]])
+            predicted = curve.predict(layers[split][layer].to_numpy()[known[split]])
             found = score(predicted, answers[split][known[split]])
             scores[layer][split] = {name: found[name] for name in SHOWN}
     fitted = [layer for layer in scores if scores[layer]]
@@ -109,7 +110,7 @@ def layers_table(found: Mapping[str, Any]) -> Table:
         rows.append(row | {"chosen": layer == found["chosen"]})
         shown.append(text)
     caption = (
-        "A logistic of each layer's similarity, fitted on dev, applied to dev and test. The layer "
+        f"A {CURVE} of each layer's similarity, fitted on dev, applied to dev and test. The layer "
         f"with the lowest RMSE on dev is {found['chosen']}; the test scores had no part in the "
         "choice. cnn: the front end; encoder.0, decoder.0: what enters the first block; encoder.n, "
         "decoder.n: what leaves the n-th."
@@ -126,7 +127,7 @@ def layers_drawing(found: Mapping[str, Any]) -> Drawing:
         From `layer_scores`.
     """
     caption = (
-        "Scores of a logistic of each layer's similarity, fitted on dev. The dotted line marks the "
+        f"Scores of a {CURVE} of each layer's similarity, fitted on dev. The dotted line marks the "
         f"layer with the lowest RMSE on dev, {found['chosen']}; the test scores had no part in the "
         "choice."
     )

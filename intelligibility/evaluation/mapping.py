@@ -8,7 +8,8 @@
 
 import logging
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +17,48 @@ import numpy as np
 import pandas as pd
 
 from intelligibility.corpora import CORPORA
-from intelligibility.evaluation.intervals import Range, mean_residuals
+from intelligibility.corpora.presentation import Presentation
+from intelligibility.evaluation.curve import Curve, fit_curve
+from intelligibility.evaluation.intervals import PredictionInterval, mean_residuals
 from intelligibility.evaluation.leaks import Seen
-from intelligibility.evaluation.scoring import Logistic, fit_logistic, score
+from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import NAMES
+from intelligibility.measures import METHOD
 from intelligibility.runs import RecipeError, is_number, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-METHOD = ("enc", "dec")  # the published method; the others are there to compare
+PARAMETERS = [one.name for one in fields(Curve)]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One measure's logistic, and how it went on dev.
+    """The curve of one measure, and how well it fits the dev signals.
 
     Attributes
     ----------
-    logistic : Logistic
+    curve : Curve
         From similarity to percent words correct.
     n_signals : int or None
-        Dev signals that it was fitted on; None where that is not recorded.
+        How many dev signals it was fitted on; None where that is not recorded.
     rmse : float or None
         On those signals, percent words correct.
-    range : Range or None
-        What to expect of one sentence around its prediction; None where that was not fitted.
-    range_of_means : Range or None
-        The same of the mean of twenty; None where dev has too few signals for it.
+    prediction_interval : PredictionInterval or None
+        For one sentence; None where it was not fitted.
+    interval_of_means : PredictionInterval or None
+        For the mean of twenty sentences; None where dev has too few signals for it.
     """
 
-    logistic: Logistic
+    curve: Curve
     n_signals: int | None = None
     rmse: float | None = None
-    range: Range | None = None
-    range_of_means: Range | None = None
+    prediction_interval: PredictionInterval | None = None
+    interval_of_means: PredictionInterval | None = None
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """The logistics of all measures, fitted on the same dev signals.
+class FittedMapping:
+    """The curves of all measures, fitted on the same dev signals.
 
     Attributes
     ----------
@@ -63,54 +67,27 @@ class Mapping:
     mean_correctness : float
         Of the dev signals, percent: what the constant prior predicts.
     checkpoint_sha256 : str or None
-        The recogniser's that gave the similarities; None when it is not known.
+        Of the recogniser that gave the similarities; None when it is not known.
     seen : Seen or None
         The signals, listeners and so on that it was fitted on; None when it is not known.
-    by_set : dict of str to Mapping
-        The mapping of each set of a challenge that has several (CPC2); empty elsewhere.
+    by_set : dict of str to FittedMapping
+        The mapping of each set, in a challenge whose sets have one each; empty elsewhere.
     """
 
     fits: dict[str, Fit]
     mean_correctness: float
     checkpoint_sha256: str | None = None
     seen: Seen | None = None
-    by_set: dict[str, "Mapping"] = field(default_factory=dict)
+    by_set: dict[str, "FittedMapping"] = field(default_factory=dict)
 
     @classmethod
-    def fitted_on(cls, dev: pd.DataFrame, checkpoint_sha256: str | None) -> "Mapping":
-        """Fit the logistic of every measure on the dev signals with a response.
-
-        Parameters
-        ----------
-        dev : DataFrame
-            From `read_signals`.
-        checkpoint_sha256 : str or None
-            The recogniser's.
+    def read(cls, path: str | Path) -> "FittedMapping":
+        """Read a mapping that evaluate.py wrote, in this run or another.
 
         Raises
         ------
         RecipeError
-            No logistic is determined for a measure of the method; others are left out.
-        """
-        fits = {}
-        for measure in NAMES:
-            if f"{measure}_similarity" in dev:
-                try:
-                    fits[measure] = _fit(dev, measure)
-                except RecipeError as error:
-                    if measure in METHOD:
-                        raise
-                    logger.warning("%s is left out: %s", NAMES[measure], error)
-        return cls(fits, float(dev["correctness"].mean()), checkpoint_sha256)
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Mapping":
-        """Read a mapping that evaluate.py wrote, here or elsewhere.
-
-        Raises
-        ------
-        RecipeError
-            The file is missing, or holds something else.
+            The file is missing, or is no mapping.
         """
         content = read_json(Path(path).expanduser(), dict)
         try:
@@ -118,12 +95,12 @@ class Mapping:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RecipeError(
                 f"{path}: not a calibration of this recipe ({error!r}); expected "
-                "checkpoint_sha256, mean_correctness and measures with x0 and k, as evaluate.py "
-                "writes them"
+                f"checkpoint_sha256, mean_correctness and measures with {' and '.join(PARAMETERS)}"
+                ", as evaluate.py writes them"
             ) from None
 
     @classmethod
-    def _of(cls, content: dict[str, Any]) -> "Mapping":
+    def _of(cls, content: dict[str, Any]) -> "FittedMapping":
         numbers = dict(content["measures"])
         fits = {measure: _read_fit(numbers[measure]) for measure in NAMES if measure in numbers}
         mean = _finite(content["mean_correctness"], 0, 100)
@@ -133,7 +110,7 @@ class Mapping:
         return cls(fits, mean, sha256, seen, by_set)
 
     def write(self, path: Path) -> None:
-        """Write it as `calibration.json`, with what it was fitted on."""
+        """Write calibration.json, with the names of what the mapping was fitted on."""
         write_json(path, self._whole())
 
     def _whole(self) -> dict[str, Any]:
@@ -142,13 +119,13 @@ class Mapping:
             content["sets"] = {name: one._whole() for name, one in self.by_set.items()}
         return content | ({"seen": self.seen.as_json()} if self.seen is not None else {})
 
-    def of_set(self, name: str) -> "Mapping":
-        """Return the mapping for a set of the challenge: its own where each has one (CPC2).
+    def of_set(self, name: str) -> "FittedMapping":
+        """Return the mapping for a set of the challenge: its own where each set has one.
 
         Raises
         ------
         RecipeError
-            The other sets have one, this has not.
+            The other sets have a mapping, but this set has none.
         """
         own = {k for corpus in CORPORA.values() if corpus.mapping_per_set for k in corpus.sets}
         if not self.by_set or name not in own:
@@ -161,7 +138,7 @@ class Mapping:
         return self.by_set[name]
 
     def as_json(self) -> dict[str, Any]:
-        """Return its numbers, and those of the sets."""
+        """Return the parameters and the fit on dev, of the whole and of each set."""
         numbers = {
             "checkpoint_sha256": self.checkpoint_sha256,
             "mean_correctness": self.mean_correctness,
@@ -172,10 +149,10 @@ class Mapping:
 
     def predict(self, measure: str, similarity: np.ndarray) -> np.ndarray:
         """Return percent words correct, 0..100, for similarities, 0..1, by one measure."""
-        return self.fits[measure].logistic.predict(similarity)
+        return self.fits[measure].curve.predict(similarity)
 
     def warn_unless_made_with(self, checkpoint_sha256: str | None, name: str) -> None:
-        """Say that the mapping `name` may not hold for similarities by another recogniser."""
+        """Warn where the mapping read from `name` was fitted with another recogniser."""
         ours, theirs = checkpoint_sha256, self.checkpoint_sha256
         if ours is None or ours != theirs:
             logger.warning(
@@ -184,46 +161,108 @@ class Mapping:
             )
 
 
+def fit_mapping(
+    dev: pd.DataFrame,
+    train: Iterable[Presentation],
+    checkpoint_sha256: str | None,
+    per_set: bool = False,
+) -> FittedMapping:
+    """Fit the mapping on the dev signals that have a response.
+
+    Parameters
+    ----------
+    dev : DataFrame
+        From `read_signals`.
+    train : iterable of Presentation
+        The training archive, which holds the dev signals.
+    checkpoint_sha256 : str or None
+        Of the recogniser.
+    per_set : bool
+        Whether to fit one more for each set, on the dev signals of that set's training.
+
+    Raises
+    ------
+    RecipeError
+        No curve is determined for a measure of the published method; other measures are left out.
+    """
+    known = {one.name: one for one in train}
+    whole = _fit_all(dev, known, checkpoint_sha256)
+    if not per_set:
+        return whole
+    fitted = {}
+    for name in sorted({k for one in known.values() for k in one.sets}):
+        rows = dev[[name in known[signal].sets for signal in dev["signal"]]]
+        try:
+            fitted[name] = _fit_all(rows, known, checkpoint_sha256)
+        except RecipeError as error:
+            raise RecipeError(f"training {name}: {error}") from None
+    return replace(whole, by_set=fitted)
+
+
+def _fit_all(
+    dev: pd.DataFrame, known: dict[str, Presentation], checkpoint_sha256: str | None
+) -> FittedMapping:
+    """Fit the curve of every measure on the same dev signals."""
+    fits = {}
+    for measure in NAMES:
+        if f"{measure}_similarity" in dev:
+            try:
+                fits[measure] = _fit(dev, measure)
+            except RecipeError as error:
+                if measure in METHOD:
+                    raise
+                logger.warning("%s is left out: %s", NAMES[measure], error)
+    labelled = dev[dev["correctness"].notna()]
+    seen = Seen.of(known[name] for name in labelled["signal"] if name in known)
+    return FittedMapping(fits, float(dev["correctness"].mean()), checkpoint_sha256, seen)
+
+
 def _fit(dev: pd.DataFrame, measure: str) -> Fit:
-    """Fit one measure's logistic on the dev signals that have both numbers."""
+    """Fit the curve of one measure on the dev signals that have both numbers."""
     rows = dev.dropna(subset=["correctness", f"{measure}_similarity"])
     similarity = rows[f"{measure}_similarity"].to_numpy()
     correctness = rows["correctness"].to_numpy()
-    logistic = fit_logistic(similarity, correctness)
-    logger.info("%s: x0 = %.2f %%, k = %.4f per %%", NAMES[measure], logistic.x0, logistic.k)
-    if logistic.k < 0:
+    curve = fit_curve(similarity, correctness)
+    logger.info("%s: %s", NAMES[measure], curve)
+    predicted = curve.predict(similarity)
+    if predicted[similarity.argmax()] < predicted[similarity.argmin()]:
         logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
-    predicted = logistic.predict(similarity)
     means = mean_residuals(predicted, correctness, rows["system"].to_numpy())
     return Fit(
-        logistic,
+        curve,
         len(rows),
         score(predicted, correctness)["RMSE"],
-        Range.of_residuals(predicted, correctness),
-        None if means is None else Range.of_all(means),
+        PredictionInterval.of_residuals(predicted, correctness),
+        None if means is None else PredictionInterval.of_all(means),
     )
 
 
 def _numbers(fit: Fit) -> dict[str, Any]:
+    """Return one measure's numbers as calibration.json holds them."""
+    one, means = fit.prediction_interval, fit.interval_of_means
     optional = {
         "n_signals": fit.n_signals,
         "RMSE": fit.rmse,
-        "range": fit.range and fit.range.as_json(),
-        "range_of_means": fit.range_of_means and fit.range_of_means.as_json(),
+        "range": one and one.as_json(),
+        "range_of_means": means and means.as_json(),
     }
-    return asdict(fit.logistic) | {name: one for name, one in optional.items() if one is not None}
+    return asdict(fit.curve) | {name: one for name, one in optional.items() if one is not None}
 
 
 def _read_fit(content: dict[str, Any]) -> Fit:
-    """Read one measure's logistic; files that say less of its dev signals are older."""
-    ranges = [
-        None if content.get(name) is None else Range.from_json(content[name])
+    """Read one measure's numbers; older files say less about the dev signals."""
+    intervals = [
+        None if content.get(name) is None else PredictionInterval.from_json(content[name])
         for name in ("range", "range_of_means")
     ]
-    logistic = Logistic(*(_finite(content[name]) for name in ("x0", "k")))
     rmse = None if content.get("RMSE") is None else _finite(content["RMSE"], 0)
     n_signals = None if content.get("n_signals") is None else int(_finite(content["n_signals"], 0))
-    return Fit(logistic, n_signals, rmse, *ranges)
+    return Fit(read_curve(content), n_signals, rmse, *intervals)
+
+
+def read_curve(numbers: Mapping[str, Any]) -> Curve:
+    """Return the curve whose parameters stand among the numbers of one measure."""
+    return Curve(**{name: _finite(numbers[name]) for name in PARAMETERS})
 
 
 def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:

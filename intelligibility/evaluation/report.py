@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from intelligibility.corpora import CORPORA, corpus_of
+from intelligibility.evaluation.curve import CURVE
 from intelligibility.evaluation.figures import Drawing
 from intelligibility.evaluation.leaks import in_words
+from intelligibility.evaluation.mapping import read_curve
 from intelligibility.evaluation.tables import NAMES, OURS, Table
 from intelligibility.pages import number, write_html
 
@@ -101,11 +103,11 @@ def summary(results: Mapping[str, Any]) -> list[str]:
         f"A hearing-loss simulation (MSBG) and an end-to-end speech recogniser were run on the "
         f"{heard}: {test['matched']} test signals from {test['scenes']} scenes. The similarity "
         "between the recogniser's hidden representations of the processed signal and of the clean "
-        f"reference was mapped to percent words correct by a logistic {fitted}, after Tu, Ma & "
+        f"reference was mapped to percent words correct by a {CURVE} {fitted}, after Tu, Ma & "
         "Barker (2022), arXiv 2204.04287.",
         "Root mean square error: "
         + "; ".join(f"{NAMES[name]} {text}" for name, text in reversed(scores.items()))
-        + ". In brackets: 95 % bootstrap intervals over test scenes, the logistic held fixed.",
+        + ". In brackets: 95 % bootstrap intervals over test scenes, the {CURVE} held fixed.",
     ]
 
 
@@ -162,10 +164,7 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
         "command": made["command"],
         "checkpoint (SHA-256)": made["checkpoint_sha256"] or "not recorded",
         "release": made["config"]["path"].get(release) or "not named",
-        **{
-            f"logistic, {NAMES[measure]}": f"x0 = {fit['x0']:.3f} %, k = {fit['k']:.4f} per %"
-            for measure, fit in fits.items()
-        },
+        **{f"{CURVE}, {NAMES[measure]}": str(read_curve(fit)) for measure, fit in fits.items()},
         "bootstrap": f"{results['bootstrap']['resamples']} resamples of scenes",
         "seeds": ", ".join(
             f"{script} {seed}" for script, seed in made["seeds"].items() if seed is not None

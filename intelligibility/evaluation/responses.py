@@ -12,7 +12,7 @@ import pandas as pd
 from intelligibility.corpora.cpc1 import Response
 from intelligibility.corpora.cpc3 import STAND_INS
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.evaluation.scoring import MIN_SIGNALS
+from intelligibility.evaluation.curve import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.runs import RecipeError, is_number, listed, read_json

@@ -1,126 +1,26 @@
-"""From similarity to percent words correct, and how good and how sure the prediction is.
+"""The scores of predictions, and their intervals.
 
-The mapping is a logistic with two parameters fitted on held-out scenes. The scores are those of the
-first Clarity Prediction Challenge: root mean square error (RMSE), standard error of the error
-(Std), normalised cross-correlation (NCC, Pearson's) and Kendall's tau-b (KT). Intervals come from a
-bootstrap that resamples scenes, because the signals of one scene share its sentence and its noise
-and are not independent (cluster bootstrap: Davison & Hinkley 1997, Bootstrap Methods and their
-Application, 3.8).
+The scores are those of the first Clarity Prediction Challenge: root mean square error (RMSE),
+standard error of the error (Std), normalised cross-correlation (NCC, Pearson's) and Kendall's tau-b
+(KT). Intervals come from a bootstrap that resamples scenes, because the signals of one scene share
+its sentence and its noise and are not independent (cluster bootstrap: Davison & Hinkley 1997,
+Bootstrap Methods and their Application, 3.8).
 
-Everywhere: similarities are 0..1, predictions and observations are percent words correct. Mapping
-and scores are those of Tu, Ma & Barker (2022), Section 4.3, which numbers no equation;
-docs/method.md writes them out.
+Predictions and observations are percent words correct everywhere. The scores are those of Tu, Ma &
+Barker (2022), Section 4.3, which numbers no equation; docs/method.md writes them out.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import least_squares
-from scipy.special import expit
 from scipy.stats import kendalltau
 
 from intelligibility.runs import RecipeError
 from msbg.compiling import compiled
 
 SCORES = {"RMSE": (0, np.inf), "Std": (0, np.inf), "NCC": (-1, 1), "KT": (-1, 1)}  # and range
-MIN_SIGNALS = 3  # two parameters leave nothing to judge the fit by with fewer
 N_RESAMPLES = 1000
 CONFIDENCE = 0.95
 CONSTANT = 1e-9  # percent squared: a variance below it is rounding
-
-
-@dataclass(frozen=True)
-class Logistic:
-    """Percent words correct as a function of similarity (Section 4.3).
-
-    Attributes
-    ----------
-    x0 : float
-        The midpoint, in percent similarity, where half of the words are correct.
-    k : float
-        The slope, per percent of similarity.
-    """
-
-    x0: float
-    k: float
-
-    def predict(self, similarity: np.ndarray) -> np.ndarray:
-        """Return percent words correct, 0..100, for similarities, 0..1, of any shape."""
-        return 100 * expit(self.k * (100 * np.asarray(similarity, dtype=float) - self.x0))
-
-
-def fit_logistic(similarity: ArrayLike, correctness: ArrayLike) -> Logistic:
-    """Fit the logistic by least squares.
-
-    The published fit starts at x0 = 50, k = 1, where the gradient vanishes when similarities are
-    narrow and high. This one starts from the best points of a grid laid over the data, on
-    standardised similarities, so it finds the same optimum wherever the published one converges,
-    and the optimum elsewhere too.
-
-    Parameters
-    ----------
-    similarity : (n_signals,) array_like
-        0..1.
-    correctness : (n_signals,) array_like
-        Percent words correct, 0..100.
-
-    Raises
-    ------
-    RecipeError
-        Fewer than three signals, or nothing that varies: no logistic is determined then.
-
-    Examples
-    --------
-    >>> logistic = fit_logistic([0.70, 0.75, 0.80, 0.85, 0.90], [0, 20, 40, 80, 100])
-    >>> round(logistic.x0, 1), round(logistic.k, 2)
-    (80.8, 0.32)
-    >>> logistic.predict([0.7, 0.8]).round(1)
-    array([ 3.1, 43.9])
-    """
-    x = 100 * np.asarray(similarity, dtype=float)
-    y = np.asarray(correctness, dtype=float) / 100
-    _check_fit_data(x, y)
-    centre, spread = x.mean(), x.std()
-    z = (x - centre) / spread
-
-    def residuals(offset_slope: np.ndarray) -> np.ndarray:
-        return expit(offset_slope[0] + offset_slope[1] * z) - y
-
-    def jacobian(offset_slope: np.ndarray) -> np.ndarray:
-        p = expit(offset_slope[0] + offset_slope[1] * z)
-        return (p * (1 - p))[:, None] * np.column_stack([np.ones_like(z), z])
-
-    slopes = np.geomspace(0.1, 30, 9)
-    midpoints = np.unique(np.concatenate([np.quantile(z, np.linspace(0, 1, 9)), [-9, -3, 3, 9]]))
-    grid = [(-b * m, b) for b in np.concatenate([-slopes, slopes]) for m in midpoints]
-    grid.sort(key=lambda start: np.sum(residuals(start) ** 2))
-    fits = [
-        least_squares(residuals, start, jacobian, method="lm", ftol=1e-14, xtol=1e-14, gtol=1e-14)
-        for start in grid[:4]
-    ]
-    offset, slope = min(fits, key=lambda fit: fit.cost).x
-    slope = slope or np.finfo(float).tiny
-    return Logistic(x0=float(centre - spread * offset / slope), k=float(slope / spread))
-
-
-def _check_fit_data(x: np.ndarray, y: np.ndarray) -> None:
-    if x.shape != y.shape or x.ndim != 1:
-        raise RecipeError(f"logistic fit: {x.shape} similarities for {y.shape} responses")
-    if x.size < MIN_SIGNALS:
-        raise RecipeError(
-            f"logistic fit: {x.size} dev signals with a similarity and a response; it needs at "
-            f"least {MIN_SIGNALS}. Use more training scenes or a larger dev_percent, or "
-            "calibration=other/calibration.json of another run"
-        )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise RecipeError("logistic fit: similarities or responses not finite; run infer.py again")
-    for what, values in (("similarities", x), ("responses", 100 * y)):
-        if np.ptp(values) < 1e-9:
-            raise RecipeError(
-                f"logistic fit: all {x.size} {what} are {values[0]:.6g} %, so no logistic is "
-                "determined; it needs signals that differ"
-            )
 
 
 def score(predicted: ArrayLike, observed: ArrayLike) -> dict[str, float | None]:

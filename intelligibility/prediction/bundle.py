@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from intelligibility.evaluation.curve import CURVE
 from intelligibility.experiment import AsrFolder, Experiment, SaveFolder, is_trained_here
 from intelligibility.runs import RECIPE, RecipeError, read_json, write_json
 
@@ -21,7 +22,7 @@ tags: [speech-intelligibility-prediction, hearing-loss, clarity-challenge]
 
 # Words correct from two recordings and an audiogram
 
-A hearing-loss simulation (MSBG), a speech recogniser, and a logistic from the similarity of its
+A hearing-loss simulation (MSBG), a speech recogniser, and a {curve} from the similarity of its
 hidden representations to percent words correct, after Tu, Ma & Barker (Interspeech 2022, arXiv
 2204.04287).
 
@@ -140,6 +141,7 @@ def _card(
         on_test = " | ".join("–" if v is None else f"{v:.3g}" for v in (rmse, ncc))
         lines.append(f"| {name} | {fit['RMSE']:.3g} ({fit['n_signals']} signals) | {on_test} |")
     return CARD.format(
+        curve=CURVE,
         corpus=cfg.corpus,
         track=cfg.cpc1_track,
         recogniser=f"SHA-256 {record['checkpoint_sha256']}",

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.evaluation.mapping import Mapping as FittedMapping
+from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import TRACKS, Experiment, is_trained_here
 from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.recognisers.recognition import Recogniser

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from intelligibility.ears import ASR_RATE, ear_signals
-from intelligibility.evaluation.mapping import Mapping as FittedMapping
+from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
+from intelligibility.measures import METHOD
 from intelligibility.onset import lasting, speech_span
 from intelligibility.prediction.alignment import bulk_delay, without_delay
 from intelligibility.prediction.model import open_model
@@ -31,7 +32,6 @@ from msbg import Listener
 
 logger = logging.getLogger(__name__)
 
-PUBLISHED = "dec"  # the measure of the challenge entry
 LATEST_START = 60.0  # s
 QUIET, LOUD = 40.0, 100.0  # dB SPL, between which speech is listened to
 # s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
@@ -370,8 +370,8 @@ def measure_to_predict_by(mapping: FittedMapping, by: str | None) -> str:
     """Choose the measure: the one asked for, the published one, or the best on dev."""
     if by is not None and by not in mapping.fits:
         raise RecipeError(f"by={by}: the mapping has {', '.join(mapping.fits)}")
-    if by is not None or PUBLISHED in mapping.fits:
-        return by or PUBLISHED
+    if by is not None or METHOD[0] in mapping.fits:
+        return by or METHOD[0]
     best = min(mapping.fits, key=lambda name: mapping.fits[name].rmse or np.inf)
     logger.info("Predicted by %s, the best on dev", best)
     return best

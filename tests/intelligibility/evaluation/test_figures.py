@@ -9,14 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from intelligibility.evaluation.binned import figure_numbers
+from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.figures import all_figures, save
-from intelligibility.evaluation.intervals import Range
-from intelligibility.evaluation.mapping import Fit, Mapping
-from intelligibility.evaluation.scoring import Logistic, draw_scenes
+from intelligibility.evaluation.intervals import PredictionInterval
+from intelligibility.evaluation.mapping import Fit, FittedMapping
+from intelligibility.evaluation.scoring import draw_scenes
 from intelligibility.evaluation.tables import by_group
 from intelligibility.evaluation.within import within_scores
 
-FIT = Logistic(80.0, 0.2)
+FIT = Curve(80.0, 0.2)
 LEVELS = {"NOTHING": 10.0, "MILD": 25.0, "MODERATE": 45.0, "SEVERE": 65.0}
 
 
@@ -45,13 +46,13 @@ def drawn(test, dev, measures):
     """Return every figure of these signals."""
     counts = draw_scenes(20, seed=1, n_resamples=20)
     groups = {by: by_group(test, measures, by, counts) for by in ("listener", "system", "severity")}
-    expected = Range((20.0, 55.0, 85.0), (-30.0, -50.0, -40.0), (20.0, 40.0, 30.0))
-    fits = {measure: Fit(FIT, range=expected) for measure in measures}
+    expected = PredictionInterval((20.0, 55.0, 85.0), (-30.0, -50.0, -40.0), (20.0, 40.0, 30.0))
+    fits = {measure: Fit(FIT, prediction_interval=expected) for measure in measures}
     results = {
         "within": within_scores(test, measures, counts, seed=1),
         "figures": figure_numbers(test, measures),
     }
-    return all_figures(test, dev, measures, groups, Mapping(fits, 50.0), results)
+    return all_figures(test, dev, measures, groups, FittedMapping(fits, 50.0), results)
 
 
 def texts_of(figure):

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from intelligibility.evaluation.curve import fit_curve
 from intelligibility.evaluation.intervals import (
-    LEVEL,
-    Range,
+    PROBABILITY,
+    PredictionInterval,
     conformal_ends,
     coverages,
     mean_residuals,
 )
-from intelligibility.evaluation.scoring import draw_scenes, fit_logistic
+from intelligibility.evaluation.scoring import draw_scenes
 
 
 def answers(n, seed):
@@ -34,28 +35,29 @@ def test_the_ends_leave_a_tenth_out_on_either_side():
 
 
 def test_a_range_covers_what_it_promises_everywhere():
-    expected = Range.of_residuals(*answers(3000, 1))
+    expected = PredictionInterval.of_residuals(*answers(3000, 1))
     predicted, observed = answers(2000, 2)
     low, high = expected.around(predicted)
     inside = (observed >= low - 1e-9) & (observed <= high + 1e-9)
-    assert inside.mean() >= LEVEL - 0.04
+    assert inside.mean() >= PROBABILITY - 0.04
     for tenth in np.array_split(np.argsort(predicted), 10):
-        assert inside[tenth].mean() >= LEVEL - 0.12
+        assert inside[tenth].mean() >= PROBABILITY - 0.12
     assert (high - low)[predicted < 5].mean() < (high - low)[abs(predicted - 50) < 10].mean()
     assert low.min() >= 0 and high.max() <= 100
 
 
 def test_few_signals_have_one_bin_and_no_signal_is_lost():
-    expected = Range.of_residuals(*answers(40, 3))
+    expected = PredictionInterval.of_residuals(*answers(40, 3))
     assert len(expected.at) == len(expected.low) == 1
-    assert Range.of_residuals(np.full(200, 60.0), answers(200, 3)[1]).around([10.0, 60.0, 90.0])
+    alike = PredictionInterval.of_residuals(np.full(200, 60.0), answers(200, 3)[1])
+    assert alike.around([10.0, 60.0, 90.0])
 
 
 def test_a_range_survives_its_file():
-    expected = Range.of_residuals(*answers(200, 4))
-    assert Range.from_json(json.loads(json.dumps(expected.as_json()))) == expected
+    expected = PredictionInterval.of_residuals(*answers(200, 4))
+    assert PredictionInterval.from_json(json.loads(json.dumps(expected.as_json()))) == expected
     with pytest.raises(ValueError, match="expected at, low and high"):
-        Range.from_json({"at": []})
+        PredictionInterval.from_json({"at": []})
 
 
 def signals(seed, n=600, bias=0.0):
@@ -75,8 +77,8 @@ def signals(seed, n=600, bias=0.0):
 def test_coverage_is_counted_on_test_and_falls_with_a_bias():
     dev = signals(5)
     columns = dev["dec_prediction"].to_numpy(), dev["correctness"].to_numpy()
-    expected = Range.of_residuals(*columns)
-    of_means = Range.of_all(mean_residuals(*columns, dev["system"].to_numpy()))
+    expected = PredictionInterval.of_residuals(*columns)
+    of_means = PredictionInterval.of_all(mean_residuals(*columns, dev["system"].to_numpy()))
     assert -15 < of_means.low[0] < 0 < of_means.high[0] < 15
     counts = draw_scenes(50, 1, 100)
     shares = []
@@ -111,8 +113,11 @@ def test_the_real_answers_of_cpc3_are_covered(shared):
     scene = rows["signal"].str.extract(r"_(S\d+)_")[0]
     dev = scene.isin(sorted(scene.unique())[::3])
     similarity, observed = rows["haspi"].to_numpy(), rows["correctness"].to_numpy()
-    logistic = fit_logistic(similarity[dev], observed[dev])
+    logistic = fit_curve(similarity[dev], observed[dev])
     predicted = logistic.predict(similarity)
-    low, high = Range.of_residuals(predicted[dev], observed[dev]).around(predicted[~dev])
+    expected = PredictionInterval.of_residuals(predicted[dev], observed[dev])
+    low, high = expected.around(predicted[~dev])
     inside = (observed[~dev] >= low - 1e-9) & (observed[~dev] <= high + 1e-9)
-    assert LEVEL - 0.02 <= inside.mean() <= 0.9  # many answers are 0 or 100 %, in or out as one
+    assert (
+        PROBABILITY - 0.02 <= inside.mean() <= 0.9
+    )  # many answers are 0 or 100 %, in or out as one

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from intelligibility.evaluation.curve import fit_curve
 from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
-from intelligibility.evaluation.scoring import fit_logistic, score
+from intelligibility.evaluation.scoring import score
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
 
@@ -57,7 +58,7 @@ def test_scores_are_those_of_a_logistic_fitted_on_dev(planted):
     experiment, dev, test = planted
     found = layer_scores(*planted)["scores"]["cnn"]
     layers = {s: json.loads(experiment.layers_file(s).read_text())["cnn"] for s in ("dev", "test")}
-    logistic = fit_logistic([layers["dev"][name] for name in dev["signal"]], dev["correctness"])
+    logistic = fit_curve([layers["dev"][name] for name in dev["signal"]], dev["correctness"])
     for split, rows in (("dev", dev), ("test", test)):
         predicted = logistic.predict(np.array([layers[split][name] for name in rows["signal"]]))
         expected = score(predicted, rows["correctness"])

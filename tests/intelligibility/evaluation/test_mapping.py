@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intelligibility.evaluation.mapping import Mapping
-from intelligibility.evaluation.scoring import fit_logistic, score
+from intelligibility.evaluation.curve import fit_curve
+from intelligibility.evaluation.mapping import FittedMapping, fit_mapping
+from intelligibility.evaluation.scoring import score
 from intelligibility.runs import RecipeError
 
 CHECKPOINT = "5e" * 32
@@ -23,6 +24,7 @@ def dev():
     correctness[0] = np.nan
     return pd.DataFrame(
         {
+            "signal": [f"S{n}" for n in range(50)],
             "system": rng.choice(["E001", "E002"], 50),
             "correctness": correctness,
             "enc_similarity": similarity,
@@ -32,49 +34,49 @@ def dev():
 
 
 def test_each_measure_has_the_logistic_of_its_labelled_signals(dev):
-    mapping = Mapping.fitted_on(dev, CHECKPOINT)
+    mapping = fit_mapping(dev, [], CHECKPOINT)
     assert list(mapping.fits) == ["enc", "dec"] and mapping.checkpoint_sha256 == CHECKPOINT
     assert mapping.mean_correctness == dev["correctness"].mean()
     x, y = dev["dec_similarity"][1:].to_numpy(), dev["correctness"][1:].to_numpy()
     fit = mapping.fits["dec"]
-    assert fit.logistic == fit_logistic(x, y) and fit.n_signals == 49
+    assert fit.curve == fit_curve(x, y) and fit.n_signals == 49
     assert fit.rmse == score(mapping.predict("dec", x), y)["RMSE"]
 
 
 def test_it_travels_as_a_file(dev, tmp_path):
-    mapping = Mapping.fitted_on(dev, CHECKPOINT)
+    mapping = fit_mapping(dev, [], CHECKPOINT)
     mapping.write(tmp_path / "calibration.json")
     content = json.loads((tmp_path / "calibration.json").read_text())
     assert content["checkpoint_sha256"] == CHECKPOINT
     assert {"x0", "k", "n_signals", "RMSE"} <= set(content["measures"]["enc"])
-    read = Mapping.read(tmp_path / "calibration.json")
+    read = FittedMapping.read(tmp_path / "calibration.json")
     assert read.mean_correctness == mapping.mean_correctness
     assert read.fits == mapping.fits
 
 
 def test_older_files_have_no_ranges(dev, tmp_path):
-    mapping = Mapping.fitted_on(dev, CHECKPOINT)
-    assert mapping.fits["dec"].range is not None
+    mapping = fit_mapping(dev, [], CHECKPOINT)
+    assert mapping.fits["dec"].prediction_interval is not None
     path = tmp_path / "calibration.json"
     content = mapping.as_json()
     for numbers in content["measures"].values():
         del numbers["range"]
     path.write_text(json.dumps(content))
-    assert Mapping.read(path).fits["dec"].range is None
+    assert FittedMapping.read(path).fits["dec"].prediction_interval is None
     content["measures"]["dec"]["range"] = {"at": [50, 60], "low": [-10], "high": [10]}
     path.write_text(json.dumps(content))
     with pytest.raises(RecipeError, match="expected a low and a high at each place"):
-        Mapping.read(path)
+        FittedMapping.read(path)
 
 
 def test_a_file_without_a_checkpoint_is_read_and_warned_of(dev, tmp_path, caplog):
-    Mapping.fitted_on(dev, None).write(tmp_path / "calibration.json")
-    mapping = Mapping.read(tmp_path / "calibration.json")
+    fit_mapping(dev, [], None).write(tmp_path / "calibration.json")
+    mapping = FittedMapping.read(tmp_path / "calibration.json")
     with caplog.at_level(logging.WARNING):
         mapping.warn_unless_made_with(CHECKPOINT, "calibration.json")
     assert "checkpoint unknown, these similarities with 5e5e" in caplog.text
     caplog.clear()
-    Mapping({}, 50.0, CHECKPOINT).warn_unless_made_with(CHECKPOINT, "calibration.json")
+    FittedMapping({}, 50.0, CHECKPOINT).warn_unless_made_with(CHECKPOINT, "calibration.json")
     assert not caplog.text
 
 
@@ -82,8 +84,8 @@ def test_a_file_without_a_checkpoint_is_read_and_warned_of(dev, tmp_path, caplog
 def test_only_a_measure_of_the_method_has_to_be_fitted(dev, caplog, measure, goes_on):
     dev = dev.assign(**{f"{measure}_similarity": 0.5})
     if goes_on:
-        assert list(Mapping.fitted_on(dev, None).fits) == ["enc", "dec"]
+        assert list(fit_mapping(dev, [], None).fits) == ["enc", "dec"]
         assert "PreNet (CNN) is left out" in caplog.text
     else:
         with pytest.raises(RecipeError, match="similarities are 50 %"):
-            Mapping.fitted_on(dev, None)
+            fit_mapping(dev, [], None)

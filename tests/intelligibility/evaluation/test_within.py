@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr
 
-from intelligibility.evaluation.scoring import draw_scenes, fit_logistic
+from intelligibility.evaluation.curve import fit_curve
+from intelligibility.evaluation.scoring import draw_scenes
 from intelligibility.evaluation.within import correlations, spearman_brown, within_scores
 
 
@@ -113,7 +114,7 @@ def test_the_published_ceilings_of_cpc3(shared):
     names = signals["signal"].str.extract(r"^(CEC\d)_(.+)_(S\d+)_(L\d+)$")
     signals["system"], signals["listener"] = names[0] + " " + names[1], names[3]
     signals["scene_number"], scenes = pd.factorize(names[2], sort=True)
-    logistic = fit_logistic(signals["haspi"], signals["correctness"])
+    logistic = fit_curve(signals["haspi"], signals["correctness"])
     signals["haspi_prediction"] = logistic.predict(signals["haspi"])
     scored = within_scores(signals, ["haspi"], draw_scenes(len(scenes), 1, 20), seed=1)
     assert scored["listener"]["ceiling"]["value"] == pytest.approx(0.968, abs=0.01)

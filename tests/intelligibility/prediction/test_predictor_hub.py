@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from intelligibility.evaluation.mapping import Fit, Mapping
-from intelligibility.evaluation.scoring import Logistic
+from intelligibility.evaluation.curve import Curve
+from intelligibility.evaluation.mapping import Fit, FittedMapping
 from intelligibility.prediction.predictor import Heard, Predictor
 from intelligibility.similarity import similarities_of
 from tests.intelligibility.recognisers.small_hub import (
@@ -45,8 +45,8 @@ def heard() -> Heard:
 
 def predictor(recogniser) -> Predictor:
     """Return a predictor by its encoder."""
-    fits = {name: Fit(Logistic(50.0, 0.1)) for name in ("pre", "enc", "dec", "prob", "wcs")}
-    return Predictor(recogniser, Mapping(fits, 50.0), MSBG, by="enc")
+    fits = {name: Fit(Curve(50.0, 0.1)) for name in ("pre", "enc", "dec", "prob", "wcs")}
+    return Predictor(recogniser, FittedMapping(fits, 50.0), MSBG, by="enc")
 
 
 @pytest.mark.parametrize("kind", MEASURES)
