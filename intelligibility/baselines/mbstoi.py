@@ -112,10 +112,12 @@ def compare_binaural(clean: np.ndarray, noisy: np.ndarray) -> float:
     correlations, ratios = equalise_and_cancel(spectra, edges.astype(int), 2 * np.pi * centres[0])
     # Where one ear alone has the higher clean-to-noisy ratio, its correlation counts. pyclarity
     # does not do so in the last segment.
-    of_ear, ratios_of_ear = better_ear(np.apply_along_axis(bands.dot, 1, np.abs(spectra) ** 2))
+    powers = np.apply_along_axis(bands.dot, 1, np.abs(spectra) ** 2)
+    of_ear, ratios_of_ear = better_ear(np.ascontiguousarray(powers))
     better = ratios_of_ear > ratios
     better[:, -1] = False
-    return float(np.where(better, of_ear, correlations).mean())
+    correlations[better] = of_ear[better]
+    return float(correlations.mean())
 
 
 def better_ear(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
