@@ -1,33 +1,33 @@
-"""Beside the stages: measures without a recogniser, for the other rows of the paper's tables.
+"""Additional script: measures without a recogniser, for the other rows of the paper's tables.
 
     pip install --no-deps -r requirements-baselines.txt
     python baselines.py                                      # MSBG + MBSTOI, and HASPI
     python baselines.py baselines=[haspi,mbstoi,stoi,estoi]
     python baselines.py n_shards=8 shard=3                   # one of eight parts; then without
 
-Run it after prepare_data.py and before evaluate.py, which maps what it finds in the same way as
-the recogniser's similarities.
+Run it after prepare_data.py and before evaluate.py, which maps these measures to percent words
+correct in the same way as the recogniser's similarities.
 
 Reads   exp_folder/presentations{track}.json      what prepare_data.py used; from there, the release
         exp_folder/data_split/                    which scenes are dev
 Writes  exp_folder/{dev,test}_{mbstoi,haspi,stoi,estoi}_similarity{track}.json   {signal: index}
         exp_folder/baselines{track}.json          how they were made
-        exp_folder/baselines{track}.jsonl         what is done, and from what
+        exp_folder/baselines{track}.jsonl         the journal: each index, and what determined it
 
 mbstoi  the challenge's baseline: MSBG at 44.1 kHz on the hearing-aid output, the clean reference
         shifted by each ear's delay, MBSTOI of both ears together
-haspi   better-ear HASPI version 2, as Clarity's later baselines call it; with the audiograms
+haspi   better-ear HASPI version 2, as in Clarity's later baselines; with the audiograms
 stoi    better-ear STOI after alignment, and
-estoi   extended STOI: they know nothing of the listener's hearing loss
+estoi   extended STOI: both disregard the listener's hearing loss
 
-A run that was stopped goes on where it was; what was made from other wavs, audiograms or settings,
-or by other versions of the packages, is made again.
+A run that was stopped continues where it was. An index is computed again when its wavs, the
+audiograms, the settings or the version of its package have changed.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,19 +41,16 @@ from intelligibility.baselines import index
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora.presentation import Presentation, made_from_of, read_presentations
 from intelligibility.experiment import Experiment
-from intelligibility.journal import Journal, file_stamp
 from intelligibility.measures import BASELINES, Baseline
-from intelligibility.parallel import in_processes
 from intelligibility.runs import (
     RecipeError,
-    listed,
-    progress,
+    file_stamp,
     read_json,
-    shard_of,
     sole_run,
     write_json,
     write_result,
 )
+from intelligibility.work import Piece, Work
 
 logger = logging.getLogger(__name__)
 
@@ -63,17 +60,17 @@ TOGETHER = 8  # indices of one reference in one call of a process: a kill loses 
 
 
 @dataclass(frozen=True)
-class Work:
-    """One baseline of one signal, of the archive "train" (for dev) or "test"."""
+class Index:
+    """One baseline of one signal of a split, dev or test."""
 
-    archive: str
+    split: str
     presentation: Presentation
     baseline: Baseline
 
     @property
     def key(self) -> str:
-        """Return the name of the work in the journal."""
-        return f"{self.archive}/{self.presentation.name}/{self.baseline.name}"
+        """Return its name in the journal."""
+        return f"{ARCHIVES[self.split]}/{self.presentation.name}/{self.baseline.name}"
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
@@ -84,26 +81,45 @@ def run(cfg: DictConfig) -> None:
     baselines = chosen(cfg)
     msbg_settings = OmegaConf.to_container(cfg.MSBGEar)
     used = read_presentations(experiment.presentations)
-    measured = {"dev": dev_of(experiment, used), "test": used.get("test", [])}
+    splits = {"dev": dev_of(experiment, used), "test": used.get("test", [])}
+    indices = [
+        Index(split, one, baseline)
+        for split, presentations in splits.items()
+        for one in presentations
+        for baseline in baselines
+    ]
     with sole_run(experiment.exp_folder, experiment.baselines.stem, cfg.shard, cfg.n_shards):
-        journal = compute_all(experiment, measured, baselines, msbg_settings, cfg)
+        work = Work(
+            experiment.baselines_journal,
+            # A reference is analysed once for all pieces of its group.
+            [
+                Piece(one.key, one, group=f"{one.split} {one.presentation.reference}")
+                for one in indices
+            ],
+            partial(made_by, msbg_settings=msbg_settings),
+            *("indices", cfg.shard, cfg.n_shards),
+        )
+        work.do_together(partial(compute, msbg_settings=msbg_settings), cfg.n_jobs, TOGETHER)
+        work.refuse_failed("fix the signals, or leave them out with prepare_data.py")
         if cfg.n_shards > 1:
-            logger.info(
-                "Shard %d of %d is done; run without shard to write the results",
-                *(cfg.shard, cfg.n_shards),
-            )
             return
-        values = values_of(experiment, measured, baselines, journal)
+        values: dict[Path, dict[str, float]] = {
+            experiment.baseline_file(split, baseline.name): {}
+            for baseline in baselines
+            for split in splits
+        }
+        for one in indices:
+            file = experiment.baseline_file(one.split, one.baseline.name)
+            values[file][one.presentation.name] = work.results[one.key]["index"]
         write_baselines(experiment, values, describe(baselines, used, msbg_settings), cfg)
-    n_signals = sum(map(len, measured.values()))
     logger.info(
         "Wrote %s of %d signals to %s",
-        *(", ".join(cfg.baselines), n_signals, experiment.exp_folder),
+        *(", ".join(cfg.baselines), sum(map(len, splits.values())), experiment.exp_folder),
     )
 
 
 def chosen(cfg: DictConfig) -> list[Baseline]:
-    """Return the baselines that are asked for; their packages are there."""
+    """Return the configured baselines; check that their packages are installed."""
     known = {one.name: one for one in BASELINES}
     names = list(cfg.baselines) if OmegaConf.is_list(cfg.baselines) else []
     if not names or any(name not in known for name in names) or len(names) > len(set(names)):
@@ -117,7 +133,7 @@ def chosen(cfg: DictConfig) -> list[Baseline]:
 
 
 def version_of(baseline: Baseline) -> str:
-    """Return the version of a baseline's package, or say how to install it."""
+    """Return the version of a baseline's package; without one, say how to install it."""
     try:
         return version(baseline.package)
     except PackageNotFoundError:
@@ -139,132 +155,54 @@ def dev_of(experiment: Experiment, used: dict[str, list[Presentation]]) -> list[
 # Computing
 
 
-def compute_all(
-    experiment: Experiment,
-    measured: dict[str, list[Presentation]],
-    baselines: list[Baseline],
-    msbg_settings: dict[str, Any],
-    cfg: DictConfig,
-) -> Journal:
-    """Compute what is not in the journal yet, or was made from something else."""
-    groups = group_by_reference(measured, baselines)
-    sizes = {name: float(len(group)) for name, group in groups.items()}
-    mine = [groups[name] for name in shard_of(sizes, cfg.shard, cfg.n_shards)]
-    made_by = {work.key: what_makes(work, msbg_settings) for group in mine for work in group}
-    with Journal(experiment.baselines_journal, cfg.shard, cfg.n_shards) as journal:
-        todo = [
-            [work for work in group if journal.result(work.key, made_by[work.key]) is None]
-            for group in mine
-        ]
-        n_todo = sum(map(len, todo))
-        if journal.outdated:
-            logger.warning("Computing anew, since these changed: %s", dict(journal.outdated))
-        logger.info("%d of %d indices are done already", len(made_by) - n_todo, len(made_by))
-        calls = [
-            (group[at : at + TOGETHER], msbg_settings)
-            for group in todo
-            for at in range(0, len(group), TOGETHER)
-        ]
-        faults = []
-        computed = (one for results in in_processes(compute, calls, cfg.n_jobs) for one in results)
-        for key, result in progress(computed, "baselines", n_todo, unit="index"):
-            if result["fault"] is None:
-                journal.add(key, made_by[key], result)
-            else:
-                faults.append(f"{key}: {result['fault']}")
-    if faults:
-        raise RecipeError(
-            f"{len(faults)} of {len(made_by)} indices failed, the others are done: "
-            f"{listed(sorted(faults))}; mend the signals, or leave them out with prepare_data.py"
-        )
-    return journal
-
-
-def group_by_reference(
-    measured: dict[str, list[Presentation]], baselines: list[Baseline]
-) -> dict[str, list[Work]]:
-    """Group the work that shares a reference, which is then analysed for one group only."""
-    groups = defaultdict(list)
-    for split, presentations in measured.items():
-        for one in presentations:
-            works = [Work(ARCHIVES[split], one, baseline) for baseline in baselines]
-            groups[f"{split} {one.reference}"] += works
-    return dict(groups)
-
-
-def what_makes(work: Work, msbg_settings: dict[str, Any]) -> dict[str, Any]:
-    """Return all that decides an index: when any of it changes, it is computed anew."""
-    one, baseline = work.presentation, work.baseline
-    made_by: dict[str, Any] = {
-        "wavs": [_stamp(path) for path in (one.processed, one.reference)],
-        baseline.package: version_of(baseline),
-    }
-    if baseline.name in ("mbstoi", "haspi"):
-        ears = (one.listener.audiogram_left, one.listener.audiogram_right)
-        made_by["audiograms"] = [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears]
-    if baseline.name == "mbstoi":
-        made_by["MSBGEar"] = msbg_settings
-    return made_by
-
-
-def _stamp(path: Path) -> list[int | str]:
+def made_by(one: Index, msbg_settings: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that determines an index."""
+    listener, package = one.presentation.listener, one.baseline.package
     try:
-        return file_stamp(path)
+        wavs = [
+            file_stamp(path) for path in (one.presentation.processed, one.presentation.reference)
+        ]
     except OSError as error:
         raise RecipeError(
-            f"{path}: {error.strerror}; the release has to lie where prepare_data.py found it"
+            f"{error.filename}: {error.strerror}; the release has to lie where prepare_data.py "
+            "found it"
         ) from None
+    determined_by: dict[str, Any] = {"wavs": wavs, package: version_of(one.baseline)}
+    if one.baseline.name in ("mbstoi", "haspi"):
+        ears = (listener.audiogram_left, listener.audiogram_right)
+        determined_by["audiograms"] = [[e.frequencies.tolist(), e.levels.tolist()] for e in ears]
+    if one.baseline.name == "mbstoi":
+        determined_by["MSBGEar"] = msbg_settings
+    return determined_by
 
 
-def compute(works: list[Work], msbg_settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Compute the indices of a few signals with the same reference, in a process of their own."""
-    return list(_computed(works, msbg_settings))
-
-
-def _computed(
-    works: list[Work], msbg_settings: dict[str, Any]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def compute(
+    indices: list[Index], msbg_settings: dict[str, Any]
+) -> Iterator[dict[str, float] | ValueError]:
+    """Compute the indices of a few signals with the same reference."""
     wavs: dict[Path, tuple[np.ndarray, int]] = {}
-    for work in works:
-        one = work.presentation
+    for one in indices:
+        signal = one.presentation
         try:
-            for path in (one.processed, one.reference):
+            for path in (signal.processed, signal.reference):
                 if path not in wavs:
                     wavs[path] = sf.read(path, dtype="float64", always_2d=True)
             value = index(
-                work.baseline.name,
-                *(wavs[path] for path in (one.processed, one.reference)),
-                *(one.listener, one.name, msbg_settings),
+                *(one.baseline.name, wavs[signal.processed], wavs[signal.reference]),
+                *(signal.listener, signal.name, msbg_settings),
             )
-            yield work.key, {"index": value, "fault": None}
+            yield {"index": value}
         except (sf.SoundFileError, ValueError, OSError) as error:
-            yield work.key, {"fault": str(error)}
+            yield ValueError(str(error))
 
 
 # The results
 
 
-def values_of(
-    experiment: Experiment,
-    measured: dict[str, list[Presentation]],
-    baselines: list[Baseline],
-    journal: Journal,
-) -> dict[Path, dict[str, float]]:
-    """Return what each file has to hold."""
-    return {
-        experiment.baseline_file(split, baseline.name): {
-            one.name: journal.latest[Work(ARCHIVES[split], one, baseline).key]["result"]["index"]
-            for one in presentations
-        }
-        for baseline in baselines
-        for split, presentations in measured.items()
-    }
-
-
 def describe(
     baselines: list[Baseline], used: dict[str, list[Presentation]], msbg_settings: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Say all that decides the indices."""
+    """Return everything that determines the indices of each baseline, for the record."""
     ear_signals = {archive: made_from_of(presentations) for archive, presentations in used.items()}
     return {
         one.name: {
@@ -284,8 +222,8 @@ def write_baselines(
 ) -> None:
     """Write a json per split and baseline, and last the record of how they were made.
 
-    While files change they are not in the record: evaluate.py takes no mixture of two runs. What
-    other runs computed here stays in it.
+    While its files change, a baseline is not in the record, so that evaluate.py cannot read a
+    mixture of two runs. Baselines of other runs stay in the record.
     """
     path = experiment.baselines
     record = read_json(path, dict) if path.is_file() else {}

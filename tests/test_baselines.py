@@ -9,7 +9,7 @@ import pytest
 import baselines
 from intelligibility.corpora import known_presentations
 from intelligibility.corpora.presentation import write_presentations
-from intelligibility.journal import Journal
+from intelligibility.work import Journal
 from tests.conftest import configure, dump, edit, make_release, run_script
 
 pytest.importorskip("pystoi", reason="pip install --no-deps -r requirements-baselines.txt")
