@@ -27,8 +27,8 @@ import hydra
 from omegaconf import DictConfig, ListConfig
 
 from intelligibility.command_line import reports_errors
+from intelligibility.corpora.clarity import configured
 from intelligibility.corpora.download import RecordFile, fetch, part_of, read_record
-from intelligibility.corpora.release import configured
 from intelligibility.corpora.unpacking import SUFFIXES, merge, unpacked
 from intelligibility.runs import RECIPE, RecipeError, read_json, sole_run, write_json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intelligibility.corpora.cpc3 import stand_in
+from intelligibility.corpora.listeners import stand_in
 from intelligibility.corpora.presentation import Presentation, write_presentations
 
 GRADES = ("Mild", "Moderate", "Moderately severe")

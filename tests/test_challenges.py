@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import evaluate
-from intelligibility.corpora.cpc3 import stand_in
+from intelligibility.corpora.listeners import stand_in
 from intelligibility.corpora.presentation import (
     Presentation,
     read_presentations,

@@ -7,22 +7,29 @@
         {dev,eval}/           signals/<signal>.wav, references/<signal>_ref.wav: opaque names
 
 The challenge's dev and eval are the test here, as its `sets`; labels of them are taken from any
-CPC3.{dev,eval}*.json that has them, here or in path.test_responses. Nobody's audiogram is released,
-but the severity of each loss: an audiogram stands in for it, as in Clarity's baseline. Who has the
-audiograms of the same people (CPC1 and CPC2 have) names them in path.listeners.
+CPC3.{dev,eval}*.json that has them, here or in path.test_responses. The release holds no audiogram,
+but the severity of each loss: an audiogram stands in for it, as in Clarity's baseline. If you have
+the audiograms of the same people (CPC1 and CPC2 have them), name them in path.listeners.
 """
 
 import csv
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from intelligibility.corpora.clarity import (
+    configured,
+    presented,
+    read_labels,
+    read_list,
+    release_folder,
+    text_of,
+)
 from intelligibility.corpora.corpus import CHALLENGE, Corpus
-from intelligibility.corpora.cpc1 import read_listeners
+from intelligibility.corpora.listeners import STAND_INS, read_listeners, stand_in
 from intelligibility.corpora.presentation import (
     Archive,
     Presentation,
@@ -31,37 +38,13 @@ from intelligibility.corpora.presentation import (
     percentage,
     safe_name,
 )
-from intelligibility.corpora.release import (
-    clarity_data,
-    configured,
-    entries_of,
-    responses_of,
-    text_of,
-    twice,
-)
 from intelligibility.runs import RecipeError
-from msbg import Audiogram, Listener
+from msbg import Listener
 
 logger = logging.getLogger(__name__)
 
-OUTERMOST = "clarity_CPC3_data"
-SETS = ("dev", "eval")  # of the challenge; the dev scenes that we fit on are drawn from its train
-# dB HL at the eight frequencies of the Clarity data, for both ears; grades of the WHO (2021).
-STAND_INS = {
-    "Mild": (10, 15, 19, 25, 28, 31, 35, 38),
-    "Moderate": (20, 20, 25, 35, 40, 45, 50, 55),
-    "Moderately severe": (19, 28, 40, 52, 56, 58, 58, 63),
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a list; `severity` is there for dev and eval, whose listeners have no name."""
-
-    signal: str
-    prompt: str
-    correctness: float | None
-    severity: str | None
+RELEASE = "clarity_CPC3_data"
+DEV_AND_EVAL = ("dev", "eval")  # of the challenge; our own dev scenes are drawn from its training
 
 
 def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
@@ -72,143 +55,100 @@ def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     RecipeError
         The folder or all lists are missing: nothing can be skipped then.
     """
-    data = clarity_data(cfg, "cpc3_data", OUTERMOST)
+    data = release_folder(cfg, "cpc3_data", RELEASE)
     measured = read_measured(configured(cfg, "listeners"))
-    archives = {
-        "train": _read_train(data, measured),
-        "test": _read_test(data, configured(cfg, "test_responses"), measured),
-    }
-    archives = {name: one for name, one in archives.items() if one is not None}
+    train = _read_train(data, measured)
+    test = _read_test(data, configured(cfg, "test_responses"))
+    archives = {name: one for name, one in (("train", train), ("test", test)) if one}
     if not archives:
         raise RecipeError(
             f"{data / 'metadata'}: no CPC3.train.json, CPC3.dev.json or CPC3.eval.json; restore "
             "the folder from the release"
         )
     if measured:
-        _say_who_is_measured(archives, measured)
+        _log_measured(archives, measured)
     return archives
 
 
 def _read_train(data: Path, measured: dict[str, Listener]) -> Archive | None:
-    path = data / "metadata" / "CPC3.train.json"
+    path, folder = data / "metadata" / "CPC3.train.json", data / "train"
     if not path.is_file():
-        if (data / "train").is_dir():
-            missing = Problem("training set without its list", str(path))
-            return Archive(path, [], [], [missing])
-        return None
+        missing = Problem("training set without its list", str(path))
+        return Archive(path, [], [], [missing]) if folder.is_dir() else None
     listeners, problems = read_severities(data / "metadata" / "listeners.csv")
     listeners |= {name: one for name, one in measured.items() if name in listeners}
-    entries, faults = entries_of(path, entry_of)
-    problems += faults
-    presentations, scenes = [], set()
-    for entry in entries:
-        try:
-            names = names_of(entry.signal)
-        except ValueError as error:
-            problems.append(Problem(f"name in {path.name} that does not split", str(error)))
-            continue
-        cec, _, scene, listener = names
-        scenes.add(f"{cec}_{scene}")
-        if listener in listeners:
-            presentations.append(_named(data / "train", entry, names, listeners[listener]))
-        else:
-            where = f"listener {listener} of {entry.signal}"
-            problems.append(Problem("no severity in listeners.csv", where, (entry.signal,)))
-    presentations.sort(key=lambda one: one.name)
-    return Archive(path, presentations, sorted(scenes), problems)
+    responses, damaged = read_list(path, parse_named)
+
+    def further(one: Response) -> dict[str, Any]:
+        return {
+            "processed": folder / "signals" / f"{one.signal}.wav",
+            "reference": folder / "references" / f"{one.scene}_ref.wav",
+            "lead_in": None,
+            "cec": one.scene.partition("_")[0],
+            "sets": ("train",),
+        }
+
+    unknown = "no severity in listeners.csv"
+    presentations, unheard = presented(responses, listeners, unknown, further)
+    scenes = sorted({one.scene for one in responses})
+    return Archive(path, presentations, scenes, [*problems, *damaged, *unheard])
 
 
-def _named(
-    folder: Path, entry: Entry, names: tuple[str, str, str, str], listener: Listener
-) -> Presentation:
-    """Make the record of a training signal, whose name says what it is."""
-    cec, system, scene, _ = names
-    return Presentation(
-        name=entry.signal,
-        scene=f"{cec}_{scene}",
-        listener=listener,
-        system=system,
-        prompt=entry.prompt,
-        correctness=entry.correctness,
-        processed=folder / "signals" / f"{entry.signal}.wav",
-        reference=folder / "references" / f"{cec}_{scene}_ref.wav",
-        lead_in=None,
-        cec=cec,
-        sets=("train",),
-    )
-
-
-def _read_test(data: Path, late: Path | None, measured: dict[str, Listener]) -> Archive | None:
+def _read_test(data: Path, late: Path | None) -> Archive | None:
     presentations: list[Presentation] = []
     problems: list[Problem] = []
-    for name in SETS:
-        listed, faults = _read_set(data, late, name)
-        presentations += listed
-        problems += faults
-        if not listed and (data / name).is_dir():
-            path = data / "metadata" / f"CPC3.{name}.json"
+    for name in DEV_AND_EVAL:
+        path = data / "metadata" / f"CPC3.{name}.json"
+        labels = find_labels(data, late, name)
+        if path.is_file() or labels:
+            listed, faults = _read_set(data, path if path.is_file() else labels[0], labels, name)
+            presentations += listed
+            problems += faults
+        elif (data / name).is_dir():
             problems.append(Problem(f"{name} set without its list", str(path)))
     if not presentations and not problems:
         return None
-    double = twice(one.name for one in presentations)
-    problems += [Problem("signal in dev and in eval", name, (name,)) for name in double]
     presentations.sort(key=lambda one: one.name)
-    return Archive(data / "metadata", presentations, [one.scene for one in presentations], problems)
+    scenes = sorted({one.scene for one in presentations})
+    return Archive(data / "metadata", presentations, scenes, problems)
 
 
-def _read_set(data: Path, late: Path | None, name: str) -> tuple[list[Presentation], list[Problem]]:
+def _read_set(
+    data: Path, path: Path, labels: list[Path], name: str
+) -> tuple[list[Presentation], list[Problem]]:
     """Read the challenge's dev or eval, with its labels where they are."""
-    path = data / "metadata" / f"CPC3.{name}.json"
-    labels = read_labels(data, late, name)
-    path = path if path.is_file() else next(iter(labels), path)
-    if not path.is_file():
-        return [], []
-    entries, problems = entries_of(path, entry_of)
-    known = {one.signal: one for one in entries}
-    for file in labels:
-        labelled, faults = entries_of(file, entry_of) if file != path else ([], [])
-        problems += faults
-        strangers = sorted({one.signal for one in labelled} - set(known))
-        problems += [Problem("label without a signal", signal, stops="") for signal in strangers]
-        for one in labelled:
-            if one.signal in known and one.correctness is not None:
-                known[one.signal] = replace(known[one.signal], correctness=one.correctness)
-    double = twice(one.signal for one in entries)
-    problems += [Problem(f"signal listed twice in {path.name}", one, (one,)) for one in double]
-    presentations = []
-    for entry in known.values():
-        if entry.severity in STAND_INS:
-            presentations.append(_opaque(data / name, entry, name))
-        else:
-            where = f"{entry.signal}: {entry.severity!r}"
-            problems.append(Problem(f"unknown severity in {path.name}", where, (entry.signal,)))
-    return presentations, problems
+    responses, problems = read_list(path, parse_opaque, labels)
+
+    def further(one: Response) -> dict[str, Any]:
+        return {
+            "processed": data / name / "signals" / f"{one.signal}.wav",
+            "reference": data / name / "references" / f"{one.signal}_ref.wav",
+            "lead_in": None,
+            "sets": (name,),
+        }
+
+    people = {severity: stand_in(severity, severity) for severity in STAND_INS}
+    unknown = f"unknown severity in {path.name}"
+    presentations, unheard = presented(responses, people, unknown, further)
+    return presentations, problems + unheard
 
 
-def _opaque(folder: Path, entry: Entry, name: str) -> Presentation:
-    """Make the record of a signal of which neither scene, listener nor system is released."""
-    return Presentation(
-        name=entry.signal,
-        scene=entry.signal,
-        listener=stand_in(entry.severity, entry.severity),
-        system="",
-        prompt=entry.prompt,
-        correctness=entry.correctness,
-        processed=folder / "signals" / f"{entry.signal}.wav",
-        reference=folder / "references" / f"{entry.signal}_ref.wav",
-        lead_in=None,
-        cec="",
-        sets=(name,),
+def parse_named(entry: dict[str, Any]) -> Response:
+    """Read one entry of the training; a listener who answered nothing ("#") understood no word."""
+    signal = safe_name(entry.get("signal"), "signal")
+    cec, system, scene, listener = names_of(signal)
+    return Response(
+        *(signal, f"{cec}_{scene}", listener, system, text_of(entry, "prompt")),
+        percentage(entry.get("correctness"), "correctness"),
     )
 
 
-def entry_of(entry: dict[str, Any]) -> Entry:
-    """Read one entry of a list; a listener who answered nothing ("#") understood no word."""
-    return Entry(
-        signal=safe_name(entry.get("signal"), "signal"),
-        prompt=text_of(entry, "prompt"),
-        correctness=percentage(entry.get("correctness"), "correctness"),
-        severity=entry.get("hearing_loss"),
+def parse_opaque(entry: dict[str, Any]) -> Response:
+    """Read one entry of dev or eval, which tells the severity, but no scene, listener or system."""
+    signal = safe_name(entry.get("signal"), "signal")
+    return Response(
+        *(signal, signal, str(entry.get("hearing_loss")), "", text_of(entry, "prompt")),
+        percentage(entry.get("correctness"), "correctness"),
     )
 
 
@@ -225,16 +165,8 @@ def names_of(signal: str) -> tuple[str, str, str, str]:
     return cec, *parts
 
 
-# Who listens: a severity, or the audiograms of the same people where a user has them.
-
-
-def stand_in(severity: str, name: str) -> Listener:
-    """Return the listener whose audiograms stand in for a severity."""
-    return Listener(Audiogram(STAND_INS[severity]), Audiogram(STAND_INS[severity]), name)
-
-
 def read_severities(path: Path) -> tuple[dict[str, Listener], list[Problem]]:
-    """Read listeners.csv as far as it is sound."""
+    """Read the usable rows of listeners.csv: each listener with the audiogram of the severity."""
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; it holds the severity of each listener's loss")
     listeners, problems = {}, []
@@ -262,44 +194,33 @@ def read_measured(path: Path | None) -> dict[str, Listener]:
     return listeners
 
 
-def _say_who_is_measured(archives: dict[str, Archive], measured: dict[str, Listener]) -> None:
-    for archive, one in archives.items():
-        people = {presentation.listener.id for presentation in one.presentations}
-        n_signals = sum(presentation.listener.id in measured for presentation in one.presentations)
+def _log_measured(archives: dict[str, Archive], measured: dict[str, Listener]) -> None:
+    for name, archive in archives.items():
+        heard_by = [one.listener.id for one in archive.presentations]
         logger.info(
-            "%s: audiograms measured for %d of %d listeners, %d of %d signals; severities for the "
+            "%s: audiograms measured for %d of %d listeners, %d of %d signals; stand-ins for the "
             "rest",
-            archive,
-            *(len(people & set(measured)), len(people), n_signals, len(one.presentations)),
+            *(name, len(set(heard_by) & set(measured)), len(set(heard_by))),
+            *(sum(listener in measured for listener in heard_by), len(heard_by)),
         )
 
 
-# Labels of dev and eval, which were released later, in files of unknown names.
-
-
-def read_labels(data: Path | None, late: Path | None, name: str) -> list[Path]:
+def find_labels(data: Path | None, late: Path | None, name: str) -> list[Path]:
     """Return files that may hold the labels of the challenge's dev or eval."""
-    folders: Iterable[Path | None] = (late, data, data and data / "metadata")
-    pattern = f"CPC3.{name}*.json"
-    return [path for folder in folders if folder for path in sorted(folder.glob(pattern))]
+    folders = [folder for folder in (late, data, data and data / "metadata") if folder]
+    return [path for folder in folders for path in sorted(folder.glob(f"CPC3.{name}*.json"))]
 
 
 def late_responses(cfg: DictConfig, _: str, test: Iterable[Presentation]) -> list[Response]:
-    """Read the labels in path.test_responses; damaged entries are left out with a warning."""
-    late = Path(str(cfg.path.test_responses)).expanduser().absolute()
-    responses: list[Entry] = []
-    for name in SETS:
-        for path in read_labels(None, late, name):
-            entries, problems = entries_of(path, entry_of)
-            responses += entries
-            if problems:
-                logger.warning("%s: %d damaged entries are left out", path, len(problems))
-    if not responses:
+    """Read the labels in path.test_responses."""
+    late = configured(cfg, "test_responses")
+    files = [path for name in DEV_AND_EVAL for path in find_labels(None, late, name)]
+    if not files:
         raise RecipeError(
             f"{late}: no CPC3.dev*.json or CPC3.eval*.json; set path.test_responses to the folder "
             "that holds the labels"
         )
-    return responses_of(test, [(one.signal, one.correctness) for one in responses])
+    return read_labels(files, parse_opaque, test)
 
 
 # The challenge's results: the constant, its baseline (HASPI and a logistic), and the best entry.
@@ -308,9 +229,9 @@ CORPUS = Corpus(
     read=read_archives,
     late_responses=late_responses,
     data_keys={"train": "cpc3_data", "test": "cpc3_data"},
-    release=OUTERMOST,
+    release=RELEASE,
     zenodo=17039000,
-    sets=SETS,
+    sets=DEV_AND_EVAL,
     n_test_signals={"dev": 926, "eval": 7674},
     published={
         ("prior", CHALLENGE): {"dev": (40.2, None, None), "eval": (41.3, None, None)},

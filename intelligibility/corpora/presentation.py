@@ -70,7 +70,7 @@ class Presentation:
 
 @dataclass(frozen=True)
 class Response:
-    """One entry of the metadata: what one listener heard, and how much of it was understood.
+    """One entry of a list of signals: who heard what, and how much of it was understood.
 
     `correctness` is the percentage of words that the listener got right, None where it is not
     released.
@@ -82,6 +82,11 @@ class Response:
     system: str
     prompt: str
     correctness: float | None = None
+
+    @classmethod
+    def of(cls, one: Presentation) -> "Response":
+        """Return the response to a presentation."""
+        return cls(one.name, one.scene, one.listener.id, one.system, one.prompt, one.correctness)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from intelligibility.corpora.cpc1 import Response
-from intelligibility.corpora.cpc3 import STAND_INS
-from intelligibility.corpora.presentation import Presentation
+from intelligibility.corpora.listeners import STAND_INS
+from intelligibility.corpora.presentation import Presentation, Response
 from intelligibility.evaluation.curve import MIN_SIGNALS
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, MEASURES
@@ -57,15 +56,11 @@ class Answers:
         """Take the answers out of the presentations of both archives."""
         test = presentations.get("test", [])
         return cls(
-            train=[_response(one) for one in presentations.get("train", [])],
-            test=[_response(one) for one in test],
+            train=[Response.of(one) for one in presentations.get("train", [])],
+            test=[Response.of(one) for one in test],
             late=late,
             listeners={one.listener.id: one.listener for one in test},
         )
-
-
-def _response(one: Presentation) -> Response:
-    return Response(one.name, one.scene, one.listener.id, one.system, one.prompt, one.correctness)
 
 
 def read_signals(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intelligibility.corpora.cpc1 import read_listeners
+from intelligibility.corpora.listeners import STAND_INS, read_listeners
 from intelligibility.runs import RecipeError, listed
 from msbg import Audiogram, Listener
 from msbg.audiogram import CLARITY_FREQUENCIES
@@ -33,13 +33,8 @@ BISGAARD_DB = {
     "S2": (20, 20, 20, 22.5, 25, 35, 55, 75, 95, 95),
     "S3": (30, 30, 35, 47.5, 60, 70, 75, 80, 80, 85),
 }
-# What Clarity's third challenge takes for its listeners' grades, dB HL at CLARITY_FREQUENCIES.
-CLARITY_DB = {
-    "none": (0, 0, 0, 0, 0, 0, 0, 0),
-    "mild": (10, 15, 19, 25, 28, 31, 35, 38),
-    "moderate": (20, 20, 25, 35, 40, 45, 50, 55),
-    "moderately severe": (19, 28, 40, 52, 56, 58, 58, 63),
-}
+# dB HL at CLARITY_FREQUENCIES: no loss, and Clarity's audiograms for three degrees of severity.
+CLARITY_DB = {"none": (0,) * 8} | {name.lower(): levels for name, levels in STAND_INS.items()}
 NAMED_LIMIT = 100.0  # dB HL: what a standard has above it, next to the catch-up level, is cut
 
 

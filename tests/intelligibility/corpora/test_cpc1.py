@@ -8,8 +8,10 @@ import pytest
 
 from benchmarks.made.release import LEVELS, dump
 from intelligibility.corpora import known_presentations, late_responses, read_archives
-from intelligibility.corpora.cpc1 import parse_responses, read_listeners
-from intelligibility.corpora.presentation import Archive, Response
+from intelligibility.corpora.clarity import read_list
+from intelligibility.corpora.cpc1 import parse
+from intelligibility.corpora.listeners import read_listeners
+from intelligibility.corpora.presentation import Archive, Problem, Response
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
 
@@ -81,7 +83,7 @@ def test_a_folder_that_is_no_archive_is_named_as_it_was_given(release, tmp_path)
         archives(tmp_path / "nowhere")
     message = str(error.value)
     assert message.startswith(f"path.root={tmp_path}/nowhere: no folder {tmp_path}/nowhere/clarity")
-    assert "has to hold the unpacked archives clarity_CPC1_data_train and" in message
+    assert "has to hold the unpacked clarity_CPC1_data, or path.cpc1_train_data names it" in message
     with pytest.raises(RecipeError, match=rf"^path\.cpc1_test_data: no folder {tmp_path}/other/m"):
         archives(release, f"path.cpc1_test_data='{tmp_path}/other'")
 
@@ -91,7 +93,7 @@ def test_an_archive_that_is_null_is_not_asked_for(release, archive):
     other = {"train": "test", "test": "train"}[archive]
     (release / f"clarity_CPC1_data_{other}/metadata").rename(release / "gone")
     assert list(archives(release, f"path.cpc1_{other}_data=null")) == [archive]
-    with pytest.raises(RecipeError, match=rf"path\.cpc1_{other}_data=null does without this one"):
+    with pytest.raises(RecipeError, match=rf"path\.cpc1_{other}_data=null does without"):
         archives(release)
     with pytest.raises(RecipeError, match="are null: set one of them"):
         archives(release, "path.cpc1_train_data=null", "path.cpc1_test_data=null")
@@ -114,7 +116,7 @@ def test_the_archives_own_folder_is_accepted_below_its_parent(release):
 def test_responses_are_sorted_and_may_be_unlabelled(tmp_path):
     second = SIGNAL | {"signal": "S08509_L0239_E001", "correctness": 30}
     dump(tmp_path / "CPC1.test.json", [SIGNAL, second])
-    responses, faults = parse_responses(tmp_path / "CPC1.test.json")
+    responses, faults = read_list(tmp_path / "CPC1.test.json", parse)
     assert faults == []
     assert responses == [
         Response("S08509_L0239_E001", "S08510", "L0239", "E001", "i suppose so", 30.0),
@@ -142,30 +144,30 @@ def test_responses_are_sorted_and_may_be_unlabelled(tmp_path):
 def test_a_damaged_entry_is_named_and_the_others_are_read(tmp_path, change, message):
     path = tmp_path / "CPC1.train.json"
     dump(path, [SIGNAL, SIGNAL | change])
-    responses, (fault,) = parse_responses(path)
+    responses, (fault,) = read_list(path, parse)
     assert len(responses) == 1
-    assert message in fault and len(fault) < 200
+    assert message in fault.where and len(fault.where) < 200
 
 
 @pytest.mark.parametrize("name", ["S_1.a+b-c", COMPOSED, DECOMPOSED, "场景7", "x" * 200])
 def test_names_of_other_scripts_will_do(tmp_path, name):
     dump(tmp_path / "x.json", [SIGNAL | {"scene": name}])
-    (response,), faults = parse_responses(tmp_path / "x.json")
+    (response,), faults = read_list(tmp_path / "x.json", parse)
     assert response.scene == name and faults == []
 
 
 def test_names_that_are_no_file_names_on_a_disk(tmp_path):
     names = ["é" * 101, "x" * 201, "ö/ü", "\u0308a", "-a", "a\x00", "a\u200bb"]
     dump(tmp_path / "x.json", [SIGNAL | {"scene": name} for name in names])
-    responses, faults = parse_responses(tmp_path / "x.json")
+    responses, faults = read_list(tmp_path / "x.json", parse)
     assert responses == [] and len(faults) == len(names)
 
 
 def test_an_entry_that_is_no_mapping_is_named(tmp_path):
     dump(tmp_path / "x.json", [3, SIGNAL])
-    responses, faults = parse_responses(tmp_path / "x.json")
+    responses, faults = read_list(tmp_path / "x.json", parse)
     assert len(responses) == 1
-    assert faults == ["entry 1: 3 where a mapping was expected"]
+    assert faults == [Problem("damaged entry in x.json", "entry 1: 3 where a mapping was expected")]
 
 
 def test_a_damaged_entry_is_a_problem_of_its_archive(release):
@@ -184,9 +186,9 @@ def test_a_list_without_one_sound_entry_says_what_is_wrong_with_them(release):
     with pytest.raises(RecipeError) as error:
         archives(release)
     assert f"{path}: lists no usable signal: entry 1: scene is None" in str(error.value)
-    assert "and 3 more; restore the file" in str(error.value)
+    assert "and 3 more; restore it" in str(error.value)
     dump(path, [])
-    with pytest.raises(RecipeError, match="lists no usable signal: the list is empty; restore"):
+    with pytest.raises(RecipeError, match="lists no usable signal: the list is empty; restore it"):
         archives(release)
 
 

@@ -157,13 +157,13 @@ FAULTS = {
         lambda data: edit(
             data / "metadata/CEC2.train.3.json", lambda entries: entries.append(entries[0])
         ),
-        "1 x signal listed twice in CEC2.train.3.json: S10000_L0001_E001",
+        "1 x signal listed twice in a training set: S10000_L0001_E001",
     ),
     "a signal in two tests": (
         lambda data: shutil.copy(
             data / "metadata/CEC2.test.1.json", data / "metadata/CEC2.test.3.json"
         ),
-        "2 x signal in two test sets: S20000_L0001_E001; S20001_L0001_E001",
+        "4 x signal listed twice in metadata: S20000_L0001_E001",
     ),
     "a listener without an audiogram": (
         lambda data: edit(data / "metadata/listeners.json", lambda people: people.pop("L0002")),

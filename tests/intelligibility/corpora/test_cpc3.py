@@ -10,7 +10,8 @@ import pytest
 from benchmarks.made.release import make_release
 from demo.layouts import lay_out
 from intelligibility.corpora import late_responses, read_archives
-from intelligibility.corpora.cpc3 import STAND_INS, entry_of, names_of
+from intelligibility.corpora.cpc3 import names_of, parse_named
+from intelligibility.corpora.listeners import STAND_INS
 from intelligibility.corpora.presentation import Archive, in_lines
 from intelligibility.preparation.check import check_archives, check_headers
 from intelligibility.runs import RecipeError
@@ -107,17 +108,11 @@ def test_names(shared: Path) -> None:
     for entry in json.loads((shared / "cpc3_real/CPC3.train.json").read_text()):
         cec, system, scene, listener = names_of(entry["signal"])
         assert re.fullmatch(r"CEC[12] E\d{3} S\d{5} L\d{4}", f"{cec} {system} {scene} {listener}")
-        assert entry_of(entry).correctness is not None
+        assert parse_named(entry).correctness is not None
     assert names_of("CEC2_E024_hr_S08503_L0212")[1] == "E024_hr"
     for name in ("E024_S08503_L0212", "CEC2_E024_S08503", "0a7c3e910f", "CEC1__S1_L1"):
         with pytest.raises(ValueError, match="does not split"):
             names_of(name)
-
-
-def test_nothing_repeated_is_nothing_understood() -> None:
-    """A response of "#" is an answer: no word was right."""
-    entry = {"signal": "a", "prompt": "b", "response": "#", "correctness": 0.0}
-    assert entry_of(entry).correctness == 0
 
 
 FAULTS = {
@@ -139,20 +134,20 @@ FAULTS = {
         lambda data: edit(
             data / "metadata/CPC3.dev.json", lambda entries: entries[0].update(hearing_loss="Deaf")
         ),
-        "1 x unknown severity in CPC3.dev.json: [0-9a-f]{24}: 'Deaf'",
+        "1 x unknown severity in CPC3.dev.json: listener Deaf of [0-9a-f]{24}",
     ),
     "no severity in dev": (
         lambda data: edit(
             data / "metadata/CPC3.dev.json", lambda entries: entries[0].pop("hearing_loss")
         ),
-        "1 x unknown severity in CPC3.dev.json: [0-9a-f]{24}: None",
+        "1 x unknown severity in CPC3.dev.json: listener None of [0-9a-f]{24}",
     ),
     "a name that does not split": (
         lambda data: edit(
             data / "metadata/CPC3.train.json",
             lambda entries: entries[0].update(signal="S10000_L0001_E001"),
         ),
-        "1 x name in CPC3.train.json that does not split: S10000_L0001_E001",
+        "damaged entry in CPC3.train.json: entry 1: S10000_L0001_E001 does not split",
     ),
     "a label without a signal": (
         lambda data: edit(data / "metadata/CPC3.dev.json", lambda entries: entries.pop()),
@@ -165,7 +160,7 @@ FAULTS = {
                 json.loads((data / "metadata/CPC3.dev.json").read_text())
             ),
         ),
-        "2 x signal in dev and in eval",
+        "4 x signal listed twice in metadata",
     ),
     "a missing reference": (
         lambda data: (data / "train/references/CEC1_S10001_ref.wav").unlink(),

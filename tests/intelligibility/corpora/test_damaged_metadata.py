@@ -1,6 +1,7 @@
 """Whatever is in a file: every outcome of a reader is a result or one of our errors."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from benchmarks.made.release import dump, listeners, make_release
 from evaluate import pairs_to_compare, predict
 from intelligibility.corpora import read_archives
-from intelligibility.corpora.cpc1 import parse_responses, read_listeners
+from intelligibility.corpora.clarity import read_list
+from intelligibility.corpora.cpc1 import parse
+from intelligibility.corpora.listeners import read_listeners
 from intelligibility.corpora.presentation import left_out, read_presentations, write_presentations
 from intelligibility.evaluation.mapping import Mapping
 from intelligibility.experiment import read_table
@@ -82,7 +85,8 @@ def release(tmp_path_factory) -> Path:
 def test_any_bytes_as_metadata(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    for read in (read_json, parse_responses, read_listeners, read_presentations, Mapping.read):
+    read_signals = partial(read_list, parse=parse)
+    for read in (read_json, read_signals, read_listeners, read_presentations, Mapping.read):
         try:
             read(path)
         except RecipeError as error:
@@ -95,7 +99,7 @@ def test_any_bytes_as_metadata(tmp_path, content):
 def test_damaged_entries(tmp_path, data):
     path = tmp_path / "CPC1.train.json"
     dump(path, [damaged(ENTRY, data) for _ in range(3)])
-    responses, faults = parse_responses(path)
+    responses, faults = read_list(path, parse)
     assert len(responses) + len(faults) == 3
     for response in responses:
         assert "/" not in response.signal and response.signal not in (".", "..")

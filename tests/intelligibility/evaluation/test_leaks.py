@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from intelligibility.corpora.cpc3 import names_of, stand_in
+from intelligibility.corpora.cpc3 import names_of
+from intelligibility.corpora.listeners import stand_in
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.leaks import KINDS, Seen, in_words, keys_of
 
