@@ -24,11 +24,11 @@ from intelligibility.experiment import Experiment
 from intelligibility.runs import RECIPE, pick_device, read_json
 from intelligibility.words import word_errors
 from reconstruction.inverters import Inverter
+from reconstruction.jobs import read_heard
 from reconstruction.judge import Judge
-from reconstruction.laboratory import load_judge
-from reconstruction.one_layer import read_heard
+from reconstruction.loading import load_judge
 from reconstruction.places import LayerFolder, ReconstructionFolder
-from reconstruction.score import Heard
+from reconstruction.scoring import Transcript
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def hear(inverter: Inverter, judge: Judge, embeddings: Sequence[np.ndarray]) -> 
     return [judge.hear(torch.from_numpy(inverter.invert(one))) for one in embeddings]
 
 
-def wer(texts: Sequence[str], said: Sequence[Heard]) -> float:
+def wer(texts: Sequence[str], said: Sequence[Transcript]) -> float:
     """Return the word error rate in percent."""
     errors = [word_errors(text, one.prompt) for text, one in zip(texts, said, strict=True)]
     return 100 * sum(wrong for wrong, _ in errors) / sum(words for _, words in errors)

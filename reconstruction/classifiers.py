@@ -1,18 +1,21 @@
-"""The classifiers whose layers are inverted: trained here on what the corpus's metadata know."""
+"""The classifiers whose layers are inverted: trained here on labels of the metadata."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, atomic_path, pick_device, write_json
+from reconstruction.loading import NetworkChoice, new_model
 from reconstruction.mel import LogMel, at_level
 from reconstruction.networks import PATCH_FRAMES
-from reconstruction.utterances import Ear, read_speech
+from reconstruction.utterances import EarSignals, read_speech
 
 # What each task listens to: the reference knows nothing of noise, hearing aid or hearing loss.
 TASKS = {
@@ -38,7 +41,7 @@ class ClassifierSettings:
     seed: int = 0
 
 
-def label_ears(ears: Sequence[Ear], training: Sequence[Ear]) -> list[Ear]:
+def label_ears(ears: Sequence[EarSignals], training: Sequence[EarSignals]) -> list[EarSignals]:
     """Give ears the labels that follow from themselves, and SNR its class.
 
     Ears may bring labels of their scene: talker, interferer, snr (dB).
@@ -56,7 +59,7 @@ def label_ears(ears: Sequence[Ear], training: Sequence[Ear]) -> list[Ear]:
     return labelled
 
 
-def known_tasks(training: Sequence[Ear]) -> dict[str, str]:
+def known_tasks(training: Sequence[EarSignals]) -> dict[str, str]:
     """Return for every task an empty string, or why these metadata cannot teach it."""
     reasons = {}
     for task in TASKS:
@@ -73,7 +76,7 @@ def known_tasks(training: Sequence[Ear]) -> dict[str, str]:
     return reasons
 
 
-def choose_tasks(wanted: str, training: Sequence[Ear]) -> list[str]:
+def choose_tasks(wanted: str, training: Sequence[EarSignals]) -> list[str]:
     """Return the task, or all that are known for "all".
 
     Raises
@@ -95,11 +98,57 @@ def choose_tasks(wanted: str, training: Sequence[Ear]) -> list[str]:
     return [wanted]
 
 
+@dataclass(frozen=True)
+class ClassifierJob:
+    """Everything that a process needs to train one classifier.
+
+    Attributes
+    ----------
+    record : Path
+        The file that says what it was made by and how accurate it is, written last.
+    made_by : dict
+        Everything that determines its weights, apart from network and task.
+    choice : NetworkChoice
+        Network, task, and the file of the weights.
+    settings : ClassifierSettings
+        Its training.
+    training, held_out : list of EarSignals
+        What it learns from, and what its accuracy is measured on.
+    divisor : int
+        As in `VGGish`.
+    device : str
+        As in the configuration.
+    """
+
+    record: Path
+    made_by: dict[str, Any]
+    choice: NetworkChoice
+    settings: ClassifierSettings
+    training: list[EarSignals]
+    held_out: list[EarSignals]
+    divisor: int
+    device: str
+
+
+def make_classifier(job: ClassifierJob) -> tuple[str, dict[str, Any]]:
+    """Train and write one classifier; return its name and its scores."""
+    task, weights = job.choice.task, job.choice.weights
+    torch.manual_seed(job.settings.seed)
+    model = new_model(job.choice.network, job.divisor)
+    device = pick_device(job.device)
+    scores = train_classifier(model, task, job.training, job.held_out, job.settings, device)
+    job.record.unlink(missing_ok=True)
+    with atomic_path(weights) as part:
+        torch.save(model.state_dict(), part)
+    write_json(job.record, {"task": task, **scores, "made_by": job.made_by})
+    return job.choice.name, scores
+
+
 def train_classifier(
     model: nn.Module,
     task: str,
-    training: Sequence[Ear],
-    held_out: Sequence[Ear],
+    training: Sequence[EarSignals],
+    held_out: Sequence[EarSignals],
     settings: ClassifierSettings,
     device: torch.device,
 ) -> dict[str, float]:
@@ -145,7 +194,7 @@ def train_classifier(
 
 
 def _examples(
-    task: str, ears: Iterable[Ear], classes: list[str], mel: LogMel
+    task: str, ears: Iterable[EarSignals], classes: list[str], mel: LogMel
 ) -> Iterable[tuple[Tensor, int]]:
     for ear in ears:
         for condition in TASKS[task]:

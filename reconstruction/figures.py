@@ -9,23 +9,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from intelligibility.evaluation.figures import BLUE, GREY, ORANGE, PAGE, STYLE
 from intelligibility.runs import atomic_path
 from reconstruction.mel import LEVEL, LogMel, at_level
-from reconstruction.score import ALL
+from reconstruction.scoring import ALL
 from reconstruction.utterances import CONDITIONS, read_speech
 
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"  # Okabe & Ito (2008)
 LOOKS = {"ref": (BLUE, "o"), "msbg": (ORANGE, "s")}
 TITLES = {"ref": "clean reference", "msbg": "processed, after the hearing loss"}
-PAGE = 7.2  # inches: a page of a journal
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "svg.hashsalt": "reconstruction",
-}
 RANGE = 7.0  # nats below the loudest, to the darkest colour
 
 

@@ -48,7 +48,7 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrainingPair:
     """One utterance to learn from: its scene, and files of embedding and log-mel spectrogram."""
 
     scene: str
@@ -63,7 +63,7 @@ class Crops:
 
     Parameters
     ----------
-    pairs : sequence of Pair
+    pairs : sequence of TrainingPair
         The utterances.
     spec : Spec
         Says how frames of both go together.
@@ -73,7 +73,7 @@ class Crops:
         Whether both are cut at places that have nothing to do with each other.
     """
 
-    def __init__(self, pairs: Sequence[Pair], spec: Spec, seed: int, apart: bool = False):
+    def __init__(self, pairs: Sequence[TrainingPair], spec: Spec, seed: int, apart: bool = False):
         self.pairs, self.layer, self.apart = list(pairs), spec.layer, apart
         self.rng = np.random.default_rng(seed)
         self.mel = LogMel(spec.mel)
@@ -90,7 +90,7 @@ class Crops:
         embeddings, log_mels = zip(*crops, strict=True)
         return torch.from_numpy(np.stack(embeddings)).float(), torch.from_numpy(np.stack(log_mels))
 
-    def crop(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    def crop(self, pair: TrainingPair) -> tuple[np.ndarray, np.ndarray]:
         """Cut one pair: one patch, or as many frames as 0.96 s have."""
         embedding = np.load(pair.embedding, mmap_mode="r")
         log_mel = np.load(pair.log_mel, mmap_mode="r")
@@ -121,7 +121,7 @@ class Crops:
 
 
 def fit_inverter(
-    pairs: Sequence[Pair],
+    pairs: Sequence[TrainingPair],
     inverter: Inverter,
     settings: FitSettings,
     device: torch.device,
@@ -131,7 +131,7 @@ def fit_inverter(
 
     Parameters
     ----------
-    pairs : sequence of Pair
+    pairs : sequence of TrainingPair
         Training utterances.
     inverter : Inverter
         Fresh; its seed was set before it was made.
@@ -175,19 +175,19 @@ def fit_inverter(
     return {"mel_l1_train": float(np.mean(last)), "steps": settings.steps}
 
 
-def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
+def shuffled(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
     """Give every utterance the spectrogram of another scene: the one half the list away."""
     ordered = sorted(pairs, key=lambda pair: pair.scene)
     half = len(ordered) // 2
     others = [*ordered[half:], *ordered[:half]]
     return [
-        Pair(pair.scene, pair.embedding, other.log_mel)
+        TrainingPair(pair.scene, pair.embedding, other.log_mel)
         for pair, other in zip(ordered, others, strict=True)
         if pair.scene != other.scene
     ]
 
 
-def check_pairs(pairs: Sequence[Pair]) -> None:
+def check_pairs(pairs: Sequence[TrainingPair]) -> None:
     """Refuse a corpus that is too small to learn from."""
     if len(pairs) < LEAST_PAIRS:
         raise RecipeError(
@@ -245,7 +245,7 @@ class _Trainer:
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
-def band_statistics(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+def band_statistics(pairs: Sequence[TrainingPair]) -> tuple[Tensor, Tensor]:
     """Return mean and deviation of every band over the training utterances."""
     count, total, squares = 0, 0.0, 0.0
     for pair in pairs:
@@ -257,7 +257,7 @@ def band_statistics(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
 
-def embedding_scale(pairs: Sequence[Pair], n_pairs: int = 50) -> float:
+def embedding_scale(pairs: Sequence[TrainingPair], n_pairs: int = 50) -> float:
     """Return the root mean square of embeddings: the size that a ladder's input is brought to 1."""
     embeddings = (np.load(pair.embedding).astype(np.float64) for pair in pairs[:n_pairs])
     squares = [np.square(embedding).mean() for embedding in embeddings]

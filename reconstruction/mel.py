@@ -15,10 +15,10 @@ from speechbrain.lobes.models.HifiGAN import HifiganGenerator
 from speechbrain.utils.checkpoints import hook_on_loading_state_dict_checkpoint
 from torch import Tensor
 
+from intelligibility.ears import ASR_RATE
 from intelligibility.recognisers.speechbrain import load_safely
 from intelligibility.runs import RecipeError
 
-RATE = 16000  # Hz
 LEVEL = -26.0  # dB re full scale, of all speech that is analysed, written and played
 PATCH = 15360  # samples, 0.96 s: what VGGish looks at, and the crops that inverters learn from
 NNLS_STEPS = 15
@@ -95,10 +95,6 @@ class LogMel:
         self.bands = mel_bands(self.preset)
         self.inverse = torch.linalg.pinv(self.bands.double())
         self.window = torch.hann_window(self.preset.window)
-
-    def frames(self, n_samples: int) -> int:
-        """Return the frames of so many samples."""
-        return 1 + n_samples // self.preset.hop
 
     def forward(self, speech: Tensor) -> Tensor:
         """Analyse speech.
@@ -238,10 +234,10 @@ def mel_bands(preset: Preset) -> Tensor:
         with warnings.catch_warnings():  # the lowest of 80 bands lie between two bins
             warnings.simplefilter("ignore")
             return audio.melscale_fbanks(
-                n_bins, preset.lowest, preset.highest, preset.n_bands, RATE, norm, preset.scale
+                n_bins, preset.lowest, preset.highest, preset.n_bands, ASR_RATE, norm, preset.scale
             )
     edges = torch.linspace(_mel(preset.lowest), _mel(preset.highest), preset.n_bands + 2)
-    bins = torch.tensor([_mel(i * RATE / preset.n_fft) for i in range(n_bins)])[:, None]
+    bins = torch.tensor([_mel(i * ASR_RATE / preset.n_fft) for i in range(n_bins)])[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
     bands = torch.minimum(rising, falling).clamp(min=0)

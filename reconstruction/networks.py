@@ -5,6 +5,7 @@ network of patches (VGGish, SmallEnc) sees 0.96 s at a time, one patch after ano
 overlap, and gives (patches, ...) per layer.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from intelligibility.ears import ASR_RATE
+from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recogniser
-from intelligibility.recognisers.speechbrain import load_safely
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, load_safely
 from intelligibility.runs import RecipeError
 from reconstruction.mel import PATCH, LogMel, at_level
 
@@ -52,7 +54,7 @@ class Layer:
     @property
     def floats_per_s(self) -> float:
         """Return the values per second of speech."""
-        return torch.Size(self.shape).numel() * 16000 / self.samples
+        return torch.Size(self.shape).numel() * ASR_RATE / self.samples
 
 
 class Network(Protocol):
@@ -166,69 +168,40 @@ def patches_of(log_mel: Tensor, mel: LogMel) -> Tensor:
 
 
 class RecogniserNetwork:
-    """The recogniser as a black box, layer by layer.
+    """The recogniser trained here as a black box, layer by layer.
 
     Layers are cnn.0 to cnn.n (the blocks of the front end), encoder.0 (what enters the encoder),
-    encoder.1 to encoder.n (its layers) and ctc (the probabilities of tokens), all by hooks.
+    encoder.1 to encoder.n (its layers, the last one normalised, as in infer.py) and ctc (the
+    probabilities of tokens).
 
     Parameters
     ----------
-    recogniser : SpeechBrain's recogniser
+    recogniser : SpeechBrainRecogniser
         Trained, in eval mode.
     level : float
         dB re full scale of what it hears, its training's.
     """
 
-    def __init__(self, recogniser: Any, level: float):
+    def __init__(self, recogniser: SpeechBrainRecogniser, level: float):
         self.recogniser, self.level = recogniser, level
-        self.ctc_lin = recogniser.search.ctc_lin
-        self.blocks: dict[str, tuple[nn.Module, bool]] = {
-            f"cnn.{k}": (block, False) for k, block in enumerate(recogniser.cnn.children())
-        }
-        encoder = recogniser.transformer.encoder
-        self.blocks["encoder.0"] = (encoder.layers[0], True)
-        for k, layer in enumerate(encoder.layers, start=1):
-            self.blocks[f"encoder.{k}"] = (layer, False)
-        self.blocks["ctc"] = (self.ctc_lin, False)
-        self.layers = ()  # for `embed`
-        probe = self.embed(torch.randn(16000) * 0.05, self.blocks)
-        self.layers = tuple(
-            Layer(name, depth, *_frame(*one.shape), patches=False)
-            for depth, (name, one) in enumerate(probe.items(), start=1)
-        )
+        self.layers = _frame_layers(self._embed_all(torch.randn(ASR_RATE) * 0.05))
 
-    @torch.inference_mode()
     def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
-        found: dict[str, Tensor] = {}
-        hooks = [self._hook(name, found) for name in names]
-        try:
-            _, encoded, _ = self.recogniser.encode([at_level(speech, self.level)])
-            self.ctc_lin(encoded)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if "ctc" in found:
-            found["ctc"] = found["ctc"].softmax(-1)
+        found = self._embed_all(speech)
         return {name: found[name] for name in names}
 
-    def _hook(self, name: str, found: dict[str, Tensor]) -> RemovableHandle:
-        """Keep what a layer gives for one signal as (frames, features), on the CPU."""
-
-        def keep(output: Any) -> None:
-            output = output[0] if isinstance(output, tuple) else output
-            found[name] = output[0].flatten(1).float().cpu()
-
-        module, before = self.blocks[name]
-        if before:
-            return module.register_forward_pre_hook(lambda _, inputs: keep(inputs))
-        return module.register_forward_hook(lambda _, inputs, output: keep(output))
-
-
-def _samples_per_frame(n_samples: int, n_frames: int) -> int:
-    """Return how many samples a frame stands for: hops of 10 ms, a power of two of them."""
-    hops = n_samples / 160 / n_frames
-    return 160 * 2 ** round(torch.tensor(hops).log2().item())
+    @torch.inference_mode()
+    def _embed_all(self, speech: Tensor) -> dict[str, Tensor]:
+        recogniser = self.recogniser
+        front_end = nn.ModuleList(recogniser.cnn.children())
+        encoder = recogniser.transformer.encoder.layers
+        with layers_of(front_end) as cnn, layers_of(encoder) as blocks:
+            _, encoded, _ = recogniser.encode([at_level(speech, self.level)])
+        found = {f"cnn.{k}": block for k, block in enumerate(cnn[1:])}
+        found |= {f"encoder.{k}": block for k, block in enumerate([*blocks[:-1], encoded])}
+        found["ctc"] = recogniser.search.ctc_lin(encoded).softmax(-1)
+        return {name: one[0].flatten(1).float().cpu() for name, one in found.items()}
 
 
 class HubNetwork:
@@ -246,12 +219,9 @@ class HubNetwork:
 
     def __init__(self, recogniser: Recogniser, level: float):
         self.recogniser, self.level = recogniser, level
-        probe = self._recognise(torch.randn(16000) * 0.05)
+        probe = self._recognise(torch.randn(ASR_RATE) * 0.05)
         names = ["cnn", *sorted((n for n in probe if n.startswith("encoder.")), key=_number_of)]
-        self.layers = tuple(
-            Layer(name, depth, *_frame(*probe[name].shape), patches=False)
-            for depth, name in enumerate(names, start=1)
-        )
+        self.layers = _frame_layers({name: probe[name] for name in names})
 
     def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
@@ -266,9 +236,17 @@ def _number_of(layer: str) -> int:
     return int(layer.rpartition(".")[2])
 
 
-def _frame(n_frames: int, n_features: int) -> tuple[int, tuple[int]]:
-    """Return what a layer is that gives so many frames for a second."""
-    return _samples_per_frame(16000, n_frames), (n_features,)
+def _frame_layers(embeddings: Mapping[str, Tensor]) -> tuple[Layer, ...]:
+    """Return the layers that give these embeddings (frames, features) for one second.
+
+    A frame stands for hops of 10 ms, a power of two of them.
+    """
+    layers = []
+    for depth, (name, values) in enumerate(embeddings.items(), start=1):
+        n_frames, n_features = values.shape
+        samples = 160 * 2 ** round(math.log2(100 / n_frames))
+        layers.append(Layer(name, depth, samples, (n_features,), patches=False))
+    return tuple(layers)
 
 
 def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[Layer]:

@@ -1,155 +1,139 @@
 """One HTML page: what every layer sounds like, how it looks, and which words are left."""
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import soundfile as sf
 from matplotlib.image import imsave
 
-from intelligibility.pages import write_html
+from intelligibility.pages import in_base64, mp3, write_html
+from intelligibility.runs import read_json
 from intelligibility.words import marked_words
 from msbg.audiogram import SEVERITIES
-from reconstruction.figures import RANGE, TITLES, log_mel_of
-from reconstruction.mel import RATE
-from reconstruction.score import ALL, Heard
-from reconstruction.utterances import CONDITIONS, Ear
+from reconstruction.figures import RANGE, TITLES, by_depth, log_mel_of, save, spectrograms
+from reconstruction.jobs import read_heard
+from reconstruction.places import LayerFolder, ReconstructionFolder
+from reconstruction.scoring import Transcript
+from reconstruction.utterances import CONDITIONS, EarSignals
 
 
-@dataclass(frozen=True)
-class Sound:
-    """One cell of the page: how one signal sounds and looks, and what was understood.
+def write_page(
+    path: Path, chapters: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]
+) -> None:
+    """Write the page; nothing on it is fetched from elsewhere.
 
-    Attributes
+    Parameters
     ----------
-    audio, picture : str
-        MP3 and JPEG, base64.
-    words : list of (str, bool)
-        The prompt's words, each with whether it was lost.
-    text : str
-        What the judge wrote down.
+    path : Path
+        The file.
+    chapters : sequence of mapping
+        What `chapter` returns, with `about`, what the network was trained on, and `table`, its
+        layers laid out for reading.
+    provenance : mapping
+        How the results were made.
     """
-
-    audio: str
-    picture: str
-    words: list[tuple[str, bool]]
-    text: str
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """One network and inverter: its figure, its table and its examples.
-
-    Attributes
-    ----------
-    title, about : str
-        Heading, and what the network was trained on.
-    figure : Path
-        Skill and word error rate by depth.
-    picture : Path
-        Spectrograms of one sentence.
-    lines : list of dict
-        The table, formatted, by column.
-    examples : list of dict
-        `title` and `rows`: (name, [Sound of each condition]).
-    """
-
-    title: str
-    about: str
-    figure: Path
-    picture: Path
-    lines: list[dict[str, str]]
-    examples: list[dict[str, Any]]
-
-
-def write_page(path: Path, chapters: Sequence[Chapter], results: Mapping[str, Any]) -> None:
-    """Write the page; nothing on it is fetched from elsewhere."""
     write_html(
         path,
         Path(__file__).with_name("reconstruction.html"),
-        results["provenance"]["config"],
+        provenance["config"],
         chapters=chapters,
         conditions=[TITLES[condition] for condition in CONDITIONS],
-        provenance=results["provenance"],
-        base64=lambda file: base64.b64encode(file.read_bytes()).decode(),
+        provenance=provenance,
+        base64=lambda file: in_base64(lambda stream: stream.write(file.read_bytes())),
     )
 
 
-def examples_of(ears: Iterable[Ear], originals: Iterable[Heard]) -> list[Ear]:
+def chapter(
+    files: ReconstructionFolder,
+    source: str,
+    inverter: str,
+    rows: pd.DataFrame,
+    ears: Mapping[str, EarSignals],
+) -> dict[str, Any]:
+    """Draw the figures of one network and inverter, and gather its examples.
+
+    Parameters
+    ----------
+    files : ReconstructionFolder
+        Where its layers are.
+    source, inverter : str
+        Their names in the table.
+    rows : DataFrame
+        Their rows of the table.
+    ears : mapping
+        The scored ear signals by name.
+
+    Returns
+    -------
+    dict
+        title; figure and picture (Path): skill and word error rate by depth, and spectrograms of
+        one sentence; examples: for each its title and rows, (name, [cell of each condition]).
+    """
+    layers = rows[rows["kind"] == "layer"].sort_values("depth")["layer"].unique()
+    own = {name: LayerFolder(files.layer(source, name, inverter)) for name in layers}
+    mel = read_json(own[layers[0]].inverter, dict)["spec"]["mel"]
+    controls = LayerFolder(files.controls(mel))
+    # The rows of an example: a folder, where its wavs are, and which of its transcripts.
+    shown = {name: (controls, name, name) for name in ("original", "copy")}
+    shown |= {name: (folder, "wav", "reconstruction") for name, folder in own.items()}
+    heard = {
+        name: {(one.name, one.condition): one for one in read_heard(folder.path)[kind]}
+        for name, (folder, _, kind) in shown.items()
+    }
+    examples, wavs = [], []
+    for ear in examples_of(ears.values(), heard["original"].values()):
+        rows_of_ear, wavs_of_ear = [], {}
+        for name, (folder, kind, _) in shown.items():
+            some = {condition: folder.wav(kind, condition, ear.name) for condition in CONDITIONS}
+            cells = [cell(wav, heard[name][ear.name, one]) for one, wav in some.items()]
+            rows_of_ear.append((name, cells))
+            wavs_of_ear[name] = list(some.values())
+        examples.append({"title": title_of(ear), "rows": rows_of_ear})
+        wavs.append(wavs_of_ear)
+    stem, titles = f"{source}-{inverter}", [TITLES[condition] for condition in CONDITIONS]
+    return {
+        "title": f"{source}, {inverter}",
+        "figure": save(by_depth(rows), files.figure(f"{stem}-by-depth")),
+        "picture": save(spectrograms(wavs[0], titles), files.figure(f"{stem}-spectrograms")),
+        "examples": examples,
+    }
+
+
+def examples_of(ears: Iterable[EarSignals], originals: Iterable[Transcript]) -> list[EarSignals]:
     """Choose one ear of each severity: the first whose processed original was understood best."""
     errors = {one.name: one.errors for one in originals if one.condition == "msbg"}
-    best: dict[str, Ear] = {}
+    best: dict[str, EarSignals] = {}
     for ear in sorted(ears, key=lambda ear: (errors[ear.name], ear.name)):
         best.setdefault(ear.severity, ear)
     return [best[severity] for severity in SEVERITIES if severity in best]
 
 
-def example(
-    ear: Ear, wavs: Mapping[str, Sequence[Path]], heard: Mapping[str, Sequence[Heard]]
-) -> dict[str, Any]:
-    """Return one example: a row for the original, the copy and each layer.
+def title_of(ear: EarSignals) -> str:
+    """Return the heading of an example: the sentence, and for whom."""
+    return (
+        f"“{ear.prompt.capitalize()}” — {ear.severity.lower()} loss ({ear.listener}), hearing aid "
+        f"{ear.system}, {ear.name.split('_')[0]} ear"
+    )
 
-    Parameters
-    ----------
-    ear : Ear
-        Which sentence, for whom.
-    wavs, heard : mapping
-        From the name of a row to its wavs and to what the judge heard, by condition.
+
+def cell(wav: Path, heard: Transcript) -> dict[str, Any]:
+    """Return how one signal sounds and looks (MP3 and JPEG, base64), and what was understood.
+
+    `words` are the prompt's, each with whether it was lost; `text` is the judge's transcript.
     """
-    title = f"“{ear.prompt.capitalize()}” — {ear.severity.lower()} loss ({ear.listener}), hearing "
-    title += f"aid {ear.system}, {ear.name.split('_')[0]} ear"
-    rows = []
-    for name, files in wavs.items():
-        sounds = [
-            Sound(mp3(file), picture(file), marked_words(one.text, one.prompt), one.text)
-            for file, one in zip(files, heard[name], strict=True)
-        ]
-        rows.append((name, sounds))
-    return {"title": title, "rows": rows}
+    return {
+        "audio": mp3(*sf.read(wav, dtype="float32")),
+        "picture": in_base64(lambda stream: draw(wav, stream)),
+        "words": marked_words(heard.text, heard.prompt),
+        "text": heard.text,
+    }
 
 
-def mp3(wav: Path) -> str:
-    """Return a wav as MP3 in base64; what would clip is made softer."""
-    samples, _ = sf.read(wav, dtype="float32")
-    stream = io.BytesIO()
-    samples = samples / max(1.0, float(np.abs(samples).max()))
-    sf.write(stream, samples, RATE, format="MP3")
-    return base64.b64encode(stream.getvalue()).decode()
-
-
-def picture(wav: Path) -> str:
-    """Return the log-mel spectrogram of a wav as JPEG in base64."""
+def draw(wav: Path, stream: Any) -> None:
+    """Draw the log-mel spectrogram of a wav as JPEG."""
     log_mel = log_mel_of(wav)
-    stream = io.BytesIO()
     top = float(log_mel.max())
     colours = {"cmap": "magma", "vmin": top - RANGE, "vmax": top}
     imsave(stream, log_mel.T, origin="lower", format="jpeg", **colours)
-    return base64.b64encode(stream.getvalue()).decode()
-
-
-def table_lines(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """Return one network's table for the page: a line per layer, both conditions."""
-    lines = []
-    whole = rows[rows["listener"] == ALL]
-    for (layer, inverter), pair in whole.groupby(["layer", "inverter"], sort=False):
-        one = pair.iloc[0]
-        line = {"layer": layer, "inverter": inverter, "values per s": _shown(one.floats_per_s, 0)}
-        for condition in CONDITIONS:
-            row = pair[pair["condition"] == condition].iloc[0]
-            short = "ref" if condition == "ref" else "processed"
-            line |= {
-                f"{short} L1": _shown(row.mel_l1, 2),
-                f"{short} skill": _shown(row.skill, 2),
-                f"{short} WER": f"{row.wer:.1f} ({row.wer_ci_lo:.0f} to {row.wer_ci_hi:.0f})",
-            }
-        lines.append(line)
-    return lines
-
-
-def _shown(value: Any, digits: int) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:,.{digits}f}"

@@ -1,141 +1,72 @@
-"""Every finished layer in one table, as csv, json and markdown."""
+"""Every finished layer in one table: results.csv, results.json and results.md."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from scipy.stats import spearmanr
 
+from intelligibility.evaluation.tables import markdown, records
+from intelligibility.pages import number
 from intelligibility.runs import read_json, write_result, write_text
 from msbg.audiogram import SEVERITIES
-from reconstruction.figures import TITLES, by_depth, save, spectrograms
+from reconstruction.jobs import CONTROLS, read_controls, read_heard
 from reconstruction.networks import Layer
-from reconstruction.one_layer import read_controls, read_heard
-from reconstruction.page import (
-    Chapter,
-    example,
-    examples_of,
-    table_lines,
-    write_page,
-)
+from reconstruction.page import chapter, write_page
 from reconstruction.places import LayerFolder, ReconstructionFolder
-from reconstruction.score import ALL, Heard, rows_of, table_of
-from reconstruction.utterances import CONDITIONS, Ear
+from reconstruction.scoring import ALL, rows_of, table_of
+from reconstruction.utterances import CONDITIONS, EarSignals
 
 logger = logging.getLogger(__name__)
+
+CEILINGS = ("original", "copy")
+PLACES = {"original": -2, "copy": -1, "bandmean": 1_000}  # among the layers, by depth
+SHORT = {"ref": "ref", "msbg": "processed"}
 
 
 def write_results(
     files: ReconstructionFolder,
     made_by: Mapping[str, Any],
     seed: int,
-    ears: Mapping[str, Ear],
+    ears: Mapping[str, EarSignals],
     provenance: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Gather the layers that share judge and signals; write the tables; return the long one.
+    """Gather the layers that share judge and signals; write tables and page; return the long table.
 
     Parameters
     ----------
     files : ReconstructionFolder
-        Where all of it is kept.
+        Where the layers are and the results go.
     made_by : mapping
-        Judge and signals of this run: layers made with others are left out.
+        Judge and signals of this run: layers made by others are left out.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     ears : mapping
         The scored ear signals by name.
     provenance : mapping
         How the table was made.
     """
-    rows = []
-    for place in finished(files, made_by):
-        rows += layer_rows(files, place, seed)
+    rows = [row for place in finished(files, made_by) for row in layer_rows(files, place, seed)]
     table = table_of(in_order(rows))
+    networks = networks_of(files, table["source"].unique())
     content = {
-        "networks": networks_of(files, table),
+        "networks": networks,
         "trends": trends(table),
-        "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "rows": records(table),
         "provenance": dict(provenance),
     }
     write_text(files.table, table.to_csv(index=False, float_format="%.6g"))
-    write_text(files.summary, markdown(table, content["networks"]))
+    write_text(files.summary, summary(table, networks))
     content = write_result(files.results, content)
     chapters = [
-        chapter(files, source, inverter, table, content["networks"].get(source, {}), ears)
-        for source, inverter in chapters_in(table)
+        chapter(files, source, inverter, rows, ears)
+        | {"about": about_network(networks[source]), "table": show_layers(rows)}
+        for source, inverter, rows in by_inverter(table)
     ]
-    write_page(files.page, chapters, content)
+    write_page(files.page, chapters, content["provenance"])
     return table
-
-
-def chapters_in(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """List networks and inverters, each with a chapter of the page."""
-    layers = table[table["kind"] == "layer"]
-    return list(layers[["source", "inverter"]].drop_duplicates().itertuples(index=False, name=None))
-
-
-def chapter(
-    files: ReconstructionFolder,
-    source: str,
-    inverter: str,
-    table: pd.DataFrame,
-    network: Mapping[str, Any],
-    ears: Mapping[str, Ear],
-) -> Chapter:
-    """Draw the figures of one network and inverter, and gather its examples."""
-    rows = table[table["source"] == source]
-    mine = rows["inverter"].str.startswith(f"{inverter},") | rows["inverter"].isin([inverter, ""])
-    rows = rows[mine]
-    layers = rows[rows["kind"] == "layer"].sort_values("depth")["layer"].unique()
-    own = {name: files.layer(source, name, inverter) for name in layers}
-    mel = read_json(LayerFolder(own[layers[0]]).inverter, dict)["spec"]["mel"]
-    controls = files.controls(mel)
-    places = {
-        "original": (controls, "original", "original"),
-        "copy": (controls, "copy", "copy"),
-        **{name: (place, "wav", "reconstruction") for name, place in own.items()},
-    }
-    examples, pictures = [], []
-    for ear in examples_of(ears.values(), read_controls(controls).original):
-        wavs = {
-            name: [LayerFolder(place).wav(kind, one, ear.name) for one in CONDITIONS]
-            for name, (place, kind, _) in places.items()
-        }
-        heard = {
-            name: heard_of(read_heard(place)[kind], ear.name)
-            for name, (place, _, kind) in places.items()
-        }
-        examples.append(example(ear, wavs, heard))
-        pictures.append(wavs)
-    stem = f"{source}-{inverter}"
-    titles = [TITLES[condition] for condition in CONDITIONS]
-    return Chapter(
-        title=f"{source}, {inverter}",
-        about=about_network(network),
-        figure=save(by_depth(rows), files.figure(f"{stem}-by-depth")),
-        picture=save(spectrograms(pictures[0], titles), files.figure(f"{stem}-spectrograms")),
-        lines=table_lines(rows),
-        examples=examples,
-    )
-
-
-def heard_of(heard: Iterable[Heard], name: str) -> list[Heard]:
-    """Return what was heard of one ear, in the order of the conditions."""
-    found = {one.condition: one for one in heard if one.name == name}
-    return [found[condition] for condition in CONDITIONS]
-
-
-def about_network(network: Mapping[str, Any]) -> str:
-    """Say what a classifier was trained on, and how well it does."""
-    if not network:
-        return ""
-    return (
-        f"Trained on {network['task'].replace('_', ' ')} ({len(network['classes'])} classes): "
-        f"{network['accuracy']:.0f} % right on held-out scenes ({network['n_held_out']} signals), "
-        f"{network['chance']:.0f} % by chance."
-    )
 
 
 def finished(files: ReconstructionFolder, made_by: Mapping[str, Any]) -> list[Path]:
@@ -171,16 +102,11 @@ def layer_rows(files: ReconstructionFolder, place: Path, seed: int) -> list[dict
         "target": settings["target"],
         "kind": "layer",
     }
-    rows = rows_of(heard["reconstruction"], about, controls.original, controls.copy, seed)
-    for floor in (kind for kind in heard if kind != "reconstruction"):
-        names = {one.name for one in heard[floor]}
-        ceilings = (
-            [one for one in some if one.name in names]
-            for some in (controls.original, controls.copy)
-        )
+    rows = rows_of(heard.pop("reconstruction"), about, controls.original, controls.copy, seed)
+    for floor, some in heard.items():
         own = about | {"inverter": f"{place.name}, {floor}", "mel_l1_train": None, "kind": floor}
-        rows += rows_of(heard[floor], own, *ceilings, seed)
-    for kind in ("original", "copy", "bandmean"):
+        rows += rows_of(some, own, controls.original, controls.copy, seed)
+    for kind in CONTROLS:
         own = dict.fromkeys(about) | {"source": place.parts[-3], "layer": kind, "kind": kind}
         own["inverter"] = ""
         rows += rows_of(getattr(controls, kind), own, controls.original, controls.copy, seed)
@@ -188,32 +114,51 @@ def layer_rows(files: ReconstructionFolder, place: Path, seed: int) -> list[dict
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Order rows by network and depth; the controls that layers share come once."""
-    once = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("source", "layer", "inverter", "condition", "listener"))
-        once[key] = row
-    return sorted(once.values(), key=_place_of)
+    """Order rows by network and depth, the controls that layers share once.
+
+    Ceilings come before the layers, the band mean after them.
+    """
+    keys = ("source", "layer", "inverter", "condition", "listener")
+    once = {tuple(row[name] for name in keys): row for row in rows}
+
+    def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        depth = PLACES.get(row["kind"], row["depth"])
+        return row["source"], depth, row["inverter"], CONDITIONS.index(row["condition"])
+
+    return sorted(once.values(), key=place_of)
 
 
-def _place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return where a row comes: ceilings before the layers, the band mean after them."""
-    depth = {"original": -2, "copy": -1, "bandmean": 1_000}.get(row["kind"], row["depth"])
-    return row["source"], depth, row["inverter"], CONDITIONS.index(row["condition"])
+def by_inverter(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Give each network and inverter with its rows: layers, their floors, and the controls."""
+    layers = table[table["kind"] == "layer"]
+    for source, inverter in layers[["source", "inverter"]].drop_duplicates().to_numpy():
+        rows = table[table["source"] == source]
+        own = rows["inverter"].str.split(", ").str[0].isin(["", inverter])
+        yield source, inverter, rows[own]
 
 
-def networks_of(files: ReconstructionFolder, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return what is known of every classifier in the table: task, accuracy, chance."""
+def networks_of(files: ReconstructionFolder, sources: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what is known of every classifier: task, accuracy, chance."""
     networks = {}
-    for source in table["source"].unique():
-        record = files.network_record(source)
-        networks[source] = {}
-        if record.is_file():
-            networks[source] = {k: v for k, v in read_json(record, dict).items() if k != "made_by"}
+    for source in sources:
+        path = files.network_record(source)
+        record = read_json(path, dict) if path.is_file() else {}
+        networks[source] = {name: value for name, value in record.items() if name != "made_by"}
     return networks
 
 
-def trends(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+def about_network(network: Mapping[str, Any]) -> str:
+    """Return what a classifier was trained on, and how accurate it is; "" for other networks."""
+    if not network:
+        return ""
+    return (
+        f"Trained on {network['task'].replace('_', ' ')} ({len(network['classes'])} classes): "
+        f"{network['accuracy']:.0f} % right on held-out scenes ({network['n_held_out']} signals), "
+        f"{network['chance']:.0f} % by chance."
+    )
+
+
+def trends(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """Return rank correlations of depth with the error of the spectrogram and with lost words."""
     found = {}
     whole = table[(table["listener"] == ALL) & (table["kind"] == "layer")]
@@ -233,52 +178,47 @@ def _rank_correlation(one: pd.Series, other: pd.Series) -> float | None:
     return float(spearmanr(one, other).statistic)
 
 
-def markdown(table: pd.DataFrame, networks: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the table for people: both conditions beside each other, then by severity."""
-    lines = ["# Speech back from each layer", ""]
+def summary(table: pd.DataFrame, networks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return results.md: per network both conditions, then processed signals by severity."""
+    parts = ["# Speech back from each layer\n"]
     for source, rows in table.groupby("source", sort=False):
-        lines += [f"## {source}", ""]
-        if about := about_network(networks.get(source, {})):
-            lines += [about, ""]
-        lines += [*whole_table(rows), "", "By severity of the hearing loss, processed:", ""]
-        lines += [*severity_table(rows), ""]
-    return "\n".join(lines)
+        about = about_network(networks.get(source, {}))
+        parts += [f"## {source}\n", *([f"{about}\n"] if about else []), markdown(show_layers(rows))]
+        parts += ["By severity of the hearing loss, processed:\n", markdown(show_severities(rows))]
+    return "\n".join(parts)
 
 
-def whole_table(rows: pd.DataFrame) -> list[str]:
-    """Return the lines of one network's table."""
-    head = "| layer | inverter | floats/s | parameters | train L1 |"
-    for condition in CONDITIONS:
-        head += f" {condition} L1 | skill | WER (95 %) |"
-    lines = [head, "|---|---|" + "---:|" * (head.count("|") - 3)]
+def show_layers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Lay one network's rows out for reading: a line per layer and inverter, both conditions."""
+    shown = []
     whole = rows[rows["listener"] == ALL]
     for (layer, inverter), pair in whole.groupby(["layer", "inverter"], sort=False):
         one = pair.iloc[0]
-        line = f"| {layer} | {inverter} | {_number(one.floats_per_s, 0)} | "
-        line += f"{_number(one.params, 0)} | {_number(one.mel_l1_train, 3)} |"
-        for condition in CONDITIONS:
-            row = pair[pair["condition"] == condition].iloc[0]
-            line += f" {_number(row.mel_l1, 3)} | {_number(row.skill, 2)} | {row.wer:.1f} "
-            line += f"({row.wer_ci_lo:.1f} to {row.wer_ci_hi:.1f}) |"
-        lines.append(line)
-    return lines
+        line = {"layer": layer, "inverter": inverter, "floats/s": _number(one.floats_per_s, 0)}
+        line |= {"parameters": _number(one.params, 0), "train L1": _number(one.mel_l1_train, 3)}
+        for condition, row in pair.set_index("condition").loc[list(CONDITIONS)].iterrows():
+            interval = f"{row.wer_ci_lo:.1f} to {row.wer_ci_hi:.1f}"
+            shorts = [f"{SHORT[condition]} {name}" for name in ("L1", "skill", "WER (95 %)")]
+            cells = _number(row.mel_l1, 3), _number(row.skill, 2), f"{row.wer:.1f} ({interval})"
+            line |= dict(zip(shorts, cells, strict=True))
+        shown.append(line)
+    return pd.DataFrame(shown)
 
 
-def severity_table(rows: pd.DataFrame) -> list[str]:
-    """Return lines with skill and WER of every layer by severity, for processed signals."""
-    there = [name for name in SEVERITIES if name in set(rows["listener"])]
-    lines = ["| layer | inverter |" + "".join(f" {n.lower()} skill | WER |" for n in there)]
-    lines.append("|---|---|" + "---:|---:|" * len(there))
-    part = rows[(rows["condition"] == "msbg") & rows["kind"].isin(["layer", "original", "copy"])]
+def show_severities(rows: pd.DataFrame) -> pd.DataFrame:
+    """Lay skill and WER of every layer out by severity, for processed signals."""
+    shown = []
+    severities = [name for name in SEVERITIES if name in set(rows["listener"])]
+    part = rows[(rows["condition"] == "msbg") & rows["kind"].isin(["layer", *CEILINGS])]
     for (layer, inverter), group in part.groupby(["layer", "inverter"], sort=False):
-        cells = ""
-        for name in there:
-            row = group[group["listener"] == name]
-            values = (row.iloc[0].skill, row.iloc[0].wer) if len(row) else (None, None)
-            cells += f" {_number(values[0], 2)} | {_number(values[1], 1)} |"
-        lines.append(f"| {layer} | {inverter} |{cells}")
-    return lines
+        line = {"layer": layer, "inverter": inverter}
+        found = group.set_index("listener").reindex(severities)
+        for name, row in found.iterrows():
+            line |= {f"{name.lower()} skill": _number(row.skill, 2)}
+            line |= {f"{name.lower()} WER": _number(row.wer, 1)}
+        shown.append(line)
+    return pd.DataFrame(shown)
 
 
-def _number(value: Any, digits: int) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+def _number(value: float | None, digits: int) -> str:
+    return number(value, digits, missing="")

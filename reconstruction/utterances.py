@@ -1,4 +1,4 @@
-"""Which ear signals are learnt from, and which are scored: no scene is in both."""
+"""The ear signals of a run: which inverters learn from and which are scored, no scene in both."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,12 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
-from intelligibility.runs import RecipeError
+from intelligibility.corpora.presentation import Presentation, read_presentations
+from intelligibility.ears import ASR_RATE
+from intelligibility.experiment import EARS, KINDS, Experiment, read_table
+from intelligibility.runs import RecipeError, listed, read_json
 from intelligibility.words import words_of
-from reconstruction.mel import RATE, SILENT
+from reconstruction.mel import SILENT
 
 CONDITIONS = ("ref", "msbg")
 LEAST_SCORED = 8  # ear signals: with fewer a word error rate says nothing
@@ -21,7 +24,7 @@ SHORTEST = 0.2  # s
 
 
 @dataclass(frozen=True)
-class Ear:
+class EarSignals:
     """One ear of one hearing-aid output, processed and as the clean reference.
 
     Attributes
@@ -48,7 +51,95 @@ class Ear:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose_scored(ears: Iterable[Ear], n_ears: int, seed: int) -> list[Ear]:
+@dataclass(frozen=True)
+class Selection:
+    """The ear signals of one run.
+
+    Attributes
+    ----------
+    training, scored : list of EarSignals
+        What inverters learn from, and what is scored.
+    all_training, all_scored : list of EarSignals
+        What they were chosen from: classifiers learn from these.
+    level : float
+        dB re full scale of the clean training speech, at which the recogniser hears all.
+    """
+
+    training: list[EarSignals]
+    scored: list[EarSignals]
+    all_training: list[EarSignals]
+    all_scored: list[EarSignals]
+    level: float
+
+
+def read_ears(experiment: Experiment, split: str) -> list[EarSignals]:
+    """Read the ear signals of "train" or "test" from the tables, with their metadata."""
+    used = read_presentations(experiment.presentations).get(split, [])
+    presentations = {one.name: one for one in used}
+    scenes, ears = read_scenes(used, split), []
+    for side in EARS:
+        tables = {
+            kind: {row["ID"]: row for row in read_table(experiment.table(side, split, kind))}
+            for kind in KINDS
+        }
+        for name, row in tables["msbg"].items():
+            if name not in presentations or name not in tables["ref"]:
+                raise RecipeError(
+                    f"{name} is not in {experiment.presentations.name} or in the table of "
+                    "references; run prepare_data.py again, with the same config"
+                )
+            one = presentations[name]
+            ears.append(
+                EarSignals(
+                    name=f"{side}_{name}",
+                    scene=one.scene,
+                    listener=one.listener.id,
+                    system=one.system,
+                    severity=getattr(one.listener, f"audiogram_{side}").severity,
+                    prompt=row["wrd"],
+                    wavs={kind: tables[kind][name]["wav"] for kind in KINDS},
+                    labels=scene_labels(scenes.get(one.scene, {})),
+                )
+            )
+    missing = [f"{wav}" for ear in ears for wav in ear.wavs.values() if not wav.is_file()]
+    if missing:
+        raise RecipeError(
+            f"{len(missing)} wavs are missing: {listed(missing)}; run prepare_data.py again"
+        )
+    return ears
+
+
+def read_scenes(presentations: Iterable[Presentation], split: str) -> dict[str, dict[str, Any]]:
+    """Read the list of scenes of the release that the presentations are from, where it has one.
+
+    No later stage needs the release, and this one only for `task`: nothing else tells the talkers.
+    """
+    archives = {one.reference.parents[2] for one in presentations}
+    scenes = {}
+    for path in (folder / "metadata" / f"scenes.CPC1_{split}.json" for folder in sorted(archives)):
+        if path.is_file():
+            entries = [entry for entry in read_json(path, list) if isinstance(entry, dict)]
+            scenes |= {entry.get("scene"): entry for entry in entries}
+    return scenes
+
+
+def scene_labels(scene: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an entry of scenes.CPC1_*.json says that a network can learn to tell.
+
+    The talker is the target's name up to the first underscore (CPC1: T010_G0N_02468).
+    """
+    labels: dict[str, Any] = {}
+    target, interferer = scene.get("target"), scene.get("interferer")
+    if isinstance(target, dict) and isinstance(target.get("name"), str):
+        labels["talker"] = target["name"].split("_")[0]
+    if isinstance(interferer, dict) and isinstance(interferer.get("type"), str):
+        labels["interferer"] = interferer["type"]
+    if isinstance(scene.get("SNR"), int | float):
+        labels["snr"] = float(scene["SNR"])
+    return labels
+
+
+def choose_scored(ears: Iterable[EarSignals], n_ears: int, seed: int) -> list[EarSignals]:
     """Choose ear signals to score: listeners in turn, and no reference twice.
 
     Raises
@@ -57,7 +148,7 @@ def choose_scored(ears: Iterable[Ear], n_ears: int, seed: int) -> list[Ear]:
         There are too few for a word error rate.
     """
     rng = np.random.default_rng(seed)
-    waiting: dict[str, list[Ear]] = defaultdict(list)
+    waiting: dict[str, list[EarSignals]] = defaultdict(list)
     for ear in sorted(ears, key=lambda ear: ear.name):
         if words_of(ear.prompt):
             waiting[ear.listener].append(ear)
@@ -79,14 +170,14 @@ def choose_scored(ears: Iterable[Ear], n_ears: int, seed: int) -> list[Ear]:
     return sorted(chosen, key=lambda ear: ear.name)
 
 
-def choose_training(ears: Iterable[Ear], n_signals: int, seed: int) -> list[Ear]:
+def choose_training(ears: Iterable[EarSignals], n_signals: int, seed: int) -> list[EarSignals]:
     """Choose ears to learn from: each gives two signals, processed and reference."""
     ears = sorted(ears, key=lambda ear: ear.name)
     order = np.random.default_rng(seed).permutation(len(ears))
     return sorted((ears[i] for i in order[: max(1, n_signals // 2)]), key=lambda ear: ear.name)
 
 
-def check_disjoint(training: Iterable[Ear], scored: Iterable[Ear]) -> None:
+def check_disjoint(training: Iterable[EarSignals], scored: Iterable[EarSignals]) -> None:
     """Refuse scenes, or references, that are learnt from and scored."""
     for what in ("scene", "reference"):
         parts = [
@@ -106,12 +197,12 @@ def read_speech(path: Path) -> Tensor:
         samples, rate = sf.read(path, dtype="float32")
     except (sf.SoundFileError, OSError) as error:
         raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
-    if samples.ndim != 1 or rate != RATE or not np.isfinite(samples).all():
+    if samples.ndim != 1 or rate != ASR_RATE or not np.isfinite(samples).all():
         raise RecipeError(
             f"{path}: {samples.shape} samples at {rate} Hz, expected one channel of finite samples "
-            f"at {RATE} Hz; run prepare_data.py again"
+            f"at {ASR_RATE} Hz; run prepare_data.py again"
         )
-    if len(samples) < SHORTEST * RATE:
+    if len(samples) < SHORTEST * ASR_RATE:
         raise RecipeError(f"{path}: {len(samples)} samples, expected {SHORTEST} s or more")
     return torch.from_numpy(samples)
 
@@ -123,19 +214,3 @@ def median_level(paths: Sequence[Path]) -> float:
     if not heard:
         raise RecipeError(f"all of {len(paths)} references are silent; run prepare_data.py again")
     return round(float(np.median(heard)), 1)
-
-
-def scene_labels(scene: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an entry of scenes.CPC1_*.json says that a network can learn to tell.
-
-    The talker is the target's name up to the first underscore (CPC1: T010_G0N_02468).
-    """
-    labels: dict[str, Any] = {}
-    target, interferer = scene.get("target"), scene.get("interferer")
-    if isinstance(target, dict) and isinstance(target.get("name"), str):
-        labels["talker"] = target["name"].split("_")[0]
-    if isinstance(interferer, dict) and isinstance(interferer.get("type"), str):
-        labels["interferer"] = interferer["type"]
-    if isinstance(scene.get("SNR"), int | float):
-        labels["snr"] = float(scene["SNR"])
-    return labels

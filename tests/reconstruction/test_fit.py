@@ -8,7 +8,7 @@ from intelligibility.runs import RecipeError
 from reconstruction.fit import (
     Crops,
     FitSettings,
-    Pair,
+    TrainingPair,
     band_statistics,
     embedding_scale,
     fit_inverter,
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 N_BANDS = 80
 
 
-def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> list[Pair]:
+def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> list[TrainingPair]:
     """Write pairs whose values are their own times in samples, in all bands and features."""
     pairs, preset = [], LogMel(mel).preset
     for number in range(n_pairs):
@@ -36,7 +36,7 @@ def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> lis
         frames = np.arange(1 + n_samples // preset.hop) * preset.hop
         log_mel = np.broadcast_to(frames[:, None], (len(frames), preset.n_bands))
         files = (folder / f"{number}-{what}.npy" for what in ("layer", "mel"))
-        pair = Pair(f"S{number // 2}", *files)
+        pair = TrainingPair(f"S{number // 2}", *files)
         np.save(pair.embedding, embedding.astype("float32"))
         np.save(pair.log_mel, log_mel.astype("float32"))
         pairs.append(pair)
@@ -82,7 +82,7 @@ def test_band_statistics_and_scale(tmp_path):
     assert embedding_scale(pairs) == pytest.approx(np.sqrt(np.mean(scales)), rel=1e-5)
 
 
-def learnable_pairs(folder) -> list[Pair]:
+def learnable_pairs(folder) -> list[TrainingPair]:
     """Write embeddings that a linear map turns into the spectrogram."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((6, N_BANDS))
@@ -90,7 +90,7 @@ def learnable_pairs(folder) -> list[Pair]:
     for number in range(16):
         embedding = rng.standard_normal((30, 6))
         files = (folder / f"{number}-{what}.npy" for what in ("layer", "mel"))
-        pair = Pair(f"S{number // 2}", *files)
+        pair = TrainingPair(f"S{number // 2}", *files)
         np.save(pair.embedding, embedding.astype("float32"))
         np.save(pair.log_mel, np.repeat(embedding @ mixing, 4, axis=0).astype("float32"))
         pairs.append(pair)

@@ -8,7 +8,7 @@ from benchmarks.made.recogniser import babble, make_recogniser, small_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError
-from reconstruction.mel import PATCH, LogMel
+from reconstruction.mel import PATCH, LogMel, at_level
 from reconstruction.networks import (
     HubNetwork,
     PatchNetwork,
@@ -87,7 +87,7 @@ def test_layers_of_patches_say_what_they_hold():
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory) -> SpeechBrainRecogniser:
     folder = make_recogniser(tmp_path_factory.mktemp("asr"))
-    return SpeechBrainRecogniser.load(small_settings(), folder, CPU)
+    return SpeechBrainRecogniser.load(small_settings(), folder, CPU, all_layers=True)
 
 
 def test_the_recognisers_layers_are_those_that_it_computes_with(recogniser):
@@ -102,19 +102,27 @@ def test_the_recognisers_layers_are_those_that_it_computes_with(recogniser):
     level = speech * 10 ** (-30 / 20) / speech.square().mean().sqrt()
     cnn, encoded, _ = recogniser.encode([level])
     torch.testing.assert_close(found["cnn.2"], cnn[0])
-    norm = recogniser.transformer.encoder.norm
+    torch.testing.assert_close(found["encoder.1"], encoded[0])
+    encoder = recogniser.transformer.encoder
     with torch.no_grad():
-        torch.testing.assert_close(norm(found["encoder.1"]), encoded[0])
-        again = recogniser.transformer.encoder.layers[0](found["encoder.0"][None])[0][0]
-        torch.testing.assert_close(again, found["encoder.1"])
+        again = encoder.norm(encoder.layers[0](found["encoder.0"][None])[0][0])
+    torch.testing.assert_close(again, found["encoder.1"])
     torch.testing.assert_close(found["ctc"].sum(1), torch.ones(len(encoded[0])))
 
 
-def test_embedding_leaves_no_hook_behind(recogniser):
+def test_layers_of_one_name_are_those_that_infer_compares(recogniser):
+    speech = babble(0, 0.9)
     network = RecogniserNetwork(recogniser, level=-30.0)
-    network.embed(babble(0, 0.5), ["encoder.0", "cnn.0"])
-    assert not any(module._forward_hooks for module, _ in network.blocks.values())
-    assert not any(module._forward_pre_hooks for module, _ in network.blocks.values())
+    found = network.embed(speech, ["encoder.0", "encoder.1"])
+    (expected,) = recogniser.recognise([at_level(speech, -30.0)])
+    for name, embedding in found.items():
+        torch.testing.assert_close(embedding, expected.layers[name])
+
+
+def test_embedding_leaves_no_hook_behind(recogniser):
+    RecogniserNetwork(recogniser, level=-30.0).embed(babble(0, 0.5), ["encoder.0", "cnn.0"])
+    for module in (*recogniser.cnn.modules(), *recogniser.transformer.modules()):
+        assert not module._forward_hooks and not module._forward_pre_hooks
 
 
 def test_unknown_layers_are_refused_and_the_known_listed():

@@ -18,11 +18,12 @@ from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
-from reconstruction import laboratory, reconstruct
+from reconstruction import loading, reconstruct
+from reconstruction.jobs import read_controls, read_heard
 from reconstruction.judge import Judge
 from reconstruction.networks import VGGish
-from reconstruction.one_layer import read_controls, read_heard
-from reconstruction.score import COLUMNS, rows_of
+from reconstruction.scoring import COLUMNS, rows_of
+from reconstruction.settings import layer_settings
 from tests.conftest import configure, run_script
 from tests.reconstruction.toy import ToyRecogniser, make_ears
 
@@ -90,10 +91,10 @@ def finished(prepared) -> Path:
 
 def give_judge(patch, recogniser=None) -> None:
     """Put a recogniser that knows the chords in place of a trained one."""
-    patch.setattr(laboratory, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
-    patch.setattr(laboratory, "recogniser_made_by", lambda *_: {"checkpoint_sha256": "toy"})
-    laboratory.judge_of_process.cache_clear()
-    laboratory.network_of_process.cache_clear()
+    patch.setattr(loading, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
+    patch.setattr(loading, "recogniser_made_by", lambda *_: {"checkpoint_sha256": "toy"})
+    loading.judge_of_process.cache_clear()
+    loading.network_of_process.cache_clear()
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ KINDS = ("", ", untrained", ", shuffled")
 
 
 def test_rows_are_those_of_what_was_heard(finished):
-    """Every row of the layers again, from heard.json, which test_one_layer checks with the wavs."""
+    """Every row of the layers again, from heard.json, which test_jobs checks with the wavs."""
     rows = {
         (row["layer"], row["condition"], row["listener"]): row
         for row in table(finished)
@@ -181,7 +182,7 @@ def test_the_page_has_a_player_a_picture_and_the_words_of_every_sound(finished):
 
 def test_a_second_run_does_nothing_and_changes_nothing(finished, prepared, judge, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    for name in ("do_layer", "make_controls", "train_classifier"):
+    for name in ("invert_layer", "make_controls", "make_classifier"):
         monkeypatch.setattr(reconstruct, name, None)
     run(prepared)
     after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
@@ -228,7 +229,7 @@ def test_other_options_have_folders_of_their_own(prepared, judge, tmp_path):
 )
 def test_what_the_user_gives_wins_over_the_preset(tmp_path, given, expected):
     cfg = configure(tmp_path, tmp_path, *(f"reconstruct.{one}" for one in given))
-    settings = reconstruct.layer_settings(cfg, "asr")
+    settings = layer_settings(cfg, "asr")
     assert (settings.fit.batch, settings.fit.learning_rate, settings.divisor) == expected
     assert settings.fit.paper == ("preset=paper" in given)
 
@@ -265,7 +266,7 @@ def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
 )
 def test_bad_input_is_refused_before_any_work(prepared, judge, monkeypatch, overrides, message):
     monkeypatch.setattr(reconstruct, "make_controls", None)
-    monkeypatch.setattr(reconstruct, "train_classifier", None)
+    monkeypatch.setattr(reconstruct, "make_classifier", None)
     with pytest.raises(RecipeError, match=message):
         run(prepared, *overrides)
 
@@ -285,7 +286,7 @@ def test_a_judge_that_does_not_understand_is_refused(prepared, monkeypatch, tmp_
     exp = shutil.copytree(prepared, tmp_path / "exp")
     shutil.rmtree(exp / "reconstruct", ignore_errors=True)
     give_judge(monkeypatch, Deaf())
-    monkeypatch.setattr(reconstruct, "train_classifier", None)
+    monkeypatch.setattr(reconstruct, "make_classifier", None)
     with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of .* with judge="):
         run(exp)
 
@@ -315,9 +316,9 @@ def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
     def toy_judge(cfg, level, device):
         return Judge(ToyRecogniser(), level)
 
-    monkeypatch.setattr(laboratory, "load_judge", toy_judge)
-    laboratory.judge_of_process.cache_clear()
-    laboratory.network_of_process.cache_clear()
+    monkeypatch.setattr(loading, "load_judge", toy_judge)
+    loading.judge_of_process.cache_clear()
+    loading.network_of_process.cache_clear()
     overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
     run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)
     place = exp / "reconstruct/recogniser/cnn.0/reccnn"

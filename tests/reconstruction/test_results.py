@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from reconstruction.results import in_order, markdown, trends
+from reconstruction.results import in_order, summary, trends
 
 VALUES = {"floats_per_s": 100.0, "params": 10, "mel_l1_train": 0.3, "wer_ci_lo": 0, "wer_ci_hi": 9}
 
@@ -53,10 +53,10 @@ def test_trends_are_rank_correlations_with_depth(rows):
 
 def test_the_table_has_both_conditions_beside_each_other(rows):
     about = {"task": "talker", "accuracy": 90.0, "chance": 17.0, "n_held_out": 8, "classes": ["x"]}
-    lines = markdown(pd.DataFrame(in_order(rows)), {"net": about}).splitlines()
+    lines = summary(pd.DataFrame(in_order(rows)), {"net": about}).splitlines()
     assert "Trained on talker (1 classes): 90 % right on held-out scenes (8 signals)" in lines[4]
-    (line,) = [line for line in lines if line.startswith("| b | reccnn |")][:1]
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cells = next(row for row in rows if row[:2] == ["b", "reccnn"])
     assert cells[2:5] == ["100", "10", "0.300"]
     assert cells[5:8] == ["0.090", "0.91", "9.0 (0.0 to 9.0)"]
     assert cells[8:] == ["0.290", "0.71", "29.0 (0.0 to 9.0)"]

@@ -10,7 +10,7 @@ import soundfile as sf
 
 from intelligibility.runs import RecipeError
 from reconstruction.utterances import (
-    Ear,
+    EarSignals,
     check_disjoint,
     choose_scored,
     choose_training,
@@ -20,10 +20,10 @@ from reconstruction.utterances import (
 )
 
 
-def ears(n_scenes: int, n_listeners: int = 3) -> list[Ear]:
+def ears(n_scenes: int, n_listeners: int = 3) -> list[EarSignals]:
     """Return ears without wavs: every listener hears every scene."""
     return [
-        Ear(
+        EarSignals(
             f"{side}_S{scene}_L{listener}",
             f"S{scene}",
             f"L{listener}",

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from intelligibility.recognisers.recognition import Recognition
 from reconstruction.fit import FitSettings
+from reconstruction.jobs import LayerSettings
 from reconstruction.mel import LogMel
 from reconstruction.networks import Layer
-from reconstruction.one_layer import LayerSettings
-from reconstruction.utterances import Ear
+from reconstruction.utterances import EarSignals
 
 RATE = 16000
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")
@@ -73,7 +73,7 @@ class ToyNetwork:
         return {name: frames if name == "mixture" else frames * 0 for name in names}
 
 
-def make_ears(folder: Path, n_scenes: int, first: int = 0, n_words: int = 5) -> list[Ear]:
+def make_ears(folder: Path, n_scenes: int, first: int = 0, n_words: int = 5) -> list[EarSignals]:
     """Write the left and right ear of scenes, processed and reference, and list them."""
     rng = np.random.default_rng(first)
     severities = {"L1": "MILD", "L2": "SEVERE"}
@@ -91,7 +91,7 @@ def make_ears(folder: Path, n_scenes: int, first: int = 0, n_words: int = 5) -> 
                 sf.write(wavs[condition], signal.astype("float32"), RATE, subtype="FLOAT")
             labels = {"talker": f"T{number % 3}", "interferer": "noise", "snr": float(number % 7)}
             about = (scene, listener, "E1", severities[listener], " ".join(words), wavs, labels)
-            ears.append(Ear(f"{side}_{scene}_{listener}_E1", *about))
+            ears.append(EarSignals(f"{side}_{scene}_{listener}_E1", *about))
     return ears
 
 

@@ -28,7 +28,7 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # no folder: those begin with
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class NetworkChoice:
     """A network with its weights: what is inverted.
 
     Attributes
@@ -58,15 +58,17 @@ def new_model(network: str, divisor: int) -> VGGish | SmallEnc:
     return VGGish(divisor) if network == "vggish" else SmallEnc()
 
 
-def load_network(source: Source, cfg: DictConfig, level: float, device: torch.device) -> Network:
-    """Load the network of a source, frozen."""
-    if source.network == "recogniser":
+def load_network(
+    choice: NetworkChoice, cfg: DictConfig, level: float, device: torch.device
+) -> Network:
+    """Load a network, frozen."""
+    if choice.network == "recogniser":
         every = OmegaConf.merge(cfg, {"layers": "all"})  # not those to be inverted
         recogniser = load_recogniser(every, Experiment.from_config(cfg), device)
         kind = RecogniserNetwork if is_trained_here(cfg) else HubNetwork
         return kind(recogniser, level)
-    model = new_model(source.network, cfg.reconstruct.divisor)
-    load_weights(source.weights, model)
+    model = new_model(choice.network, cfg.reconstruct.divisor)
+    load_weights(choice.weights, model)
     return PatchNetwork(model.requires_grad_(False), device)
 
 
@@ -75,14 +77,15 @@ def load_judge(cfg: DictConfig, level: float, device: torch.device) -> Judge:
     return Judge(load_recogniser(*judge_of(cfg), device), level)
 
 
-def describe_judge(cfg: DictConfig, level: float) -> dict[str, Any]:
-    """Say what decides the judge's answers."""
+def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
+    """Return everything that determines the judge's transcripts."""
     return recogniser_made_by(*judge_of(cfg)) | {"level": level}
 
 
-def describe_own(cfg: DictConfig, level: float) -> dict[str, Any]:
-    """Say what decides the layers of the experiment's recogniser."""
-    return describe_judge(OmegaConf.merge(cfg, {"judge": OWN_JUDGE}), level)
+def network_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
+    """Return everything that determines the layers of the experiment's recogniser."""
+    own = judge_made_by(OmegaConf.merge(cfg, {"judge": OWN_JUDGE}), level)
+    return own | {"last_encoder_layer": "normalised"}
 
 
 def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
@@ -112,10 +115,10 @@ def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
 
 
 @functools.lru_cache(maxsize=1)
-def network_of_process(config: str, source: Source, level: float) -> Network:
+def network_of_process(config: str, choice: NetworkChoice, level: float) -> Network:
     """Load a network once in a worker process; the one before it is let go."""
     cfg = OmegaConf.create(config)
-    return load_network(source, cfg, level, pick_device(cfg.device))
+    return load_network(choice, cfg, level, pick_device(cfg.device))
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,18 +13,21 @@ import soundfile as sf
 import torch
 
 from intelligibility.words import word_errors
+from reconstruction import jobs
 from reconstruction.inverters import Inverter
-from reconstruction.judge import Judge
-from reconstruction.mel import LEVEL, LogMel, at_level
-from reconstruction.one_layer import (
-    WholeFolder,
-    do_layer,
+from reconstruction.jobs import (
+    ControlsJob,
+    LayerJob,
+    invert_layer,
     is_done,
     make_controls,
     read_controls,
     read_heard,
 )
-from reconstruction.score import rows_of, wer
+from reconstruction.judge import Judge
+from reconstruction.loading import NetworkChoice
+from reconstruction.mel import LEVEL, LogMel, at_level
+from reconstruction.scoring import rows_of, wer
 from reconstruction.utterances import read_speech
 from tests.reconstruction.toy import (
     ToyNetwork,
@@ -33,26 +36,39 @@ from tests.reconstruction.toy import (
     make_ears,
 )
 
-CPU = torch.device("cpu")
 JUDGE = Judge(ToyRecogniser(), -40.0)
 MADE_BY = {"what": "toy"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def toy_language():
+    """Give the toy network and a judge that knows the language to every job."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "network_of_process", lambda *_: ToyNetwork())
+        patch.setattr(jobs, "judge_of_process", lambda *_: JUDGE)
+        yield
+
+
+def layer_job(folder, controls: ControlsJob, layer: int = 0, **changes) -> LayerJob:
+    """Return the job of inverting a layer of the toy network, with other settings."""
+    controls = replace(controls, settings=replace(controls.settings, **changes))
+    choice = NetworkChoice("recogniser")
+    return LayerJob(folder, MADE_BY, choice, ToyNetwork().layers[layer], controls)
+
+
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """Return a folder with controls and two layers inverted, and the signals behind them."""
+    """Return a folder with controls and two layers inverted, and the job of the controls."""
     folder = tmp_path_factory.mktemp("toy")
     training = make_ears(folder / "ears", 12)
     scored = make_ears(folder / "ears", 4, first=100)
-    settings = layer_settings()
-    make_controls(folder / "controls", training, scored, settings, JUDGE, MADE_BY)
-    controls = read_controls(folder / "controls")
-    network = ToyNetwork()
-    less = layer_settings(fit=replace(settings.fit, steps=30), floor_steps=0)
-    for layer, own in zip(network.layers, (settings, less), strict=True):
-        about = layer, network, JUDGE, training, scored, controls, own, MADE_BY, CPU
-        do_layer(folder / layer.name, *about)
-    return folder, training, scored
+    settings, config = layer_settings(), '{"device": "cpu"}'
+    job = ControlsJob(folder / "controls", MADE_BY, training, scored, settings, config, level=-40.0)
+    make_controls(job)
+    invert_layer(layer_job(folder / "mixture", job))
+    less = {"fit": replace(settings.fit, steps=30), "floor_steps": 0}
+    invert_layer(layer_job(folder / "nothing", job, layer=1, **less))
+    return folder, job
 
 
 def of(heard, condition="ref"):
@@ -61,7 +77,8 @@ def of(heard, condition="ref"):
 
 
 def test_a_layer_that_keeps_all_keeps_the_words(toy):
-    folder, _, scored = toy
+    folder, controls_job = toy
+    scored = controls_job.scored
     heard = read_heard(folder / "mixture")
     controls = read_controls(folder / "controls")
     assert len(heard["reconstruction"]) == 2 * len(scored)
@@ -73,7 +90,7 @@ def test_a_layer_that_keeps_all_keeps_the_words(toy):
 
 def test_floors_are_at_the_floor(toy):
     """A guess at six words is right once in six: 83 % is what no layer means here."""
-    folder, _, _ = toy
+    folder, _ = toy
     for place, kinds in (("mixture", ("untrained", "shuffled")), ("nothing", ("reconstruction",))):
         heard = read_heard(folder / place)
         for kind in kinds:
@@ -89,7 +106,8 @@ def test_floors_are_at_the_floor(toy):
 
 
 def test_written_wavs_transcribed_again_give_every_hypothesis_and_error(toy):
-    folder, _, scored = toy
+    folder, controls_job = toy
+    scored = controls_job.scored
     places = {("mixture", k): k for k in ("untrained", "shuffled")}
     places |= {("mixture", "reconstruction"): "wav", ("nothing", "reconstruction"): "wav"}
     places |= {("controls", kind): kind for kind in ("original", "copy", "bandmean")}
@@ -107,7 +125,8 @@ def test_written_wavs_transcribed_again_give_every_hypothesis_and_error(toy):
 
 
 def test_losses_are_those_of_the_stored_inverter_and_embeddings(toy):
-    folder, training, scored = toy
+    folder, job = toy
+    training, scored = job.training, job.scored
     mel, ears = LogMel("asr"), {ear.name: ear for ear in scored}
     inverter = Inverter.load(folder / "mixture")
     for one in read_heard(folder / "mixture")["reconstruction"]:
@@ -126,7 +145,8 @@ def test_losses_are_those_of_the_stored_inverter_and_embeddings(toy):
 
 def test_speech_comes_from_embeddings_and_checkpoint_alone(toy, tmp_path):
     """Nothing else is in the folder: no wav, no spectrogram."""
-    folder, _, scored = toy
+    folder, controls_job = toy
+    scored = controls_job.scored
     for name in ("inverter.json", "inverter.pt"):
         shutil.copy(folder / "mixture" / name, tmp_path)
     shutil.copytree(folder / "mixture/embeddings/ref", tmp_path / "embeddings")
@@ -138,7 +158,8 @@ def test_speech_comes_from_embeddings_and_checkpoint_alone(toy, tmp_path):
 
 
 def test_swapped_embeddings_swap_the_words_and_zeros_say_nothing(toy):
-    folder, _, scored = toy
+    folder, controls_job = toy
+    scored = controls_job.scored
     inverter = Inverter.load(folder / "mixture")
     first, second = scored[0], scored[2]
     assert first.prompt != second.prompt
@@ -159,11 +180,8 @@ def test_swapped_embeddings_swap_the_words_and_zeros_say_nothing(toy):
 
 
 def test_a_rerun_gives_the_same_hypotheses(toy, tmp_path):
-    folder, training, scored = toy
-    network, controls = ToyNetwork(), read_controls(folder / "controls")
-    settings = layer_settings(floor_steps=0)
-    about = network.layers[0], network, JUDGE, training, scored, controls, settings, MADE_BY, CPU
-    do_layer(tmp_path / "again", *about)
+    folder, controls = toy
+    invert_layer(layer_job(tmp_path / "again", controls, floor_steps=0))
     first, again = read_heard(folder / "mixture"), read_heard(tmp_path / "again")
     assert [one.text for one in first["reconstruction"]] == [
         one.text for one in again["reconstruction"]
@@ -172,12 +190,11 @@ def test_a_rerun_gives_the_same_hypotheses(toy, tmp_path):
 
 
 def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
-    folder, training, scored = toy
-    network, controls = ToyNetwork(), read_controls(folder / "controls")
+    folder, controls_job = toy
     fit = replace(layer_settings().fit, steps=20)
-    settings = layer_settings(target="ref", fit=fit, floor_steps=0)
-    about = network.layers[0], network, JUDGE, training, scored, controls, settings, MADE_BY, CPU
-    do_layer(tmp_path / "layer", *about)
+    job = layer_job(tmp_path / "layer", controls_job, target="ref", fit=fit, floor_steps=0)
+    invert_layer(job)
+    scored, controls = controls_job.scored, read_controls(folder / "controls")
     heard = read_heard(tmp_path / "layer")["reconstruction"]
     mel, ears = LogMel("asr"), {ear.name: ear for ear in scored}
     for one in of(heard, "msbg"):
@@ -187,10 +204,8 @@ def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
 
 
 def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
-    folder, training, scored = toy
-    network, controls = ToyNetwork(), read_controls(folder / "controls")
     fit = replace(layer_settings().fit, steps=2)
-    about = training, scored, controls, layer_settings(fit=fit, floor_steps=2), MADE_BY, CPU
+    job = layer_job(tmp_path / "layer", toy[1], fit=fit, floor_steps=2)
     left = tmp_path / ".layer.0123.part"  # of a run that was killed
     left.mkdir()
 
@@ -200,31 +215,23 @@ def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Judge, "transcribe", stopped)
         with pytest.raises(KeyboardInterrupt):
-            do_layer(tmp_path / "layer", network.layers[0], network, JUDGE, *about)
+            invert_layer(job)
     assert list(tmp_path.iterdir()) == []
-    do_layer(tmp_path / "layer", network.layers[0], network, JUDGE, *about)
+    invert_layer(job)
     assert [path.name for path in tmp_path.iterdir()] == ["layer"]
     found = sorted(path.name for path in (tmp_path / "layer").iterdir())
     assert found == [
         *("embeddings", "heard.json", "inverter.json", "inverter.pt", "layer.json"),
         *("shuffled", "untrained", "wav"),
     ]
-    assert is_done(tmp_path / "layer/layer.json", MADE_BY)
-    assert not is_done(tmp_path / "layer/layer.json", MADE_BY | {"seed": 2})
+    assert is_done(job.record, MADE_BY)
+    assert not is_done(job.record, MADE_BY | {"seed": 2})
     assert not is_done(tmp_path / "none/layer.json", MADE_BY)
 
 
-def test_what_lay_there_is_replaced_whole(tmp_path):
-    (tmp_path / "place").mkdir()
-    (tmp_path / "place" / "old").touch()
-    with WholeFolder(tmp_path / "place") as part:
-        (part / "new").touch()
-        assert (tmp_path / "place" / "old").is_file()
-    assert [path.name for path in (tmp_path / "place").iterdir()] == ["new"]
-
-
 def test_all_is_written_at_one_level(toy):
-    folder, _, scored = toy
+    folder, controls_job = toy
+    scored = controls_job.scored
     for condition in ("ref", "msbg"):
         wav, _ = sf.read(folder / f"controls/original/{condition}/{scored[0].name}.wav")
         assert 10 * np.log10(np.mean(wav**2)) == pytest.approx(LEVEL, abs=0.01)

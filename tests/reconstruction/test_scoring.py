@@ -5,14 +5,14 @@ import pytest
 
 from intelligibility.runs import RecipeError
 from reconstruction.judge import check_judge
-from reconstruction.score import Heard, rows_of, wer, wer_interval
+from reconstruction.scoring import Transcript, rows_of, wer, wer_interval
 
 
 def heard(number: int, errors: int, condition: str = "ref", listener: str = "L1", l1=0.2):
     """Return one signal with planted scores."""
     severity = {"L1": "MILD", "L2": "SEVERE"}[listener]
     about = f"left_S{number}_{listener}", condition, listener, severity, "A B C D E", ""
-    return Heard(*about, errors, 5, l1, 1.0)
+    return Transcript(*about, errors, 5, l1, 1.0)
 
 
 def test_rows_hold_what_was_planted():

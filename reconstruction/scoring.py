@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcript:
     """One signal after its way through a layer, as the judge heard it.
 
     Attributes
@@ -47,21 +47,21 @@ class Heard:
 
 
 def rows_of(
-    heard: Sequence[Heard],
+    heard: Sequence[Transcript],
     about: Mapping[str, Any],
-    original: Sequence[Heard],
-    copy: Sequence[Heard],
+    original: Sequence[Transcript],
+    copy: Sequence[Transcript],
     seed: int,
 ) -> list[dict[str, Any]]:
     """Score one layer: a row per condition for all, for each severity and for each listener.
 
     Parameters
     ----------
-    heard : sequence of Heard
+    heard : sequence of Transcript
         All of its signals.
     about : mapping
         The columns that say which layer and inverter this is, and mel_l1_train.
-    original, copy : sequence of Heard
+    original, copy : sequence of Transcript
         The same signals untouched, and after analysis and vocoder alone.
     seed : int
         Of the bootstrap.
@@ -83,7 +83,7 @@ def rows_of(
     return rows
 
 
-def groups(heard: Iterable[Heard]) -> dict[str, set[str]]:
+def groups(heard: Iterable[Transcript]) -> dict[str, set[str]]:
     """Return names of signals: all, by severity of the ear's loss, and by listener."""
     heard = list(heard)
     found = {ALL: {one.name for one in heard}}
@@ -95,7 +95,7 @@ def groups(heard: Iterable[Heard]) -> dict[str, set[str]]:
     return found
 
 
-def group_scores(heard: Sequence[Heard], seed: int) -> dict[str, Any]:
+def group_scores(heard: Sequence[Transcript], seed: int) -> dict[str, Any]:
     """Return n_words, mel_l1, skill and wer with its interval, for some signals."""
     low, high = wer_interval(heard, seed)
     scores = {"n_words": sum(one.n_words for one in heard), "mel_l1": None, "skill": None}
@@ -106,13 +106,13 @@ def group_scores(heard: Sequence[Heard], seed: int) -> dict[str, Any]:
     return scores | {"wer": wer(heard), "wer_ci_lo": low, "wer_ci_hi": high}
 
 
-def wer(heard: Iterable[Heard]) -> float:
+def wer(heard: Iterable[Transcript]) -> float:
     """Return the word error rate in percent; insertions may take it above 100."""
     heard = list(heard)
     return 100 * sum(one.errors for one in heard) / sum(one.n_words for one in heard)
 
 
-def wer_interval(heard: Sequence[Heard], seed: int) -> tuple[float, float]:
+def wer_interval(heard: Sequence[Transcript], seed: int) -> tuple[float, float]:
     """Return a 95 % interval of the word error rate: bootstrap over utterances."""
     errors, words = np.array([(one.errors, one.n_words) for one in heard]).T
     drawn = np.random.default_rng(seed).integers(len(heard), size=(RESAMPLES, len(heard)))
@@ -127,6 +127,6 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
-def records(heard: Iterable[Heard]) -> list[dict[str, Any]]:
+def records(heard: Iterable[Transcript]) -> list[dict[str, Any]]:
     """Return signals as they are written to a file."""
     return [asdict(one) for one in heard]

@@ -1,0 +1,377 @@
+"""The controls of one spectrogram, or one layer from embedding to words, made in one process.
+
+A folder is whole or absent. That of a layer holds
+
+    inverter.json inverter.pt            the trained inverter
+    embeddings/{ref,msbg}/<ear>.npy      the layer's embeddings of the scored signals
+    wav/{ref,msbg}/<ear>.wav             the speech reconstructed from these two alone
+    untrained/, shuffled/                wavs of the floors, for some of the signals
+    heard.json                           the judge's transcripts, signal by signal
+    layer.json                           what it was made by, and the losses
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from intelligibility.ears import ASR_RATE
+from intelligibility.runs import atomic_folder, pick_device, read_json, write_json
+from intelligibility.words import word_errors
+from reconstruction.fit import (
+    FitSettings,
+    TrainingPair,
+    band_statistics,
+    check_pairs,
+    embedding_scale,
+    fit_inverter,
+    shuffled,
+)
+from reconstruction.inverters import Inverter, Spec, n_parameters
+from reconstruction.judge import Judge
+from reconstruction.loading import NetworkChoice, judge_of_process, network_of_process
+from reconstruction.mel import LogMel, NeuralVocoder, at_level
+from reconstruction.networks import Layer, Network
+from reconstruction.places import LayerFolder
+from reconstruction.scoring import Transcript
+from reconstruction.utterances import CONDITIONS, EarSignals, read_speech
+
+EMBEDDING_BYTES = 2  # per value to learn from: float16, in a folder that is removed afterwards
+LARGEST = 6e4  # that float16 holds
+CONTROLS = ("original", "copy", "bandmean")
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What determines a layer's numbers apart from network, judge and signals.
+
+    Attributes
+    ----------
+    fit : FitSettings
+        The inverter's training.
+    mel : str
+        Preset of the spectrograms.
+    width, divisor : int
+        As in `Spec`.
+    target : str
+        "input": the spectrogram of what the layer heard; "ref": of the clean reference, which is
+        enhancement.
+    vocoder : str
+        griffinlim, or a folder.
+    n_iter : int
+        Iterations of Griffin-Lim.
+    n_floors : int
+        Ear signals on which the floors are scored.
+    floor_steps : int
+        Training steps of the shuffled floor.
+    """
+
+    fit: FitSettings
+    mel: str
+    width: int
+    divisor: int
+    target: str
+    vocoder: str
+    n_iter: int
+    n_floors: int
+    floor_steps: int
+
+
+@dataclass(frozen=True)
+class ControlsJob:
+    """Everything that a process needs to make the controls of one kind of spectrogram.
+
+    Attributes
+    ----------
+    folder : Path
+        Its final name.
+    made_by : dict
+        Everything that determines its content.
+    training, scored : sequence of EarSignals
+        What inverters learn from, and what is scored.
+    settings : LayerSettings
+        Sizes, spectrogram, vocoder.
+    config : str
+        The resolved configuration, as JSON, by which network and judge are loaded.
+    level : float
+        dB re full scale, at which the recogniser hears all signals.
+    """
+
+    folder: Path
+    made_by: dict[str, Any]
+    training: Sequence[EarSignals]
+    scored: Sequence[EarSignals]
+    settings: LayerSettings
+    config: str
+    level: float
+
+    @property
+    def record(self) -> Path:
+        """The file that says what the folder was made by."""
+        return LayerFolder(self.folder).controls_record
+
+
+@dataclass(frozen=True)
+class LayerJob:
+    """Everything that a process needs to invert one layer.
+
+    Attributes
+    ----------
+    folder, made_by
+        As in `ControlsJob`.
+    choice, layer : NetworkChoice, Layer
+        The network, and which of its layers.
+    controls : ControlsJob
+        The controls of its spectrogram, finished: the layer has the same signals and settings.
+    """
+
+    folder: Path
+    made_by: dict[str, Any]
+    choice: NetworkChoice
+    layer: Layer
+    controls: ControlsJob
+
+    @property
+    def settings(self) -> LayerSettings:
+        """Sizes, spectrogram, vocoder."""
+        return self.controls.settings
+
+    @property
+    def record(self) -> Path:
+        """The file that says what the folder was made by."""
+        return LayerFolder(self.folder).record
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the judge hears without any layer, and each condition's mean spectrum.
+
+    Attributes
+    ----------
+    original, copy, bandmean : list of Transcript
+        The signal itself; its log-mel spectrogram through the vocoder; the condition's band mean
+        through the vocoder.
+    means : dict of numpy.ndarray, (bands,)
+        Mean log-mel of the training signals, by condition.
+    """
+
+    original: list[Transcript]
+    copy: list[Transcript]
+    bandmean: list[Transcript]
+    means: dict[str, np.ndarray]
+
+
+def is_done(record: Path, made_by: dict[str, Any]) -> bool:
+    """Tell whether a record is there and was made by the same things."""
+    return record.is_file() and read_json(record, dict).get("made_by") == made_by
+
+
+def make_controls(job: ControlsJob) -> None:
+    """Write a folder of controls: original, copy and band mean, with the judge's transcripts."""
+    torch.set_num_threads(1)
+    judge = judge_of_process(job.config, job.level)
+    settings, mel = job.settings, LogMel(job.settings.mel)
+    vocoder = mel if settings.vocoder == "griffinlim" else NeuralVocoder(settings.vocoder)
+    means = mean_spectra(job.training, mel)
+    with atomic_folder(job.folder) as part:
+        files = LayerFolder(part)
+        heard: dict[str, list[Transcript]] = {kind: [] for kind in CONTROLS}
+        for condition in CONDITIONS:
+            for ear, speech in read_signals(job.scored, condition):
+                log_mel = mel(speech[None])
+                flat = means[condition].expand_as(log_mel)
+                mean_l1 = float((log_mel - flat).abs().mean())
+                copy, bandmean = (
+                    vocoder.to_wav(one, len(speech), settings.n_iter)[0] for one in (log_mel, flat)
+                )
+                losses: dict[str, tuple[float, ...]] = {"bandmean": (mean_l1, mean_l1)}
+                for kind, sound in zip(CONTROLS, (speech, copy, bandmean), strict=True):
+                    wav = write_wav(files.wav(kind, condition, ear.name), sound)
+                    found = transcribe(judge, wav, ear, condition, *losses.get(kind, ()))
+                    heard[kind].append(found)
+        write_heard(files, heard)
+        spectra = {condition: mean.tolist() for condition, mean in means.items()}
+        write_json(files.controls_record, {"made_by": job.made_by, "means": spectra})
+
+
+def mean_spectra(ears: Iterable[EarSignals], mel: LogMel) -> dict[str, Tensor]:
+    """Return each condition's mean log-mel (bands,): every signal counts the same."""
+    ears, means = list(ears), {}
+    for condition in CONDITIONS:
+        spectra = [mel(speech[None])[0].mean(0) for _, speech in read_signals(ears, condition)]
+        means[condition] = torch.stack(spectra).mean(0)
+    return means
+
+
+def read_controls(folder: Path) -> Controls:
+    """Read what `make_controls` wrote."""
+    heard = read_heard(folder)
+    means = read_json(LayerFolder(folder).controls_record, dict)["means"]
+    arrays = {condition: np.array(mean, dtype=np.float32) for condition, mean in means.items()}
+    return Controls(*(heard[kind] for kind in CONTROLS), arrays)
+
+
+def write_heard(files: LayerFolder, heard: dict[str, list[Transcript]]) -> None:
+    """Write heard.json of a folder of controls or of a layer."""
+    write_json(files.heard, {kind: [asdict(one) for one in some] for kind, some in heard.items()})
+
+
+def read_heard(folder: Path) -> dict[str, list[Transcript]]:
+    """Read heard.json of a folder of controls or of a layer."""
+    content = read_json(LayerFolder(folder).heard, dict)
+    return {kind: [Transcript(**one) for one in some] for kind, some in content.items()}
+
+
+def invert_layer(job: LayerJob) -> None:
+    """Embed, train, invert and judge one layer; its folder appears when it is whole."""
+    torch.set_num_threads(1)
+    config, level, scored = job.controls.config, job.controls.level, job.controls.scored
+    network = network_of_process(config, job.choice, level)
+    judge = judge_of_process(config, level)
+    device = pick_device(OmegaConf.create(config).device)
+    with atomic_folder(job.folder) as part:
+        files = LayerFolder(part)
+        pairs = embed_training(job, files, network)
+        inverter = fresh_inverter(job, pairs)
+        losses = fit_inverter(pairs, inverter, job.settings.fit, device)
+        inverter.save(part)
+        for ear, condition, embedding in embed(scored, job.layer, network):
+            save_array(files.embedding(condition, ear.name), embedding)
+
+        # From here on, speech is made of the inverter and the embeddings alone.
+        inverter = Inverter.load(part)
+        heard = {"reconstruction": reconstruct(job, files, "wav", inverter, scored, judge)}
+        n_floors = job.settings.n_floors
+        few = scored[:: max(1, len(scored) // n_floors)][:n_floors]
+        for floor, other in floor_inverters(job, pairs, device):
+            heard[floor] = reconstruct(job, files, floor, other, few, judge)
+        shutil.rmtree(files.training)
+        write_heard(files, heard)
+        about = {"params": n_parameters(inverter), **losses, "layer": asdict(job.layer)}
+        write_json(files.record, {"made_by": job.made_by, **about})
+
+
+def read_signals(
+    ears: Iterable[EarSignals], *conditions: str
+) -> Iterator[tuple[EarSignals, Tensor]]:
+    """Read ear signals at `LEVEL`."""
+    for ear in ears:
+        for condition in conditions:
+            yield ear, at_level(read_speech(ear.wavs[condition]))
+
+
+def embed(
+    ears: Iterable[EarSignals], layer: Layer, network: Network
+) -> Iterator[tuple[EarSignals, str, np.ndarray]]:
+    """Give every signal's embedding at a layer, with its ear and condition."""
+    for ear in ears:
+        for condition in CONDITIONS:
+            speech = at_level(read_speech(ear.wavs[condition]))
+            yield ear, condition, network.embed(speech, [layer.name])[layer.name].numpy()
+
+
+def embed_training(job: LayerJob, files: LayerFolder, network: Network) -> list[TrainingPair]:
+    """Write the training pairs of a layer: embedding, and log-mel of the target."""
+    mel, pairs = LogMel(job.settings.mel), []
+    for ear, condition, embedding in embed(job.controls.training, job.layer, network):
+        halves = (files.training_array(condition, ear.name, what) for what in ("layer", "mel"))
+        pair = TrainingPair(ear.scene, *halves)
+        save_array(pair.embedding, embedding.clip(-LARGEST, LARGEST).astype(np.float16))
+        save_array(pair.log_mel, target_mel(ear, condition, mel, job.settings.target).numpy())
+        pairs.append(pair)
+    check_pairs(pairs)
+    return pairs
+
+
+def target_mel(ear: EarSignals, condition: str, mel: LogMel, target: str) -> Tensor:
+    """Return the log-mel spectrogram (frames, bands) that the inverter should give."""
+    wav = ear.wavs[condition if target == "input" else "ref"]
+    return mel(at_level(read_speech(wav))[None])[0]
+
+
+def fresh_inverter(job: LayerJob, pairs: Sequence[TrainingPair]) -> Inverter:
+    """Return an untrained inverter that knows the bands' statistics."""
+    settings = job.settings
+    torch.manual_seed(settings.fit.seed)
+    spec = Spec(job.layer, settings.mel, settings.width, settings.divisor, settings.fit.paper)
+    sound = {"vocoder": settings.vocoder, "n_iter": settings.n_iter, "seed": settings.fit.seed}
+    inverter = Inverter(spec, *band_statistics(pairs), **sound)
+    if job.layer.patches:
+        inverter.body.scale.fill_(embedding_scale(pairs))
+    return inverter
+
+
+def floor_inverters(
+    job: LayerJob, pairs: Sequence[TrainingPair], device: torch.device
+) -> Iterator[tuple[str, Inverter]]:
+    """Give an inverter without training, and one trained on pairs of different utterances."""
+    yield "untrained", fresh_inverter(job, pairs).eval()
+    if not job.settings.floor_steps:
+        return
+    inverter = fresh_inverter(job, pairs)
+    less = replace(job.settings.fit, steps=job.settings.floor_steps)
+    fit_inverter(shuffled(pairs), inverter, less, device, apart=True)
+    yield "shuffled", inverter
+
+
+def reconstruct(
+    job: LayerJob,
+    files: LayerFolder,
+    kind: str,
+    inverter: Inverter,
+    ears: Sequence[EarSignals],
+    judge: Judge,
+) -> list[Transcript]:
+    """Make speech of stored embeddings, write it below `kind`, and have it transcribed."""
+    target = job.settings.target
+    means = read_controls(job.controls.folder).means
+    heard = []
+    for ear in ears:
+        for condition in CONDITIONS:
+            embedding = np.load(files.embedding(condition, ear.name))
+            speech = torch.from_numpy(inverter.invert(embedding))
+            wav = write_wav(files.wav(kind, condition, ear.name), speech)
+            wanted = target_mel(ear, condition, inverter.mel, target)
+            found = inverter.log_mel(embedding)
+            frames = min(len(wanted), len(found))
+            mean = torch.from_numpy(means[condition if target == "input" else "ref"])
+            losses = [
+                float((wanted[:frames] - guess).abs().mean()) for guess in (found[:frames], mean)
+            ]
+            heard.append(transcribe(judge, wav, ear, condition, *losses))
+    return heard
+
+
+def transcribe(
+    judge: Judge,
+    wav: Path,
+    ear: EarSignals,
+    condition: str,
+    mel_l1: float | None = None,
+    mean_l1: float | None = None,
+) -> Transcript:
+    """Have a written wav transcribed, and count its wrong words."""
+    (text,) = judge.transcribe([wav])
+    errors, n_words = word_errors(text, ear.prompt)
+    about = ear.name, condition, ear.listener, ear.severity, ear.prompt
+    return Transcript(*about, text, errors, n_words, mel_l1, mean_l1)
+
+
+def write_wav(path: Path, speech: Tensor) -> Path:
+    """Write speech as float32, which no peak can clip; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, speech.numpy(), ASR_RATE, subtype="FLOAT")
+    return path
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write an array, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.ascontiguousarray(values))
