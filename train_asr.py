@@ -27,36 +27,22 @@ A run that was stopped is started again with the same command. While it runs, pr
 not change its data. --help lists the configuration.
 """
 
-import gc
 import logging
-import os
-import signal
 import sys
-import tempfile
 import threading
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import hydra
 import numpy as np
 import speechbrain as sb
 import torch
-import torch.distributed.nn.functional  # imported later, it would hold the group to its end
 from omegaconf import DictConfig, OmegaConf
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.checkpoints import average_checkpoints
-from speechbrain.utils.distributed import (
-    ddp_init_group,
-    get_rank,
-    if_main_process,
-    is_distributed_initialized,
-    run_on_main,
-)
+from speechbrain.utils.distributed import get_rank, if_main_process, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
@@ -64,22 +50,17 @@ from intelligibility.command_line import in_words, reports_errors
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
 from intelligibility.recognisers.checkpoints import epoch_of
-from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
 from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer
-from intelligibility.recognisers.trained_on import record_data, training_record
+from intelligibility.recognisers.trained_on import training_record
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
-    is_number,
-    is_whole,
     pick_device,
     progress,
     read_json,
     sha256_of,
-    shared_use,
-    sole_run,
-    versions,
     write_json,
 )
 from intelligibility.training.checkpoints import WholeCheckpointer
@@ -92,9 +73,21 @@ from intelligibility.training.data import (
     read_tables,
     train_loader_options,
 )
-from intelligibility.training.log import add_epoch, describe_epoch, read_epochs
+from intelligibility.training.log import (
+    add_epoch,
+    epoch_in_a_line,
+    record_training,
+    settings_and_versions,
+)
 from intelligibility.training.pretrained import provide_start, provide_tokenizer
-from intelligibility.training.settings import Batches, Start, Tables, Vocabulary, pick
+from intelligibility.training.run_options import run_options
+from intelligibility.training.running import (
+    keep_speechbrain_quiet,
+    memory_fault_named,
+    process_group,
+    sole_training,
+)
+from intelligibility.training.settings import Batches, Start, Tables, Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -124,85 +117,8 @@ def train(
     presentations : mapping of str to Presentation, optional
         What prepare_data.py recorded of the signals, for the record of what is trained on.
     """
-    ddp_init_group(run_opts)
-    with ExitStack() as locks:
-        if if_main_process():
-            folder = Path(hparams["output_folder"])
-            make_folders(folder, Path(hparams["save_folder"]))
-            locks.enter_context(sole_run(folder, "train_asr"))
-            # Its wavs and tables must not change meanwhile.
-            locks.enter_context(shared_use(Path(hparams["data_folder"]), "prepare_data"))
-        stop = locks.enter_context(heard_signals())
+    with process_group(run_opts), sole_training(hparams) as stop:
         train_and_test(hparams, run_opts, presentations or {}, stop)
-    if is_distributed_initialized():
-        gc.collect()  # what still holds the group keeps its threads, which can abort Python's exit
-        torch.distributed.destroy_process_group()
-
-
-def keep_speechbrain_quiet() -> None:
-    """Leave one line per epoch in place of SpeechBrain's about itself."""
-    for name in ("core", "utils.checkpoints", "utils.epoch_loop", "utils.seed"):
-        logging.getLogger(f"speechbrain.{name}").addFilter(_is_warning)  # it resets its levels
-    # SpeechBrain makes one of the two masks bool and the other float: nothing a user could change.
-    warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask and attn_mask")
-    # A start has no optimiser and no place in an epoch: they begin anew.
-    warnings.filterwarnings("ignore", r"(?s)(Trying to load|Loading).*missing a load path")
-    warnings.filterwarnings("ignore", "'optimizer_step' not found")
-
-
-@contextmanager
-def heard_signals() -> Iterator[threading.Event]:
-    """Note that the run is to stop: Python drops a Ctrl-C that comes while workers are forked.
-
-    It would show that one's traceback all the same.
-
-    Yields
-    ------
-    Event
-        Set from the first signal on.
-    """
-    stop = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.default_int_handler(number, frame)
-
-    def show(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not stop.is_set():
-            sys.__unraisablehook__(unraisable)
-
-    heard = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is signal.default_int_handler
-    ]
-    for number in heard:
-        signal.signal(number, note)
-    shown, sys.unraisablehook = sys.unraisablehook, show
-    try:
-        yield stop
-    finally:
-        if not stop.is_set():  # else what is half made falls apart after this, and would say so
-            sys.unraisablehook = shown
-        for number in heard:
-            signal.signal(number, signal.default_int_handler)
-
-
-def _is_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING
-
-
-def make_folders(*folders: Path) -> None:
-    """Make the recogniser's folders before hours of work, or say why they cannot be written."""
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise RecipeError(
-                f"{folder}: the recogniser cannot be written there ({error.strerror}); set "
-                "path.asr_folder to a folder that can be made and written"
-            ) from None
 
 
 def train_and_test(
@@ -276,24 +192,12 @@ def prepare_start(
     return vocabulary, resumed
 
 
-def record_training(
-    hparams: dict[str, Any], checkpointer: WholeCheckpointer, data: dict[str, Any]
-) -> None:
-    """Write what is trained on, and with which settings; warn or refuse when these changed."""
-    read_epochs(hparams["output_folder"])  # before an epoch is trained that could not be added
-    goes_on, found = checkpointer.goes_on(), checkpointer.find_checkpoint()
-    if goes_on:
-        check_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
-    write_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
-    epochs_left = found is None or epoch_of(found) < hparams["number_of_epochs"]
-    data = {"training": checkpointer.training.get("training")} | data
-    record_data(Path(hparams["output_folder"]), data, goes_on, epochs_left)
-
-
 class ASR(sb.Brain):
     """The recogniser in training: forward pass, losses, the two optimisers, checkpoints."""
 
     stop: threading.Event | None = None  # set when the run is to stop
+    optimizer: torch.optim.Optimizer
+    optimizers_dict: dict[str, torch.optim.Optimizer] | None
 
     # The forward pass and the losses
 
@@ -368,37 +272,23 @@ class ASR(sb.Brain):
 
     def fit_batch(self, batch: PaddedBatch) -> Tensor:
         """Do SpeechBrain's update, and say which batch did not fit into memory."""
-        try:
+        remedy = (
+            f"Lower batch_size ({self.hparams.batch_size}; with dynamic_batching "
+            f"max_batch_length, {self.hparams.max_batch_length} s) and raise "
+            "gradient_accumulation by as much, or set run_opts.precision=bf16"
+        )
+        with memory_fault_named(batch, remedy):
             return super().fit_batch(batch)
-        except torch.OutOfMemoryError as error:
-            raise self.no_memory(
-                batch,
-                f"Lower batch_size ({self.hparams.batch_size}; with dynamic_batching "
-                f"max_batch_length, {self.hparams.max_batch_length} s) and raise "
-                "gradient_accumulation by as much, or set run_opts.precision=bf16",
-            ) from error
 
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
         """Do SpeechBrain's evaluation, and say which batch did not fit into memory."""
-        try:
+        name = "test" if stage == sb.Stage.TEST else "valid"
+        beam = getattr(self.hparams, f"{name}_beam_size")
+        options = f"{name}_dataloader_opts"
+        size = getattr(self.hparams, options)["batch_size"]
+        remedy = f"Lower {name}_beam_size ({beam}) or {options}.batch_size ({size})"
+        with memory_fault_named(batch, remedy):
             return super().evaluate_batch(batch, stage)
-        except torch.OutOfMemoryError as error:
-            name = "test" if stage == sb.Stage.TEST else "valid"
-            beam = getattr(self.hparams, f"{name}_beam_size")
-            options = f"{name}_dataloader_opts"
-            size = getattr(self.hparams, options)["batch_size"]
-            raise self.no_memory(
-                batch, f"Lower {name}_beam_size ({beam}) or {options}.batch_size ({size})"
-            ) from error
-
-    def no_memory(self, batch: PaddedBatch, remedy: str) -> RecipeError:
-        """Return the error that names a batch, the length of its signals and a remedy."""
-        wavs, _ = batch.sig
-        seconds = wavs.shape[1] / self.hparams.sample_rate
-        return RecipeError(
-            f"out of memory with a batch of {len(wavs)} signals of up to {seconds:.1f} s: "
-            f"{', '.join(batch.id)}\n{remedy}"
-        )
 
     def on_fit_batch_end(
         self, batch: PaddedBatch, outputs: Predictions, loss: Tensor, should_step: bool
@@ -446,7 +336,7 @@ class ASR(sb.Brain):
         if stage == sb.Stage.TRAIN:
             draws = np.random.SeedSequence([self.hparams.seed, epoch, get_rank() or 0])
             sb.utils.seed.seed_everything(int(draws.generate_state(1)[0]), verbose=False)
-            self.use_optimizer_of(epoch)
+            self.use_optimizer_of(self.hparams.epoch_counter.current)
         else:
             self.acc_metric = self.hparams.acc_computer()
             self.wer_metric = self.hparams.error_rate_computer()
@@ -478,7 +368,7 @@ class ASR(sb.Brain):
         losses = {"train_loss": self.train_loss, "valid_loss": stats.pop("loss")}
         entry = state | losses | stats
         add_epoch(self.hparams.output_folder, entry, settings_and_versions(vars(self.hparams)))
-        logger.info("%s", describe_epoch(entry, self.hparams.number_of_epochs))
+        logger.info("%s", epoch_in_a_line(entry, self.hparams.number_of_epochs))
 
     # Before and after
 
@@ -488,9 +378,8 @@ class ASR(sb.Brain):
         # One signal at a time: what follows a signal in a padded batch would count as well.
         loader = self.make_dataloader(data, sb.Stage.VALID, None, batch_size=1)
         normalize.train()
-        if if_main_process():
-            loader = progress(loader, "feature statistics", len(loader), "signal")
-        for batch in loader:
+        shown = progress(loader, "feature statistics", len(loader), "signal")
+        for batch in shown if if_main_process() else loader:
             wavs, wav_lens = batch.to(self.device).sig
             normalize(self.hparams.compute_features(wavs), wav_lens, epoch=0)
 
@@ -525,59 +414,6 @@ class ASR(sb.Brain):
         """Average the checkpoints in save/: the best and the latest."""
         checkpoints = sorted(self.checkpointer.list_checkpoints(), key=lambda found: found.path)
         self.hparams.model.load_state_dict(average_checkpoints(checkpoints, "model"), strict=True)
-
-
-def settings_and_versions(hparams: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain settings, wherever the experiment lies, and the versions."""
-    places = {hparams[name]: f"<{name}>" for name in ("data_folder", "output_folder")}
-
-    def anywhere(value: Any) -> Any:
-        if isinstance(value, list):
-            return [anywhere(one) for one in value]
-        for folder, name in places.items():
-            value = value.replace(folder, name) if isinstance(value, str) else value
-        return value
-
-    kinds = str | int | float | list | None
-    plain = {key: anywhere(value) for key, value in hparams.items() if isinstance(value, kinds)}
-    return {"settings": plain, "versions": versions()}
-
-
-def run_options(given: Any, device: str) -> RunOptions:
-    """Return SpeechBrain's run options, each process of torchrun with a device of its own.
-
-    A progress bar is for a terminal; a log file gets a line per epoch.
-    """
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    backend = "nccl" if device.startswith("cuda") else "gloo"
-    defaults = {"device": device, "distributed_backend": backend}
-    defaults["noprogressbar"] = not sys.stderr.isatty()
-    if not isinstance(given, dict):
-        raise RecipeError(f"run_opts={given}: expected options by name: run_opts.precision=bf16")
-    if "device" in given:
-        pick_device(str(given["device"]))
-    if faults := list(_faults_of_run_options(given)):
-        raise RecipeError("; ".join(faults))
-    try:
-        return RunOptions.from_dictionary(defaults | given)
-    except TypeError as error:
-        raise RecipeError(f"run_opts: {error}; see speechbrain.utils.run_opts.RunOptions") from None
-
-
-def _faults_of_run_options(given: dict[str, Any]) -> Iterable[str]:
-    """Compare the values with the kinds that SpeechBrain declares and does not check."""
-    kinds = get_type_hints(RunOptions)
-    for name, value in given.items():
-        kind = kinds.get(name)
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            yield f"run_opts.{name}={value}: expected {', '.join(get_args(kind))}"
-        elif kind is bool and not isinstance(value, bool):
-            yield f"run_opts.{name}={value}: expected true or false"
-        elif kind is int and not is_whole(value):
-            yield f"run_opts.{name}={value}: expected a whole number"
-        elif kind is float and not is_number(value):
-            yield f"run_opts.{name}={value}: expected a number"
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")

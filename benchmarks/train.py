@@ -28,10 +28,11 @@ import torch
 import train_asr
 from intelligibility.experiment import read_table
 from intelligibility.recognisers.settings import read_settings
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import RECIPE
 from intelligibility.training.data import make_dataset, train_loader_options
 from intelligibility.training.pretrained import train_tokenizer
-from intelligibility.training.settings import Batches, Vocabulary, pick
+from intelligibility.training.settings import Batches, Vocabulary
 
 N_SIGNALS = 6808  # both ears of 70 % of the 4863 signals of CPC1's closed training set
 WORDS = ("CLARITY", "ENHANCES", "SPEECH", "FOR", "LISTENERS", "WITH", "HEARING", "LOSS")

@@ -27,11 +27,12 @@ import yaml
 
 import train_asr
 from intelligibility.experiment import write_table
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import RECIPE, RecipeError, sole_run
 from intelligibility.training.data import (
     make_dataset,
 )
-from intelligibility.training.settings import Vocabulary, pick
+from intelligibility.training.settings import Vocabulary
 from tests import toy_asr
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
@@ -397,7 +398,8 @@ import os, sys
 from pathlib import Path
 import speechbrain as sb, torch, toy_asr, train_asr
 from intelligibility.training.data import make_dataset
-from intelligibility.training.settings import Vocabulary, pick
+from intelligibility.training.settings import Vocabulary
+from intelligibility.recognisers.values import pick
 
 data, asr, result = map(Path, sys.argv[1:])
 masks = {"min_augmentations": 0, "max_augmentations": 0}

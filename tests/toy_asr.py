@@ -14,9 +14,10 @@ import train_asr
 from intelligibility.experiment import write_table
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import RECIPE
 from intelligibility.training.data import one_row_per_wav, read_tables
-from intelligibility.training.settings import Tables, pick
+from intelligibility.training.settings import Tables
 
 RATE = 16000  # Hz
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")
@@ -33,7 +34,6 @@ SETTINGS = {
     "n_warmup_steps": 30,
     "num_workers": 0,
     "cnn_out_channels": [4, 4, 8],
-    "cnn_features": 160,
     "d_model": 48,
     "nhead": 2,
     "num_encoder_layers": 1,

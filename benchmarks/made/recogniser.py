@@ -18,7 +18,6 @@ WORDS = ("ANNA", "KEEPS", "TWO", "OLD", "BOATS", "PETER", "SELLS", "NINE", "RED"
 SETTINGS = {
     "seed": 3,
     "cnn_out_channels": [4, 4, 8],
-    "cnn_features": 160,
     "d_model": 32,
     "nhead": 2,
     "num_encoder_layers": 1,

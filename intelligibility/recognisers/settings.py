@@ -1,20 +1,20 @@
 """The recogniser's settings: transformer_cpc1.yaml with what config.yaml says about it."""
 
-import io
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ruamel.yaml
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.model_settings import model_settings_of
-from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, listed
+from intelligibility.recognisers.values import type_fault
+from intelligibility.runs import RECIPE, RecipeError, is_whole, listed
 
 FROM_CONFIG = ("seed", "pretrained", "pretrained_revision", "from_scratch")
 # The whole numbers that may be 0; of the others there is at least one.
@@ -49,9 +49,9 @@ def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
 
 
 def refuse_foreign_objects(path: Path) -> None:
-    """Refuse settings of somebody else's that make objects which ours do not: they could be any.
+    """Refuse third-party settings that make objects which ours do not.
 
-    HyperPyYAML calls whatever a tag names, so a settings file is a program.
+    HyperPyYAML calls whatever a tag names, so such a file can run any code.
 
     Raises
     ------
@@ -77,7 +77,8 @@ def plain_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     """Read the same settings without making the objects that they describe."""
     path = RECIPE / cfg.asr_config
     with _faults_named(path):
-        return _plain(path.read_text(encoding="utf-8"), _overrides(cfg, experiment))
+        text = path.read_text(encoding="utf-8")
+        return _plain(text, _complete(text, _overrides(cfg, experiment)))
 
 
 def _overrides(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
@@ -93,26 +94,59 @@ def _overrides(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def read_settings(path: str | Path, overrides: dict[str, Any] | str) -> dict[str, Any]:
+def read_settings(path: str | Path, overrides: Mapping[str, Any] | str) -> dict[str, Any]:
     """Read a settings file by itself, with `overrides` as a mapping or as yaml text."""
     # It warns that torchvision is not installed, which nothing here needs.
     logging.getLogger("speechbrain.utils.train_logger").addFilter(lambda record: False)
-    path, overrides = Path(path), overrides or {}
+    path = Path(path)
     with _faults_named(path):
         text = path.read_text(encoding="utf-8")
+        overrides = _complete(text, overrides)
         plain = _plain(text, overrides)
         hparams = load_hyperpyyaml(text, overrides)
-    check_sizes(hparams)
     hparams["model_settings"] = plain["model_settings"]
     return hparams
 
 
-def _plain(text: str, overrides: dict[str, Any] | str) -> dict[str, Any]:
-    """Return all settings as plain values, and by `model_settings` those that decide the model."""
-    if faults := list(_faults_of_values(text, overrides)):
-        raise RecipeError("; ".join(faults))
+def _plain(text: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return all settings as plain values, and as `model_settings` those that weights rest on."""
     resolved = yaml.load(resolve_references(text, overrides).read(), _Plain)
     return resolved | {"model_settings": model_settings_of(yaml.load(text, _Plain), resolved)}
+
+
+def _complete(text: str, overrides: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Check the overrides of a settings file, and add what follows from other settings.
+
+    Raises
+    ------
+    RecipeError
+        A value is of the wrong type or out of its range.
+    """
+    published = yaml.load(text, _Plain)
+    if isinstance(overrides, str):
+        overrides = ruamel.yaml.YAML().load(overrides) or {}
+    given = dict(overrides)
+    faults: list[str] = []
+    for name, value in given.items():
+        faults += _faults_of_value(name, value, published.get(name), published)
+    if faults:
+        raise RecipeError("; ".join(faults))
+    settings = published | given
+    # Two of the CNN's three blocks halve the frequency axis.
+    features = settings["cnn_out_channels"][-1] * (settings["n_mels"] // 4)
+    # Records of earlier runs may still give these two.
+    if given.get("cnn_features", features) != features:
+        raise RecipeError(
+            f"cnn_features={given['cnn_features']}: is computed from cnn_out_channels and n_mels, "
+            f"here {features}; leave it out"
+        )
+    if given.get("lm_weight", 0) != 0:
+        raise RecipeError(
+            f"lm_weight={given['lm_weight']}: no language model is used here; leave it out"
+        )
+    if "lm_weight" not in published:
+        given.pop("lm_weight", None)
+    return given | {"cnn_features": features}
 
 
 @contextmanager
@@ -136,16 +170,6 @@ def _reason(error: Exception) -> str:
     return ": ".join(" ".join(str(part).split()) for part in error.args) or str(error)
 
 
-def _faults_of_values(text: str, overrides: dict[str, Any] | str) -> Iterator[str]:
-    """Name the overrides whose value is of another kind than the file's: a word for a number."""
-    published = yaml.load(text, _Plain)
-    given = (
-        overrides if isinstance(overrides, Mapping) else load_hyperpyyaml(io.StringIO(overrides))
-    )
-    for name, value in (given or {}).items():
-        yield from _faults_of_value(name, value, published.get(name), published)
-
-
 def _faults_of_value(
     name: str, value: Any, published: Any, settings: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -163,18 +187,13 @@ def _faults_of_value(
         fits = isinstance(value, list) and len(value) == len(published)
         if not fits or not all(map(is_whole, value)):
             yield f"{name}={value}: expected {len(published)} whole numbers, such as {published}"
-    elif isinstance(published, bool):
-        if not isinstance(value, bool):
-            yield f"{name}={value}: expected true or false"
-    elif isinstance(published, int | float):
-        whole = isinstance(published, int) and own_name in settings  # not so inside a block
-        least = 1 if whole and own_name not in FROM_ZERO else 0
-        if not _is_number(value, whole) or value < least:
-            yield f"{name}={value}: expected a {'whole ' * whole}number of at least {least}"
-
-
-def _is_number(value: Any, whole: bool) -> bool:
-    return (is_whole if whole else is_number)(value) and math.isfinite(value)
+    elif isinstance(published, bool | int | float):
+        kind = type(published)
+        if kind is int and own_name not in settings:  # inside a block, where 1 may stand for 1.0
+            kind = float
+        least = 1 if kind is int and own_name not in FROM_ZERO else 0
+        if fault := type_fault(name, value, kind, least):
+            yield fault
 
 
 class _Plain(yaml.SafeLoader):
@@ -190,18 +209,3 @@ def _untagged(loader: _Plain, tag: str, node: yaml.Node) -> Any:
 
 
 _Plain.add_multi_constructor("!", _untagged)
-
-
-def check_sizes(hparams: dict[str, Any]) -> None:
-    """Refuse sizes that do not fit together, and a language model, which this recipe never uses."""
-    channels, n_mels = hparams["cnn_out_channels"], hparams["n_mels"]
-    expected = channels[-1] * (n_mels // 4)  # two of the three blocks halve the frequency axis
-    if hparams["cnn_features"] != expected:
-        raise RecipeError(
-            f"cnn_features={hparams['cnn_features']}: with cnn_out_channels={channels} and "
-            f"n_mels={n_mels} the CNN gives other features; set cnn_features={expected}"
-        )
-    if hparams["lm_weight"] != 0:
-        raise RecipeError(
-            f"lm_weight={hparams['lm_weight']}: no language model is used here; set it to 0"
-        )

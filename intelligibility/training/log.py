@@ -1,5 +1,6 @@
 """The course of training: training.json, one entry per epoch, and the plot drawn from it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from intelligibility.experiment import AsrFolder
-from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
+from intelligibility.recognisers.checkpoints import epoch_of
+from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
+from intelligibility.recognisers.trained_on import record_data
+from intelligibility.runs import RecipeError, atomic_path, read_json, versions, write_json
+from intelligibility.training.checkpoints import WholeCheckpointer
 
 
 def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
@@ -53,11 +58,11 @@ def add_epoch(folder: str | Path, entry: dict[str, Any], settings: dict[str, Any
     plot_training(epochs, files.training_plot)
 
 
-def describe_epoch(entry: dict[str, Any], last: int) -> str:
-    """Say in a line how an epoch went.
+def epoch_in_a_line(entry: dict[str, Any], last: int) -> str:
+    """Return a line about an epoch.
 
     >>> entry = {"epoch": 5, "train_loss": 14.6, "valid_loss": 23.9, "ACC": 0.898, "WER": 34.3}
-    >>> describe_epoch(entry, 15)
+    >>> epoch_in_a_line(entry, 15)
     'epoch 5 of 15: loss 14.60, validation 23.90; accuracy 89.8 %, word error rate 34.3 %'
     """
     text = (
@@ -86,3 +91,33 @@ def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120, metadata={"Software": None})
     plt.close(figure)
+
+
+def settings_and_versions(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain settings, the same wherever the experiment lies, and the versions."""
+    places = {hparams[name]: f"<{name}>" for name in ("data_folder", "output_folder")}
+
+    def anywhere(value: Any) -> Any:
+        if isinstance(value, list):
+            return [anywhere(one) for one in value]
+        for folder, name in places.items():
+            value = value.replace(folder, name) if isinstance(value, str) else value
+        return value
+
+    kinds = str | int | float | list | None
+    plain = {key: anywhere(value) for key, value in hparams.items() if isinstance(value, kinds)}
+    return {"settings": plain, "versions": versions()}
+
+
+def record_training(
+    hparams: Mapping[str, Any], checkpointer: WholeCheckpointer, data: dict[str, Any]
+) -> None:
+    """Record what is trained on, and with which settings; warn or refuse when these changed."""
+    read_epochs(hparams["output_folder"])  # before an epoch is trained that could not be added
+    goes_on, found = checkpointer.goes_on(), checkpointer.find_checkpoint()
+    if goes_on:
+        check_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
+    write_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
+    epochs_left = found is None or epoch_of(found) < hparams["number_of_epochs"]
+    data = {"training": checkpointer.training.get("training")} | data
+    record_data(Path(hparams["output_folder"]), data, goes_on, epochs_left)

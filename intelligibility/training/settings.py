@@ -1,15 +1,11 @@
 """The settings of a training, in the groups that belong together, by their published names."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from sentencepiece import SentencePieceProcessor
 
 from intelligibility.runs import RecipeError
-
-Group = TypeVar("Group")
-SORTINGS = ("random", "ascending", "descending")
 
 
 @dataclass(frozen=True)
@@ -75,18 +71,9 @@ class Batches:
 
     batch_size: int
     gradient_accumulation: int
-    sorting: str
+    sorting: Literal["random", "ascending", "descending"]
     dynamic_batching: bool
     max_batch_length: float  # s
     num_buckets: int
     seed: int
     train_dataloader_opts: dict[str, Any]
-
-    def __post_init__(self):
-        if self.sorting not in SORTINGS:
-            raise RecipeError(f"sorting={self.sorting}: expected {', '.join(SORTINGS)}")
-
-
-def pick(group: type[Group], hparams: Mapping[str, Any]) -> Group:
-    """Return one group of the settings of transformer_cpc1.yaml."""
-    return group(**{field.name: hparams[field.name] for field in fields(group)})

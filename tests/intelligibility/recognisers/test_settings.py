@@ -51,15 +51,13 @@ PUBLISHED = {
     "valid_search_interval": 10,
     "valid_beam_size": 10,
     "test_beam_size": 66,
-    "lm_weight": 0.0,
     "ctc_weight_decode": 0.4,
     # These sit inside blocks in the published file.
     "n_warmup_steps": 25000,
     "cnn_out_channels": [128, 256, 512],
-    "cnn_features": 10240,
 }
 SMALL = {"d_model": 32, "nhead": 2, "num_encoder_layers": 1, "num_decoder_layers": 1, "d_ffn": 32}
-SMALL |= {"cnn_out_channels": [4, 4, 4], "cnn_features": 80, "output_neurons": 12}
+SMALL |= {"cnn_out_channels": [4, 4, 4], "output_neurons": 12}
 FOLDERS = {"data_folder": "data", "output_folder": "out"}
 
 
@@ -83,7 +81,7 @@ def test_published_names_and_values():
     values = {key: found[key] for key in PUBLISHED if key != "vocab_size"}
     assert values == {key: PUBLISHED[key] for key in values}
     assert found["vocab_size"] == "ref <output_neurons>"
-    for key in ("data_folder", "output_folder"):
+    for key in ("data_folder", "output_folder", "cnn_features"):
         assert found[key].startswith("PLACEHOLDER")
 
 
@@ -156,11 +154,11 @@ def test_config_gives_folders_seed_and_overrides(tmp_path):
     "change, message",
     [
         ({"batchsize": 3}, "transformer_cpc1.yaml, asr_overrides: .*'batchsize' not found"),
-        ({"cnn_out_channels": [4, 4, 8]}, "cnn_features=80.*set cnn_features=160"),
+        ({"cnn_features": 160}, "cnn_features=160: is computed from .*, here 80; leave it out"),
         ({"nhead": 5}, "embed_dim must be divisible by num_heads; see asr_overrides"),
         ({"cnn_out_channels": [16]}, r"=\[16\]: expected 3 whole numbers, such as \[128, 256"),
         ({"cnn_out_channels": 16}, "cnn_out_channels=16: expected 3 whole numbers, such as"),
-        ({"lm_weight": 0.6}, "lm_weight=0.6.*set it to 0"),
+        ({"lm_weight": 0.6}, "lm_weight=0.6.*leave it out"),
         (
             {"CNN": {"strids": [1, 1, 1]}},
             "ConvolutionFrontEnd.*argument 'strids'.*see asr_overrides",
@@ -203,6 +201,20 @@ def test_takes_values_of_the_right_kind():
         | {"max_batch_length": 60, "ckpt_interval_minutes": 0, "label_smoothing": 0},
     )
     assert found["train_csv"] == ["a.csv", "b.csv"] and found["num_workers"] == 0
+
+
+def test_former_settings_that_change_nothing_are_ignored(small):
+    former = {"cnn_features": 80, "lm_weight": 0.0}
+    found = read_settings(FILE, SMALL | FOLDERS | former)
+    assert found["cnn_features"] == small["cnn_features"] == 80
+    assert found["model_settings"] == small["model_settings"]
+    assert found["model_settings"]["cnn_features"] == 80  # as records of earlier versions have it
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path):
+    text = FILE.read_text().replace("cnn_features: !PLACEHOLDER", "cnn_features: 10240")
+    (tmp_path / "old.yaml").write_text(text + "\nlm_weight: 0.0\n")
+    assert read_settings(tmp_path / "old.yaml", SMALL | FOLDERS)["cnn_features"] == 80
 
 
 def test_overrides_that_are_no_settings(tmp_path):

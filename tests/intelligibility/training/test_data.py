@@ -11,6 +11,7 @@ import torch
 import train_asr
 from benchmarks.train import padding_share
 from intelligibility.experiment import read_table, write_table
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import RecipeError
 from intelligibility.training.data import (
     in_order,
@@ -18,7 +19,7 @@ from intelligibility.training.data import (
     read_tables,
     train_loader_options,
 )
-from intelligibility.training.settings import Batches, Tables, Vocabulary, pick
+from intelligibility.training.settings import Batches, Tables, Vocabulary
 from tests import toy_asr
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at

@@ -6,7 +6,7 @@ import pytest
 
 from intelligibility.runs import RecipeError, read_json, write_json
 from intelligibility.training import log
-from intelligibility.training.log import add_epoch, describe_epoch, read_epochs
+from intelligibility.training.log import add_epoch, epoch_in_a_line, read_epochs
 
 ENTRY = {"train_loss": 14.6, "valid_loss": 23.9, "ACC": 0.898, "lr": 1e-3, "optimizer": "Adam"}
 
@@ -17,7 +17,7 @@ def entry(epoch, **changes):
 
 def test_the_line_of_an_epoch():
     assert doctest.testmod(log).attempted == 2 and doctest.testmod(log).failed == 0
-    assert "word error" not in describe_epoch(entry(3), 15)
+    assert "word error" not in epoch_in_a_line(entry(3), 15)
 
 
 def test_adds_epochs_and_draws_them(tmp_path):

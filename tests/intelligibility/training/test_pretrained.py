@@ -7,9 +7,10 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import RecipeError, sha256_of
 from intelligibility.training import pretrained
-from intelligibility.training.settings import Start, Vocabulary, pick
+from intelligibility.training.settings import Start, Vocabulary
 from tests import toy_asr
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at

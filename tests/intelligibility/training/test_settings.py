@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from benchmarks.made.recogniser import small_settings
+from intelligibility.recognisers.values import pick
 from intelligibility.runs import RecipeError
-from intelligibility.training.settings import Batches, Start, Tables, Vocabulary, pick
+from intelligibility.training.settings import Batches, Start, Tables, Vocabulary
 
 
 @pytest.mark.parametrize("group", [Batches, Start, Tables, Vocabulary])
