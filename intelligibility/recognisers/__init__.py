@@ -45,12 +45,16 @@ def choose_recogniser(cfg: DictConfig, experiment: Experiment) -> StoredRecognis
         raise RecipeError(f"layers={cfg.layers}: expected all, or null for those of the measures")
     every = cfg.layers == "all"
     if is_trained_here(cfg):
-        load = partial(speechbrain.load, cfg, experiment, all_layers=every)
-        return StoredRecogniser(partial(speechbrain.made_by, cfg, experiment), load)
+        return StoredRecogniser(
+            partial(speechbrain.made_by, cfg, experiment),
+            partial(speechbrain.load, cfg, experiment, all_layers=every),
+        )
     hub = _hub()
     model = hub.fetch_model(str(cfg.recogniser), cfg.recogniser_revision)
-    load = partial(hub.load, model, dec_mode=cfg.dec_mode, all_layers=every)
-    return StoredRecogniser(partial(hub.made_by, model, cfg.dec_mode), load)
+    return StoredRecogniser(
+        partial(hub.made_by, model, cfg.dec_mode),
+        partial(hub.load, model, dec_mode=cfg.dec_mode, all_layers=every),
+    )
 
 
 def recogniser_made_by(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
@@ -72,6 +76,7 @@ def recogniser_of_process(config: str, checkpoint_sha256: str) -> Recogniser:
     part of the key: a process that outlives a training must not go on with the old recogniser.
     """
     cfg = OmegaConf.create(config)
+    assert isinstance(cfg, DictConfig)
     return load_recogniser(cfg, Experiment.from_config(cfg), torch.device("cpu"))
 
 

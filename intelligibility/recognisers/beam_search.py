@@ -26,6 +26,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
 from torch import Tensor
 
 from intelligibility.recognisers.ctc_prefixes import CtcPrefixes
@@ -105,7 +106,7 @@ class BeamSearch:
 
     Parameters
     ----------
-    transformer : speechbrain TransformerASR
+    transformer : TransformerASR
         Its decoder is used.
     seq_lin, ctc_lin : torch.nn.Module
         Linear outputs of the attention head and of the CTC head.
@@ -118,7 +119,7 @@ class BeamSearch:
 
     def __init__(
         self,
-        transformer: torch.nn.Module,
+        transformer: TransformerASR,
         seq_lin: torch.nn.Module,
         ctc_lin: torch.nn.Module,
         settings: SearchSettings,
@@ -156,7 +157,7 @@ class BeamSearch:
         batch = _Batch(self, encoded, valid.to(encoded.device))
         while None in batch.results:
             batch.step()
-        return batch.results
+        return [result for result in batch.results if result is not None]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ The encoder's output is projected to keys and values once per utterance; all bea
 
 import torch
 import torch.nn.functional as F
+from speechbrain.lobes.models.transformer.Transformer import TransformerDecoderLayer
+from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
 from torch import Tensor
 
 
@@ -16,7 +18,7 @@ class DecoderCache:
 
     Parameters
     ----------
-    transformer : speechbrain TransformerASR
+    transformer : TransformerASR
         With sinusoidal positions and regular attention, as in the published recipe.
     encoded : Tensor, (utterances, frames, d_model)
         The encoder's output.
@@ -26,9 +28,7 @@ class DecoderCache:
         The most beams per utterance in any step.
     """
 
-    def __init__(
-        self, transformer: torch.nn.Module, encoded: Tensor, valid: Tensor, beam_size: int
-    ):
+    def __init__(self, transformer: TransformerASR, encoded: Tensor, valid: Tensor, beam_size: int):
         if transformer.attention_type != "regularMHA":
             raise ValueError(f"attention_type {transformer.attention_type}: expected regularMHA")
         self.transformer = transformer
@@ -74,7 +74,12 @@ class DecoderCache:
         return [*states[:-1], decoder.norm(states[-1])]
 
     def _layer(
-        self, layer: torch.nn.Module, x: Tensor, past: Tensor, rows: Tensor, encoded_kv: Tensor
+        self,
+        layer: TransformerDecoderLayer,
+        x: Tensor,
+        past: Tensor,
+        rows: Tensor,
+        encoded_kv: Tensor,
     ) -> Tensor:
         before = layer.normalize_before
         y = layer.norm1(x) if before else x

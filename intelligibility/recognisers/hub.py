@@ -5,6 +5,7 @@ Weights are read from safetensors only, and no code that comes with a model is r
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModel,
     AutoModelForCTC,
-    PreTrainedModel,
     Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
@@ -162,12 +162,12 @@ def _from_hub(source: str, revision: str | None, patterns: list[str]) -> Path:
 
 
 def _snapshot(source: str, revision: str | None, patterns: list[str]) -> str:
-    options = {"revision": revision, "allow_patterns": patterns}
+    download = partial(snapshot_download, source, revision=revision, allow_patterns=patterns)
     try:
-        return snapshot_download(source, local_files_only=True, **options)
+        return download(local_files_only=True)
     except (LocalEntryNotFoundError, IncompleteSnapshotError):
         logger.info("Fetching %s", source)
-    return snapshot_download(source, **options)
+    return download()
 
 
 def check_kind(folder: Path, source: str) -> str:
@@ -252,7 +252,7 @@ def _load_wav2vec2(
     return Wav2Vec2Recogniser(model, extractor, tokenizer, device, all_layers)
 
 
-def _load_model(kind: type, folder: Path) -> PreTrainedModel:
+def _load_model(kind: Any, folder: Path) -> Any:
     """Load a network whose every weight is in the files: transformers would draw the others."""
     model, found = kind.from_pretrained(
         folder,

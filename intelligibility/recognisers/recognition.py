@@ -48,18 +48,15 @@ def named_layers(part: str, layers: Sequence[Tensor], every: bool) -> dict[str, 
 
 
 class Recogniser(Protocol):
-    """What infer.py asks of a recogniser. What determines its numbers is known before it is loaded.
+    """What infer.py asks of a recogniser. Its files determine its numbers: see StoredRecogniser."""
 
-    Attributes
-    ----------
-    lengths : tuple of int
-        Samples at 16 kHz of the shortest and the longest signal that it takes.
-    word_correctness : callable
-        Scores the words that it recognised, given the sentence that was said: 0..1.
-    """
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Samples at 16 kHz of the shortest and the longest signal that it takes."""
 
-    lengths: tuple[int, int]
-    word_correctness: Callable[[str, str], float]
+    @property
+    def word_correctness(self) -> Callable[[str, str], float]:
+        """Score the words that it recognised, given the sentence that was said: 0..1."""
 
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None

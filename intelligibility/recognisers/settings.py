@@ -70,7 +70,7 @@ def refuse_foreign_objects(path: Path) -> None:
 
 def _tags(path: Path) -> set[str]:
     events = yaml.parse(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    return {event.tag for event in events if getattr(event, "tag", None)}
+    return {tag for event in events if (tag := getattr(event, "tag", None))}
 
 
 def plain_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
@@ -87,11 +87,12 @@ def _overrides(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
             f"asr_overrides={cfg.asr_overrides}: expected settings of {cfg.asr_config} by name, "
             "such as asr_overrides.batch_size=8"
         )
-    return {key: cfg[key] for key in FROM_CONFIG} | {
+    overrides: Any = OmegaConf.to_container(cfg.asr_overrides, resolve=True)
+    folders = {
         "data_folder": str(experiment.data_folder),
         "output_folder": str(experiment.asr_folder),
-        **OmegaConf.to_container(cfg.asr_overrides, resolve=True),
     }
+    return {key: cfg[key] for key in FROM_CONFIG} | folders | overrides
 
 
 def read_settings(path: str | Path, overrides: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -62,9 +62,7 @@ def _sample(wav: Path) -> tuple[int, bytes]:
         return size, stream.read(4096)
 
 
-def _heard(
-    table: list[Row], known: Mapping[str, tuple[str, str, str]]
-) -> Iterator[dict[str, str | None]]:
+def _heard(table: list[Row], known: Mapping[str, tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
     for row in table:
         ear, _, rest = row["ID"].partition("_")  # binaural tables name both ears of a signal
         name = rest if ear in EARS else row["ID"]
@@ -124,8 +122,8 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         return [*found, f"{then.get('signals')} wavs, now {now['signals']}; no list of them then"]
     for what in ("scene", "name"):
         old, new = ({heard[what] for heard in one["presentations"]} for one in (then, now))
-        for sign, names in (("added", new - old), ("gone", old - new)):
-            if names := sorted(filter(None, names)):
+        for sign, differing in (("added", new - old), ("gone", old - new)):
+            if names := sorted(filter(None, differing)):
                 found.append(f"{len(names)} {_PLURAL[what]} {sign} ({listed(names, 3)})")
     prompts = {heard["name"]: heard["prompt"] for heard in then["presentations"]}
     changed = [
@@ -135,9 +133,9 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     if changed:
         found.append(f"{len(changed)} prompts changed ({listed(changed, 3)})")
-    wavs = [name for name, sha in now["wavs"].items() if then["wavs"].get(name, sha) != sha]
-    if wavs:
-        found.append(f"{len(wavs)} wavs changed ({listed(wavs, 3)})")
+    changed_wavs = [name for name, sha in now["wavs"].items() if then["wavs"].get(name, sha) != sha]
+    if changed_wavs:
+        found.append(f"{len(changed_wavs)} wavs changed ({listed(changed_wavs, 3)})")
     return found or ["the same signals, otherwise named or worded"]
 
 

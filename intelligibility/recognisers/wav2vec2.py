@@ -4,6 +4,7 @@ Without a head there are no words, and no log-probability of a text. None of the
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,10 +48,11 @@ class Wav2Vec2Recogniser(BatchRecogniser):
         all_layers: bool = False,
     ):
         super().__init__(device, all_layers)
-        self.model = model.to(device).eval()
+        self.model = model.eval()
+        self.model.to(device)
         self.extractor, self.tokenizer = extractor, tokenizer
         self.has_words = tokenizer is not None
-        self.base = model.base_model
+        self.base: Any = model.base_model  # its parts have no types
         if getattr(model.config, "add_adapter", False):
             raise RecipeError("add_adapter: an encoder with an adapter behind it is not served")
         self.lengths = (receptive_field(model), LONGEST)
@@ -112,6 +114,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
         text : str or None
             What was said; None: the words themselves.
         """
+        assert self.tokenizer is not None  # there is a head
         log_probs = self.model.lm_head(encoded).log_softmax(-1)
         words = self.tokenizer.decode(log_probs.argmax(-1).tolist())
         tokens = self.tokens_of(words if text is None else text)
@@ -119,7 +122,12 @@ class Wav2Vec2Recogniser(BatchRecogniser):
             return words, None
         blank = self.model.config.pad_token_id
         loss = torch.nn.functional.ctc_loss(
-            log_probs, torch.tensor(tokens), (len(log_probs),), (len(tokens),), blank, "sum"
+            log_probs,
+            torch.tensor(tokens),
+            torch.tensor([len(log_probs)]),
+            torch.tensor([len(tokens)]),
+            blank,
+            "sum",
         )
         if not (tokens and loss.isfinite()):
             raise RecipeError(
@@ -130,6 +138,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
 
     def tokens_of(self, text: str) -> list[int]:
         """Write a text in the recogniser's letters, in capitals or not as it knows them."""
+        assert self.tokenizer is not None
         words = " ".join(words_of(text))
         unknown = self.tokenizer.unk_token_id
         ways = [self.tokenizer(way).input_ids for way in (words, words.lower())]

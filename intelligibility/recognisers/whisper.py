@@ -55,7 +55,8 @@ class WhisperRecogniser(BatchRecogniser):
     ):
         super().__init__(device, all_layers)
         check_dec_mode(dec_mode)
-        self.model = model.to(device).eval()
+        self.model = model.eval()
+        self.model.to(device)
         self.extractor, self.tokenizer, self.dec_mode = extractor, tokenizer, dec_mode
         window = model.config.max_source_positions * SAMPLES_PER_FRAME
         if extractor.n_samples != window:

@@ -34,6 +34,8 @@ class WholeCheckpointer(Checkpointer):
     another name. Each training has an id, and deletes only checkpoints that bear it.
     """
 
+    checkpoints_dir: Path
+
     @property
     def files(self) -> SaveFolder:
         """What lies beside the checkpoints."""

@@ -50,7 +50,7 @@ def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
 
     Strictly: the model has to have exactly the settings' parameters.
     """
-    source, revision = start.pretrained, start.pretrained_revision
+    source, revision = str(start.pretrained), start.pretrained_revision
     model, normaliser = (
         fetch_pretrained(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt")
     )

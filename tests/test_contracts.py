@@ -1,0 +1,106 @@
+"""The contracts of docs/map.md: a new kind is added in a temporary copy by touching one file."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from intelligibility.experiment import EARS, write_table
+from intelligibility.runs import read_json
+from tests.conftest import RECIPE
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """Return a copy of the recipe's code and configuration."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    for path in (*RECIPE.glob("*.py"), *RECIPE.glob("*.yaml")):
+        shutil.copy(path, folder)
+    for room in ("intelligibility", "msbg"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(RECIPE / room, folder / room, ignore=ignored)
+    return folder
+
+
+def insert(path: Path, before: str, text: str) -> None:
+    """Insert text before a line that stands in a file once."""
+    code = path.read_text(encoding="utf-8")
+    assert code.count(before) == 1
+    path.write_text(code.replace(before, text + before), encoding="utf-8")
+
+
+def run(copy: Path, script: str, *arguments: str) -> str:
+    """Run a script of the copy; return what it logs."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def prepare(exp_folder: Path) -> None:
+    """Write one dev and one test signal as prepare_data.py leaves them."""
+    rng = np.random.default_rng(0)
+    for split in ("dev", "test"):
+        for ear in EARS:
+            for kind in ("msbg", "ref"):
+                wav = exp_folder / f"cpc1_asr_data/{split}/{ear}_{kind}.wav"
+                wav.parent.mkdir(parents=True, exist_ok=True)
+                sf.write(wav, rng.standard_normal(16000).astype("float32"), 16000, subtype="FLOAT")
+                row = {"ID": split, "duration": 1.0, "wav": wav, "spk_id": "L1", "wrd": "SIX OF"}
+                write_table(exp_folder / f"cpc1_asr_data/{ear}_{split}_{kind}.csv", [row])
+
+
+SPECTRA = '''
+"""A recogniser of one spectrum per 10 ms, which always understands the same word."""
+
+from intelligibility.recognisers.recognition import Recognition
+from intelligibility.words import word_correctness
+
+
+class Spectra:
+    lengths = (400, 160000)
+    word_correctness = staticmethod(word_correctness)
+
+    def recognise(self, signals, texts=None):
+        for signal in signals:
+            spectra = signal.unfold(0, 400, 160).abs().log()
+            layers = {"encoder": spectra, "decoder": spectra[::9]}
+            yield Recognition(layers, "SIX", word_layers=frozenset({"decoder"}))
+
+
+def made_by():
+    return {"checkpoint_sha256": "0" * 64, "checkpoints": ["spectra"], "settings": {"hop": 160}}
+
+
+def load(device):
+    return Spectra()
+'''
+CHOICE = """    if cfg.recogniser == "spectra":
+        from intelligibility.recognisers import spectra
+
+        return StoredRecogniser(spectra.made_by, spectra.load)
+"""
+
+
+def test_a_kind_of_recogniser_is_its_own_file_and_a_branch(copy, tmp_path):
+    """infer.py measures with it: what it has, aligned where its own record says so."""
+    room, exp_folder = copy / "intelligibility/recognisers", tmp_path / "exp"
+    (room / "spectra.py").write_text(SPECTRA)
+    insert(room / "__init__.py", "    hub = _hub()\n", CHOICE)
+    prepare(exp_folder)
+    options = [f"path.exp_folder={exp_folder}", "recogniser=spectra", "device=cpu", "n_jobs=1"]
+    run(copy, "infer.py", *options)
+    results = exp_folder / "spectra"
+    assert read_json(results / "test_wcs_correctness.json") == {"test": 0.5}
+    found = {name: read_json(results / f"test_{name}_similarity.json") for name in ("enc", "dec")}
+    assert 0 < found["enc"]["test"] < 1 and 0 < found["dec"]["test"] < 1
+    assert not (results / "test_pre_similarity.json").exists()
+    assert "1 of 1" not in run(copy, "infer.py", *options)
+    assert "2 of 2 signals are done already" in run(copy, "infer.py", *options)
