@@ -397,6 +397,7 @@ GRADIENTS = """
 import os, sys
 from pathlib import Path
 import speechbrain as sb, torch, toy_asr, train_asr
+from speechbrain.utils.distributed import ddp_init_group
 from intelligibility.training.data import make_dataset
 from intelligibility.training.settings import Vocabulary
 from intelligibility.recognisers.values import pick
@@ -410,7 +411,7 @@ usual = max(set(lengths), key=lengths.count)  # padding would change the frames 
 rows = [row for row, length in zip(rows, lengths) if length == usual][:8]
 assert len(rows) == 8
 options = train_asr.run_options({"noprogressbar": True}, "cpu")
-train_asr.ddp_init_group(options)
+ddp_init_group(options)
 rank = int(os.environ.get("RANK", 0))
 mine = rows[rank::2] if "RANK" in os.environ else rows
 checkpointer = hparams["checkpointer"]()
