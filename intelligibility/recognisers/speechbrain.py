@@ -1,4 +1,4 @@
-"""The speech recogniser as one object: its checkpoints, its representations, its words."""
+"""The recogniser that train_asr.py trains: its checkpoints, its layers, its words."""
 
 import dataclasses
 import hashlib
@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.recognition import Recognition, named_layers
 from intelligibility.recognisers.settings import load_settings, plain_settings
-from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, sha256_of
+from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, listed, sha256_of
 from intelligibility.words import word_correctness
 
 logger = logging.getLogger(__name__)
@@ -92,10 +93,7 @@ class SpeechBrainRecogniser(BatchRecogniser):
     ) -> "SpeechBrainRecogniser":
         """Load the average of all checkpoints of a folder, written by SpeechBrain 0.5 or 1.
 
-        Raises
-        ------
-        RecipeError
-            A file is missing or damaged, or does not fit the settings.
+        A file that is missing or damaged, or does not fit the settings, is a RecipeError.
         """
         checkpoints = find_checkpoints(save_folder)
         load_average(hparams["model"], checkpoints)
@@ -220,13 +218,7 @@ def search_settings(settings: Mapping[str, Any]) -> SearchSettings:
 
 
 def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
-    """List the checkpoints of a folder, the latest first.
-
-    Raises
-    ------
-    RecipeError
-        There is none, one lacks its model or cannot be read, or they are of several trainings.
-    """
+    """List the checkpoints of a folder, the latest first: whole ones, of one training."""
     checkpoints = read_checkpoints(save_folder)
     check_one_training(checkpoints)
     if not checkpoints:
@@ -244,7 +236,7 @@ def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
 
 
 def checkpoint_files(save_folder: str | Path) -> list[Path]:
-    """List the files that decide what a recogniser computes: models, normaliser, tokenizer."""
+    """List the files that determine a recogniser's numbers: models, normaliser, tokenizer."""
     checkpoints = find_checkpoints(save_folder)
     models = [Path(checkpoint.paramfiles["model"]) for checkpoint in checkpoints]
     return [*models, Path(checkpoints[0].paramfiles["normalizer"]), tokenizer_file(save_folder)]
@@ -262,18 +254,9 @@ def tokenizer_file(save_folder: str | Path) -> Path:
 
 
 def load_average(model: torch.nn.Module, checkpoints: list[Checkpoint]) -> None:
-    """Load the average of checkpoints into a model, strictly.
-
-    Raises
-    ------
-    RecipeError
-        A file is damaged, or its tensors are not those of the model; the first few are named.
-    """
-
-    def load_checked(path: str | Path, map_location: str) -> dict[str, Tensor]:
-        return load_weights(path, model, map_location)
-
-    average = average_checkpoints(checkpoints, "model", parameter_loader=load_checked)
+    """Load the average of checkpoints into a model, each with exactly the model's tensors."""
+    loader = partial(load_weights, model=model)
+    average = average_checkpoints(checkpoints, "model", parameter_loader=loader)
     model.load_state_dict(average, strict=True)
 
 
@@ -282,16 +265,32 @@ def load_weights(
 ) -> dict[str, Tensor]:
     """Load the tensors of a model, with the names of SpeechBrain 1 and the shapes of `model`."""
     state = hook_on_loading_state_dict_checkpoint(load_safely(path, map_location))
-    found, expected = (
-        {name: tensor.shape for name, tensor in tensors.items()}
-        for tensors in (state, model.state_dict())
-    )
-    check_tensors(path, found, expected)
+    if faults := tensor_faults(state, model.state_dict()):
+        raise RecipeError(
+            f"{path}: does not fit the settings in transformer_cpc1.yaml and asr_overrides: "
+            f"{listed(faults, 3)}; set d_model, num_encoder_layers and so on to the checkpoint's, "
+            "or take another checkpoint"
+        )
     return state
 
 
+def tensor_faults(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> list[str]:
+    """Compare the names and shapes of the tensors in a file with those of a model."""
+    shapes = {
+        name: tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
+        for name, one in found.items()
+    }
+    faults = [
+        f"{name} is {shapes[name]}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in shapes and shapes[name] != tuple(tensor.shape)
+    ]
+    faults += [f"{name} is missing" for name in expected if name not in shapes]
+    return faults + [f"{name} is not in the model" for name in shapes if name not in expected]
+
+
 def load_safely(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
-    """Load a file of tensors; nothing in it is executed."""
+    """Load a file of tensors by name; nothing in it is executed."""
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
@@ -303,26 +302,6 @@ def load_safely(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
     if not isinstance(state, dict):
         raise RecipeError(f"{path}: holds a {type(state).__name__}, expected named tensors")
     return state
-
-
-def check_tensors(
-    path: str | Path, found: dict[str, torch.Size], expected: dict[str, torch.Size]
-) -> None:
-    """Compare the names and shapes of a checkpoint with those of the model."""
-    faults = [
-        f"{name} is {tuple(found[name])}, expected {tuple(expected[name])}"
-        for name in expected
-        if name in found and found[name] != expected[name]
-    ]
-    faults += [f"{name} is missing" for name in expected if name not in found]
-    faults += [f"{name} is not in the model" for name in found if name not in expected]
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise RecipeError(
-            f"{path}: does not fit the settings in transformer_cpc1.yaml and asr_overrides: "
-            f"{'; '.join(faults[:3])}{more}; set d_model, num_encoder_layers and so on to the "
-            "checkpoint's, or take another checkpoint"
-        )
 
 
 def load_normaliser(normalize: torch.nn.Module, path: Path, n_mels: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ def training_record(
     Returns
     -------
     dict
-        tables; signals, how many wavs; sha256, of all of them; presentations; and a hash of each
-        wav. Of a wav count its size and 4 KiB from its middle: another model of the ear keeps every
+        tables; signals, the number of wavs; sha256, of all of them; presentations; and a hash of
+        each wav, of its size and 4 KiB from its middle: another model of the ear keeps every
         length, and the whole of CPC1's training set is gigabytes.
     """
     samples = {row["ID"]: _sample(row["wav"]) for row in rows}
@@ -114,36 +114,33 @@ def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_lef
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Say in words in what two records differ."""
+    """Return readable differences between two records of training data."""
     found = []
     if then.get("tables") != now["tables"]:
         found.append(f"tables {then.get('tables')}, now {now['tables']}")
     if "wavs" not in then or "presentations" not in then:
         return [*found, f"{then.get('signals')} wavs, now {now['signals']}; no list of them then"]
-    for what in ("scene", "name"):
-        old, new = ({heard[what] for heard in one["presentations"]} for one in (then, now))
-        for sign, differing in (("added", new - old), ("gone", old - new)):
-            if names := sorted(filter(None, differing)):
-                found.append(f"{len(names)} {_PLURAL[what]} {sign} ({listed(names, 3)})")
-    prompts = {heard["name"]: heard["prompt"] for heard in then["presentations"]}
-    changed = [
-        f"{heard['name']}: {prompts[heard['name']]!r}, now {heard['prompt']!r}"
+    for key, many in (("scene", "scenes"), ("name", "signals")):
+        old, new = ({heard[key] for heard in one["presentations"]} for one in (then, now))
+        found += _counted({"added": new - old, "gone": old - new}, many)
+    said = {heard["name"]: heard["prompt"] for heard in then["presentations"]}
+    prompts = [
+        f"{heard['name']}: {said[heard['name']]!r}, now {heard['prompt']!r}"
         for heard in now["presentations"]
-        if prompts.get(heard["name"], heard["prompt"]) != heard["prompt"]
+        if said.get(heard["name"], heard["prompt"]) != heard["prompt"]
     ]
-    if changed:
-        found.append(f"{len(changed)} prompts changed ({listed(changed, 3)})")
-    changed_wavs = [name for name, sha in now["wavs"].items() if then["wavs"].get(name, sha) != sha]
-    if changed_wavs:
-        found.append(f"{len(changed_wavs)} wavs changed ({listed(changed_wavs, 3)})")
+    wavs = [name for name, sha in now["wavs"].items() if then["wavs"].get(name, sha) != sha]
+    found += _counted({"changed": prompts}, "prompts") + _counted({"changed": wavs}, "wavs")
     return found or ["the same signals, otherwise named or worded"]
 
 
-_PLURAL = {"scene": "scenes", "name": "signals"}
+def _counted(changes: Mapping[str, Iterable[str | None]], many: str) -> list[str]:
+    known = {what: sorted(filter(None, names)) for what, names in changes.items()}
+    return [f"{len(n)} {many} {what} ({listed(n, 3)})" for what, n in known.items() if n]
 
 
 def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> None:
-    """Refuse to measure what a recogniser was trained on: it would do too well there.
+    """Refuse signals that a recogniser was trained on, or of scenes that it was trained on.
 
     Parameters
     ----------
@@ -151,11 +148,6 @@ def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> 
         The recogniser's folder. Where nothing records what it was trained on, a warning says so.
     measured : mapping of str to (str or None)
         The scene of each dev and test signal by its name; None where it is not known.
-
-    Raises
-    ------
-    RecipeError
-        A scene, or a signal, is one that it was trained on.
     """
     path = AsrFolder(Path(asr_folder)).trained_on
     trained_on = _presentations(asr_folder)
