@@ -28,48 +28,40 @@ recognises many signals at once. Without, `n_jobs` processes of one thread, each
 of its own (1.4 GB at full size), take one signal at a time: the numbers do not depend on n_jobs.
 """
 
-import dataclasses
 import logging
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import hydra
-import soundfile as sf
-import torch
-from joblib import effective_n_jobs
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.corpora.presentation import made_from_of, read_presentations
-from intelligibility.ears import ASR_RATE
+from intelligibility.ears import read_speech
 from intelligibility.experiment import EARS, KINDS, Experiment, is_trained_here, read_table
-from intelligibility.journal import Journal, file_stamp
 from intelligibility.measures import MEASURES
-from intelligibility.parallel import in_processes
-from intelligibility.recognisers import (
-    load_recogniser,
-    recogniser_made_by,
-    recogniser_of_process,
-)
+from intelligibility.recognisers import recogniser_made_by, recogniser_of_process
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.trained_on import check_unseen
 from intelligibility.runs import (
     RecipeError,
+    file_stamp,
     listed,
     pick_device,
-    progress,
     read_json,
-    shard_of,
     shared_use,
     sole_run,
     write_json,
     write_result,
 )
-from intelligibility.similarity import DTW, similarities_of, similarities_of_layers
+from intelligibility.similarity import COMPARISON, DTW, similarities_of, similarities_of_layers
 from intelligibility.words import words_of
+from intelligibility.work import Piece, Result, Work
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +73,7 @@ READS = (
 COMPARED = ("dev", "test")  # the splits that are measured
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Pair:
     """The wavs of one processed signal and of its reference, each of the left and right ear."""
 
@@ -103,46 +95,122 @@ class Pair:
 def run(cfg: DictConfig) -> None:
     """Measure the dev and test signals of one track."""
     experiment = Experiment.from_config(cfg)
-    device = pick_device(cfg.device)
+    on_cpu = pick_device(cfg.device).type == "cpu"
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
-    pairs = list_pairs(experiment, is_trained_here(cfg))
+    pairs = list_pairs(experiment, with_prompts=is_trained_here(cfg))
     if is_trained_here(cfg):
         refuse_trained_on(experiment, pairs)
-    groups = group_by_reference(pairs)
     with (
         sole_run(experiment.results_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
-        nothing_is_trained(cfg, experiment),
+        no_training(cfg, experiment),
     ):
-        inference = describe_inference(cfg, experiment)
-        durations = {group[0].key: total_duration(group) for group in groups}
-        mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
-        part = [group for group in groups if group[0].key in mine]
-        journal = measure_all(part, device, inference, experiment, cfg)
+        inference = inference_made_by(cfg, experiment)
+        pieces = [
+            # Signals that share a reference go together: it is recognised once for all of them.
+            Piece(pair.key, pair, pair.duration, f"{pair.reference[0].stem} {pair.prompt}")
+            for pair in pairs
+        ]
+        work = Work(
+            *(experiment.inference_journal, pieces, partial(pair_made_by, inference)),
+            *("signals", cfg.shard, cfg.n_shards),
+            is_whole=lambda _, result: cfg.layers is None or "layers" in result,
+        )
+        recogniser = resolved(cfg), inference["checkpoint_sha256"]
+        call = partial(measure, recogniser, cfg.dtw, cfg.layers == "all")
+        work.do_together(call, cfg.n_jobs, at_once=not on_cpu)
         if cfg.n_shards > 1:
-            logger.info(
-                "Shard %d of %d is done; run without shard to write the results",
-                cfg.shard,
-                cfg.n_shards,
-            )
             return
-        similarities = gather(experiment, pairs, journal)
+        similarities = similarity_files(experiment, pairs, work.results)
         write_similarities(experiment, similarities, inference | {"provenance": provenance(cfg)})
     logger.info("Wrote the measures of %d signals to %s", len(pairs), experiment.results_folder)
 
 
-def nothing_is_trained(cfg: DictConfig, experiment: Experiment) -> AbstractContextManager[None]:
-    """Keep our own recogniser from changing meanwhile; those of others do not."""
-    if not is_trained_here(cfg):
-        return nullcontext()
-    return shared_use(experiment.asr_folder, "train_asr")
+# From two signals to a similarity
 
 
-def describe_inference(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
-    """Say all that decides the similarities: the recogniser, the comparison, the ear signals."""
+def measure(
+    recogniser_of: tuple[str, str], dtw: str, all_layers: bool, pairs: list[Pair]
+) -> Iterator[Result]:
+    """Measure signals; each reference goes through the recogniser once.
+
+    Parameters
+    ----------
+    recogniser_of : tuple of str
+        What `recogniser_of_process` loads the recogniser by.
+    dtw : str
+        How decoder states are aligned.
+    all_layers : bool
+        Whether all layers are compared too.
+    pairs : list of Pair
+        Those that share a reference follow one another.
+
+    Yields
+    ------
+    dict
+        Of each pair, its measures by their names and, where they are asked for, the similarities
+        of all layers as "layers".
+    """
+    recogniser = recogniser_of_process(*recogniser_of)
+    groups = [list(group) for _, group in groupby(pairs, lambda one: (one.reference, one.prompt))]
+    if all(words_of(pair.prompt) for pair in pairs):
+        yield from hear_and_compare(groups, recogniser, dtw, all_layers)
+        return
+    for group in groups:
+        prompt = group[0].prompt if words_of(group[0].prompt) else transcript(group[0], recogniser)
+        with_prompt = [replace(pair, prompt=prompt) for pair in group]
+        yield from hear_and_compare([with_prompt], recogniser, dtw, all_layers)
+
+
+def hear_and_compare(
+    groups: list[list[Pair]], recogniser: Recogniser, dtw: str, all_layers: bool
+) -> Iterator[Result]:
+    """Let the recogniser hear both ears of each reference and of its signals, and compare."""
+    wavs = [
+        (wav, group[0].prompt)
+        for group in groups
+        for ears in (group[0].reference, *(pair.processed for pair in group))
+        for wav in ears
+    ]
+    signals = (read_speech(wav, recogniser.lengths) for wav, _ in wavs)
+    recognised = recogniser.recognise(signals, (prompt or None for _, prompt in wavs))
+    for group in groups:
+        reference = next(recognised), next(recognised)
+        for pair in group:
+            processed = next(recognised), next(recognised)
+            result: Result = similarities_of(
+                processed, reference, pair.prompt, dtw, recogniser.word_correctness
+            )
+            if all_layers:
+                result["layers"] = similarities_of_layers(processed, reference, dtw)
+            yield result
+
+
+def transcript(pair: Pair, recogniser: Recogniser) -> str:
+    """Return what a recogniser understands of a clean reference whose prompt is not known.
+
+    That is "" from one that has no words, and needs no prompt.
+    """
+    reference = pair.reference[0]
+    text = next(recogniser.recognise([read_speech(reference, recogniser.lengths)])).text
+    if text is not None and not words_of(text):
+        raise RecipeError(
+            f"{reference}: there is no prompt, and the recogniser understands no word of the clean "
+            "reference; give prompts"
+        )
+    return text or ""
+
+
+# What determines a similarity
+
+
+def inference_made_by(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """Return everything that determines the similarities: recogniser, comparison, ear signals."""
     inference = recogniser_made_by(cfg, experiment)
     inference["settings"] |= {"dtw": cfg.dtw}
+    inference["measures"] = {one.name: [one.layer, one.clock] for one in MEASURES}
+    inference["comparison"] = COMPARISON
     if experiment.presentations.is_file():
         used = read_presentations(experiment.presentations)
         inference["ear_signals"] = {
@@ -151,11 +219,25 @@ def describe_inference(cfg: DictConfig, experiment: Experiment) -> dict[str, Any
     return inference
 
 
+def pair_made_by(inference: dict[str, Any], pair: Pair) -> dict[str, Any]:
+    """Return everything that determines the similarities of one signal."""
+    of_all = ("checkpoint_sha256", "settings", "measures", "comparison")
+    return {name: inference[name] for name in of_all} | {
+        "prompt": pair.prompt,
+        "wavs": [file_stamp(wav) for wav in (*pair.processed, *pair.reference)],
+    }
+
+
+def no_training(cfg: DictConfig, experiment: Experiment) -> AbstractContextManager[None]:
+    """Keep our own recogniser from being trained meanwhile; third-party ones do not change."""
+    return shared_use(experiment.asr_folder, "train_asr") if is_trained_here(cfg) else nullcontext()
+
+
 # What there is to measure
 
 
 def refuse_trained_on(experiment: Experiment, pairs: list[Pair]) -> None:
-    """Stop before signals are measured with a recogniser that has learnt their scenes by heart."""
+    """Stop before signals are measured whose scenes the recogniser was trained on."""
     scene_of = {}
     if experiment.presentations.is_file():
         used = read_presentations(experiment.presentations)
@@ -181,13 +263,14 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
                     f"{name} is missing from the {split} table of {', '.join(lacking)} in "
                     f"{experiment.data_folder}; run prepare_data.py again"
                 )
-            wavs = {kind: tuple(tables[kind, ear][name]["wav"] for ear in EARS) for kind in KINDS}
-            faults += [
-                f"{wav} is missing" for ears in wavs.values() for wav in ears if not wav.is_file()
-            ]
+            left, right = (tables["msbg", ear][name]["wav"] for ear in EARS)
+            ref_left, ref_right = (tables["ref", ear][name]["wav"] for ear in EARS)
+            wavs = (left, right, ref_left, ref_right)
+            faults += [f"{wav} is missing" for wav in wavs if not wav.is_file()]
             if with_prompts and not words_of(row["wrd"]):
                 faults.append(f"{name} has no word in its prompt")
-            pairs.append(Pair(split, name, wavs["msbg"], wavs["ref"], row["wrd"], row["duration"]))
+            signal, reference = (left, right), (ref_left, ref_right)
+            pairs.append(Pair(split, name, signal, reference, row["wrd"], row["duration"]))
     if faults:
         raise RecipeError(
             f"{len(faults)} faults in the tables of {experiment.data_folder}: {listed(faults)}; "
@@ -196,179 +279,26 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
     return pairs
 
 
-def group_by_reference(pairs: list[Pair]) -> list[list[Pair]]:
-    """Group the signals that share a reference, which is then needed for one group only.
-
-    They share its prompt as well, unless the release is odd: a recogniser may be led along it.
-    """
-    groups: dict[tuple[tuple[Path, Path], str], list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.reference, pair.prompt].append(pair)
-    return list(groups.values())
-
-
-def total_duration(group: list[Pair]) -> float:
-    """Return the seconds that the recogniser hears, per ear: the signals and their reference."""
-    return sum(pair.duration for pair in group) + group[0].duration
-
-
-# Measuring
-
-
-def measure_all(
-    groups: list[list[Pair]],
-    device: torch.device,
-    inference: dict[str, Any],
-    experiment: Experiment,
-    cfg: DictConfig,
-) -> Journal:
-    """Measure the signals that are not in the journal yet, or were made from something else."""
-    made_by = {
-        pair.key: {
-            "checkpoint_sha256": inference["checkpoint_sha256"],
-            "settings": inference["settings"],
-            "prompt": pair.prompt,
-            "wavs": [file_stamp(wav) for wav in (*pair.processed, *pair.reference)],
-        }
-        for group in groups
-        for pair in group
-    }
-    with Journal(experiment.inference_journal, cfg.shard, cfg.n_shards) as journal:
-        todo = [
-            [one for one in group if not is_done(journal.result(one.key, made_by[one.key]), cfg)]
-            for group in groups
-        ]
-        todo = [rest for rest in todo if rest]
-        n_todo = sum(map(len, todo))
-        if journal.outdated:
-            logger.warning("Measuring anew, since these changed: %s", dict(journal.outdated))
-        logger.info("%d of %d signals are done already", len(made_by) - n_todo, len(made_by))
-        measured = measure_on(device, todo, inference["checkpoint_sha256"], experiment, cfg)
-        for pair, similarities in progress(measured, "recogniser", n_todo, unit="signal"):
-            journal.add(pair.key, made_by[pair.key], similarities)
-    return journal
-
-
-def is_done(result: dict[str, Any] | None, cfg: DictConfig) -> bool:
-    """Tell whether a signal's measures are there, and its layers where they are asked for."""
-    return result is not None and (cfg.layers is None or "layers" in result)
-
-
-def measure_on(
-    device: torch.device,
-    groups: list[list[Pair]],
-    checkpoint_sha256: str,
-    experiment: Experiment,
-    cfg: DictConfig,
-) -> Iterator[tuple[Pair, dict[str, float]]]:
-    """Measure signals: on a GPU in this process, else a group at a time in several."""
-    if device.type == "cpu":
-        config = resolved(cfg)
-        n_jobs = min(effective_n_jobs(cfg.n_jobs), max(1, len(groups)))
-        calls = [(group, config, checkpoint_sha256, cfg.dtw) for group in groups]
-        for measured in in_processes(measure_group, calls, n_jobs):
-            yield from measured
-    elif groups:
-        yield from measure(groups, load_recogniser(cfg, experiment, device), cfg.dtw)
-
-
-def measure_group(
-    group: list[Pair], config: str, checkpoint_sha256: str, dtw: str
-) -> list[tuple[Pair, dict[str, float]]]:
-    """Measure the signals of one group in a process of their own."""
-    return list(measure([group], recogniser_of_process(config, checkpoint_sha256), dtw))
-
-
-def measure(
-    groups: list[list[Pair]], recogniser: Recogniser, dtw: str
-) -> Iterator[tuple[Pair, dict[str, Any]]]:
-    """Measure signals, group by group: each reference goes through the recogniser once.
-
-    Yields
-    ------
-    tuple of Pair and dict
-        Its measures by their names, and its layers' similarities, where there are such, as
-        "layers".
-    """
-    if not all(words_of(group[0].prompt) for group in groups):
-        if len(groups) > 1:
-            for group in groups:
-                yield from measure([group], recogniser, dtw)
-            return
-        groups = [with_transcript(groups[0], recogniser)]
-    wavs = [
-        (wav, group[0].prompt)
-        for group in groups
-        for ears in (group[0].reference, *(pair.processed for pair in group))
-        for wav in ears
-    ]
-    signals = (read_wav(wav, recogniser.lengths) for wav, _ in wavs)
-    recognised = recogniser.recognise(signals, (prompt or None for _, prompt in wavs))
-    for group in groups:
-        reference = next(recognised), next(recognised)
-        for pair in group:
-            processed = next(recognised), next(recognised)
-            result = similarities_of(
-                processed, reference, pair.prompt, dtw, recogniser.word_correctness
-            )
-            if "encoder.0" in reference[0].layers:
-                result["layers"] = similarities_of_layers(processed, reference, dtw)
-            yield pair, result
-
-
-def with_transcript(group: list[Pair], recogniser: Recogniser) -> list[Pair]:
-    """Let a recogniser write down what was said, where no prompt says it: in the clean reference.
-
-    One that has no words needs none.
-    """
-    reference = group[0].reference[0]
-    text = next(recogniser.recognise([read_wav(reference, recogniser.lengths)])).text
-    if text is not None and not words_of(text):
-        raise RecipeError(
-            f"{reference}: there is no prompt, and the recogniser understands no word of the clean "
-            "reference; give prompts"
-        )
-    return [dataclasses.replace(pair, prompt=text or "") for pair in group]
-
-
-def read_wav(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
-    """Read one ear signal: (n_samples,), float32, 16 kHz."""
-    try:
-        samples, rate = sf.read(path, dtype="float32")
-    except (sf.SoundFileError, OSError) as error:
-        raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
-    signal = torch.from_numpy(samples)
-    shortest, longest = lengths
-    fits = signal.ndim == 1 and shortest <= len(signal) <= longest
-    if not fits or rate != ASR_RATE or not signal.isfinite().all():
-        raise RecipeError(
-            f"{path}: {tuple(signal.shape)} samples at {rate} Hz, expected one channel of "
-            f"{shortest} to {longest} finite samples at {ASR_RATE} Hz; run prepare_data.py again"
-        )
-    return signal
-
-
 # The results
 
 
-def gather(
-    experiment: Experiment, pairs: list[Pair], journal: Journal
+def similarity_files(
+    experiment: Experiment, pairs: list[Pair], results: dict[str, Result]
 ) -> dict[Path, dict[str, Any]]:
-    """Return what each file of similarities has to hold, in the order of the tables.
+    """Return what each file of similarities holds, in the order of the tables.
 
-    A measure that the recogniser does not have has no file.
+    A measure that the recogniser cannot give has no file.
     """
-    results = {pair: journal.latest[pair.key]["result"] for pair in pairs}
     files: dict[Path, dict[str, Any]] = {}
     for split in COMPARED:
-        ours = {pair.name: result for pair, result in results.items() if pair.split == split}
+        found = {pair.name: results[pair.key] for pair in pairs if pair.split == split}
         for measure in MEASURES:
             if all(measure.name in result for result in results.values()):
-                values = {name: result[measure.name] for name, result in ours.items()}
+                values = {name: result[measure.name] for name, result in found.items()}
                 files[experiment.measure_file(split, measure.name)] = values
         if results and all("layers" in result for result in results.values()):
             files[experiment.layers_file(split)] = {
-                layer: {name: result["layers"][layer] for name, result in ours.items()}
+                layer: {name: result["layers"][layer] for name, result in found.items()}
                 for layer in next(iter(results.values()))["layers"]
             }
     return files
@@ -379,23 +309,18 @@ def write_similarities(
 ) -> None:
     """Write one json per split and measure, and last the record of how they were made.
 
-    While files change there is no record: evaluate.py takes no mixture of two runs.
+    While files change there is no record, so that evaluate.py takes no mixture of two runs.
     """
     record = experiment.inference
-    for path in files_of(experiment) - set(similarities):  # of another recogniser in this folder
+    possible = {experiment.measure_file(split, one.name) for split in COMPARED for one in MEASURES}
+    possible |= {experiment.layers_file(split) for split in COMPARED}
+    for path in possible - set(similarities):  # of another recogniser in this folder
         path.unlink(missing_ok=True)
     if any(not path.is_file() or read_json(path) != s for path, s in similarities.items()):
         record.unlink(missing_ok=True)
     for path, values in similarities.items():
         write_json(path, values)
     write_result(record, inference)
-
-
-def files_of(experiment: Experiment) -> set[Path]:
-    """Return every file of similarities that there can be."""
-    measures = [measure.name for measure in MEASURES]
-    files = {experiment.measure_file(split, name) for split in COMPARED for name in measures}
-    return files | {experiment.layers_file(split) for split in COMPARED}
 
 
 if __name__ == "__main__":

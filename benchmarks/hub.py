@@ -70,7 +70,7 @@ class PlainLoop:
             "decoder": found.decoder_hidden_states[-1][0, first:].cpu(),
         }
         log_prob = scores[range(len(tokens)), tokens].mean().item()
-        return Recognition(layers, words.strip(), log_prob)
+        return Recognition(layers, words.strip(), log_prob, clocks={"decoder": "text"})
 
     def measure(self, groups: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""

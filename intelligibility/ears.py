@@ -1,12 +1,14 @@
 """From a stereo sound and a listener to what each ear hears, at the recogniser's rate."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile as sf
 import torch
 import torchaudio.functional
 
-from intelligibility.runs import ASR_RATE
+from intelligibility.runs import ASR_RATE, RecipeError
 from msbg import Listener, simulate
 
 # Windowed sinc under a Kaiser window, as librosa's "kaiser_best" (resampy, R. Lee & B. McFee).
@@ -42,7 +44,8 @@ def ear_signals(
     rate : int
         Hz. What the simulation takes comes to its own rate first.
     listener : Listener or None
-        Whose hearing loss to simulate; None for the clean reference, which nobody's touches.
+        Whose hearing loss to simulate; None for the clean reference, which gets no hearing-loss
+        simulation.
     msbg_settings : dict
         `MSBGEar` of config.yaml.
     lead_in : float
@@ -63,3 +66,32 @@ def ear_signals(
         signal = simulate(signal, listener, **msbg_settings)
         rate = msbg_settings["sample_rate"]
     return resample(signal, rate, ASR_RATE)[int(lead_in * ASR_RATE) :].astype(np.float32)
+
+
+def read_speech(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
+    """Read one ear signal as prepare_data.py wrote it: (n_samples,), float32, 16 kHz.
+
+    Parameters
+    ----------
+    path : Path
+        The wav.
+    lengths : tuple of int
+        Samples of the shortest and of the longest signal that can be used.
+
+    Raises
+    ------
+    RecipeError
+        The file cannot be read, or holds anything else.
+    """
+    try:
+        samples, rate = sf.read(path, dtype="float32")
+    except (sf.SoundFileError, OSError) as error:
+        raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
+    shortest, longest = lengths
+    fits = samples.ndim == 1 and shortest <= len(samples) <= longest
+    if not fits or rate != ASR_RATE or not np.isfinite(samples).all():
+        raise RecipeError(
+            f"{path}: {samples.shape} samples at {rate} Hz, expected one channel of "
+            f"{shortest} to {longest} finite samples at {ASR_RATE} Hz; run prepare_data.py again"
+        )
+    return torch.from_numpy(samples)

@@ -21,11 +21,12 @@ class Measure:
     layer : str or None
         Which of the recogniser's layers is compared; None: what it makes of the text.
     clock : str
-        What the layer's frames follow: "time" (frame by frame) or "words" (aligned first). Or
-        "text" (the share of the prompt's words), "log-probability" (of the prompt's tokens, in the
-        processed signal less in the reference).
+        How the layer is compared: "time", frame by frame, or "words", after alignment by dynamic
+        time warping. Without a layer: "text", the share of the prompt's words that were
+        recognised, or "log-probability", that of the prompt's tokens in the processed signal less
+        that in the reference.
     unit : str
-        What it is counted in: "%", as 0..1 in files, or "nats".
+        "%", stored as 0..1, or "nats".
     """
 
     name: str

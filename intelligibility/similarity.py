@@ -16,12 +16,15 @@ from scipy.spatial.distance import cosine
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from intelligibility.measures import MEASURES
+from intelligibility.measures import MEASURES, Measure
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.words import word_correctness
 
 Ears = tuple[Tensor, Tensor]  # left, right
 DTW = ("fastdtw", "exact")
+# Version of the comparison: raise it when a change here changes similarities. infer.py measures
+# anew what another version made.
+COMPARISON = 1
 
 
 def similarities_of(
@@ -47,23 +50,36 @@ def similarities_of(
     Returns
     -------
     dict
-        Every measure by its name, 0..1, or nats. Those that the recogniser does not have are left
+        Every measure by its name, 0..1, or nats. Those that the recogniser cannot give are left
         out.
     """
-    similarities = {}
-    for measure in MEASURES:
-        if measure.clock == "text":
-            if processed[0].text is not None:
-                correct = max(word_correctness(ear.text, prompt) for ear in processed)
-                similarities[measure.name] = correct
-        elif measure.clock == "log-probability":
-            if processed[0].log_prob is not None:
-                clean, heard = (max(ear.log_prob for ear in s) for s in (reference, processed))
-                similarities[measure.name] = heard - clean
-        elif measure.layer in processed[0].layers:
-            found = similarity_of_layer(measure.layer, processed, reference, dtw)
-            similarities[measure.name] = found
-    return similarities
+    found = {
+        measure.name: _compare(measure, processed, reference, prompt, dtw, word_correctness)
+        for measure in MEASURES
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _compare(
+    measure: Measure,
+    processed: tuple[Recognition, Recognition],
+    reference: tuple[Recognition, Recognition],
+    prompt: str,
+    dtw: str,
+    word_correctness: Callable[[str, str], float],
+) -> float | None:
+    if measure.layer is not None:
+        if measure.layer not in processed[0].layers:
+            return None
+        return similarity_of_layer(measure.layer, measure.clock, processed, reference, dtw)
+    if measure.clock == "text":
+        texts = (ear.text for ear in processed if ear.text is not None)
+        return max((word_correctness(text, prompt) for text in texts), default=None)
+    heard, clean = (
+        [ear.log_prob for ear in ears if ear.log_prob is not None]
+        for ears in (processed, reference)
+    )
+    return max(heard) - max(clean) if heard and clean else None
 
 
 def similarities_of_layers(
@@ -78,8 +94,9 @@ def similarities_of_layers(
     dict
         By the layer's name, 0..1.
     """
+    clocks = processed[0].clocks
     return {
-        layer: similarity_of_layer(layer, processed, reference, dtw)
+        layer: similarity_of_layer(layer, clocks.get(layer, "time"), processed, reference, dtw)
         for layer in processed[0].layers
         if layer not in ("encoder", "decoder")  # the last of those with numbers
     }
@@ -87,15 +104,21 @@ def similarities_of_layers(
 
 def similarity_of_layer(
     layer: str,
+    clock: str,
     processed: tuple[Recognition, Recognition],
     reference: tuple[Recognition, Recognition],
     dtw: str,
 ) -> float:
-    """Compare one layer, step by step or, where its steps follow the words, aligned."""
-    pairs = [tuple(ear.layers[layer] for ear in signal) for signal in (processed, reference)]
-    if layer in processed[0].word_layers:
-        return aligned_similarity(*pairs, dtw)
-    return framewise_similarity(*pairs)
+    """Compare one layer: aligned where its clock is "words", else frame by frame.
+
+    The steps along a given text are the same in every signal, and need no alignment.
+    """
+    (left, right), (clean_left, clean_right) = (
+        [ear.layers[layer] for ear in signal] for signal in (processed, reference)
+    )
+    if clock == "words" and processed[0].clocks.get(layer) != "text":
+        return aligned_similarity((left, right), (clean_left, clean_right), dtw)
+    return framewise_similarity((left, right), (clean_left, clean_right))
 
 
 def framewise_similarity(processed: Ears, reference: Ears) -> float:

@@ -120,7 +120,7 @@ class Work(Generic[Item]):
         self.todo = [piece for piece in self._pieces if piece.key not in self.results]
         self.outdated = self._journal.outdated
         if self.outdated:
-            logger.warning("%s done anew, since these changed: %s", what, dict(self.outdated))
+            logger.warning("%s to be done anew, since these changed: %s", what, dict(self.outdated))
         logger.info("%d of %d %s are done already", len(self.results), len(self._pieces), what)
 
     def do(self, call: Callable[[Item], Result], n_jobs: int) -> None:

@@ -25,6 +25,7 @@ import infer
 from benchmarks.made.recogniser import SETTINGS, WORDS, babble, make_recogniser
 from intelligibility.corpora.presentation import Presentation, made_from_of, write_presentations
 from intelligibility.experiment import EARS, Experiment, write_table
+from intelligibility.recognisers import load_recogniser
 from intelligibility.recognisers.model_settings import write_model_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import plain_settings
@@ -136,10 +137,10 @@ def test_measures_are_those_of_a_plain_loop(undisturbed):
     """Each signal alone, its references recognised anew, as the published code goes about it."""
     cfg = configure(undisturbed, undisturbed, "device=cpu", *OVERRIDES)
     experiment = Experiment.from_config(cfg)
-    recogniser = infer.load_recogniser(cfg, experiment, torch.device("cpu"))
+    recogniser = load_recogniser(cfg, experiment, torch.device("cpu"))
     for entry in infer.list_pairs(experiment):
         wavs = (*entry.processed, *entry.reference)
-        ears = [infer.read_wav(wav, recogniser.lengths) for wav in wavs]
+        ears = [infer.read_speech(wav, recogniser.lengths) for wav in wavs]
         left, right, left_ref, right_ref = recogniser.recognise(ears)
         pairs = ((left_ref, left), (left_ref, right), (right_ref, left), (right_ref, right))
         found = {name: measures(undisturbed, entry.split, name)[entry.name] for name in PUBLISHED}
@@ -209,7 +210,7 @@ def test_a_copy_of_an_experiment_is_measured_no_second_time(exp, heard, tmp_path
 
 @pytest.mark.parametrize("n_before", [1, 5, 13])
 def test_a_killed_run_goes_on_where_it_was(exp, undisturbed, heard, monkeypatch, n_before):
-    plain = infer.read_wav
+    plain = infer.read_speech
     wavs = []
 
     def killing(path, lengths):
@@ -219,7 +220,7 @@ def test_a_killed_run_goes_on_where_it_was(exp, undisturbed, heard, monkeypatch,
         return plain(path, lengths)
 
     with monkeypatch.context() as patch:
-        patch.setattr(infer, "read_wav", killing)
+        patch.setattr(infer, "read_speech", killing)
         with pytest.raises(KeyboardInterrupt):
             run(exp)
     assert not list(exp.glob("*.json"))
@@ -278,7 +279,7 @@ def test_only_what_is_stale_is_made_again(exp, heard, caplog):
     assert len(heard) == 4
     second = measures(exp, "dev", "enc")
     assert {name for name in first if first[name] != second[name]} == {"S00000_L0001_E001"}
-    assert "Measuring anew, since these changed: {'wavs': 1}" in caplog.text
+    assert "signals to be done anew, since these changed: {'wavs': 1}" in caplog.text
 
 
 @pytest.mark.parametrize(

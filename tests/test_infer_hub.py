@@ -141,7 +141,7 @@ def test_measures_are_those_of_a_plain_loop(root, kind):
     assert len(pairs) == 6
     for pair in pairs:
         ears = [
-            next(recogniser.recognise([infer.read_wav(wav, recogniser.lengths)], [pair.prompt]))
+            next(recogniser.recognise([infer.read_speech(wav, recogniser.lengths)], [pair.prompt]))
             for wav in (*pair.processed, *pair.reference)
         ]
         expected = {
@@ -207,7 +207,7 @@ def test_a_second_run_changes_nothing(root, heard):
 def test_a_killed_run_goes_on_where_it_was(root, heard, monkeypatch):
     undisturbed = outputs(run(root, "whisper"))
     shutil.rmtree(root / "exp/whisper")
-    plain, wavs = infer.read_wav, []
+    plain, wavs = infer.read_speech, []
 
     def killing(path, lengths):
         wavs.append(path)
@@ -216,7 +216,7 @@ def test_a_killed_run_goes_on_where_it_was(root, heard, monkeypatch):
         return plain(path, lengths)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(infer, "read_wav", killing)
+        patch.setattr(infer, "read_speech", killing)
         run(root, "whisper")
     heard.clear()
     assert outputs(run(root, "whisper")) == undisturbed
@@ -247,7 +247,7 @@ def test_another_model_under_the_same_name_makes_all_again(root, heard, caplog):
     heard.clear()
     folder = run(root, "whisper")
     assert len(heard) == N_HEARD
-    assert "Measuring anew, since these changed: {'checkpoint_sha256': 6" in caplog.text
+    assert "signals to be done anew, since these changed: {'checkpoint_sha256': 6" in caplog.text
     assert not (folder / "dev_dec_similarity.json").exists()
     assert (folder / "dev_enc_similarity.json").is_file()
 
@@ -274,7 +274,9 @@ def test_without_a_prompt_the_reference_says_what_was_said(root):
     recogniser = load_folder(root / "whisper", all_layers=False)
     cfg = configure(root / "none", root / "exp", "device=cpu")
     pair = infer.list_pairs(Experiment.from_config(cfg), with_prompts=False)[0]
-    ears = [infer.read_wav(wav, recogniser.lengths) for wav in (*pair.processed, *pair.reference)]
+    ears = [
+        infer.read_speech(wav, recogniser.lengths) for wav in (*pair.processed, *pair.reference)
+    ]
     text = next(recogniser.recognise(ears[2:3])).text
     assert len(text) > 3
     found = list(recogniser.recognise(ears, [text] * 4))

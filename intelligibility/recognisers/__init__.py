@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.recognisers import speechbrain
 from intelligibility.recognisers.recognition import Recogniser
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, pick_device
 
 LAYERS = (None, "all")
 
@@ -70,14 +70,14 @@ def load_recogniser(cfg: DictConfig, experiment: Experiment, device: torch.devic
 
 @functools.lru_cache(maxsize=1)
 def recogniser_of_process(config: str, checkpoint_sha256: str) -> Recogniser:
-    """Load the recogniser once in a worker process, on its CPU.
+    """Load the recogniser once in a process, to the device of the configuration.
 
     The configuration comes as text, because a DictConfig cannot be the key of a cache. The hash is
     part of the key: a process that outlives a training must not go on with the old recogniser.
     """
     cfg = OmegaConf.create(config)
     assert isinstance(cfg, DictConfig)
-    return load_recogniser(cfg, Experiment.from_config(cfg), torch.device("cpu"))
+    return load_recogniser(cfg, Experiment.from_config(cfg), pick_device(cfg.device))
 
 
 def _hub() -> ModuleType:

@@ -1,7 +1,7 @@
 """What a recogniser makes of a signal, and the interface that every recogniser has."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -25,16 +25,16 @@ class Recognition:
     log_prob : float or None
         The mean log-probability (natural) that it gives to the tokens of the text that was said;
         None from one that gives none.
-    word_layers : frozenset of str
-        The layers whose steps follow the recognised words, and so have to be aligned before they
-        are compared. The steps of all others are the same in every version of a signal: frames in
-        time, or the tokens of the text that was said.
+    clocks : mapping of str to str
+        What the steps of a layer follow, by the layer's name: "words", the tokens that were
+        recognised; "text", the tokens of the text that was said, the same in every signal; "time",
+        as in all layers that are not named.
     """
 
     layers: Mapping[str, Tensor]
     text: str | None
     log_prob: float | None = None
-    word_layers: frozenset[str] = frozenset()
+    clocks: Mapping[str, str] = field(default_factory=dict)
 
 
 def named_layers(part: str, layers: Sequence[Tensor], every: bool) -> dict[str, Tensor]:

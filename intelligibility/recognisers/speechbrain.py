@@ -126,7 +126,8 @@ class SpeechBrainRecogniser(BatchRecogniser):
             decoder = named_layers("decoder", [*states] if every else [states], every)
             words = self.tokenizer.decode_ids(list(found.hypotheses[0].tokens))
             layers = front | encoder | decoder
-            recognitions.append(Recognition(layers, words, word_layers=frozenset(decoder)))
+            clocks = dict.fromkeys(decoder, "words")
+            recognitions.append(Recognition(layers, words, clocks=clocks))
         return recognitions
 
     @torch.inference_mode()

@@ -93,8 +93,8 @@ class WhisperRecogniser(BatchRecogniser):
             steps = [layer.cpu() for layer in states[row]]
             decoder = named_layers("decoder", steps, self.all_layers)
             layers = {"cnn": front[row, :frames].cpu()} | encoder | decoder
-            word_layers = frozenset(decoder if self.dec_mode == "generated" else ())
-            recognitions.append(Recognition(layers, words[row], log_probs[row], word_layers))
+            clocks = dict.fromkeys(decoder, "words" if self.dec_mode == "generated" else "text")
+            recognitions.append(Recognition(layers, words[row], log_probs[row], clocks))
         return recognitions
 
     def encode(self, signals: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
