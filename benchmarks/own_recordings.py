@@ -26,25 +26,24 @@ from intelligibility.pages import number
 from intelligibility.parallel import in_processes
 from intelligibility.prediction.alignment import without_delay
 from intelligibility.prediction.model import open_model
-from intelligibility.prediction.predictor import Conditions
-from intelligibility.prediction.rows import predictor_of_process
-from intelligibility.prediction.sound import Sound, at_rate, read_sound
+from intelligibility.prediction.predictor import Conditions, predictor_of_process
+from intelligibility.prediction.recording import Recording, at_rate, read_recording
 from intelligibility.runs import RECIPE, progress
 
 LEAD_IN = 1.2345  # s cut off; not a multiple of any frame
 
 
-def delayed(seconds: float) -> Callable[[Sound], Sound]:
+def delayed(seconds: float) -> Callable[[Recording], Recording]:
     """Return a change that puts silence before a sound."""
     return lambda sound: replace(
         sound, signal=without_delay(sound.signal, -round(seconds * sound.rate))
     )
 
 
-def stored(subtype: str, kind: str = "WAV") -> Callable[[Sound], Sound]:
+def stored(subtype: str, kind: str = "WAV") -> Callable[[Recording], Recording]:
     """Return a change that writes a sound to a file and reads it again."""
 
-    def change(sound: Sound) -> Sound:
+    def change(sound: Recording) -> Recording:
         stream = io.BytesIO()
         sf.write(stream, sound.signal, sound.rate, subtype=subtype, format=kind)
         stream.seek(0)
@@ -53,12 +52,12 @@ def stored(subtype: str, kind: str = "WAV") -> Callable[[Sound], Sound]:
     return change
 
 
-def without_lead_in(sound: Sound) -> Sound:
+def without_lead_in(sound: Recording) -> Recording:
     """Cut most of the lead-in off."""
     return replace(sound, signal=sound.signal[round(LEAD_IN * sound.rate) :])
 
 
-def with_noise_after(sound: Sound) -> Sound:
+def with_noise_after(sound: Recording) -> Recording:
     """Append a second of noise, as loud as the sound's last second."""
     last = sound.signal[-sound.rate :]
     rng = np.random.default_rng(0)
@@ -66,13 +65,13 @@ def with_noise_after(sound: Sound) -> Sound:
     return replace(sound, signal=np.concatenate([sound.signal, noise]))
 
 
-def same(sound: Sound) -> Sound:
+def same(sound: Recording) -> Recording:
     """Change nothing."""
     return sound
 
 
 # The change of the processed sound, and that of the reference.
-CHANGES: dict[str, tuple[Callable[[Sound], Sound], Callable[[Sound], Sound]]] = {
+CHANGES: dict[str, tuple[Callable[[Recording], Recording], Callable[[Recording], Recording]]] = {
     "delayed by 5 ms": (delayed(0.005), same),
     "delayed by 50 ms": (delayed(0.05), same),
     "delayed by 500 ms": (delayed(0.5), same),
@@ -91,7 +90,7 @@ CHANGES: dict[str, tuple[Callable[[Sound], Sound], Callable[[Sound], Sound]]] = 
 def predictions_of(one: Presentation, model: str) -> dict[str, dict[str, float]]:
     """Return the percentages of one signal by every measure, as it is and after each change."""
     predictor = predictor_of_process(model, None, "cpu", None)
-    sounds = read_sound(one.processed), read_sound(one.reference)
+    sounds = read_recording(one.processed), read_recording(one.reference)
     found = {}
     for name, changes in {"as it is": (same, same), **CHANGES}.items():
         pair = [change(sound) for change, sound in zip(changes, sounds, strict=True)]

@@ -19,8 +19,8 @@ from intelligibility.corpora.presentation import read_presentations
 from intelligibility.prediction.audiograms import listener_of
 from intelligibility.prediction.model import open_model
 from intelligibility.prediction.predictor import Conditions, Predictor
+from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row, read_rows
-from intelligibility.prediction.sound import read_sound
 from intelligibility.runs import RecipeError
 from tests.conftest import run_script
 from tests.intelligibility.prediction.speech import syllables
@@ -79,7 +79,7 @@ def measures_of(experiment: Path, name: str) -> dict[str, float]:
 
 def test_it_gives_the_numbers_of_the_stages(experiment, tested, predictor):
     for one in tested:
-        sounds = read_sound(one.processed), read_sound(one.reference)
+        sounds = read_recording(one.processed), read_recording(one.reference)
         found = predictor.predict(*sounds, None, one.listener, one.prompt, AS_CPC1)
         expected = measures_of(experiment, one.name)
         for measure, similarity in found.similarities.items():
@@ -96,7 +96,7 @@ def test_a_bundle_predicts_as_the_experiment_it_came_from(experiment, tested, pr
     card = (bundle / "README.md").read_text()
     assert "license: # fill in" in card and re.search(r"\| enc \| [\d.]+ \(\d+ signals\)", card)
     one = tested[0]
-    sounds = read_sound(one.processed), read_sound(one.reference)
+    sounds = read_recording(one.processed), read_recording(one.reference)
     percents = [
         model.predict(*sounds, None, one.listener, one.prompt, AS_CPC1).percents
         for model in (predictor, Predictor.load(bundle, device="cpu"))
@@ -123,7 +123,7 @@ def test_one_recording_from_a_terminal(experiment, pair):
 
 
 def test_without_a_text_the_transcript_of_the_reference_stands_in(predictor, pair, tested):
-    sounds = [read_sound(path) for path in pair]
+    sounds = [read_recording(path) for path in pair]
     found = predictor.predict(*sounds, None, tested[0].listener)
     assert not found.text_given
     assert len(found.course) == pytest.approx(25 * len(found.heard.processed) / 16000, abs=2)
@@ -131,7 +131,7 @@ def test_without_a_text_the_transcript_of_the_reference_stands_in(predictor, pai
 
 @pytest.mark.parametrize("ear", ["left", "right"])
 def test_one_ear_listens_alone(predictor, pair, tested, ear):
-    sounds = [read_sound(path) for path in pair]
+    sounds = [read_recording(path) for path in pair]
     found = predictor.predict(
         *sounds, None, tested[0].listener, "two old boats", Conditions(ear=ear)
     )
@@ -139,7 +139,7 @@ def test_one_ear_listens_alone(predictor, pair, tested, ear):
 
 
 def test_levels_are_set_and_warned_of(predictor, pair, tested):
-    sounds = [read_sound(path) for path in pair]
+    sounds = [read_recording(path) for path in pair]
     listener = tested[0].listener
     at_65 = predictor.predict(*sounds, None, listener, "two", Conditions(speech_level=65)).heard
     assert at_65.level == pytest.approx(65) and at_65.warnings == []
@@ -241,28 +241,28 @@ def test_a_table_goes_on_and_leaves_bad_rows_out_when_told(experiment, tested, t
 def test_a_bad_row_is_named_by_its_line(tested, tmp_path, change, message):
     rows = entries(tested, tmp_path)
     table = write_table(tmp_path / "signals.csv", [rows[0], rows[1] | change])
-    good, faults = read_rows(table, None, None)
-    assert len(good) == 1 and list(faults) == [3]
-    assert re.search(message, faults[3])
+    good, (problem,) = read_rows(table, None, None)
+    assert len(good) == 1 and problem.where == "line 3"
+    assert re.search(message, problem.fault)
 
 
 def test_a_row_that_ends_early_and_columns_that_are_not_read(tested, tmp_path, caplog):
     rows = [one | {"listner": "L0001"} for one in entries(tested, tmp_path)[:2]]
     table = write_table(tmp_path / "signals.csv", rows)
     table.write_text(table.read_text().rsplit(",", 2)[0] + "\n")
-    good, faults = read_rows(table, None, None)
-    assert len(good) == 1 and "7 fields, expected 9" in faults[3]
+    good, (problem,) = read_rows(table, None, None)
+    assert len(good) == 1 and "7 fields, expected 9" in problem.fault
     assert "columns that are not read: listner" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("table.csv", "table.csv is read; give another name"),
+        ("table.csv", "table.csv is an input; give another name"),
         ("mine.wav", "expected a file that ends in .csv"),
         ("mine.csv", None),
         ("folder.csv", "expected a file that ends in .csv"),
-        ("listeners.csv", "listeners.json is read"),
+        ("listeners.csv", "listeners.json is an input"),
     ],
 )
 def test_results_go_over_no_input(tmp_path, output, message):
@@ -303,7 +303,7 @@ def test_a_bundle_from_the_hub(experiment, tmp_path, monkeypatch):
         fetched = open_model("somebody/aid", "v1")
         assert COMMIT in str(fetched.experiment.exp_folder)
         own = open_model(experiment.parent / "bundle")
-        assert fetched.described == own.described
+        assert fetched.made_by == own.made_by
         with pytest.raises(RecipeError, match="could not be fetched from the hub, revision v9"):
             open_model("somebody/aid", "v9")
         with pytest.raises(RecipeError, match="nobody/aid: could not be fetched"):

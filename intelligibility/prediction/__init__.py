@@ -1,1 +1,1 @@
-"""What score.py needs: sounds and audiograms as people have them, the predictor, what it says."""
+"""What score.py needs: your own recordings and audiograms, the predictor, its results."""

@@ -1,7 +1,7 @@
 """Audiograms as people have them: a listeners file, a list of numbers, or the name of a standard.
 
-Everything comes to the eight frequencies of the Clarity data, at which the hearing-loss simulation
-was made to work.
+All are converted to the eight frequencies of the Clarity data, for which the hearing-loss
+simulation was designed.
 """
 
 import logging
@@ -35,7 +35,7 @@ BISGAARD_DB = {
 }
 # dB HL at CLARITY_FREQUENCIES: no loss, and Clarity's audiograms for three degrees of severity.
 CLARITY_DB = {"none": (0,) * 8} | {name.lower(): levels for name, levels in STAND_INS.items()}
-NAMED_LIMIT = 100.0  # dB HL: what a standard has above it, next to the catch-up level, is cut
+NAMED_LIMIT = 100.0  # dB HL: higher levels of a standard are limited to this
 
 
 def listener_of(audiogram: str, listener: str | None = None) -> Listener:
@@ -53,7 +53,7 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
     Raises
     ------
     RecipeError
-        Nothing of these, an unknown listener, or levels that the simulation is not defined for.
+        None of these, an unknown listener, or levels for which the simulation is not defined.
 
     Examples
     --------
@@ -64,9 +64,7 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
     if text.endswith(".json"):
         return _from_file(Path(text).expanduser(), listener)
     if listener is not None:
-        raise RecipeError(
-            f"listener={listener}: audiogram={text} is no listeners file (.json) to find it in"
-        )
+        raise RecipeError(f"listener={listener}: audiogram={text} is not a listeners file (.json)")
     if ":" in text:
         return _from_lists(text)
     return _from_name(text)
@@ -75,10 +73,10 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
 def _from_file(path: Path, listener: str | None) -> Listener:
     listeners, problems = read_listeners(path)
     if listener is None:
-        raise RecipeError(f"{path}: whose audiogram? give listener=, one of {listed([*listeners])}")
+        raise RecipeError(f"{path}: give listener=, one of {listed([*listeners])}")
     if listener not in listeners:
         faults = [one.where for one in problems if one.where.startswith(f"{listener}:")]
-        why = faults[0] if faults else f"it holds {listed([*listeners])}"
+        why = faults[0] if faults else f"it contains {listed([*listeners])}"
         raise RecipeError(f"listener={listener}: not in {path}; {why}")
     return listeners[listener]
 
@@ -101,7 +99,7 @@ def _from_list(text: str) -> Audiogram:
         if bare := [frequency for frequency, _, level in points if not level]:
             raise ValueError(f"{bare[0]} has no level")
         if len(points) == 1:
-            logger.warning("audiogram=%s: one level, taken for all frequencies", text)
+            logger.warning("audiogram=%s: one level, used at all frequencies", text)
         pairs = sorted((float(frequency), float(level)) for frequency, _, level in points)
         frequencies, levels = zip(*pairs, strict=True)
         return at_clarity_frequencies(frequencies, levels)
@@ -120,7 +118,7 @@ def _from_name(text: str) -> Listener:
         levels = np.array(BISGAARD_DB[name.upper()])
         if levels.max() >= CATCH_UP_DB:
             logger.warning(
-                "%s has levels that the simulation does not know; they are cut to %g dB HL",
+                "%s has levels for which the simulation is not defined; limited to %g dB HL",
                 name.upper(),
                 NAMED_LIMIT,
             )
@@ -135,12 +133,12 @@ def _from_name(text: str) -> Listener:
 
 
 def at_clarity_frequencies(frequencies: Sequence[float], levels: Sequence[float]) -> Audiogram:
-    """Interpolate levels over log frequency; beyond the ends the last level holds.
+    """Interpolate levels over log frequency; beyond the ends the outermost level is used.
 
     Raises
     ------
     ValueError
-        What was given is no audiogram.
+        These are not an audiogram.
     """
     given = Audiogram(levels, frequencies)
     wanted = np.log(CLARITY_FREQUENCIES)

@@ -1,10 +1,10 @@
-"""One self-contained folder to hand on: recogniser, settings, mapping, and a card.
+"""A bundle: one self-contained folder with the recogniser, its settings, the mapping, and a card.
 
-It is laid out as an experiment folder, so that score.py opens both alike, and fit for the hub.
+It has the layout of an experiment folder, so that score.py opens both in the same way, and can be
+uploaded to the hub.
 """
 
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.curve import CURVE
 from intelligibility.experiment import AsrFolder, Experiment, SaveFolder, is_trained_here
-from intelligibility.runs import RECIPE, RecipeError, read_json, write_json
+from intelligibility.prediction.model import simulated_with
+from intelligibility.runs import RECIPE, RecipeError, atomic_folder, read_json, write_json
 
-OF_A_CHECKPOINT = ("CKPT.yaml", "model.ckpt", "normalizer.ckpt")
+CHECKPOINT_FILES = ("CKPT.yaml", "model.ckpt", "normalizer.ckpt")
 CARD = """---
-license: # fill in: may the recogniser and what it was trained on be handed on?
+license: # fill in: may the recogniser and its training data be redistributed?
 tags: [speech-intelligibility-prediction, hearing-loss, clarity-challenge]
 ---
 
@@ -46,61 +47,57 @@ RMSE in percent words correct, of single sentences:
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a folder for a bundle that something lies in, or that is none."""
+    """Refuse a path for a bundle that exists, unless it is an empty folder."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RecipeError(f"bundle={folder}: is there already; give a new folder, or remove it")
+        raise RecipeError(f"bundle={folder}: exists already; give a new folder, or remove it")
 
 
 def write_bundle(
     folder: Path, cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None
 ) -> None:
-    """Write a bundle; the folder appears when it is whole.
+    """Write a bundle; its folder appears once it is complete.
 
     Parameters
     ----------
     folder : Path
-        A new one.
+        A new or empty folder.
     cfg : DictConfig
         The configuration.
     experiment : Experiment
-        In which infer.py and evaluate.py ran, with the recogniser of its asr_folder.
+        The experiment in which infer.py and evaluate.py ran, with the recogniser in its asr_folder.
     results : dict or None
-        What evaluate.py found; None where no test response is known.
+        The scores of evaluate.py; None where no test response is known.
 
     Raises
     ------
     RecipeError
-        The folder is there already, or something to put into it is missing.
+        The folder is not empty, or a file that belongs into it is missing.
     """
     check_new(folder)
     if not is_trained_here(cfg):
         raise RecipeError(
-            f"bundle={folder}: recogniser={cfg.recogniser} is the hub's own; hand on its name and "
-            f"{experiment.calibration.name} instead"
+            f"bundle={folder}: recogniser={cfg.recogniser} is on the hub already; pass on its name "
+            f"and {experiment.calibration.name} instead"
         )
     inference = read_json(experiment.inference, dict)
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
+    with atomic_folder(folder) as part:
         asr_folder = AsrFolder.below(part, cfg.corpus, experiment.track).path
         inside = Experiment(part, asr_folder, experiment.track)
         _copy_recogniser(experiment.save_folder, inside.save_folder)
         shutil.copyfile(RECIPE / cfg.asr_config, part / Path(cfg.asr_config).name)
         shutil.copyfile(experiment.calibration, inside.calibration)
-        record = inference | {"provenance": _handed_on(inference["provenance"], cfg, experiment)}
+        record = inference | {
+            "provenance": _without_paths(inference["provenance"], cfg, experiment)
+        }
         write_json(inside.inference, record)
         card = _card(cfg, experiment, record, results)
         (part / "README.md").write_text(card, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _copy_recogniser(save_folder: Path, to: Path) -> None:
     for checkpoint in sorted(save_folder.glob("CKPT+*")):
         (to / checkpoint.name).mkdir(parents=True)
-        for name in OF_A_CHECKPOINT:
+        for name in CHECKPOINT_FILES:
             shutil.copyfile(checkpoint / name, to / checkpoint.name / name)
     beside = SaveFolder(save_folder)
     for path in (beside.tokenizer, beside.model_settings):
@@ -108,14 +105,12 @@ def _copy_recogniser(save_folder: Path, to: Path) -> None:
             shutil.copyfile(path, to / path.name)
 
 
-def _handed_on(
+def _without_paths(
     provenance: dict[str, Any], cfg: DictConfig, experiment: Experiment
 ) -> dict[str, Any]:
     """Return a record without the paths of the machine that made it."""
     config = dict(provenance["config"])
-    if experiment.presentations.is_file():  # prepare_data.py knows what it simulated
-        prepared = read_json(experiment.presentations, dict)["provenance"]["config"]
-        config["MSBGEar"] = prepared["MSBGEar"]
+    config["MSBGEar"] = simulated_with(experiment) or config["MSBGEar"]
     config["path"] = dict.fromkeys(config["path"]) | {"root": "(not given)"}
     config["asr_config"] = Path(cfg.asr_config).name
     return provenance | {"config": config, "command": provenance["command"].split()[0]}

@@ -1,6 +1,6 @@
-"""What predicts: a recogniser and its mapping, in an experiment folder, a bundle or on the hub.
+"""Opening a model: a recogniser and its mapping, in an experiment folder, a bundle or on the hub.
 
-A bundle is an experiment folder with nothing in it but what predicting needs.
+A bundle is an experiment folder that holds only the files that prediction needs.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import TRACKS, Experiment, is_trained_here
-from intelligibility.recognisers import load_recogniser, recogniser_made_by
-from intelligibility.recognisers.recognition import Recogniser
+from intelligibility.recognisers import recogniser_made_by
 from intelligibility.recognisers.settings import refuse_foreign_objects
-from intelligibility.runs import RECIPE, RecipeError, pick_device, read_json
+from intelligibility.runs import RECIPE, RecipeError, read_json
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was opened, its recogniser not loaded yet.
+    """A model whose files were found and checked; its recogniser is not loaded yet.
 
     Attributes
     ----------
@@ -32,24 +31,15 @@ class Model:
         From similarity to percent words correct.
     msbg_settings : mapping
         Of the hearing-loss simulation.
-    described : mapping
-        All that decides what it computes, for journals.
+    made_by : mapping
+        Everything that determines its predictions, for journals.
     """
 
     cfg: DictConfig
     experiment: Experiment
     mapping: FittedMapping
     msbg_settings: Mapping[str, Any]
-    described: dict[str, Any]
-
-    @property
-    def dtw(self) -> str:
-        """How decoder states are aligned."""
-        return self.cfg.dtw
-
-    def load_recogniser(self, device: str) -> Recogniser:
-        """Load the recogniser on a device: auto, cpu or cuda."""
-        return load_recogniser(self.cfg, self.experiment, pick_device(device))
+    made_by: dict[str, Any]
 
 
 def open_model(model: str | Path, revision: str | None = None) -> Model:
@@ -65,7 +55,7 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
     Raises
     ------
     RecipeError
-        Something is missing, or the mapping is of another recogniser or of other settings.
+        Something is missing, or the mapping belongs to another recogniser or other settings.
     """
     folder = Path(model).expanduser().absolute()
     fetched = not folder.is_dir()
@@ -78,16 +68,17 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
             "correct; run evaluate.py there first"
         )
     mapping = FittedMapping.read(experiment.calibration)
-    described = recogniser_made_by(cfg, experiment)
-    _check_same(experiment, mapping, inference, described | {"dtw": cfg.dtw})
-    msbg_settings = _msbg_settings(cfg, experiment)
-    decisive = {
-        "checkpoint_sha256": described["checkpoint_sha256"],
-        "settings": described["settings"] | {"dtw": cfg.dtw},
+    recogniser = recogniser_made_by(cfg, experiment)
+    sha256, settings = recogniser["checkpoint_sha256"], recogniser["settings"] | {"dtw": cfg.dtw}
+    _check_same(experiment, mapping, inference, sha256, settings)
+    msbg_settings = simulated_with(experiment) or OmegaConf.to_container(cfg.MSBGEar, resolve=True)
+    made_by = {
+        "checkpoint_sha256": sha256,
+        "settings": settings,
         "MSBGEar": msbg_settings,
         "mapping": mapping.as_json(),
     }
-    return Model(cfg, experiment, mapping, msbg_settings, decisive)
+    return Model(cfg, experiment, mapping, msbg_settings, made_by)
 
 
 def _fetch(model: str, revision: str | None) -> Path:
@@ -96,12 +87,12 @@ def _fetch(model: str, revision: str | None) -> Path:
             f"model={model}: no such folder; give an experiment folder, a bundle that "
             "evaluate.py bundle= wrote, or the hub id of one, owner/name"
         )
-    # Here, since most models are folders.
+    # Imported here: most models are folders.
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(model, revision=revision))
-    except (OSError, ValueError) as error:  # all that the hub's client raises, offline included
+    except (OSError, ValueError) as error:  # what the hub's client raises, also without network
         raise RecipeError(
             f"model={model}: could not be fetched from the hub, revision {revision or 'main'} "
             f"({str(error):.300}); check name, revision and network, or give a folder"
@@ -133,12 +124,12 @@ def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment,
         del defaults[hydras]
     cfg = OmegaConf.merge(defaults, made_with)
     if cfg.hearing_loss == "none":
-        raise RecipeError(f"{folder}: made without a hearing loss, so it knows of no audiogram")
-    # What is measured with a recogniser from the hub lies in a folder below the experiment's.
+        raise RecipeError(f"{folder}: made without a hearing loss, so it disregards audiograms")
+    # The results of a recogniser from the hub are in a folder below the experiment's.
     exp_folder = folder if is_trained_here(cfg) else folder.parent
     cfg.path.exp_folder, cfg.cpc1_track = str(exp_folder), track
     settings = RECIPE / cfg.asr_config
-    if (folder / settings.name).is_file():  # a bundle brings its own
+    if (folder / settings.name).is_file():  # a bundle has its own
         settings = folder / settings.name
         cfg.asr_config = str(settings)
     if fetched or settings.absolute().is_relative_to(folder):
@@ -146,31 +137,29 @@ def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment,
     return cfg, Experiment.from_config(cfg), inference
 
 
-def _msbg_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
-    """Return the simulation's settings; the records of prepare_data.py know them for sure."""
-    if experiment.presentations.is_file():
-        prepared = read_json(experiment.presentations, dict).get("provenance", {})
-        if "MSBGEar" in prepared.get("config", {}):
-            return dict(prepared["config"]["MSBGEar"])
-    return OmegaConf.to_container(cfg.MSBGEar, resolve=True)
+def simulated_with(experiment: Experiment) -> dict[str, Any] | None:
+    """Return the settings of the simulation as prepare_data.py recorded them, None without."""
+    if not experiment.presentations.is_file():
+        return None
+    provenance = read_json(experiment.presentations, dict).get("provenance", {})
+    return provenance.get("config", {}).get("MSBGEar")
 
 
 def _check_same(
     experiment: Experiment,
     mapping: FittedMapping,
     inference: Mapping[str, Any],
-    described: Mapping[str, Any],
+    recogniser: str,
+    settings: Mapping[str, Any],
 ) -> None:
-    recogniser = described["checkpoint_sha256"]
     if mapping.checkpoint_sha256 != recogniser:
         raise RecipeError(
             f"{experiment.calibration}: fitted with recogniser "
             f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but the one in "
             f"{experiment.asr_folder} is {recogniser[:12]}; run infer.py and evaluate.py again"
         )
-    now = described["settings"] | {"dtw": described["dtw"]}
     measured = inference.get("settings", {})
-    if differ := [key for key in now if measured.get(key) != now[key]]:
+    if differ := [key for key in settings if measured.get(key) != settings[key]]:
         raise RecipeError(
             f"{experiment.inference}: the similarities that the mapping was fitted on were made "
             f"with another {', '.join(differ)}; run infer.py and evaluate.py again"

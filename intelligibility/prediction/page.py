@@ -1,4 +1,4 @@
-"""One page to hear and see what was scored: no other file, no network, no script."""
+"""The page of score.py: scored recordings to listen to, with their spectrograms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from intelligibility.ears import ASR_RATE, resample
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.pages import in_base64, mp3, number, write_html
 from intelligibility.prediction.predictor import Prediction
+from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row
-from intelligibility.prediction.sound import read_sound
 from intelligibility.runs import progress
 from intelligibility.words import marked_words
 
-SHOWN_OPEN = 10  # rows that need no click
+SHOWN_OPEN = 10  # rows that are unfolded at first
 WINDOW, STEP = 512, 160  # samples at 16 kHz, of the spectrograms
-RANGE = 60.0  # dB that they show
+RANGE = 60.0  # dB, of the spectrograms
 BLUE = "#0072B2"
 
 
@@ -35,15 +35,15 @@ def write_page(
     Parameters
     ----------
     path : Path
-        Where.
+        The file to write.
     content : mapping
-        What the json beside it holds: rows, summary, provenance.
+        The results: rows, summary, provenance.
     rows : sequence of Row
-        As many as the content's rows, or more.
+        The rows of the results, and perhaps more.
     predict : callable
-        Scores a row again, to hear it: sounds are not kept.
+        Scores a row again for its ear signals, which are not stored.
     most : int
-        Rows with sound, from the first.
+        How many rows to show with sound, from the first.
     """
     by_name = {row.name: row for row in rows}
     shown = content["rows"][:most]
@@ -66,16 +66,16 @@ def write_page(
 
 
 def mean_in_words(mean: Mapping[str, Any]) -> str:
-    """Return a mean with its interval, where there are rows enough for one."""
+    """Return a mean as text, with its interval where there are enough rows."""
     ends = mean["interval"]
     interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else "too few rows for an interval"
     return f"{mean['mean']:.1f} % ({interval}; n = {mean['n']})"
 
 
 def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[str, Any]:
-    """Return what the page shows of one row."""
+    """Return what the page shows for one row."""
     heard = prediction.heard
-    before = read_sound(row.processed)
+    before = read_recording(row.processed)
     processed = resample(before.signal, before.rate, ASR_RATE)
     sounds = [("processed", processed), ("heard, left ear", heard.processed[:, 0])]
     sounds += [("heard, right ear", heard.processed[:, 1]), ("reference", heard.reference)]

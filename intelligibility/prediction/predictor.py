@@ -1,31 +1,33 @@
 """From two recordings and a listener to percent words correct, with the code of the stages."""
 
+import functools
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from intelligibility.ears import ASR_RATE, ear_signals
+from intelligibility.ears import ear_signals
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
 from intelligibility.measures import METHOD
-from intelligibility.onset import lasting, speech_span
-from intelligibility.prediction.alignment import bulk_delay, without_delay
+from intelligibility.onset import lasting
+from intelligibility.prediction.alignment import Sentence, find_sentence, without_delay
 from intelligibility.prediction.model import open_model
-from intelligibility.prediction.sound import (
-    Sound,
+from intelligibility.prediction.recording import (
+    Recording,
     active_level,
     at_rate,
-    n_clipped,
-    sound_of,
+    quality_warnings,
+    recording_of,
 )
+from intelligibility.recognisers import load_recogniser
 from intelligibility.recognisers.recognition import Recogniser, Recognition
-from intelligibility.runs import RecipeError, is_number
+from intelligibility.runs import ASR_RATE, RecipeError, is_number, pick_device
 from intelligibility.similarity import similarities_of, similarity_by_frame
 from intelligibility.words import words_of
 from msbg import Listener
@@ -33,31 +35,26 @@ from msbg import Listener
 logger = logging.getLogger(__name__)
 
 LATEST_START = 60.0  # s
-QUIET, LOUD = 40.0, 100.0  # dB SPL, between which speech is listened to
-# s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
-# are cut where the target begins and end a second after it: recognisers learn that.
-LEAD, TAIL = 0.0, 1.0
-NEARBY = (0.02, 0.1)  # s before and after the onset, where the first sample is looked for
-AUDIBLE = 0.02  # of the peak there
+QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How the recordings were made, and what is done about it.
+    """How the recordings were made, and how they are prepared.
 
     Attributes
     ----------
     align : bool
-        Whether the bulk delay is found and taken out.
+        Whether the delay of the processed recording is found and removed.
     start : float or None
-        Seconds that are dropped at the start of both, 2.0 in CPC1, and nothing at the end; None:
-        the speech is found in the reference.
+        Seconds to drop at the start of both, 2.0 in CPC1, and none at the end. None: the sentence
+        is found in the reference.
     full_scale_db_spl : float or None
-        What 0 dB FS stands for; None: as in the model's data.
+        The level of 0 dB FS; None: as in the data of the model.
     speech_level : float or None
-        dB SPL that the reference's speech is taken to have, instead.
+        The level of the reference's speech in dB SPL, instead.
     ear : str
-        "both", or the one that listens: "left" or "right".
+        Which ears listen: "both", "left" or "right".
     """
 
     align: bool = True
@@ -67,7 +64,7 @@ class Conditions:
     ear: str = "both"
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself."""
+        """Refuse values that are not valid, alone or together."""
         if self.ear not in ("both", *EARS):
             raise RecipeError(f"ear={self.ear}: expected both, left or right")
         if not isinstance(self.align, bool):
@@ -86,13 +83,13 @@ AS_IT_COMES = Conditions()
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What reaches the recogniser, and how it came about.
+class EarSignals:
+    """What the recogniser receives, and how it was made.
 
     Attributes
     ----------
     processed, reference : ndarray, (n, 2), float32
-        At 16 kHz, left and right, the first after the hearing loss.
+        At 16 kHz, left and right; `processed` after the hearing loss.
     delay : float
         Seconds by which the processed recording was late.
     level : float
@@ -109,8 +106,28 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Recognised:
+    """What the recogniser makes of the ear signals.
+
+    Attributes
+    ----------
+    processed, reference : tuple of two Recognition
+        Left and right ear.
+    text : str
+        The sentence.
+    text_given : bool
+        False where the recogniser's transcript of the reference is used as the sentence.
+    """
+
+    processed: tuple[Recognition, Recognition]
+    reference: tuple[Recognition, Recognition]
+    text: str
+    text_given: bool
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """What one sentence, heard once, comes to.
+    """The predicted intelligibility of one sentence in two recordings.
 
     Attributes
     ----------
@@ -119,7 +136,7 @@ class Prediction:
     by : str
         The measure that was chosen.
     rmse : float or None
-        Of the mapping on the signals that it was fitted on, percent: what to expect of a sentence.
+        Of the mapping on the signals that it was fitted on, in percent words correct.
     percents : dict of str to float
         The prediction by every measure.
     similarities : dict of str to float
@@ -131,11 +148,12 @@ class Prediction:
     text : str
         The sentence.
     text_given : bool
-        False where the recogniser's transcript of the reference stands in for it.
-    heard : Heard
+        False where the recogniser's transcript of the reference is used as the sentence.
+    heard : EarSignals
         Signals, delay, level and warnings.
     course : ndarray, (frames,)
-        Similarity of the encoder's frames over time: 25 per second, of Whisper and its kin 50.
+        Similarity of the encoder's frames over time: 25 per second, 50 with recognisers from the
+        hub.
     """
 
     percent: float
@@ -147,25 +165,36 @@ class Prediction:
     words: dict[str, str]
     text: str
     text_given: bool
-    heard: Heard = field(repr=False)
+    heard: EarSignals = field(repr=False)
     course: np.ndarray = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers and texts, without the signals and the course."""
+        shown = [one.name for one in fields(self) if one.repr]
+        more = ("delay", "level", "warnings")
+        return {name: getattr(self, name) for name in shown} | {
+            name: getattr(self.heard, name) for name in more
+        }
 
 
 class Predictor:
     """A trained recogniser with a fitted mapping.
 
+    `predict` takes all steps of the method; `hear`, `recognise` and `compare` are its steps.
+
     Parameters
     ----------
     recogniser : Recogniser
-        What listens.
-    mapping : Mapping
+        The recogniser.
+    mapping : FittedMapping
         From similarity to percent words correct, fitted with this recogniser.
     msbg_settings : mapping
-        `MSBGEar` of config.yaml, with which it was fitted.
+        `MSBGEar` of config.yaml, with which the mapping was fitted.
     dtw : str
         How decoder states are aligned.
     by : str, optional
-        The measure to predict by: dec, as published, where it is there; else the best on dev.
+        The measure to predict by. Default: dec, as published, if the mapping has it; otherwise the
+        measure with the lowest RMSE on dev.
 
     Examples
     --------
@@ -201,12 +230,12 @@ class Predictor:
         device: str = "auto",
         by: str | None = None,
     ) -> "Predictor":
-        """Load a model: an experiment folder, a bundle, or the hub id of one.
+        """Load a model: an experiment folder, a bundle, or the hub id of a bundle.
 
         Parameters
         ----------
         model : str or Path
-            Where infer.py and evaluate.py ran, or what `evaluate.py bundle=` wrote.
+            A folder in which infer.py and evaluate.py ran, or what `evaluate.py bundle=` wrote.
         revision : str, optional
             Of a hub id.
         device : str
@@ -217,99 +246,110 @@ class Predictor:
         Raises
         ------
         RecipeError
-            Something is missing, or the mapping is not of this recogniser.
+            Something is missing, or the mapping belongs to another recogniser.
         """
         opened = open_model(model, revision)
-        return cls(
-            opened.load_recogniser(device), opened.mapping, opened.msbg_settings, opened.dtw, by
-        )
+        recogniser = load_recogniser(opened.cfg, opened.experiment, pick_device(device))
+        return cls(recogniser, opened.mapping, opened.msbg_settings, opened.cfg.dtw, by)
 
     def predict(
         self,
-        processed: np.ndarray | Sound,
-        reference: np.ndarray | Sound,
+        processed: np.ndarray | Recording,
+        reference: np.ndarray | Recording,
         rate: int | None,
         listener: Listener,
         text: str | None = None,
-        conditions: Conditions = AS_IT_COMES,
+        conditions: Conditions = Conditions(),
     ) -> Prediction:
         """Predict how many words a listener gets right.
 
         Parameters
         ----------
         processed, reference : ndarray, (n_samples,) or (n_samples, 2), full scale 1
-            What the hearing aid gave, and the clean sentence; or both as `Sound`.
+            The hearing aid's output and the clean sentence; or both as `Recording`.
         rate : int or None
-            Hz, of both; None for sounds, which know theirs.
+            Hz, of both arrays; None for recordings, which have their own.
         listener : Listener
             With the audiograms of both ears.
         text : str, optional
-            The sentence. Without it the recogniser's transcript of the reference stands in.
+            The sentence. Without it the recogniser's transcript of the reference is used.
         conditions : Conditions
             How the recordings were made.
         """
-        pair = [
-            one if isinstance(one, Sound) else sound_of(one, rate, name)
+        processed, reference = (
+            one if isinstance(one, Recording) else recording_of(one, rate, name)
             for name, one in (("processed", processed), ("reference", reference))
-        ]
-        heard = self.hear(*pair, listener, conditions)
-        return self.compare(heard, text)
+        )
+        sentence = find_sentence(processed, reference, conditions.align, conditions.start)
+        heard = self.hear(processed, reference, sentence, listener, conditions)
+        return self.compare(heard, self.recognise(heard, text))
 
     def hear(
-        self, processed: Sound, reference: Sound, listener: Listener, conditions: Conditions
-    ) -> Heard:
-        """Align the two, set their level, simulate the hearing loss, and cut to the speech."""
-        warnings = [*_quality(processed), *_quality(reference)]
-        delay, doubt = bulk_delay(processed, reference) if conditions.align else (0.0, None)
-        warnings += [doubt] if doubt else []
-        full_scale = self._full_scale(reference, conditions)
+        self,
+        processed: Recording,
+        reference: Recording,
+        sentence: Sentence,
+        listener: Listener,
+        conditions: Conditions,
+    ) -> EarSignals:
+        """Remove the delay, cut to the sentence, set the level, and simulate the hearing loss."""
+        warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
+        settings = self.msbg_settings
+        as_fitted = full_scale = float(settings["equiv_0db_spl"] + settings["ahr"])
+        if conditions.speech_level is not None:
+            full_scale = conditions.speech_level - active_level(reference)
+        elif conditions.full_scale_db_spl is not None:
+            full_scale = float(conditions.full_scale_db_spl)
+        if full_scale != as_fitted:  # the same level written in another way changes the last bits
+            settings = settings | {"equiv_0db_spl": full_scale, "ahr": 0.0}
         level = active_level(reference) + full_scale
         if not QUIET <= level <= LOUD:
             warnings.append(
-                f"speech at {level:.0f} dB SPL, where {QUIET:g} to {LOUD:g} are listened to; set "
-                "speech_level or full_scale_db_spl"
+                f"speech at {level:.0f} dB SPL, expected {QUIET:g} to {LOUD:g}; set speech_level "
+                "or full_scale_db_spl"
             )
-        settings = self.msbg_settings | {"equiv_0db_spl": full_scale, "ahr": 0.0}
-        if full_scale == self._models_full_scale():
-            settings = self.msbg_settings  # the same numbers to the last bit
         rate = settings["sample_rate"]
-        processed, reference = processed_at(processed, rate), reference
-        signal = without_delay(processed.signal, round(delay * rate))
-        if conditions.start is None:
-            start, stop = _span(reference)
-            signal = lasting(signal, round(stop * rate))
-            clean = lasting(reference.signal, round(stop * reference.rate))
-        else:
-            start, clean = conditions.start, reference.signal
-        heard = [
-            ear_signals(signal, rate, listener, settings, start),
-            ear_signals(clean, reference.rate, None, settings, start),
-        ]
+        signal, clean = at_rate(processed, rate).signal, reference.signal
+        signal = without_delay(signal, round(sentence.delay * rate))
+        if sentence.stop is not None:
+            signal = lasting(signal, round(sentence.stop * rate))
+            clean = lasting(clean, round(sentence.stop * reference.rate))
+        try:
+            ears = [
+                ear_signals(signal, rate, listener, settings, sentence.start),
+                ear_signals(clean, reference.rate, None, settings, sentence.start),
+            ]
+        except ValueError as error:
+            raise RecipeError(f"{processed.name}: {error}") from None
         if conditions.ear != "both":
-            one = EARS.index(conditions.ear)
-            heard = [ear[:, [one, one]] for ear in heard]
-        return Heard(*heard, delay, level, warnings)
+            number = EARS.index(conditions.ear)
+            ears = [ear[:, [number, number]] for ear in ears]
+        return EarSignals(*ears, sentence.delay, level, warnings)
 
-    def compare(self, heard: Heard, text: str | None) -> Prediction:
-        """Recognise both ears of both, compare, and map to percent words correct."""
-        given = text is not None
-        if given and not words_of(text):
-            raise RecipeError(f"text={text!r}: holds no word")
-        reference, processed = self._recognise(heard, text)
-        sentence = text if given else max((ear.text or "" for ear in reference), key=len)
-        if not given and words_of(sentence) and reference[0].log_prob is not None:
-            # One that is led along a text needs the same for all.
-            reference, processed = self._recognise(heard, sentence)
-        similarities = self._similarities(processed, reference, sentence)
+    def recognise(self, heard: EarSignals, text: str | None) -> Recognised:
+        """Recognise both ears of both signals, and the sentence where it is not given."""
+        if text is not None:
+            if not words_of(text):
+                raise RecipeError(f"text={text!r}: contains no word")
+            return Recognised(*self._recognise(heard, text), text, True)
+        processed, reference = self._recognise(heard, None)
+        text = max((ear.text or "" for ear in reference), key=len)
+        if words_of(text) and reference[0].log_prob is not None:
+            # This recogniser's decoder follows a text, which has to be the same for all signals.
+            processed, reference = self._recognise(heard, text)
+        return Recognised(processed, reference, text, False)
+
+    def compare(self, heard: EarSignals, recognised: Recognised) -> Prediction:
+        """Compare what was recognised, and map the similarities to percent words correct."""
+        processed, reference = recognised.processed, recognised.reference
+        similarities = self._similarities(processed, reference, recognised.text)
         percents = {
             name: float(self.mapping.predict(name, np.array(value)))
             for name, value in similarities.items()
             if name in self.mapping.fits
         }
         if self.by not in percents:
-            raise RecipeError(
-                f"by={self.by}: not among what this sentence gives: {', '.join(percents)}"
-            )
+            raise RecipeError(f"by={self.by}: this sentence has only {', '.join(percents)}")
         ears = dict(zip(EARS, processed, strict=True))
         layers = [tuple(ear.layers["encoder"] for ear in both) for both in (processed, reference)]
         return Prediction(
@@ -319,17 +359,19 @@ class Predictor:
             percents=percents,
             similarities=similarities,
             by_ear={
-                name: self._similarities((ear, ear), reference, sentence)
+                name: self._similarities((ear, ear), reference, recognised.text)
                 for name, ear in ears.items()
             },
             words={name: ear.text for name, ear in ears.items()},
-            text=sentence,
-            text_given=given,
+            text=recognised.text,
+            text_given=recognised.text_given,
             heard=heard,
             course=similarity_by_frame(*layers).numpy(),
         )
 
-    def _recognise(self, heard: Heard, text: str | None) -> list[tuple[Recognition, Recognition]]:
+    def _recognise(
+        self, heard: EarSignals, text: str | None
+    ) -> tuple[tuple[Recognition, Recognition], tuple[Recognition, Recognition]]:
         signals = [ear for both in (heard.reference, heard.processed) for ear in both.T]
         shortest, longest = self.recogniser.lengths
         for signal in signals:
@@ -340,7 +382,7 @@ class Predictor:
                 )
         tensors = (torch.from_numpy(np.ascontiguousarray(signal)) for signal in signals)
         found = list(self.recogniser.recognise(tensors, [text] * len(signals)))
-        return [(found[0], found[1]), (found[2], found[3])]
+        return (found[2], found[3]), (found[0], found[1])
 
     def _similarities(
         self,
@@ -355,19 +397,17 @@ class Predictor:
         found = similarities_of(processed, reference, "nothing", self.dtw, score)
         return {name: value for name, value in found.items() if name != "wcs"}
 
-    def _models_full_scale(self) -> float:
-        return float(self.msbg_settings["equiv_0db_spl"] + self.msbg_settings["ahr"])
 
-    def _full_scale(self, reference: Sound, conditions: Conditions) -> float:
-        if conditions.speech_level is not None:
-            return conditions.speech_level - active_level(reference)
-        if conditions.full_scale_db_spl is not None:
-            return float(conditions.full_scale_db_spl)
-        return self._models_full_scale()
+@functools.cache
+def predictor_of_process(
+    model: str, revision: str | None, device: str, by: str | None
+) -> Predictor:
+    """Load a model once per process; the arguments are those of `Predictor.load`."""
+    return Predictor.load(model, revision, device, by)
 
 
 def measure_to_predict_by(mapping: FittedMapping, by: str | None) -> str:
-    """Choose the measure: the one asked for, the published one, or the best on dev."""
+    """Choose the measure: the requested one, the published one, or the best on dev."""
     if by is not None and by not in mapping.fits:
         raise RecipeError(f"by={by}: the mapping has {', '.join(mapping.fits)}")
     if by is not None or METHOD[0] in mapping.fits:
@@ -375,40 +415,3 @@ def measure_to_predict_by(mapping: FittedMapping, by: str | None) -> str:
     best = min(mapping.fits, key=lambda name: mapping.fits[name].rmse or np.inf)
     logger.info("Predicted by %s, the best on dev", best)
     return best
-
-
-def processed_at(sound: Sound, rate: int) -> Sound:
-    """Bring the processed sound to the rate of the hearing-loss simulation."""
-    return sound if sound.rate == rate else at_rate(sound, rate)
-
-
-def _span(reference: Sound) -> tuple[float, float]:
-    """Return where the speech starts and stops, with a margin, in s."""
-    try:
-        start, stop = speech_span(reference.signal, reference.rate)
-    except ValueError as error:
-        raise RecipeError(f"{reference.name}: {error}") from None
-    return max(0.0, _first_sample(reference, start) - LEAD), stop + TAIL
-
-
-def _first_sample(reference: Sound, start: float) -> float:
-    """Find the start of the speech to the sample, in s.
-
-    The recogniser's frames begin where the sound is cut: to a hundredth of a second, the same
-    sentence with another lead-in would fall into other frames.
-    """
-    first = max(0, round((start - NEARBY[0]) * reference.rate))
-    last = round((start + NEARBY[1]) * reference.rate)
-    loudness = np.abs(reference.signal[first:last]).max(axis=1)
-    return (first + int(np.argmax(loudness > AUDIBLE * loudness.max()))) / reference.rate
-
-
-def _quality(sound: Sound) -> list[str]:
-    found = []
-    if clipped := n_clipped(sound):
-        found.append(f"{sound.name}: {clipped} samples at full scale, probably clipped")
-    if sound.rate < 44100:
-        found.append(
-            f"{sound.name}: {sound.rate} Hz, so nothing above {sound.rate / 2000:g} kHz is in it"
-        )
-    return found

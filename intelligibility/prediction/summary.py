@@ -1,7 +1,7 @@
-"""What many rows say together: means with intervals, differences between systems, scores.
+"""Summary of a table of rows: means with intervals, differences between systems, scores.
 
-One sentence says little about an aid. Intervals are 95 % intervals of a bootstrap over rows; in
-paired differences, over the references that both systems were heard with.
+A single sentence says little about a hearing aid. Intervals are 95 % intervals of a bootstrap over
+rows; those of paired differences over the pairs of listener and reference that both systems have.
 """
 
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ import pandas as pd
 
 from intelligibility.evaluation.scoring import CONFIDENCE, N_RESAMPLES, score
 
-FEW_ROWS = 20  # fewer give no interval that one could trust
+FEW_ROWS = 20  # fewer give no reliable interval
 TAIL = 50 * (1 - CONFIDENCE)
 
 
 def as_frame(results: list[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one line per row: what goes into the CSV.
+    """Return the table for the CSV, a line per row.
 
     Parameters
     ----------
     results : list of dict
-        A row's name, listener, system, correctness and reference, with what `as_plain` keeps.
+        `Row.as_json` and `Prediction.as_json` of each row together.
     """
     lines = []
     for one in results:
@@ -41,14 +41,14 @@ def as_frame(results: list[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def summarise(results: list[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    """Return means per system and listener, paired differences, and scores where answers are known.
+    """Return means per system and listener, paired differences, and scores of known answers.
 
     Returns
     -------
     dict
-        rows; means: by system and listener, each with n, mean and an interval where there are
-        enough; differences: between systems, over what both were heard with; scores: RMSE and so
-        on, where correctness is known.
+        rows; mean and means: of all rows, and by system and listener, each with n, mean and, given
+        enough rows, interval; differences: between systems, paired; scores: RMSE and so on, where
+        correctness is known.
     """
     frame = pd.DataFrame(
         [

@@ -39,9 +39,11 @@ def test_a_listeners_file(tmp_path):
     path = tmp_path / "listeners.json"
     dump(path, listeners())
     assert listener_of(str(path), "L0002").audiogram_left.levels.tolist() == LEVELS["L0002"]
-    with pytest.raises(RecipeError, match="listener=L9: not in .*listeners.json; it holds L0001"):
+    with pytest.raises(
+        RecipeError, match="listener=L9: not in .*listeners.json; it contains L0001"
+    ):
         listener_of(str(path), "L9")
-    with pytest.raises(RecipeError, match="whose audiogram"):
+    with pytest.raises(RecipeError, match="give listener=, one of"):
         listener_of(str(path))
     entries = listeners()
     entries["L0001"]["audiogram_levels_l"][0] = 110
@@ -69,5 +71,5 @@ def test_what_is_no_audiogram_is_named(text, message):
 
 
 def test_a_listener_needs_a_file():
-    with pytest.raises(RecipeError, match="listener=L1: audiogram=N1 is no listeners file"):
+    with pytest.raises(RecipeError, match="listener=L1: audiogram=N1 is not a listeners file"):
         listener_of("N1", "L1")

@@ -6,7 +6,7 @@ import torch
 
 from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.mapping import Fit, FittedMapping
-from intelligibility.prediction.predictor import Heard, Predictor
+from intelligibility.prediction.predictor import EarSignals, Predictor
 from intelligibility.similarity import similarities_of
 from tests.intelligibility.recognisers.small_hub import (
     TEXTS,
@@ -37,10 +37,10 @@ def recognisers(tmp_path_factory):
     return {kind: load_folder(folder, all_layers=False) for kind, folder in folders.items()}
 
 
-def heard() -> Heard:
+def heard() -> EarSignals:
     """Return both ears of a processed signal and of its reference."""
     ears = [speech(seed, 1.5).numpy() for seed in range(4)]
-    return Heard(np.stack(ears[:2], 1), np.stack(ears[2:], 1), None, None, [])
+    return EarSignals(np.stack(ears[:2], 1), np.stack(ears[2:], 1), None, None, [])
 
 
 def predictor(recogniser) -> Predictor:
@@ -53,7 +53,8 @@ def predictor(recogniser) -> Predictor:
 @pytest.mark.parametrize("text", [TEXTS[0], None])
 def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
     recogniser, sound = recognisers[kind], heard()
-    found = predictor(recogniser).compare(sound, text)
+    hearing = predictor(recogniser)
+    found = hearing.compare(sound, hearing.recognise(sound, text))
     assert set(found.similarities) == MEASURES[kind]
     assert 0 <= found.percent <= 100
     said = text or found.text or None
@@ -68,5 +69,6 @@ def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
 
 
 def test_without_a_text_the_reference_says_it(recognisers):
-    found = predictor(recognisers["whisper"]).compare(heard(), None)
+    hearing, sound = predictor(recognisers["whisper"]), heard()
+    found = hearing.compare(sound, hearing.recognise(sound, None))
     assert len(found.text) > 3 and not found.text_given

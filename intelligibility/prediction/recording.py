@@ -3,7 +3,6 @@
 Levels are in dB re full scale unless a name says dB SPL.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from intelligibility.ears import resample
 from intelligibility.runs import SPEECH_SECONDS, RecipeError
 from msbg.ear import gated_rms
 
-logger = logging.getLogger(__name__)
-
 LOWEST_RATE = 8000  # Hz
 LONGEST = SPEECH_SECONDS[1] - 1  # s, with room for rounding
 SHORTEST = 0.2  # s
@@ -23,8 +20,8 @@ CLIPPED = 0.999  # of full scale
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A recording at both ears.
+class Recording:
+    """A recording of both ears.
 
     Attributes
     ----------
@@ -33,7 +30,7 @@ class Sound:
     rate : int
         Hz.
     name : str
-        What to call it in messages.
+        Its name in messages.
     """
 
     signal: np.ndarray
@@ -46,13 +43,13 @@ class Sound:
         return len(self.signal) / self.rate
 
 
-def read_sound(path: str | Path) -> Sound:
+def read_recording(path: str | Path) -> Recording:
     """Read a WAV or FLAC file; a mono one is the same at both ears.
 
     Raises
     ------
     RecipeError
-        It is missing, no audio, or nothing that can be scored.
+        It is missing, is not audio, or cannot be scored.
     """
     path = Path(path).expanduser()
     try:
@@ -60,11 +57,11 @@ def read_sound(path: str | Path) -> Sound:
     except (sf.SoundFileError, OSError) as error:
         what = "no such file" if not path.is_file() else f"cannot be read as audio ({error})"
         raise RecipeError(f"{path}: {what}; give a WAV or FLAC file") from None
-    return sound_of(signal, rate, str(path))
+    return recording_of(signal, rate, str(path))
 
 
-def sound_of(signal: np.ndarray, rate: int, name: str) -> Sound:
-    """Check samples, (n_samples,) or (n_samples, 1 or 2), full scale 1, and give both ears."""
+def recording_of(signal: np.ndarray, rate: int, name: str) -> Recording:
+    """Check samples, (n_samples,) or (n_samples, 1 or 2), full scale 1; return both ears."""
     signal = np.asarray(signal, dtype=np.float64)
     signal = signal[:, None] if signal.ndim == 1 else signal
     if signal.ndim != 2 or signal.shape[1] not in (1, 2):
@@ -82,28 +79,39 @@ def sound_of(signal: np.ndarray, rate: int, name: str) -> Sound:
         raise RecipeError(f"{name}: holds samples that are not finite; write the file again")
     if np.abs(signal).max() == 0:
         raise RecipeError(f"{name}: is silent; there is nothing to score")
-    return Sound(np.repeat(signal, 2, axis=1) if signal.shape[1] == 1 else signal, rate, name)
+    return Recording(np.repeat(signal, 2, axis=1) if signal.shape[1] == 1 else signal, rate, name)
 
 
-def at_rate(sound: Sound, rate: int) -> Sound:
-    """Bring a sound to another rate in Hz."""
-    return Sound(resample(sound.signal, sound.rate, rate), rate, sound.name)
+def at_rate(recording: Recording, rate: int) -> Recording:
+    """Return the recording at another rate in Hz."""
+    return Recording(resample(recording.signal, recording.rate, rate), rate, recording.name)
 
 
-def n_clipped(sound: Sound) -> int:
+def n_clipped(recording: Recording) -> int:
     """Count the samples at full scale or beyond."""
-    return int(np.sum(np.abs(sound.signal) >= CLIPPED))
+    return int(np.sum(np.abs(recording.signal) >= CLIPPED))
 
 
-def active_level(sound: Sound) -> float:
-    """Return the level of the louder ear while something is heard, dB re full scale.
+def active_level(recording: Recording) -> float:
+    """Return the level of the louder ear, without pauses, in dB re full scale.
 
     Raises
     ------
     RecipeError
-        Nothing is.
+        Nothing in it is audible.
     """
-    rms = max(gated_rms(channel) for channel in sound.signal.T)
+    rms = max(gated_rms(channel) for channel in recording.signal.T)
     if rms == 0:
-        raise RecipeError(f"{sound.name}: nothing in it is loud enough to be heard")
+        raise RecipeError(f"{recording.name}: nothing in it is loud enough to be heard")
     return float(20 * np.log10(rms))
+
+
+def quality_warnings(recording: Recording) -> list[str]:
+    """Return what about a recording may make the prediction worse."""
+    name, rate = recording.name, recording.rate
+    warnings = []
+    if clipped := n_clipped(recording):
+        warnings.append(f"{name}: {clipped} samples at full scale, probably clipped")
+    if rate < 44100:
+        warnings.append(f"{name}: {rate} Hz, so it holds nothing above {rate / 2000:g} kHz")
+    return warnings

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intelligibility.prediction.sound import active_level, at_rate, n_clipped, read_sound, sound_of
+from intelligibility.prediction.recording import (
+    active_level,
+    at_rate,
+    n_clipped,
+    read_recording,
+    recording_of,
+)
 from intelligibility.runs import RecipeError
 from tests.intelligibility.prediction.speech import syllables
 
@@ -21,21 +27,21 @@ from tests.intelligibility.prediction.speech import syllables
 def test_every_sample_format_is_the_same_sound(tmp_path, suffix, subtype, tolerance):
     path = tmp_path / f"a.{suffix}"
     sf.write(path, syllables(0), 16000, subtype=subtype)
-    sound = read_sound(path)
+    sound = read_recording(path)
     assert sound.rate == 16000 and sound.duration == 2.0
     np.testing.assert_allclose(sound.signal, syllables(0), atol=tolerance)
 
 
 def test_mono_is_the_same_at_both_ears():
-    sound = sound_of(syllables(0)[:, 0], 16000, "mono")
+    sound = recording_of(syllables(0)[:, 0], 16000, "mono")
     assert np.array_equal(sound.signal[:, 0], sound.signal[:, 1])
 
 
 def test_levels():
     tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
-    assert active_level(sound_of(tone, 44100, "tone")) == pytest.approx(-23.0, abs=0.1)
-    assert n_clipped(sound_of(np.clip(20 * tone, -1, 1), 44100, "loud")) > 10000
-    assert len(at_rate(sound_of(tone, 44100, "tone"), 16000).signal) == 16000
+    assert active_level(recording_of(tone, 44100, "tone")) == pytest.approx(-23.0, abs=0.1)
+    assert n_clipped(recording_of(np.clip(20 * tone, -1, 1), 44100, "loud")) > 10000
+    assert len(at_rate(recording_of(tone, 44100, "tone"), 16000).signal) == 16000
 
 
 @pytest.mark.parametrize(
@@ -51,12 +57,12 @@ def test_levels():
 )
 def test_what_cannot_be_scored_is_named(signal, rate, message):
     with pytest.raises(RecipeError, match=f"ha.wav: .*{message}"):
-        sound_of(signal, rate, "ha.wav")
+        recording_of(signal, rate, "ha.wav")
 
 
 def test_what_is_no_audio_is_named(tmp_path):
     (tmp_path / "notes.wav").write_text("to be recorded")
     with pytest.raises(RecipeError, match="notes.wav: cannot be read as audio"):
-        read_sound(tmp_path / "notes.wav")
+        read_recording(tmp_path / "notes.wav")
     with pytest.raises(RecipeError, match="none.wav: no such file"):
-        read_sound(tmp_path / "none.wav")
+        read_recording(tmp_path / "none.wav")
