@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from intelligibility.corpora.presentation import Presentation
+from intelligibility.evaluation.compare import SUBMISSION
 from intelligibility.evaluation.leaks import Seen, in_words
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.tables import Resampler, rows_of, scores_of
@@ -19,8 +20,6 @@ from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError, listed, read_json, write_text
 
 logger = logging.getLogger(__name__)
-
-SUBMISSION = ("signal_ID", "intelligibility_score")  # the columns that the challenges ask for
 
 
 def set_of_each(signals: pd.Series, test: Iterable[Presentation]) -> pd.Series:
@@ -180,41 +179,3 @@ def write_submissions(experiment: Experiment, test: pd.DataFrame, measure: str) 
         submission = rows[["signal", f"{measure}_prediction"]].dropna()
         submission.columns = list(SUBMISSION)
         write_text(experiment.submission_of(name), submission.to_csv(index=False))
-
-
-def submission_to_compare(
-    test: pd.DataFrame,
-    submission: pd.DataFrame,
-    measures: list[str],
-    pairs: list[tuple[str, str]],
-) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Return the test signals with what was submitted, and the pairs of names to compare."""
-    if not submission.index.is_unique:
-        raise ValueError("signals in it more than once")
-    theirs = submission.apply(pd.to_numeric).astype(float)
-    if not theirs.stack().between(0, 100).all():
-        raise ValueError("values that are not percent, 0 to 100")
-    joined = test.join(theirs, on="signal")
-    n = int(joined["submission_prediction"].notna().sum())
-    if n == 0:
-        raise ValueError("none of its signals is in this test")
-    logger.info("The submission predicts %d of the %d test signals", n, len(test))
-    return joined, [*pairs, *((measure, "submission") for measure in measures)]
-
-
-def read_submission(path: Path) -> pd.DataFrame | None:
-    """Read a challenge submission, with or without its header; None if it is something else.
-
-    Returns
-    -------
-    DataFrame or None
-        `submission_prediction` in percent, indexed by signal.
-    """
-    table = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
-    if table.shape[1] != 2 or table.empty:
-        return None
-    if tuple(table.iloc[0].str.strip()) == SUBMISSION:
-        table = table.iloc[1:]
-    table.columns = ["signal", "submission_prediction"]
-    table["signal"] = table["signal"].str.strip().str.removesuffix(".wav")
-    return table.set_index("signal")

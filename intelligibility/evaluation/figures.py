@@ -1,13 +1,9 @@
 """The figures: similarity and response, means, residuals and hearing loss, reliability.
 
-One panel per measure. Colours are those of Okabe & Ito (2008), which colour-blind readers tell
-apart; shapes differ as well, for print in black and white. Bars are standard errors of the mean.
+One panel per measure. Bars are standard errors of the mean.
 """
 
-import logging
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,44 +11,31 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from intelligibility.evaluation.curve import CURVE
+from intelligibility.evaluation.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    STYLE,
+    Drawing,
+    legend_below,
+    panels_of,
+    percent_axis,
+)
 from intelligibility.evaluation.intervals import PROBABILITY
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.responses import IN_NATS
 from intelligibility.evaluation.tables import NAMES, rows_of
-from intelligibility.runs import atomic_path
+from intelligibility.evaluation.within import within_drawing
 from msbg.audiogram import SEVERITIES, SEVERITY_LIMITS_DB_HL
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list every glyph
-
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
-COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
 PERCENT_CORRECT = "words correct (%)"
 NARROW = 12  # groups up to which two panels fit beside each other
 MAX_LABELS = 45  # group names along one axis before they touch
 MANY = 3000  # dots in one cloud; with more, nothing can be told apart
 JITTER = 1.5  # percent: values that are few would hide each other
 FEW_VALUES = 60
-
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,  # text stays text
-}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure and what to say about it."""
-
-    title: str
-    caption: str
-    figure: Figure
 
 
 def all_figures(
@@ -93,12 +76,7 @@ def all_figures(
             means_of_groups(groups[by], measures),
         )
     if any(one["measures"] for one in results["within"].values()):
-        drawings["within"] = Drawing(
-            "Within listener and within system",
-            "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
-            "interval: the ceiling that the answers themselves allow.",
-            within(results["within"]),
-        )
+        drawings["within"] = within_drawing(results["within"])
     if groups.keys() >= {"severity", "listener"}:
         drawings["residuals"] = Drawing(
             "Residuals and hearing loss",
@@ -137,7 +115,7 @@ def scatter(
     bins : dict
         Binned means of each measure, from `figure_numbers`.
     """
-    figure, panels = _panels(len(measures))
+    figure, panels = panels_of(len(measures))
     for axes, measure in zip(panels, measures, strict=True):
         column = f"{measure}_similarity"
         rows = rows_of(test, measure)
@@ -154,13 +132,13 @@ def scatter(
             100 * means["x"], means["y"], means["se"], fmt="s", ms=4, color="white", mec="black",
             ecolor="black", elinewidth=1, label="test, binned means", zorder=4,
         )  # fmt: skip
-        _percent_axis(axes.yaxis)
+        percent_axis(axes.yaxis)
         what = "words recognised" if measure == "wcs" else "similarity"
         axes.set(title=NAMES[measure], xlabel=f"{what} (%)", ylabel=PERCENT_CORRECT)
         if measure in IN_NATS:
             axes.set_xlabel("processed less reference (nats per token)")
             axes.xaxis.set_major_formatter(lambda x, _: f"{x / 100:g}")
-    _legend(figure, panels[0], columns=2 if len(panels) == 1 else 4)
+    legend_below(figure, panels[0], columns=2 if len(panels) == 1 else 4)
     return figure
 
 
@@ -203,7 +181,7 @@ def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
     by = groups.columns[0]
     order = groups.groupby(by)["observed"].mean().sort_values(kind="stable").index
     narrow = len(order) <= NARROW
-    figure, panels = _panels(
+    figure, panels = panels_of(
         len(measures), columns=2 if narrow else 1, height=2.1, sharex=True, sharey=True
     )
     at = np.arange(len(order))
@@ -228,42 +206,7 @@ def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
         axes.set_xlabel(f"{by}, ordered by the listeners' mean")
     low = (groups[["observed", "predicted"]].min().min()) - 8
     panels[0].set_ylim(max(0.0, math.floor(low / 10) * 10), 103)
-    _legend(figure, panels[0], columns=2)
-    return figure
-
-
-@rc_context(STYLE)
-def within(scored: dict[str, Any]) -> Figure:
-    """Draw each measure's correlation within listeners and within systems, below the ceiling.
-
-    Parameters
-    ----------
-    scored : dict
-        From `within_scores`.
-    """
-    there = {by: one for by, one in scored.items() if one["measures"]}
-    figure, panels = _panels(len(there), height=2.6, sharey=True)
-    for axes, (by, one) in zip(panels, there.items(), strict=True):
-        names = list(one["measures"])
-        at = np.arange(len(names))
-        if (ceiling := one["ceiling"])["value"] is not None:
-            axes.axhline(ceiling["value"], color=GREY, linestyle="--", linewidth=1, label="ceiling")
-            if ceiling["interval"]:
-                axes.axhspan(*ceiling["interval"], color=GREY, alpha=0.16, linewidth=0)
-        for place, name in zip(at, names, strict=True):
-            r = one["measures"][name]["correlation"]
-            if r["value"] is None:
-                continue
-            ends = r["interval"] or [r["value"]] * 2
-            axes.plot([place, place], ends, color=BLUE, linewidth=1)
-            axes.plot(place, r["value"], "o", color=BLUE, ms=4)
-        axes.set_xticks(at, [NAMES[name] for name in names], rotation=60, ha="right")
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.set(title=f"within {by}", ylabel="correlation of means")
-        axes.grid(axis="y", color="0.9")
-        axes.set_axisbelow(True)
-    panels[0].set_ylim(top=1.03)
-    _legend(figure, panels[0], columns=1)
+    legend_below(figure, panels[0], columns=2)
     return figure
 
 
@@ -278,7 +221,7 @@ def residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
     numbers : dict
         Per measure, from `figure_numbers`.
     """
-    figure, panels = _panels(len(measures), sharey=True)
+    figure, panels = panels_of(len(measures), sharey=True)
     for axes, measure in zip(panels, measures, strict=True):
         listeners = pd.DataFrame(numbers[measure]["listeners"])
         axes.axhline(0, color="black", linewidth=0.8)
@@ -292,7 +235,7 @@ def residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
         axes.set_xlabel("better-ear threshold, 2 to 8 kHz (dB HL)")
         axes.set_title(NAMES[measure], pad=14)
         axes.set_ylabel("predicted − observed (%)")
-    _legend(figure, panels[0], columns=2)
+    legend_below(figure, panels[0], columns=2)
     return figure
 
 
@@ -336,7 +279,7 @@ def reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) ->
     bins : dict
         Per measure, from `figure_numbers`.
     """
-    figure, panels = _panels(len(measures), sharex=True, sharey=True)
+    figure, panels = panels_of(len(measures), sharex=True, sharey=True)
     figure.set_layout_engine("compressed")
     for axes, measure in zip(panels, measures, strict=True):
         means = pd.DataFrame(bins[measure])
@@ -359,48 +302,9 @@ def reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) ->
                 fontsize=5.5,
             )
         axes.set_aspect("equal")
-        _percent_axis(axes.xaxis)
-        _percent_axis(axes.yaxis)
+        percent_axis(axes.xaxis)
+        percent_axis(axes.yaxis)
         axes.set_title(NAMES[measure], pad=12)
         axes.set(xlabel="predicted words correct (%)", ylabel="observed words correct (%)")
-    _legend(figure, panels[0], columns=2)
+    legend_below(figure, panels[0], columns=2)
     return figure
-
-
-@rc_context(STYLE)
-def save(figure: Figure, stem: Path) -> None:
-    """Write a figure as stem.png and stem.pdf, without a date, so that equal figures are equal."""
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        with atomic_path(stem.with_name(stem.name + suffix)) as part:
-            figure.savefig(part, dpi=200, metadata=metadata)
-        figure.set_layout_engine("none")  # laid out once, the same in both
-
-
-def _panels(
-    n: int, columns: int = 2, height: float = 3.0, **shared: bool
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with n panels, each `height` inches high, on as wide a page as they need."""
-    columns = min(n, columns)
-    rows = math.ceil(n / columns)
-    alone = n == 1 and height == 3.0
-    figure = Figure((COLUMN + 0.3 if alone else PAGE, 0.5 + height * rows), layout="constrained")
-    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False, **shared)))
-    for spare in panels[n:]:
-        spare.remove()
-    for lowest in panels[max(0, n - columns) : n]:
-        lowest.tick_params(labelbottom=True)
-    return figure, panels[:n]
-
-
-def _percent_axis(axis) -> None:
-    axis.set_ticks(range(0, 101, 20))
-    axis.axes.set(**{f"{axis.axis_name}lim": (-4, 104)})
-
-
-def _legend(figure: Figure, axes: Axes, columns: int) -> None:
-    """Put the legend below the panels, where it covers no data."""
-    handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-    for handle in legend.legend_handles:
-        if not isinstance(handle, Patch):  # shaded as it is drawn
-            handle.set_alpha(1)

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from intelligibility.evaluation.scoring import group_means, interval
+from intelligibility.evaluation.tables import NAMES, Table, with_ends
+from intelligibility.pages import number
 
 PROBABILITY = 0.8  # of the answers are expected within the range: four of five sentences
 MAX_BINS = 10
@@ -148,10 +150,10 @@ def mean_residuals(
 def coverages(
     signals: pd.DataFrame,
     measures: list[str],
-    ranges: Mapping[str, PredictionInterval | None],
+    of_means: Mapping[str, PredictionInterval | None],
     counts: np.ndarray,
-) -> dict[str, dict[str, Any]]:
-    """Tell what share of the test answers lies within the ranges, which should be `PROBABILITY`.
+) -> dict[str, Any]:
+    """Return the share of the test answers within the intervals, which should be `PROBABILITY`.
 
     Parameters
     ----------
@@ -159,15 +161,16 @@ def coverages(
         Labelled test signals with `scene_number`, system, and per measure predictions, low, high.
     measures : list of str
         Which predictions.
-    ranges : mapping of str to PredictionInterval or None
-        Per measure, of means of twenty.
+    of_means : mapping of str to PredictionInterval or None
+        Per measure, the interval of means of twenty.
     counts : (n_resamples, n_scenes) int array
         From `draw_scenes`.
 
     Returns
     -------
     dict
-        Per measure that has ranges: `one`, with `coverage` (its value and 95 % interval) and
+        `level`, the share that is expected; `sentences`, how many a mean is of; and in `measures`,
+        per measure that has intervals: `one`, with `coverage` (its value and 95 % interval) and
         `width` in percent words correct; `means` with coverage, width and the number of sets, or
         None.
     """
@@ -176,19 +179,18 @@ def coverages(
         if f"{measure}_low" not in signals:
             continue
         low, high = (signals[f"{measure}_{end}"].to_numpy() for end in ("low", "high"))
-        inside = _within(signals["correctness"].to_numpy(), low, high)
-        resampled = group_means(
-            inside, np.zeros(len(inside), int), signals["scene_number"].to_numpy(), counts
-        )
+        inside = _inside(signals["correctness"].to_numpy(), low, high)
+        scene = signals["scene_number"].to_numpy()
+        resampled = group_means(inside, np.zeros(len(inside), int), scene, counts)[:, 0]
         share = float(inside.mean())
         covered[measure] = {
             "one": {
-                "coverage": {"value": share, "interval": interval(resampled[:, 0], share, (0, 1))},
+                "coverage": {"value": share, "interval": interval(resampled, share, (0, 1))},
                 "width": float(np.mean(high - low)),
             },
-            "means": _covered_means(signals, measure, ranges[measure]),
+            "means": _covered_means(signals, measure, of_means[measure]),
         }
-    return covered
+    return {"level": PROBABILITY, "sentences": SENTENCES, "measures": covered}
 
 
 def _covered_means(
@@ -200,11 +202,56 @@ def _covered_means(
         return None
     low, high = expected.low[0], expected.high[0]
     return {
-        "coverage": float(_within(residuals, low, high).mean()),
+        "coverage": float(_inside(residuals, low, high).mean()),
         "width": high - low,
         "n_sets": len(residuals),
     }
 
 
-def _within(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
+def _inside(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
     return (values >= low - 1e-9) & (values <= high + 1e-9)
+
+
+# The table
+
+
+def intervals_table(ranges: Mapping[str, Any]) -> Table:
+    """Lay out how many of the answers lie within the prediction intervals, and how wide these are.
+
+    Parameters
+    ----------
+    ranges : mapping
+        From `coverages`.
+    """
+    rows, shown = [], []
+    for measure, one in ranges["measures"].items():
+        single, means = one["one"], one["means"] or {"coverage": None, "width": None}
+        row = with_ends("coverage", single["coverage"])
+        shares = [_percent(share) for share in (*row.values(), means["coverage"])]
+        rows.append(
+            {"measure": measure, **row, "width": single["width"]}
+            | {"coverage_of_means": means["coverage"], "width_of_means": means["width"]}
+        )
+        shown.append(
+            {
+                "measure": NAMES[measure],
+                "one sentence: within (95 %)": "{} ({} to {})".format(*shares),
+                "mean width": number(single["width"], 0),
+                f"mean of {ranges['sentences']}: within": shares[-1],
+                "width": number(means["width"], 0),
+            }
+        )
+    caption = (
+        "The share of test answers within their prediction intervals, which should be "
+        f"{_percent(ranges['level'])} % or more (many answers are 0 or 100 %, and all of these are "
+        "inside or all outside), and the width of the intervals in percent words correct. The "
+        "intervals come from the residuals on dev (split conformal), per tenth of the predictions. "
+        "Means are of sentences through one hearing aid, heard by any listener. A dash: too few "
+        "signals per hearing aid on dev or test."
+    )
+    title = "Prediction interval for one sentence"
+    return Table(title, caption, pd.DataFrame(rows), pd.DataFrame(shown))
+
+
+def _percent(share: float | None) -> str:
+    return number(None if share is None else 100 * share, 0)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from intelligibility.evaluation.curve import CURVE, fit_curve
-from intelligibility.evaluation.figures import BLUE, GREY, ORANGE, PAGE, STYLE, Drawing
+from intelligibility.evaluation.drawing import BLUE, GREY, ORANGE, PAGE, STYLE, Drawing
 from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import Table
 from intelligibility.experiment import Experiment

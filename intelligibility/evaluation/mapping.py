@@ -164,7 +164,7 @@ class FittedMapping:
 def fit_mapping(
     dev: pd.DataFrame,
     train: Iterable[Presentation],
-    checkpoint_sha256: str | None,
+    checkpoint_sha256: str | None = None,
     per_set: bool = False,
 ) -> FittedMapping:
     """Fit the mapping on the dev signals that have a response.
@@ -175,7 +175,7 @@ def fit_mapping(
         From `read_signals`.
     train : iterable of Presentation
         The training archive, which holds the dev signals.
-    checkpoint_sha256 : str or None
+    checkpoint_sha256 : str, optional
         Of the recogniser.
     per_set : bool
         Whether to fit one more for each set, on the dev signals of that set's training.

@@ -1,26 +1,23 @@
-"""The paper's tables, and what lies behind them: long frames of numbers, and how to print them."""
+"""The paper's tables: scores with intervals as long frames of numbers, and as text for reading."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from intelligibility.corpora import corpus_of
-from intelligibility.corpora.corpus import Corpus
+from intelligibility.corpora.corpus import Corpus, Published
 from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
     bootstrap_scores,
     group_means,
     interval,
-    paired_p,
     score,
 )
 from intelligibility.measures import BASELINES, MEASURES
 from intelligibility.pages import number
-from intelligibility.runs import RecipeError
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
@@ -29,8 +26,9 @@ NAMES = {  # in the paper's order
     "best": "best entry",
 }
 OURS = "this run"
-TITLES = {"grade": "grade of hearing loss"}
-ABOUT = {  # the groups
+INTERVAL = "95 % interval"
+GROUP_TITLES = {"grade": "grade of hearing loss"}
+GROUP_CAPTIONS = {
     "severity": "MSBG's category of hearing loss in the better ear, 2 to 8 kHz.",
     "grade": "The WHO's grade (2021) of the better ear's mean threshold at 0.5, 1, 2 and 4 kHz.",
     "CEC": "The enhancement challenge that the hearing aids were entered for.",
@@ -164,64 +162,11 @@ def _groups_of(rows: pd.DataFrame, measure: str, by: str, counts: np.ndarray) ->
     return frame
 
 
-def comparisons(
-    signals: pd.DataFrame, pairs: list[tuple[str, str]], resampler: Resampler
-) -> list[dict[str, Any]]:
-    """Compare predictions in pairs, over the signals that both predict, in the same resamples.
-
-    Parameters
-    ----------
-    signals : DataFrame
-        With `{name}_prediction` for each name in `pairs`.
-    pairs : list of (str, str)
-        What to compare.
-    resampler : Resampler
-        Of the test signals.
-
-    Returns
-    -------
-    list of dict
-        a, b, score, n_signals, the scores of a and b, difference (a less b), its interval, p, and
-        `better`: the name whose score is better, or None where the interval of the difference holds
-        zero.
-    """
-    rows = []
-    for a, b in pairs:
-        both = rows_of(rows_of(signals, a), b)
-        if both.empty:
-            raise RecipeError(f"{a} and {b} predict no signal in common; nothing to compare")
-        scored = [resampler.scores(both, name) for name in (a, b)]
-        for name in DIGITS:
-            row = {"a": a, "b": b, "score": name, "n_signals": len(both)}
-            rows.append(row | _difference(row, *((s[name], r[name]) for s, r in scored)))
-    return rows
+# The paper's tables
 
 
-def _difference(
-    row: dict[str, Any],
-    of_a: tuple[float | None, np.ndarray],
-    of_b: tuple[float | None, np.ndarray],
-) -> dict[str, Any]:
-    """Compare one score of two predictions, each given as its value and its resamples."""
-    (value_a, resamples_a), (value_b, resamples_b) = of_a, of_b
-    difference = None if value_a is None or value_b is None else value_a - value_b
-    bounds = interval(resamples_a - resamples_b, difference)
-    better = None
-    if bounds and not bounds[0] <= 0 <= bounds[1]:
-        a_is_lower = bounds[1] < 0
-        better = row["a"] if a_is_lower == (row["score"] == "RMSE") else row["b"]
-    return {
-        "value_a": value_a,
-        "value_b": value_b,
-        "difference": difference,
-        "interval": bounds,
-        "p": paired_p(resamples_a - resamples_b, difference) if bounds else None,
-        "better": better,
-    }
-
-
-def table_1(results: Mapping[str, Mapping[str, Any]], corpus: Corpus) -> pd.DataFrame:
-    """Return the paper's Table 1 in long form: all measures, of each track that was evaluated.
+def signals_table(results: Mapping[str, Mapping[str, Any]], corpus: Corpus) -> Table:
+    """Lay out the paper's Table 1: all measures, of each track that was evaluated.
 
     Parameters
     ----------
@@ -231,109 +176,52 @@ def table_1(results: Mapping[str, Mapping[str, Any]], corpus: Corpus) -> pd.Data
     corpus : Corpus
         Whose published numbers stand beside them.
     """
-    ours = {
-        (measure, track): scores
-        for track, one in results.items()
-        for measure, scores in one["scores"].items()
-    }
-    return _beside_published(ours, corpus.published, corpus.columns, list(results))
+    ours = {track: one["scores"] for track, one in results.items()}
+    caption = "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b."
+    long = _beside_published(ours, corpus.published, corpus.columns)
+    return Table("Table 1: all test signals", caption, long, _show_scores(long, corpus.columns))
 
 
-def table_3(results: Mapping[str, Any], corpus: Corpus) -> pd.DataFrame:
-    """Return the paper's Table 3 in long form: scores over means of listeners and of systems."""
-    ours = {
-        (measure, by): scores
-        for by, scored in results["averaged"].items()
-        for measure, scores in scored.items()
-    }
-    return _beside_published(ours, corpus.published_means, "average", list(results["averaged"]))
+def averages_table(results: Mapping[str, Any], corpus: Corpus) -> Table:
+    """Lay out the paper's Table 3: scores over the means of listeners and of systems."""
+    caption = "Scores of the means of listeners and of systems"
+    caption += "; the paper's are of the closed track." if corpus.published_means else "."
+    long = _beside_published(results["averaged"], corpus.published_means, "average")
+    title = "Table 3: averaged per listener and per system"
+    return Table(title, caption, long, _show_scores(long, "average"))
 
 
 def _beside_published(
-    ours: Mapping, published: Mapping, across: str, columns: list[str]
+    ours: Mapping[str, Mapping[str, Any]], published: Published, across: str
 ) -> pd.DataFrame:
-    rows = []
+    """Return scores, {column: {measure: ...}}, in long form, published ones below each measure."""
+    rows: list[dict[str, Any]] = []
     for measure in NAMES:
-        for column in columns:
-            if (measure, column) in ours:
+        for column, scores in ours.items():
+            if measure in scores:
                 row = {"measure": measure, "source": OURS, across: column}
-                for name, scored in ours[measure, column].items():
-                    low, high = scored["interval"] or (None, None)
-                    row |= {name: scored["value"], f"{name}_low": low, f"{name}_high": high}
+                for name, scored in scores[measure].items():
+                    row |= with_ends(name, scored)
                 rows.append(row)
         for (of, source), numbers in published.items():
-            for column in columns:
+            for column in ours:
                 if of == measure and column in numbers:
-                    scores = dict(zip(("RMSE", "NCC", "KT"), numbers[column], strict=True))
-                    rows.append({"measure": measure, "source": source, across: column} | scores)
+                    row = {"measure": measure, "source": source, across: column}
+                    rows.append(row | dict(zip(DIGITS, numbers[column], strict=True)))
     return pd.DataFrame(rows)
 
 
-def all_tables(
-    results: Mapping[str, Any],
-    results_by_track: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, pd.DataFrame],
-) -> dict[str, Table]:
-    """Lay every table out, by the name of its file, the most important first.
-
-    Parameters
-    ----------
-    results : mapping
-        Contents of this track's results{track}.json.
-    results_by_track : mapping
-        The same of every track that was evaluated, as for `table_1`.
-    groups : mapping
-        The output of `by_group` for each of listener, system and severity.
-    """
-    corpus = corpus_of(results["provenance"]["config"])
-    first, third = table_1(results_by_track, corpus), table_3(results, corpus)
-    compared = comparison_frame(results["comparisons"])
-    names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
-    tables = {
-        "table1": Table(
-            "Table 1: all test signals",
-            "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b.",
-            first,
-            show_scores(first, corpus.columns),
-        )
-    }
-    if len(third):
-        caption = "Scores of the means of listeners and of systems"
-        caption += "; the paper's are of the closed track." if corpus.published_means else "."
-        title = "Table 3: averaged per listener and per system"
-        tables["table3"] = Table(title, caption, third, show_scores(third, "average"))
-    if len(compared):
-        tables["comparisons"] = Table(
-            "Which is better?",
-            "Paired bootstrap over the same scenes; p is two-sided and not corrected for the "
-            f"number of comparisons. {names}.",
-            compared,
-            show_comparisons(compared),
-        )
-    for by, long in groups.items():
-        caption = f"RMSE and bias (predicted less observed) in percent words correct. {names}."
-        caption += f" {ABOUT[by]}" if by in ABOUT else ""
-        tables[f"by_{by.lower()}"] = Table(
-            f"By {TITLES.get(by, by)}", caption, long, show_groups(long)
-        )
-    return tables
-
-
-# How the long frames are shown: strings, the interval below its score, the published row below
-# both.
-
-
-def show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
-    """Lay a long table out for reading, one column per score and track (or average)."""
+def _show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
+    """Return text, one column per score and track; intervals below the scores."""
     shown = []
     for (measure, source), rows in long.groupby(["measure", "source"], sort=False):
         values = {"measure": NAMES[measure], "source": source}
-        bounds = {"measure": "", "source": "95 % interval"}
+        bounds = {"measure": "", "source": INTERVAL}
         for _, row in rows.iterrows():
             for name, digits in DIGITS.items():
                 values[f"{row[across]} {name}"] = number(row[name], digits)
-                ends = [number(row[f"{name}_{end}"], min(digits, 2)) for end in ("low", "high")]
-                bounds[f"{row[across]} {name}"] = "–" if "–" in ends else "–".join(ends)
+                ends = row[f"{name}_low"], row[f"{name}_high"]
+                bounds[f"{row[across]} {name}"] = between(ends, min(digits, 2))
         shown.append(values)
         if source == OURS:
             shown.append(bounds)
@@ -341,54 +229,34 @@ def show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
     return pd.DataFrame(shown, columns=["measure", "source", *columns]).fillna("–")
 
 
-def show_groups(long: pd.DataFrame) -> pd.DataFrame:
-    """Lay the output of `by_group` out for reading."""
+def group_table(long: pd.DataFrame, names: str) -> Table:
+    """Lay the output of `by_group` out; `names` says what the short names of the measures mean."""
     by = long.columns[0]
-    return pd.DataFrame(
-        {
-            by: long[by],
-            "signals": long["n_signals"].astype(str),
-            "measure": long["measure"],
-            "observed": long["observed"].map(lambda value: number(value, 1)),
-            "predicted": long["predicted"].map(lambda value: number(value, 1)),
-            "RMSE (95 %)": _with_bounds(long, "RMSE"),
-            "bias (95 %)": _with_bounds(long, "bias"),
-        }
-    )
+    shown = {by: long[by], "signals": long["n_signals"].astype(str), "measure": long["measure"]}
+    for name in ("observed", "predicted"):
+        shown[name] = long[name].map(lambda value: number(value, 1))
+    for name in ("RMSE", "bias"):
+        columns = zip(long[name], long[f"{name}_low"], long[f"{name}_high"], strict=True)
+        texts = [[number(value, 1) for value in row] for row in columns]
+        shown[f"{name} (95 %)"] = [f"{value} ({low} to {high})" for value, low, high in texts]
+    caption = f"RMSE and bias (predicted less observed) in percent words correct. {names}."
+    caption += f" {GROUP_CAPTIONS[by]}" if by in GROUP_CAPTIONS else ""
+    return Table(f"By {GROUP_TITLES.get(by, by)}", caption, long, pd.DataFrame(shown))
 
 
-def _with_bounds(long: pd.DataFrame, name: str) -> list[str]:
-    columns = zip(long[name], long[f"{name}_low"], long[f"{name}_high"], strict=True)
-    return [f"{number(v, 1)} ({number(lo, 1)} to {number(hi, 1)})" for v, lo, hi in columns]
+# Numbers and text
 
 
-def comparison_frame(compared: list[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the output of `comparisons` as a long table."""
-    rows = []
-    for one in compared:
-        low, high = one["interval"] or (None, None)
-        row = {key: value for key, value in one.items() if key != "interval"}
-        rows.append(row | {"difference_low": low, "difference_high": high})
-    return pd.DataFrame(rows)
+def with_ends(name: str, scored: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return a value and the ends of its interval as three columns of a long table."""
+    low, high = scored["interval"] or (None, None)
+    return {name: scored["value"], f"{name}_low": low, f"{name}_high": high}
 
 
-def show_comparisons(long: pd.DataFrame) -> pd.DataFrame:
-    """Lay the comparisons out for reading."""
-    rows = []
-    for _, one in long.iterrows():
-        keys = ("value_a", "value_b", "difference", "difference_low", "difference_high")
-        a, b, difference, low, high = (number(one[key], DIGITS[one["score"]]) for key in keys)
-        rows.append(
-            {"a": one["a"], "b": one["b"], "signals": one["n_signals"], "score": one["score"]}
-            | {"of a": a, "of b": b, "a less b (95 %)": f"{difference} ({low} to {high})"}
-            | {
-                "p": number(one["p"], 3),
-                "better": one["better"]
-                if isinstance(one["better"], str)
-                else "not distinguishable",
-            }
-        )
-    return pd.DataFrame(rows)
+def between(ends: Sequence[float | None] | None, digits: int) -> str:
+    """Return the ends of an interval as text, with a dash where it has none."""
+    texts = [number(end, digits) for end in ends or (None, None)]
+    return "–" if "–" in texts else "–".join(texts)
 
 
 def records(long: pd.DataFrame) -> list[dict[str, Any]]:

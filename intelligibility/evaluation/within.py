@@ -13,12 +13,32 @@ the other half, averaged over many halvings, and corrected to all scenes (Spearm
 divided by it, is the share of that which the measure explains.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
+from intelligibility.evaluation.drawing import (
+    BLUE,
+    GREY,
+    STYLE,
+    Drawing,
+    legend_below,
+    panels_of,
+)
 from intelligibility.evaluation.scoring import CONSTANT, group_means, interval
+from intelligibility.evaluation.tables import (
+    INTERVAL,
+    NAMES,
+    OURS,
+    Table,
+    between,
+    with_ends,
+)
+from intelligibility.pages import number
 
 WITHIN = {"listener": "system", "system": "listener"}  # the means within the first vary over these
 MIN_PER_MEAN = 4  # signals: a mean of each half then has about two
@@ -26,6 +46,7 @@ MIN_MEANS = 3  # in a correlation
 MIN_CORRELATIONS = 3  # in an average of them
 N_HALVINGS = 100  # of the scenes
 N_HALVINGS_RESAMPLED = 4  # in each resample: they are averaged over many resamples anyway
+SHOWN = {"correlation": 3, "explained": 2}  # in the table, and their digits
 
 
 def within_scores(
@@ -199,3 +220,89 @@ def _ceilings(
     with np.errstate(invalid="ignore", divide="ignore"):
         repeatability = spearman_brown(of_groups[0] / of_groups[1])
     return mean_of(repeatability, axis=1)
+
+
+# The table and the figure
+
+
+def within_table(within: Mapping[str, Any]) -> Table:
+    """Lay out the correlations within listeners and within systems, below their ceilings.
+
+    Parameters
+    ----------
+    within : mapping
+        From `within_scores`.
+    """
+    rows, shown = [], []
+    measures = next((list(one["measures"]) for one in within.values() if one["measures"]), [])
+    for measure in ("ceiling", *measures):
+        row: dict[str, Any] = {"measure": measure}
+        name = NAMES.get(measure, "ceiling (the answers)")
+        values, bounds = {"measure": name, "source": OURS}, {"measure": "", "source": INTERVAL}
+        for by, one in within.items():
+            scored = {"ceiling": {"correlation": one["ceiling"]}} | one["measures"]
+            for score, digits in SHOWN.items():
+                part = scored.get(measure, {}).get(score) or {"value": None, "interval": None}
+                row |= with_ends(f"within_{by}_{score}", part)
+                values[f"within {by}: {score}"] = number(part["value"], digits)
+                bounds[f"within {by}: {score}"] = between(part["interval"], 2)
+        rows.append(row)
+        shown += [values, bounds]
+    caption = (
+        f"Means of at least {MIN_PER_MEAN} signals per listener and system. Within listener: "
+        "correlation of predicted and observed means over systems, averaged over listeners; within "
+        "system: the other way round. Ceiling: what the answers themselves allow, the split-half "
+        "repeatability of the observed means (Spearman-Brown), and so the share of their variance "
+        "that can be explained; explained: the squared correlation as a share of it. It can exceed "
+        "1 where listeners and systems were heard in other scenes each, and a measure knows which "
+        "of these are hard."
+    )
+    for by, one in within.items():
+        if one["reason"]:
+            caption += f" Nothing within {by}: {one['reason']}."
+    return Table("Within listener, within system", caption, pd.DataFrame(rows), pd.DataFrame(shown))
+
+
+def within_drawing(within: Mapping[str, Any]) -> Drawing:
+    """Draw the correlations within listeners and within systems, below their ceilings."""
+    return Drawing(
+        "Within listener and within system",
+        "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
+        "interval: the ceiling that the answers themselves allow.",
+        within_figure(within),
+    )
+
+
+@rc_context(STYLE)
+def within_figure(scored: Mapping[str, Any]) -> Figure:
+    """Draw each measure's correlation within listeners and within systems, below the ceiling.
+
+    Parameters
+    ----------
+    scored : mapping
+        From `within_scores`.
+    """
+    there = {by: one for by, one in scored.items() if one["measures"]}
+    figure, panels = panels_of(len(there), height=2.6, sharey=True)
+    for axes, (by, one) in zip(panels, there.items(), strict=True):
+        names = list(one["measures"])
+        at = np.arange(len(names))
+        if (ceiling := one["ceiling"])["value"] is not None:
+            axes.axhline(ceiling["value"], color=GREY, linestyle="--", linewidth=1, label="ceiling")
+            if ceiling["interval"]:
+                axes.axhspan(*ceiling["interval"], color=GREY, alpha=0.16, linewidth=0)
+        for place, name in zip(at, names, strict=True):
+            r = one["measures"][name]["correlation"]
+            if r["value"] is None:
+                continue
+            ends = r["interval"] or [r["value"]] * 2
+            axes.plot([place, place], ends, color=BLUE, linewidth=1)
+            axes.plot(place, r["value"], "o", color=BLUE, ms=4)
+        axes.set_xticks(at, [NAMES[name] for name in names], rotation=60, ha="right")
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set(title=f"within {by}", ylabel="correlation of means")
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+    panels[0].set_ylim(top=1.03)
+    legend_below(figure, panels[0], columns=1)
+    return figure

@@ -85,7 +85,7 @@ def test_coverage_is_counted_on_test_and_falls_with_a_bias():
     for bias in (0.0, 30.0):
         test = signals(6, bias=bias)
         test[["dec_low", "dec_high"]] = np.column_stack(expected.around(test["dec_prediction"]))
-        one = coverages(test, ["dec"], {"dec": of_means}, counts)["dec"]
+        one = coverages(test, ["dec"], {"dec": of_means}, counts)["measures"]["dec"]
         inside = test["correctness"].between(test["dec_low"], test["dec_high"])
         assert one["one"]["coverage"]["value"] == pytest.approx(inside.mean())
         low, high = one["one"]["coverage"]["interval"]
@@ -100,9 +100,9 @@ def test_means_of_twenty_need_twenty_signals_of_three_systems():
     columns = [few[name].to_numpy() for name in ("dec_prediction", "correctness", "system")]
     assert mean_residuals(*columns) is None
     one = coverages(few.assign(dec_low=0.0, dec_high=100.0), ["dec"], {"dec": None},
-                    draw_scenes(50, 1, 5))  # fmt: skip
+                    draw_scenes(50, 1, 5))["measures"]  # fmt: skip
     assert one["dec"]["means"] is None and one["dec"]["one"]["coverage"]["value"] == 1.0
-    assert coverages(few, ["dec"], {"dec": None}, draw_scenes(50, 1, 5)) == {}
+    assert coverages(few, ["dec"], {"dec": None}, draw_scenes(50, 1, 5))["measures"] == {}
 
 
 def test_the_real_answers_of_cpc3_are_covered(shared):
