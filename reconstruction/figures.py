@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from intelligibility.evaluation.figures import BLUE, GREY, ORANGE, PAGE, STYLE
+from intelligibility.evaluation.drawing import BLUE, GREY, ORANGE, PAGE, STYLE
 from intelligibility.runs import atomic_path
 from reconstruction.mel import LEVEL, LogMel, at_level
 from reconstruction.scoring import ALL

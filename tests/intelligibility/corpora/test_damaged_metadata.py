@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.made.release import dump, listeners, make_release
-from evaluate import pairs_to_compare, predict
+from evaluate import predict
 from intelligibility.corpora import read_archives
 from intelligibility.corpora.clarity import read_list
 from intelligibility.corpora.cpc1 import parse
 from intelligibility.corpora.listeners import read_listeners
 from intelligibility.corpora.presentation import left_out, read_presentations, write_presentations
-from intelligibility.evaluation.mapping import Mapping
+from intelligibility.evaluation.compare import joined_with, read_other
+from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import read_table
 from intelligibility.journal import Journal
 from intelligibility.preparation.check import check_archives, check_headers, usable
@@ -183,7 +184,7 @@ def test_any_mapping_as_a_calibration(tmp_path, data):
     path = tmp_path / "calibration.json"
     dump(path, damaged(CALIBRATION | {"measures": fits}, data))
     try:
-        mapping = Mapping.read(path)
+        mapping = FittedMapping.read(path)
     except RecipeError as error:
         assert "calibration.json" in str(error) and len(str(error)) < 2000
         return
@@ -205,9 +206,9 @@ def test_any_text_as_predictions_to_compare(tmp_path, data):
         path.write_bytes(start + data.draw(st.binary()))
     test = pd.DataFrame({"signal": ["S1", "S2"], "correctness": [40.0, 40.0]})
     try:
-        joined, pairs = pairs_to_compare(test, ["enc", "dec"], str(path))
+        joined, pairs = joined_with(test, ["enc", "dec"], read_other(path))
     except RecipeError as error:
-        assert "predictions.csv" in str(error) and len(str(error)) < 2000
+        assert "compare" in str(error) and len(str(error)) < 2000
         return
     for _, name in pairs[1:]:
         assert joined[f"{name}_prediction"].dropna().between(0, 100).all()
