@@ -87,7 +87,7 @@ def test_any_bytes_as_metadata(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     read_signals = partial(read_list, parse=parse)
-    for read in (read_json, read_signals, read_listeners, read_presentations, Mapping.read):
+    for read in (read_json, read_signals, read_listeners, read_presentations, FittedMapping.read):
         try:
             read(path)
         except RecipeError as error:
