@@ -13,13 +13,7 @@ OURS = {"trained_by": "train_asr.py"}  # in the meta file of every checkpoint of
 
 
 def read_checkpoints(save_folder: str | Path) -> list[Checkpoint]:
-    """List the checkpoints of a folder, the latest first.
-
-    Raises
-    ------
-    RecipeError
-        The meta file of one cannot be read.
-    """
+    """List the checkpoints of a folder, the latest first; each has a readable meta file."""
     metas = sorted(Path(save_folder).glob("CKPT*/CKPT.yaml"))
     checkpoints = [_read_checkpoint(meta) for meta in metas]
     return sorted(checkpoints, key=lambda found: found.meta["unixtime"], reverse=True)
@@ -49,7 +43,7 @@ def _read_checkpoint(meta_file: Path) -> Checkpoint:
 
 
 def is_ours(checkpoint: Checkpoint) -> bool:
-    """Say whether train_asr.py wrote a checkpoint: else it is a start, or was put there."""
+    """Return whether train_asr.py wrote a checkpoint; any other is a start, or was put there."""
     return OURS.items() <= checkpoint.meta.items()
 
 
@@ -71,13 +65,7 @@ def epoch_of(checkpoint: Checkpoint) -> int:
 
 
 def check_one_training(checkpoints: Iterable[Checkpoint]) -> None:
-    """Refuse checkpoints of several trainings: their average would be no recogniser.
-
-    Raises
-    ------
-    RecipeError
-        Names them, and the training of each.
-    """
+    """Refuse checkpoints of several trainings: their average would be no recogniser."""
     source = {
         found.path: f"training {training_of(found)}"
         if training_of(found)

@@ -1,4 +1,4 @@
-"""What passes through a network, noted on its way."""
+"""Collecting what passes through the modules of a network."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @contextmanager
 def output_of(module: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Note what a module puts out."""
+    """Collect a module's outputs."""
     noted: list[Tensor] = []
     hook = module.register_forward_hook(lambda module, inputs, output: noted.append(output))
     try:
@@ -20,7 +20,7 @@ def output_of(module: torch.nn.Module) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def layers_of(blocks: torch.nn.ModuleList) -> Iterator[list[Tensor]]:
-    """Note what enters the first of several blocks, and what leaves each."""
+    """Collect what enters the first of several blocks, and what leaves each."""
     noted: list[Tensor] = []
 
     def enter(block: torch.nn.Module, inputs: tuple, named: dict) -> None:

@@ -1,4 +1,4 @@
-"""Recognisers of `transformers` that somebody else has trained, from the hub or from a folder.
+"""Third-party recognisers of `transformers`, from the hub or from a folder.
 
 Weights are read from safetensors only, and no code that comes with a model is run.
 """
@@ -107,11 +107,7 @@ def fetch_model(source: str, revision: str | None = None) -> HubModel:
     revision : str or None
         The hub's branch, tag or commit; None: main. Once fetched, a branch stays where it was.
 
-    Raises
-    ------
-    RecipeError
-        There is no such model or revision, it cannot be fetched, or it is of a kind that is not
-        served: before its weights are fetched.
+    A kind that is not served is refused before its weights are fetched.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -187,7 +183,7 @@ def check_kind(folder: Path, source: str) -> str:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """List the files that decide what a model computes; none without weights in safetensors."""
+    """List the files that determine a model's numbers; none without weights in safetensors."""
     weights = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
     small = sorted(path for pattern in SMALL_FILES for path in folder.glob(pattern))
     return [*small, *weights] if weights else []
@@ -196,7 +192,7 @@ def model_files(folder: Path) -> list[Path]:
 def load(
     model: HubModel, device: torch.device, dec_mode: str = "teacher", all_layers: bool = False
 ) -> WhisperRecogniser | Wav2Vec2Recogniser:
-    """Load what was fetched.
+    """Load a model whose files are at hand, and fit each other.
 
     Parameters
     ----------
@@ -209,12 +205,8 @@ def load(
     all_layers : bool
         Whether a recognition has every layer.
 
-    Raises
-    ------
-    RecipeError
-        A file is missing, or does not fit the others.
     """
-    # Its bars, and its advice, which is for those who train.
+    # Its progress bars, and its advice, which is for those who train.
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:

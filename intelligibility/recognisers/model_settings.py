@@ -1,4 +1,4 @@
-"""Which settings a set of weights was trained with: without them it computes something else."""
+"""The settings that weights were trained with; with others they compute something else."""
 
 import functools
 import logging
@@ -16,11 +16,15 @@ BLOCKS = (
     *("normalize", "CNN", "Transformer", "ctc_lin", "seq_lin"),
     *("blank_index", "pad_index", "bos_index", "eos_index"),
 )
-TRAINING_ONLY = ("dropout", "transformer_dropout", "update_until_epoch")  # of those, no matter
+TRAINING_ONLY = (
+    "dropout",
+    "transformer_dropout",
+    "update_until_epoch",
+)  # of these blocks, but without effect afterwards
 
 
 def model_settings_of(published: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
-    """Return by name every setting that decides what given weights compute.
+    """Return by name every setting that determines what given weights compute.
 
     Parameters
     ----------
@@ -64,12 +68,8 @@ def write_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> N
 def check_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> None:
     """Compare settings with those that the recogniser of a folder was trained with.
 
-    A folder of SpeechBrain 0.5.x records none; one warning says so.
-
-    Raises
-    ------
-    RecipeError
-        Some differ: the weights would fit all the same, and compute something else.
+    Other settings would fit the same weights, and compute something else. A folder of SpeechBrain
+    0.5.x records none; one warning says so.
     """
     path = SaveFolder(Path(save_folder)).model_settings
     if not path.is_file():

@@ -38,12 +38,7 @@ def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     -------
     dict
         SpeechBrain's hparams: numbers, modules, searchers; and, as `model_settings`, the settings
-        that decide what given weights compute. Nothing is written.
-
-    Raises
-    ------
-    RecipeError
-        No such file, a setting that it does not have, or sizes that do not fit together.
+        that determine what given weights compute. Nothing is written.
     """
     return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, experiment))
 
@@ -52,18 +47,13 @@ def refuse_foreign_objects(path: Path) -> None:
     """Refuse third-party settings that make objects which ours do not.
 
     HyperPyYAML calls whatever a tag names, so such a file can run any code.
-
-    Raises
-    ------
-    RecipeError
-        A tag that transformer_cpc1.yaml does not have.
     """
     with _faults_named(path):
         foreign = _tags(path) - _tags(RECIPE / "transformer_cpc1.yaml")
     if foreign:
         raise RecipeError(
-            f"{path}: {listed(sorted(foreign))}: not among what transformer_cpc1.yaml makes, and "
-            "whatever a tag names would be run; open only the model of somebody you trust, as the "
+            f"{path}: {listed(sorted(foreign))}: not among the objects of transformer_cpc1.yaml, "
+            "and such a file can run any code; open only the model of somebody you trust, as the "
             "experiment folder that it came from"
         )
 
@@ -116,13 +106,7 @@ def _plain(text: str, overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete(text: str, overrides: Mapping[str, Any] | str) -> dict[str, Any]:
-    """Check the overrides of a settings file, and add what follows from other settings.
-
-    Raises
-    ------
-    RecipeError
-        A value is of the wrong type or out of its range.
-    """
+    """Check the types and ranges of overrides, and add what follows from other settings."""
     published = yaml.load(text, _Plain)
     if isinstance(overrides, str):
         overrides = ruamel.yaml.YAML().load(overrides) or {}
@@ -152,7 +136,7 @@ def _complete(text: str, overrides: Mapping[str, Any] | str) -> dict[str, Any]:
 
 @contextmanager
 def _faults_named(path: Path) -> Iterator[None]:
-    """Say which file, and which key, a fault of the settings lies in."""
+    """Report a fault of the settings with its file and its key."""
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; asr_config names the recogniser's settings")
     try:
@@ -167,7 +151,7 @@ def _faults_named(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says in a line; hyperpyyaml puts the class before the reason."""
+    """Return an error's message in one line; HyperPyYAML puts the class before the reason."""
     return ": ".join(" ".join(str(part).split()) for part in error.args) or str(error)
 
 

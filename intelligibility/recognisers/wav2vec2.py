@@ -1,4 +1,4 @@
-"""wav2vec 2.0, HuBERT and WavLM: encoders that listen to the waveform, with a CTC head or without.
+"""wav2vec 2.0, HuBERT and WavLM: encoders of the waveform, with a CTC head or without.
 
 Without a head there are no words, and no log-probability of a text. None of them has a decoder.
 """

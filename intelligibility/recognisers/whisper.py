@@ -1,7 +1,7 @@
-"""Whisper and its kin: encoder and decoder as `transformers` computes them.
+"""Whisper and similar models: encoder and decoder as `transformers` computes them.
 
 The encoder sees a window of fixed length, 30 s for the published models, filled with silence. What
-follows the signal in it never leaves this file: layers are cut to the signal's own frames, of 20 ms
+follows the signal in it is cut off here: layers are reduced to the signal's own frames, of 20 ms
 each. The decoder is run twice: once by itself, for the words, and once along a given text, for
 states and log-probabilities that can be compared step by step.
 """
@@ -117,7 +117,7 @@ class WhisperRecogniser(BatchRecogniser):
         return front, list(encoded)
 
     def generate(self, encoded: Tensor) -> list[list[int]]:
-        """Return the tokens that the recogniser understands, the likeliest at each step."""
+        """Return the recognised tokens, the likeliest at each step."""
         tokens = self._generate(encoded)
         special = {self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id}
         special |= {self.model.generation_config.pad_token_id}
@@ -183,13 +183,13 @@ class WhisperRecogniser(BatchRecogniser):
 
 
 def check_dec_mode(dec_mode: str) -> None:
-    """Refuse what the decoder has no states for."""
+    """Refuse a `dec_mode` that is not one of the two."""
     if dec_mode not in DEC_MODES:
         raise RecipeError(f"dec_mode={dec_mode}: expected {' or '.join(DEC_MODES)}")
 
 
 def spoken_language(model: WhisperForConditionalGeneration) -> dict[str, Any]:
-    """Return what tells a multilingual model that it hears English; others are not told."""
+    """Return the options that make a multilingual model expect English; others need none."""
     if getattr(model.generation_config, "lang_to_id", None):
         return {"language": "en", "task": "transcribe"}
     return {}

@@ -1,1 +1,1 @@
-"""What train_asr.py alone needs: tables, checkpoints, the start, the log."""
+"""Training the recogniser: data, checkpoints, start, run options, log."""

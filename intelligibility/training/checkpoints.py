@@ -25,6 +25,11 @@ from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
+LOADING_FAILS = (
+    *(OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, yaml.YAMLError),
+)
+
 
 class WholeCheckpointer(Checkpointer):
     """SpeechBrain's checkpointer, but a folder called CKPT+... is always a whole checkpoint.
@@ -59,10 +64,7 @@ class WholeCheckpointer(Checkpointer):
     ) -> Checkpoint | None:
         """Save all recoverables. Every process calls this; the main one writes.
 
-        Raises
-        ------
-        RecipeError
-            The disk is full or refuses. Earlier checkpoints are as they were.
+        When the disk is full, earlier checkpoints stay as they were.
         """
         folder, part = self.checkpoints_dir, self.files.part
         name = name or _free_name(folder)
@@ -72,14 +74,9 @@ class WholeCheckpointer(Checkpointer):
                 shutil.rmtree(part, ignore_errors=True)
             saved = super().save_checkpoint(meta or {}, end_of_epoch, name, logging.DEBUG)
             if saved is not None:
-                saved = Checkpoint(
-                    saved.path.rename(folder / saved.path.name),
-                    saved.meta,
-                    {
-                        key: folder / saved.path.name / path.name
-                        for key, path in saved.paramfiles.items()
-                    },
-                )
+                whole = saved.path.rename(folder / saved.path.name)
+                files = {key: whole / path.name for key, path in saved.paramfiles.items()}
+                saved = Checkpoint(whole, saved.meta, files)
                 logger.debug("saved %s", saved.path)
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             shutil.rmtree(part, ignore_errors=True)
@@ -133,7 +130,7 @@ class WholeCheckpointer(Checkpointer):
         return checkpoint.path.name in self.training.get("start", ())
 
     def goes_on(self) -> bool:
-        """Say whether the latest checkpoint is this training's own, and no start."""
+        """Return whether the latest checkpoint is this training's own, and no start."""
         found = self.find_checkpoint()
         return found is not None and is_ours(found)
 
@@ -156,26 +153,10 @@ class WholeCheckpointer(Checkpointer):
         return whole
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Load a checkpoint strictly.
-
-        Raises
-        ------
-        RecipeError
-            A file is damaged, or the model has other sizes than the settings say.
-        """
+        """Load a checkpoint strictly: files are whole, and the sizes are those of the settings."""
         try:
             super().load_checkpoint(checkpoint)
-        except (
-            OSError,
-            EOFError,
-            RuntimeError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            pickle.UnpicklingError,
-            yaml.YAMLError,
-        ) as error:
+        except LOADING_FAILS as error:
             raise RecipeError(
                 f"{checkpoint.path} cannot be loaded: {str(error):.600}\n"
                 "If its sizes are not those of the settings, correct asr_overrides; "
@@ -197,6 +178,6 @@ def _accuracy(checkpoint: Checkpoint) -> tuple[float, float]:
 def _move(path: Path, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     target, number = folder / path.name, 1
-    while target.exists():  # of an earlier training, which is nobody's to delete
+    while target.exists():  # of an earlier training, which stays
         target, number = folder / f"{path.name}.{number}", number + 1
     return path.rename(target)

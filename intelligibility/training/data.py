@@ -24,12 +24,7 @@ def read_tables(tables: Tables, key: str) -> dict[str, list[Row]]:
     Returns
     -------
     dict
-        The rows of each table under its name, such as left_dev_msbg.
-
-    Raises
-    ------
-    RecipeError
-        No such table, or one without rows.
+        The rows of each table, of which there are some, under its name, such as left_dev_msbg.
     """
     names = getattr(tables, key)
     found = {}
@@ -49,13 +44,10 @@ def one_row_per_wav(tables: Iterable[list[Row]]) -> list[Row]:
 
 
 def check_rows(rows: Iterable[Row], sample_rate: int, vocabulary: Vocabulary) -> None:
-    """Name every signal that could not be trained on, before the first step.
+    """Refuse signals that could not be trained on, before the first step.
 
-    Raises
-    ------
-    RecipeError
-        A wav is missing, empty, or not mono at `sample_rate` Hz; a prompt is empty or has a token
-        outside the vocabulary.
+    A wav is missing, empty, or not mono at `sample_rate` Hz; a prompt is empty or has a token
+    outside the vocabulary.
     """
     faults = []
     for row in rows:

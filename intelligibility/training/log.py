@@ -18,13 +18,7 @@ from intelligibility.training.checkpoints import WholeCheckpointer
 
 
 def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
-    """Read the epochs that training.json holds; none where training has not begun.
-
-    Raises
-    ------
-    RecipeError
-        The file is damaged.
-    """
+    """Read the epochs that training.json holds; none where training has not begun."""
     path = AsrFolder(Path(folder)).training
     epochs = read_json(path, dict).get("epochs") if path.is_file() else []
     needed = {"epoch", "train_loss", "valid_loss", "ACC", "lr"}

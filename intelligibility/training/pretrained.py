@@ -25,13 +25,7 @@ THREE_WAYS = """{save}: no checkpoint to start from. Give one of
 
 
 def provide_start(start: Start, checkpointer: Checkpointer) -> None:
-    """Leave a checkpoint to start from in the save folder, unless training starts from scratch.
-
-    Raises
-    ------
-    RecipeError
-        There is no start and `from_scratch` is not set, or the pretrained files do not fit.
-    """
+    """Leave a checkpoint to start from in the save folder, unless training starts from scratch."""
     if start.pretrained and start.from_scratch:
         raise RecipeError(f"pretrained={start.pretrained} and from_scratch: set one of the two")
     if found := checkpointer.find_checkpoint():
@@ -71,13 +65,7 @@ def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
 
 
 def fetch_pretrained(source: str, revision: str, name: str) -> Path:
-    """Return a pretrained file from a folder, or from the hub, which is asked only once.
-
-    Raises
-    ------
-    RecipeError
-        No such file, or the hub cannot be reached and the file was never fetched.
-    """
+    """Return a pretrained file from a folder, or from the hub, which is asked only once."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         path, where = folder / name, str(folder)
