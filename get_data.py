@@ -34,7 +34,8 @@ from intelligibility.runs import RECIPE, RecipeError, read_json, sole_run, write
 
 logger = logging.getLogger(__name__)
 
-READS = ("only", "zenodo", "check_only")
+READS = ("only", "check_only")
+ZENODO = "https://zenodo.org/api/records"
 RECORDS = {"cpc1": 17046604, "cpc2": 17045970, "cpc3": 17039000}
 OUTERMOST = {corpus: f"clarity_{corpus.upper()}_data" for corpus in RECORDS}
 # In the order of unpacking: where two archives hold the same file, the later one's is kept.
@@ -61,7 +62,7 @@ def run(cfg: DictConfig) -> None:
     root = configured(cfg, "root")
     if root is None:
         raise RecipeError("path.root is not set: give the folder for the data, path.root=/data")
-    files = choose(read_record(f"{cfg.zenodo}/{RECORDS[cfg.corpus]}"), cfg.only)
+    files = choose(read_record(f"{ZENODO}/{RECORDS[cfg.corpus]}"), cfg.only)
     archives = root / "archives"
     with sole_run(archives, "get_data"):
         missing = [file for file in files if not record_of(file, archives).is_file()]

@@ -33,6 +33,7 @@ import hydra
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
+from intelligibility.configuration import ScoreSettings
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.prediction.alignment import find_sentence
 from intelligibility.prediction.audiograms import listener_of
@@ -69,7 +70,7 @@ READS = (
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
-@reports_errors(reads=READS, plain=PLAIN)
+@reports_errors(reads=READS, plain=PLAIN, own="score.yaml", settings=ScoreSettings)
 def run(cfg: DictConfig) -> None:
     """Score one pair of recordings, or a table of them."""
     if cfg.model is None:

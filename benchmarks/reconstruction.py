@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
+from intelligibility.command_line import register
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RECIPE, pick_device, read_json
 from intelligibility.words import word_errors
@@ -33,6 +33,7 @@ from reconstruction.scoring import Transcript
 
 def main() -> None:
     """Check the finished layers of the experiment."""
+    register("reconstruction/config.yaml")
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", sys.argv[1:])
     torch.set_num_threads(1)

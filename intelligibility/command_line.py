@@ -1,4 +1,4 @@
-"""What a script needs at the terminal: Hydra, errors in words, signals, keys that it does not read.
+"""What a script needs at the terminal: Hydra, readable errors, Ctrl-C, keys that it does not read.
 
 The only file beside the scripts that knows Hydra.
 """
@@ -7,7 +7,6 @@ import datetime
 import difflib
 import errno
 import functools
-import itertools
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -25,27 +24,41 @@ from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ValidationError
 
-from intelligibility.runs import RECIPE, RecipeError, is_number, is_whole, logbook, versions
+from intelligibility.configuration import Settings
+from intelligibility.runs import RECIPE, RecipeError, logbook, versions
 
 logger = logging.getLogger(__name__)
 
-FLAGS = ("check_only", "skip_bad", "allow_leak", "report", "from_scratch")
-TEXTS = (
-    *("device", "asr_config", "pretrained", "pretrained_revision", "recogniser"),
-    *("recogniser_revision", "calibration", "compare", "bundle"),
-)
 EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
+FREE = ("asr_overrides", "run_opts")  # groups that take any key: asr_overrides.batch_size=8
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 STOPPED = 130  # the exit status of a shell's command that was interrupted
 
 OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
 
-# Hydra refuses keys that config.yaml does not name; these take any: asr_overrides.batch_size=8
-FREE_MAPPINGS = {
-    key: DictConfig({}, flags={"struct": False}) for key in ("asr_overrides", "run_opts")
-}
-ConfigStore.instance().store(name="free_mappings", node=FREE_MAPPINGS)
+
+def register(own: str | None = None, settings: type[Settings] = Settings) -> DictConfig:
+    """Let `settings` in config.yaml's list of defaults be what a script reads, and return it.
+
+    Parameters
+    ----------
+    own : str, optional
+        The YAML file with the script's keys beside those of config.yaml, from the recipe's folder.
+    settings : type
+        The types of all keys.
+    """
+    schema = OmegaConf.structured(settings)
+    for node in (schema, *(schema[group] for group in FREE)):
+        OmegaConf.set_struct(node, False)  # a user's file may hold keys of several scripts
+    if own is not None:
+        schema.merge_with(OmegaConf.load(RECIPE / own))
+    ConfigStore.instance().store(name="settings", node=schema)
+    return schema
+
+
+register()
 
 
 class JobError(CompactHydraException):
@@ -53,9 +66,12 @@ class JobError(CompactHydraException):
 
 
 def reports_errors(
-    reads: Iterable[str], plain: Iterable[str] = ()
+    reads: Iterable[str],
+    plain: Iterable[str] = (),
+    own: str | None = None,
+    settings: type[Settings] = Settings,
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[DictConfig], None]]:
-    """Let a script end with our message and a status, never with a traceback for what one can mend.
+    """Let a script end with our message and a status, not a traceback, for what the user can fix.
 
     It also logs what runs. From a terminal, `-v` logs more, and `--help` shows the script's manual
     and the configuration with its comments.
@@ -63,16 +79,19 @@ def reports_errors(
     Parameters
     ----------
     reads : iterable of str
-        The keys of config.yaml that this script reads, beside those that every script reads. One
-        that was changed on the command line and is not among them is refused.
+        The keys that this script reads, beside those that every script reads. One that was changed
+        on the command line and is not among them is refused.
     plain : iterable of str
         Those whose values are texts that need no quotes for Hydra, whatever they hold.
+    own, settings
+        See `register`.
     """
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         """Prepare the terminal, where the script is what runs, and guard its one function."""
         if run.__module__ == "__main__":
-            _prepare_terminal(run.__globals__["__doc__"], set(plain))
+            _answer_help(run.__globals__["__doc__"], own)
+            _prepare_terminal(set(plain), register(own, settings))
         name = Path(run.__globals__["__file__"]).name
 
         @functools.wraps(run)
@@ -82,7 +101,7 @@ def reports_errors(
             logbook.info("%s", json.dumps(provenance(cfg), indent=1))
             try:
                 refuse_unread(name, {*EVERY_SCRIPT, *reads})
-                check_config(cfg)
+                check_ranges(cfg)
                 run(cfg)
             except KeyboardInterrupt:
                 logger.error("Stopped: what is done is kept, and the same command goes on")
@@ -98,11 +117,16 @@ def reports_errors(
     return decorate
 
 
-def _prepare_terminal(manual: str, plain: set[str]) -> None:
-    """Answer --help, read -v, and say what is wrong with a word of the command line."""
-    if {"--help", "-h"} & set(sys.argv):  # Hydra's own would search every folder here, .venv too
-        print(manual, (RECIPE / "config.yaml").read_text(), sep="\n")
+def _answer_help(manual: str, own: str | None) -> None:
+    """Print the script's manual and its keys; Hydra would search every folder here, .venv too."""
+    if {"--help", "-h"} & set(sys.argv):
+        files = ["config.yaml", *filter(None, [own])]
+        print(manual, *((RECIPE / name).read_text(encoding="utf-8") for name in files), sep="\n")
         sys.exit()
+
+
+def _prepare_terminal(plain: set[str], schema: DictConfig) -> None:
+    """Set up what the script starts, read -v, and check each word of the command line."""
     # Jobs that a launcher starts elsewhere unpickle this script and import what it imports.
     python_path = [str(RECIPE), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
@@ -111,11 +135,10 @@ def _prepare_terminal(manual: str, plain: set[str]) -> None:
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
     sys.argv = ["hydra.verbose=true" if word == "-v" else word for word in sys.argv]
     sys.argv[1:] = [_quoted(w) if w.split("=")[0] in plain else w for w in sys.argv[1:]]
-    keys = _known_keys(sys.argv[1:])
+    known = known_keys(schema)
     for word in sys.argv[1:]:
         if "=" in word and not word.startswith("-"):
-            _check_word(word)
-            _check_key(*word.partition("=")[::2], keys)
+            check_word(word, known)
     # A full disk is said once, by the script, and not by every handler that cannot write its log.
     logging.raiseExceptions = False
     # What others want of SIGTERM stays: a launcher has plans for it.
@@ -132,44 +155,61 @@ def _quoted(word: str) -> str:
     return f'{key}="{escaped}"'
 
 
-def _check_word(word: str) -> None:
+def known_keys(schema: DictConfig) -> DictConfig:
+    """Return the keys of config.yaml and of a script, with their types and values."""
+    config = OmegaConf.load(RECIPE / "config.yaml")
+    ours = [key for key in config if key not in ("hydra", "defaults")]
+    return cast(DictConfig, OmegaConf.merge(schema, OmegaConf.masked_copy(config, ours)))
+
+
+def check_word(word: str, known: DictConfig) -> None:
+    """Stop with a readable message where Hydra would not take key=value."""
+    key, _, value = word.partition("=")
     try:
-        OverridesParser.create().parse_overrides([word])
+        (override,) = OverridesParser.create().parse_overrides([word])
     except CompactHydraException:
-        key, _, value = word.partition("=")
         sys.exit(
             f"{word}: Hydra cannot read this value. Put one that holds ~, commas, brackets, quotes "
             f"or the like into quotes of its own, within quotes for the shell: '{key}=\"{value}\"'"
         )
-
-
-def _known_keys(words: list[str]) -> list[str]:
-    """Return all keys of config.yaml, and of the one that is named instead: path, path.root, ..."""
-    names = ["config"]
-    for word, following in itertools.pairwise([*words, ""]):
-        option, _, value = word.partition("=")
-        if option in ("--config-name", "-cn"):
-            names.append(value or following)
-    files = [RECIPE / f"{name}.yaml" for name in names]
-    configs = [OmegaConf.to_container(OmegaConf.load(file)) for file in files if file.is_file()]
-    nested = [(key, value) for config in configs for key, value in config.items()]
-    return [
-        *(key for key, _ in nested),
-        *(f"{key}.{part}" for key, value in nested if isinstance(value, dict) for part in value),
-    ]
-
-
-def _check_key(key: str, value: str, known: list[str]) -> None:
-    """Say that a key is misspelt, where Hydra would advise to add it, or that it is a group."""
-    inside = [name for name in known if name.startswith(f"{key}.")]
-    if inside and not value.startswith("{"):
-        sys.exit(f"{key}={value}: expected one of its keys, such as {inside[0]}=...")
-    elsewhere = ("hydra", *FREE_MAPPINGS)
-    if key in known or key[0] in "+~" or "/" in key or key.split(".")[0] in elsewhere:
+    if key[0] in "+~" or "/" in key or key.split(".")[0] == "hydra":
         return
-    alike = difflib.get_close_matches(key, known, 1)
+    _check_key(key, known)
+    if not override.is_sweep_override():
+        try:
+            OmegaConf.update(known, key, override.value())
+        except ValidationError as error:
+            sys.exit(f"{word}: {_expected(key, known, error)}")
+
+
+def _check_key(key: str, known: DictConfig) -> None:
+    """Name the key that is meant, where Hydra would advise to add the misspelt one."""
+    keys = list(map(str, known))
+    for group in known:
+        if OmegaConf.is_dict(known._get_node(group)):
+            keys += [f"{group}.{part}" for part in known[group]]
+    if key in keys or key.split(".")[0] in FREE:
+        return
+    alike = difflib.get_close_matches(key, keys, 1)
     meant = f"did you mean {alike[0]}? " if alike else ""
     sys.exit(f"{key}: the configuration has no such key; {meant}--help shows all of them")
+
+
+def _expected(key: str, known: DictConfig, error: ValidationError) -> str:
+    """Say what a key takes, from OmegaConf's message that it does not take this."""
+    if OmegaConf.is_dict(OmegaConf.select(known, key)):
+        return f"expected one of its keys, such as {key}.{next(iter(known[key]), 'name')}=..."
+    message = str(error).splitlines()[0]
+    expected = {
+        "Integer": "a whole number",
+        "Union": "a number",
+        "valid bool": "true or false",
+        "not Optional": "a value",
+    }
+    for theirs, ours in expected.items():
+        if theirs in message:
+            return f"expected {ours}"
+    return message
 
 
 def in_words(error: Exception) -> RecipeError:
@@ -231,29 +271,9 @@ def refuse_unread(script: str, reads: set[str]) -> None:
         )
 
 
-def check_config(cfg: DictConfig) -> None:
-    """Refuse values in the configuration that no stage can use."""
-    for key in TEXTS:
-        if not isinstance(cfg.get(key), str | None):
-            raise RecipeError(f"{key}={cfg[key]}: expected a name or a path, such as ./{cfg[key]}")
-    for key in FLAGS:
-        if not isinstance(cfg[key], bool):
-            raise RecipeError(f"{key}={cfg[key]}: expected true or false")
-    counts = {"seed": "0 or more", "shard": "0 to n_shards - 1", "n_shards": "1 or more"}
-    for key, expected in counts.items():
-        if not is_whole(cfg[key]) or cfg[key] < (key == "n_shards"):
-            raise RecipeError(f"{key}={cfg[key]}: expected a whole number, {expected}")
-    if cfg.shard >= cfg.n_shards:
-        raise RecipeError(
-            f"shard={cfg.shard} n_shards={cfg.n_shards}: expected shard to be 0 to n_shards - 1"
-        )
-    if not is_whole(cfg.n_jobs) or cfg.n_jobs == 0:
-        raise RecipeError(
-            f"n_jobs={cfg.n_jobs}: expected a whole number of processes, or -1 for one per core"
-        )
-    share = cfg.dev_percent
-    if not (is_number(share) and 0 <= share < 1):
-        raise RecipeError(f"dev_percent={share}: expected a share of the scenes, 0 to below 1")
+def check_ranges(cfg: DictConfig) -> None:
+    """Refuse values that no stage can use: the dataclasses of the configuration know them."""
+    OmegaConf.to_object(_filled(cfg))
 
 
 def resolved(cfg: DictConfig) -> str:
@@ -262,10 +282,15 @@ def resolved(cfg: DictConfig) -> str:
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(_filled(cfg), resolve=True))
+
+
+def _filled(cfg: DictConfig) -> DictConfig:
+    """Return a copy in which nothing is missing: the later stages need no release."""
     cfg = cfg.copy()
     if OmegaConf.is_missing(cfg.path, "root"):
-        cfg.path.root = "(not given)"  # the later stages need no release
-    return OmegaConf.to_container(cfg, resolve=True)
+        cfg.path.root = "(not given)"
+    return cfg
 
 
 def provenance(cfg: DictConfig) -> dict[str, Any]:

@@ -95,7 +95,7 @@ LEVEL_EARS = 200  # references whose median level the recogniser hears all signa
 
 
 @hydra.main(config_path="..", config_name="config", version_base="1.3")
-@reports_errors(reads=READS)
+@reports_errors(reads=READS, own="reconstruction/config.yaml")
 def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
     check_options(cfg)

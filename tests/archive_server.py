@@ -41,7 +41,7 @@ class Record:
 
 @contextmanager
 def serving(record: Record) -> Iterator[str]:
-    """Serve a record on this machine; yield the address to give as zenodo=."""
+    """Serve a record on this machine; yield the address to take for Zenodo's."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
-import intelligibility.command_line  # noqa: F401 -- registers what config.yaml refers to
 from benchmarks.made.release import dump, make_release
+from intelligibility.command_line import register
 from msbg.smearing import BROADENING, smearing_matrix
 
 # Whoever is started in the background ignores Ctrl-C, and so would the scripts that we start.
@@ -69,8 +69,11 @@ def run_script(
     )
 
 
-def configure(root: Path, exp_folder: Path, *overrides: str) -> DictConfig:
-    """Return config.yaml as a stage gets it, without starting a process."""
+def configure(
+    root: Path, exp_folder: Path, *overrides: str, own: str | None = None
+) -> DictConfig:
+    """Return config.yaml as a script gets it, with its own keys, without starting a process."""
+    register(own)
     paths = [f"path.root='{root}'", f"path.exp_folder='{exp_folder}'", "n_jobs=1"]
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         return compose("config", [*paths, *overrides])

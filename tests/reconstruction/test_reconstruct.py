@@ -31,6 +31,7 @@ LISTENERS = {
     "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),
     "L2": Listener(Audiogram([60] * 8), Audiogram([60] * 8), "L2"),
 }
+OWN = "reconstruction/config.yaml"
 SMALL = (
     *("device=cpu", "network=smallenc", "layers=[pool1,fc]"),
     *("reconstruct.n_train=40", "reconstruct.n_scored=8", "reconstruct.n_floors=2"),
@@ -105,7 +106,7 @@ def judge(monkeypatch) -> None:
 
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the script in this process."""
-    cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides)
+    cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides, own=OWN)
     inspect.unwrap(reconstruct.run)(cfg)
 
 
@@ -228,7 +229,7 @@ def test_other_options_have_folders_of_their_own(prepared, judge, tmp_path):
     ],
 )
 def test_what_the_user_gives_wins_over_the_preset(tmp_path, given, expected):
-    cfg = configure(tmp_path, tmp_path, *(f"reconstruct.{one}" for one in given))
+    cfg = configure(tmp_path, tmp_path, *(f"reconstruct.{one}" for one in given), own=OWN)
     settings = layer_settings(cfg, "asr")
     assert (settings.fit.batch, settings.fit.learning_rate, settings.divisor) == expected
     assert settings.fit.paper == ("preset=paper" in given)
