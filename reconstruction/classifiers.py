@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from intelligibility.runs import RecipeError, atomic_path, pick_device, write_json
 from reconstruction.loading import NetworkChoice, new_model
 from reconstruction.mel import LogMel, at_level
-from reconstruction.networks import PATCH_FRAMES
+from reconstruction.networks import PATCH_FRAMES, SmallEnc, VGGish
 from reconstruction.utterances import EarSignals, read_speech
 
 # What each task listens to: the reference knows nothing of noise, hearing aid or hearing loss.
@@ -28,17 +28,8 @@ TASKS = {
 }
 MOST_CLASSES = 50
 LEAST_PER_CLASS = 5  # training ears
+BATCH, LEARNING_RATE = 32, 1e-3  # of Adam
 SNR_CLASSES = ("low", "middle", "high")  # thirds of the training scenes
-
-
-@dataclass(frozen=True)
-class ClassifierSettings:
-    """What decides a classifier's training."""
-
-    steps: int
-    batch: int = 32
-    learning_rate: float = 1e-3
-    seed: int = 0
 
 
 def label_ears(ears: Sequence[EarSignals], training: Sequence[EarSignals]) -> list[EarSignals]:
@@ -108,10 +99,12 @@ class ClassifierJob:
         The file that says what it was made by and how accurate it is, written last.
     made_by : dict
         Everything that determines its weights, apart from network and task.
+    weights : Path
+        The file of the weights.
     choice : NetworkChoice
-        Network, task, and the file of the weights.
-    settings : ClassifierSettings
-        Its training.
+        Network and task.
+    steps, seed : int
+        Updates of its training, and the seed of weights and patches.
     training, held_out : list of EarSignals
         What it learns from, and what its accuracy is measured on.
     divisor : int
@@ -122,8 +115,10 @@ class ClassifierJob:
 
     record: Path
     made_by: dict[str, Any]
+    weights: Path
     choice: NetworkChoice
-    settings: ClassifierSettings
+    steps: int
+    seed: int
     training: list[EarSignals]
     held_out: list[EarSignals]
     divisor: int
@@ -132,26 +127,19 @@ class ClassifierJob:
 
 def make_classifier(job: ClassifierJob) -> tuple[str, dict[str, Any]]:
     """Train and write one classifier; return its name and its scores."""
-    task, weights = job.choice.task, job.choice.weights
-    torch.manual_seed(job.settings.seed)
+    torch.manual_seed(job.seed)
     model = new_model(job.choice.network, job.divisor)
-    device = pick_device(job.device)
-    scores = train_classifier(model, task, job.training, job.held_out, job.settings, device)
+    scores = train_classifier(job, model, pick_device(job.device))
     job.record.unlink(missing_ok=True)
-    with atomic_path(weights) as part:
+    with atomic_path(job.weights) as part:
         torch.save(model.state_dict(), part)
-    write_json(job.record, {"task": task, **scores, "made_by": job.made_by})
+    write_json(job.record, {"task": job.choice.task, **scores, "made_by": job.made_by})
     return job.choice.name, scores
 
 
 def train_classifier(
-    model: nn.Module,
-    task: str,
-    training: Sequence[EarSignals],
-    held_out: Sequence[EarSignals],
-    settings: ClassifierSettings,
-    device: torch.device,
-) -> dict[str, float]:
+    job: ClassifierJob, model: VGGish | SmallEnc, device: torch.device
+) -> dict[str, Any]:
     """Train a network of patches on a task, in place.
 
     Returns
@@ -160,17 +148,18 @@ def train_classifier(
         `accuracy` on held-out scenes and `chance`, that of the most common class, in percent; the
         counts behind them, and the classes.
     """
+    task, training, held_out = job.choice.task, job.training, job.held_out
     classes = sorted({ear.labels[task] for ear in training})
     mel = LogMel("vggish")
     examples = list(_examples(task, training, classes, mel))
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(job.seed)
     head = nn.Linear(model.embedding_size, len(classes)).to(device)
     model.to(device).train()
     parameters = [*model.parameters(), *head.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
-    rng = np.random.default_rng(settings.seed)
-    for _ in range(settings.steps):
-        chosen = [examples[i] for i in rng.integers(len(examples), size=settings.batch)]
+    optimiser = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    rng = np.random.default_rng(job.seed)
+    for _ in range(job.steps):
+        chosen = [examples[i] for i in rng.integers(len(examples), size=BATCH)]
         cut = [_patch(log_mel, int(rng.integers(_places(log_mel)))) for log_mel, _ in chosen]
         patches = torch.stack(cut).to(device)
         labels = torch.tensor([label for _, label in chosen], device=device)

@@ -23,7 +23,7 @@ LEAST_PAIRS = 16  # utterances
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What decides a training beside the data.
+    """What determines a training apart from the data.
 
     Attributes
     ----------
@@ -57,9 +57,7 @@ class TrainingPair:
 
 
 class Crops:
-    """Pairs of embedding and log-mel, cut to 0.96 s at random places.
-
-    The files stay on the disk: a crop is all that is read.
+    """Pairs of embedding and log-mel, cut to 0.96 s at random places, read crop by crop.
 
     Parameters
     ----------
@@ -152,16 +150,19 @@ def fit_inverter(
     RecipeError
         Fewer utterances than `LEAST_PAIRS`, or a loss that is not finite.
     """
-    check_pairs(pairs)
+    if len(pairs) < LEAST_PAIRS:
+        raise RecipeError(
+            f"{len(pairs)} utterances to learn from, expected {LEAST_PAIRS} or more; prepare more "
+            "signals, or raise reconstruct.n_train"
+        )
     crops = Crops(pairs, inverter.spec, settings.seed, apart)
     torch.manual_seed(settings.seed)
     inverter.to(device).train()
     trainer = _Trainer(inverter, settings, device)
-    losses, name = [], inverter.spec.layer.name
-    steps = range(settings.steps)
-    if parent_process() is None:  # the bars of several processes would overwrite each other
-        steps = progress(steps, name, settings.steps, unit="step")
-    for step in steps:
+    losses: list[float] = []
+    name, steps = inverter.spec.layer.name, range(settings.steps)
+    alone = parent_process() is None  # the bars of several processes would overwrite each other
+    for step in progress(steps, name, settings.steps, unit="step") if alone else steps:
         trainer.set_rate(step)
         embedding, log_mel = crops.draw(settings.batch)
         losses.append(trainer.update(embedding.to(device), log_mel.to(device)))
@@ -187,27 +188,16 @@ def shuffled(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
     ]
 
 
-def check_pairs(pairs: Sequence[TrainingPair]) -> None:
-    """Refuse a corpus that is too small to learn from."""
-    if len(pairs) < LEAST_PAIRS:
-        raise RecipeError(
-            f"{len(pairs)} utterances to learn from, expected {LEAST_PAIRS} or more; prepare more "
-            "signals, or raise reconstruct.n_train"
-        )
-
-
 class _Trainer:
     """The optimisers of one training, and one update."""
 
     def __init__(self, inverter: Inverter, settings: FitSettings, device: torch.device):
         self.inverter, self.settings = inverter, settings
         self.optimiser = torch.optim.Adam(inverter.parameters(), lr=settings.learning_rate)
-        self.discriminator = None
         if settings.adversarial:
             self.discriminator = Discriminator().to(device)
-            self.opponent = torch.optim.Adam(
-                self.discriminator.parameters(), lr=settings.learning_rate
-            )
+            weights = self.discriminator.parameters()
+            self.opponent = torch.optim.Adam(weights, lr=settings.learning_rate)
 
     def set_rate(self, step: int) -> None:
         """Lower the learning rate near the end."""
@@ -221,7 +211,7 @@ class _Trainer:
         found = self.inverter(embedding)
         l1 = (found - log_mel).abs().mean()
         loss = l1
-        if self.discriminator is not None:
+        if self.settings.adversarial:
             self._teach(found.detach(), log_mel)
             fooled = self._truth(self.discriminator(self._scaled(found)), 1.0)
             loss = WEIGHT_L1 * l1 / self.inverter.scale + fooled

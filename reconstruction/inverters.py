@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from intelligibility.recognisers.speechbrain import load_safely
 from intelligibility.runs import RecipeError, atomic_path, read_json, write_json
-from reconstruction.mel import PRESETS, LogMel, NeuralVocoder
+from reconstruction.mel import PRESETS, LogMel, NeuralVocoder, load_strictly
 from reconstruction.networks import PATCH_FRAMES, Layer
 from reconstruction.places import LayerFolder
 
@@ -277,12 +277,7 @@ class Inverter(nn.Module):
             inverter = cls(_spec(settings.pop("spec")), **settings)
         except (KeyError, TypeError, ValueError) as error:
             raise RecipeError(f"{files.inverter}: {error!r}; train it again") from None
-        state = load_safely(files.weights)
-        try:
-            inverter.load_state_dict(state, strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RecipeError(f"{files.weights}: {reason}; train it again") from None
+        load_strictly(inverter, load_safely(files.weights), str(files.weights), "train it again")
         return inverter.eval()
 
 

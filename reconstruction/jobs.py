@@ -10,9 +10,11 @@ A folder is whole or absent. That of a layer holds
     layer.json                           what it was made by, and the losses
 """
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,11 @@ from reconstruction.fit import (
     FitSettings,
     TrainingPair,
     band_statistics,
-    check_pairs,
     embedding_scale,
     fit_inverter,
     shuffled,
 )
-from reconstruction.inverters import Inverter, Spec, n_parameters
+from reconstruction.inverters import Inverter, PatchInverter, Spec, n_parameters
 from reconstruction.judge import Judge
 from reconstruction.loading import NetworkChoice, judge_of_process, network_of_process
 from reconstruction.mel import LogMel, NeuralVocoder, at_level
@@ -170,7 +171,8 @@ class Controls:
 
 def is_done(record: Path, made_by: dict[str, Any]) -> bool:
     """Tell whether a record is there and was made by the same things."""
-    return record.is_file() and read_json(record, dict).get("made_by") == made_by
+    plain = json.loads(json.dumps(made_by))  # as the record's file gives it back
+    return record.is_file() and read_json(record, dict).get("made_by") == plain
 
 
 def make_controls(job: ControlsJob) -> None:
@@ -183,29 +185,28 @@ def make_controls(job: ControlsJob) -> None:
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
         heard: dict[str, list[Transcript]] = {kind: [] for kind in CONTROLS}
-        for condition in CONDITIONS:
-            for ear, speech in read_signals(job.scored, condition):
-                log_mel = mel(speech[None])
-                flat = means[condition].expand_as(log_mel)
-                mean_l1 = float((log_mel - flat).abs().mean())
-                copy, bandmean = (
-                    vocoder.to_wav(one, len(speech), settings.n_iter)[0] for one in (log_mel, flat)
-                )
-                losses: dict[str, tuple[float, ...]] = {"bandmean": (mean_l1, mean_l1)}
-                for kind, sound in zip(CONTROLS, (speech, copy, bandmean), strict=True):
-                    wav = write_wav(files.wav(kind, condition, ear.name), sound)
-                    found = transcribe(judge, wav, ear, condition, *losses.get(kind, ()))
-                    heard[kind].append(found)
+        for condition, ear in product(CONDITIONS, job.scored):
+            speech = at_level(read_speech(ear.wavs[condition]))
+            log_mel = mel(speech[None])
+            flat = means[condition].expand_as(log_mel)
+            mean_l1 = float((log_mel - flat).abs().mean())
+            copy, bandmean = (
+                vocoder.to_wav(one, len(speech), settings.n_iter)[0] for one in (log_mel, flat)
+            )
+            for kind, sound in zip(CONTROLS, (speech, copy, bandmean), strict=True):
+                wav = write_wav(files.wav(kind, condition, ear.name), sound)
+                losses = (mean_l1, mean_l1) if kind == "bandmean" else ()
+                heard[kind].append(transcribe(judge, wav, ear, condition, *losses))
         write_heard(files, heard)
         spectra = {condition: mean.tolist() for condition, mean in means.items()}
         write_json(files.controls_record, {"made_by": job.made_by, "means": spectra})
 
 
-def mean_spectra(ears: Iterable[EarSignals], mel: LogMel) -> dict[str, Tensor]:
+def mean_spectra(ears: Sequence[EarSignals], mel: LogMel) -> dict[str, Tensor]:
     """Return each condition's mean log-mel (bands,): every signal counts the same."""
-    ears, means = list(ears), {}
+    means = {}
     for condition in CONDITIONS:
-        spectra = [mel(speech[None])[0].mean(0) for _, speech in read_signals(ears, condition)]
+        spectra = [target_mel(ear, condition, mel, "input").mean(0) for ear in ears]
         means[condition] = torch.stack(spectra).mean(0)
     return means
 
@@ -215,7 +216,7 @@ def read_controls(folder: Path) -> Controls:
     heard = read_heard(folder)
     means = read_json(LayerFolder(folder).controls_record, dict)["means"]
     arrays = {condition: np.array(mean, dtype=np.float32) for condition, mean in means.items()}
-    return Controls(*(heard[kind] for kind in CONTROLS), arrays)
+    return Controls(heard["original"], heard["copy"], heard["bandmean"], arrays)
 
 
 def write_heard(files: LayerFolder, heard: dict[str, list[Transcript]]) -> None:
@@ -258,23 +259,13 @@ def invert_layer(job: LayerJob) -> None:
         write_json(files.record, {"made_by": job.made_by, **about})
 
 
-def read_signals(
-    ears: Iterable[EarSignals], *conditions: str
-) -> Iterator[tuple[EarSignals, Tensor]]:
-    """Read ear signals at `LEVEL`."""
-    for ear in ears:
-        for condition in conditions:
-            yield ear, at_level(read_speech(ear.wavs[condition]))
-
-
 def embed(
     ears: Iterable[EarSignals], layer: Layer, network: Network
 ) -> Iterator[tuple[EarSignals, str, np.ndarray]]:
     """Give every signal's embedding at a layer, with its ear and condition."""
-    for ear in ears:
-        for condition in CONDITIONS:
-            speech = at_level(read_speech(ear.wavs[condition]))
-            yield ear, condition, network.embed(speech, [layer.name])[layer.name].numpy()
+    for ear, condition in product(ears, CONDITIONS):
+        speech = at_level(read_speech(ear.wavs[condition]))
+        yield ear, condition, network.embed(speech, [layer.name])[layer.name].numpy()
 
 
 def embed_training(job: LayerJob, files: LayerFolder, network: Network) -> list[TrainingPair]:
@@ -286,7 +277,6 @@ def embed_training(job: LayerJob, files: LayerFolder, network: Network) -> list[
         save_array(pair.embedding, embedding.clip(-LARGEST, LARGEST).astype(np.float16))
         save_array(pair.log_mel, target_mel(ear, condition, mel, job.settings.target).numpy())
         pairs.append(pair)
-    check_pairs(pairs)
     return pairs
 
 
@@ -301,9 +291,9 @@ def fresh_inverter(job: LayerJob, pairs: Sequence[TrainingPair]) -> Inverter:
     settings = job.settings
     torch.manual_seed(settings.fit.seed)
     spec = Spec(job.layer, settings.mel, settings.width, settings.divisor, settings.fit.paper)
-    sound = {"vocoder": settings.vocoder, "n_iter": settings.n_iter, "seed": settings.fit.seed}
-    inverter = Inverter(spec, *band_statistics(pairs), **sound)
-    if job.layer.patches:
+    sound = settings.vocoder, settings.n_iter, settings.fit.seed
+    inverter = Inverter(spec, *band_statistics(pairs), *sound)
+    if isinstance(inverter.body, PatchInverter):
         inverter.body.scale.fill_(embedding_scale(pairs))
     return inverter
 
@@ -333,19 +323,17 @@ def reconstruct(
     target = job.settings.target
     means = read_controls(job.controls.folder).means
     heard = []
-    for ear in ears:
-        for condition in CONDITIONS:
-            embedding = np.load(files.embedding(condition, ear.name))
-            speech = torch.from_numpy(inverter.invert(embedding))
-            wav = write_wav(files.wav(kind, condition, ear.name), speech)
-            wanted = target_mel(ear, condition, inverter.mel, target)
-            found = inverter.log_mel(embedding)
-            frames = min(len(wanted), len(found))
-            mean = torch.from_numpy(means[condition if target == "input" else "ref"])
-            losses = [
-                float((wanted[:frames] - guess).abs().mean()) for guess in (found[:frames], mean)
-            ]
-            heard.append(transcribe(judge, wav, ear, condition, *losses))
+    for ear, condition in product(ears, CONDITIONS):
+        embedding = np.load(files.embedding(condition, ear.name))
+        speech = torch.from_numpy(inverter.invert(embedding))
+        wav = write_wav(files.wav(kind, condition, ear.name), speech)
+        wanted = target_mel(ear, condition, inverter.mel, target)
+        found = inverter.log_mel(embedding)
+        frames = min(len(wanted), len(found))
+        mean = torch.from_numpy(means[condition if target == "input" else "ref"])
+        guesses = (found[:frames], mean)
+        losses = [float((wanted[:frames] - guess).abs().mean()) for guess in guesses]
+        heard.append(transcribe(judge, wav, ear, condition, *losses))
     return heard
 
 

@@ -8,6 +8,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchaudio.functional as audio
@@ -24,8 +25,8 @@ PATCH = 15360  # samples, 0.96 s: what VGGish looks at, and the crops that inver
 NNLS_STEPS = 15
 SILENT = 1e-5  # root mean square below which there is no level to set
 
-
 HIFIGAN_SOURCE = "speechbrain/tts-hifigan-libritts-16kHz"
+PADDING = 5  # frames that it adds at either end
 HIFIGAN = {
     "in_channels": 80,
     "out_channels": 1,
@@ -35,7 +36,7 @@ HIFIGAN = {
     "upsample_kernel_sizes": [16, 16, 4, 4],
     "upsample_initial_channel": 512,
     "upsample_factors": [8, 8, 2, 2],
-    "inference_padding": 5,  # frames at either end
+    "inference_padding": PADDING,
 }
 
 
@@ -194,11 +195,7 @@ class NeuralVocoder:
         path = vocoder_file(folder)
         self.model = HifiganGenerator(**HIFIGAN)
         state = hook_on_loading_state_dict_checkpoint(load_safely(path))
-        try:
-            self.model.load_state_dict(state, strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RecipeError(f"{path}: {reason}; expected that of {HIFIGAN_SOURCE}") from None
+        load_strictly(self.model, state, str(path), f"expected that of {HIFIGAN_SOURCE}")
         self.model.remove_weight_norm()
         self.model.eval()
         self.mel = LogMel("hifigan")
@@ -209,7 +206,7 @@ class NeuralVocoder:
         speech = []
         for one in log_mel.cpu().transpose(1, 2):
             # It sees some frames more at either end, and speaks them.
-            extra = HIFIGAN["inference_padding"] * self.mel.preset.hop
+            extra = PADDING * self.mel.preset.hop
             found = self.model.inference(one[None])[0, 0]
             speech.append(of_length(found[extra : len(found) - extra], n_samples))
         return torch.stack(speech)
@@ -224,6 +221,15 @@ def vocoder_file(folder: str | Path) -> Path:
             f"{HIFIGAN_SOURCE}"
         )
     return path
+
+
+def load_strictly(model: torch.nn.Module, state: dict[str, Any], what: str, remedy: str) -> None:
+    """Load the tensors of a network, these and no others; `what` and `remedy` are for messages."""
+    try:
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RecipeError(f"{what}: {reason}; {remedy}") from None
 
 
 def mel_bands(preset: Preset) -> Tensor:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, load_safely
 from intelligibility.runs import RecipeError
-from reconstruction.mel import PATCH, LogMel, at_level
+from reconstruction.mel import PATCH, LogMel, at_level, load_strictly
 
 PATCH_FRAMES, PATCH_BANDS = 96, 64
 SMALLENC_CHANNELS = (8, 16, 32, 64, 128)
@@ -93,7 +93,8 @@ class VGGish(nn.Module):
 
     def forward(self, mel: Tensor) -> dict[str, Tensor]:
         """Return every layer for log-mel patches (n_patches, frames, bands)."""
-        found, x = {}, mel[:, None]
+        found: dict[str, Tensor] = {}
+        x = mel[:, None]
         for module in self.features:
             x = module(x)
             if isinstance(module, nn.MaxPool2d):
@@ -276,27 +277,5 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
     """
     if not Path(path).is_file():
         raise RecipeError(f"weights={path}: no such file; expected the weights of a VGGish")
-    state = load_safely(path)
-    check_sizes(path, state, model.state_dict())
-    model.load_state_dict(state, strict=True)
-
-
-def check_sizes(path: str | Path, found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
-    """Refuse weights with other names or shapes than the network's."""
-    faults = [
-        f"{name} is {_shape(found[name])}, expected {tuple(expected[name].shape)}"
-        for name in expected
-        if name in found and _shape(found[name]) != tuple(expected[name].shape)
-    ]
-    faults += [f"{name} is missing" for name in expected if name not in found]
-    faults += [f"{name} is not known" for name in found if name not in expected]
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise RecipeError(
-            f"weights={path}: {'; '.join(faults[:3])}{more}; expected a VGGish of the sizes that "
-            "reconstruct.divisor says (1: as published)"
-        )
-
-
-def _shape(value: Any) -> tuple[int, ...] | str:
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    expected = "expected a VGGish of the size that reconstruct.divisor says (1: as published)"
+    load_strictly(model, load_safely(path), f"weights={path}", expected)

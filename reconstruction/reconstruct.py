@@ -43,8 +43,9 @@ from intelligibility.experiment import KINDS, Experiment
 from intelligibility.parallel import in_processes
 from intelligibility.runs import RecipeError, pick_device, progress, shared_use, sole_run
 from reconstruction.classifiers import (
+    BATCH,
+    LEARNING_RATE,
     ClassifierJob,
-    ClassifierSettings,
     choose_tasks,
     label_ears,
     make_classifier,
@@ -67,8 +68,8 @@ from reconstruction.results import write_results
 from reconstruction.settings import (
     NETWORKS,
     check_options,
-    classifiers_made_by,
     controls_made_by,
+    digest_of,
     inverter_name,
     layer_made_by,
     layer_settings,
@@ -170,14 +171,28 @@ def train_classifiers(
     networks: Iterable[NetworkChoice],
 ) -> None:
     """Train the classifiers that are not there yet, several at a time."""
-    settings = ClassifierSettings(cfg.reconstruct.classifier_steps, seed=cfg.seed)
+    sizes, held_out = cfg.reconstruct, selection.all_scored
     # Twice as many as an inverter has: for most tasks a classifier hears one condition only.
-    training = choose_training(selection.all_training, 2 * cfg.reconstruct.n_train, cfg.seed)
-    held_out = selection.all_scored
-    made_by = classifiers_made_by(cfg, settings, training, held_out)
-    shared = settings, training, held_out, cfg.reconstruct.divisor, cfg.device
+    training = choose_training(selection.all_training, 2 * sizes.n_train, cfg.seed)
+    settings = {"steps": sizes.classifier_steps, "seed": cfg.seed}
+    made_by = {
+        "settings": settings | {"batch": BATCH, "learning_rate": LEARNING_RATE},
+        "divisor": sizes.divisor,
+        "training": digest_of(training),
+        "held_out": digest_of(held_out),
+    }
     jobs = [
-        ClassifierJob(files.network_record(choice.name), made_by, choice, *shared)
+        ClassifierJob(
+            record=files.network_record(choice.name),
+            made_by=made_by,
+            weights=files.network(choice.name),
+            choice=choice,
+            training=training,
+            held_out=held_out,
+            divisor=sizes.divisor,
+            device=cfg.device,
+            **settings,
+        )
         for choice in networks
         if choice.task
     ]

@@ -1,5 +1,6 @@
 """Every finished layer in one table: results.csv, results.json and results.md."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -71,6 +72,7 @@ def write_results(
 
 def finished(files: ReconstructionFolder, made_by: Mapping[str, Any]) -> list[Path]:
     """List the folders of layers made with this judge from these signals."""
+    made_by = json.loads(json.dumps(made_by))  # as the records' files give it back
     places, others = [], []
     for place in files.layers():
         made = read_json(LayerFolder(place).record, dict)["made_by"]

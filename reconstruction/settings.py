@@ -101,19 +101,17 @@ def layer_settings(cfg: DictConfig, mel: str) -> LayerSettings:
 
 def table_made_by(cfg: DictConfig, selection: Selection) -> dict[str, Any]:
     """Return everything that all layers of a table share: judge and signals."""
-    return _plain(
-        {
-            "judge": judge_made_by(cfg, selection.level),
-            "training": digest_of(selection.training),
-            "scored": digest_of(selection.scored),
-        }
-    )
+    return {
+        "judge": judge_made_by(cfg, selection.level),
+        "training": digest_of(selection.training),
+        "scored": digest_of(selection.scored),
+    }
 
 
 def controls_made_by(cfg: DictConfig, selection: Selection, mel: str) -> dict[str, Any]:
     """Return everything that determines the controls of one kind of spectrogram."""
     own = {"mel": mel, "griffinlim_iterations": cfg.reconstruct.griffinlim_iterations}
-    return _plain(table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)})
+    return table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)}
 
 
 def layer_made_by(
@@ -126,24 +124,7 @@ def layer_made_by(
         network = {"weights_sha256": sha256_of([choice.weights])}
     settings = dataclasses.asdict(layer_settings(cfg, mel_of(cfg, choice)))
     own = {"network": network, "layer": layer.name, "settings": settings}
-    return _plain(table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)})
-
-
-def classifiers_made_by(
-    cfg: DictConfig,
-    settings: Any,
-    training: Iterable[EarSignals],
-    held_out: Iterable[EarSignals],
-) -> dict[str, Any]:
-    """Return everything that determines a classifier, apart from its network and task."""
-    return _plain(
-        {
-            "settings": dataclasses.asdict(settings),
-            "divisor": cfg.reconstruct.divisor,
-            "training": digest_of(training),
-            "held_out": digest_of(held_out),
-        }
-    )
+    return table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)}
 
 
 def digest_of(ears: Iterable[EarSignals]) -> str:
@@ -160,8 +141,3 @@ def _vocoder_stamp(cfg: DictConfig) -> str | list[int | str]:
     if cfg.vocoder == "griffinlim":
         return cfg.vocoder
     return file_stamp(vocoder_file(cfg.vocoder))
-
-
-def _plain(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a dict as a json file gives it back."""
-    return json.loads(json.dumps(content))

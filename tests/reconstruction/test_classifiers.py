@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, read_json
 from reconstruction.classifiers import (
-    ClassifierSettings,
+    ClassifierJob,
     choose_tasks,
     known_tasks,
     label_ears,
-    train_classifier,
+    make_classifier,
 )
-from reconstruction.networks import SmallEnc
+from reconstruction.loading import NetworkChoice
+from reconstruction.networks import SmallEnc, load_weights
 from tests.reconstruction.toy import make_ears
 
 
@@ -54,14 +54,26 @@ def test_rare_classes_are_refused(ears):
     assert known_tasks(few)["talker"] == "1 ears of T9, expected 5 or more"
 
 
-def test_a_network_learns_what_can_be_heard(ears):
+def test_a_network_learns_what_can_be_heard(ears, tmp_path):
     """The severity of the toy's ears is how noisy they are."""
-    torch.manual_seed(0)
     training = [ear for ear in ears if ear.scene < "S0020"]
     held_out = [ear for ear in ears if ear.scene >= "S0020"]
-    settings = ClassifierSettings(steps=40, batch=8)
-    cpu = torch.device("cpu")
-    scores = train_classifier(SmallEnc(), "severity", training, held_out, settings, cpu)
+    job = ClassifierJob(
+        record=tmp_path / "network.json",
+        made_by={"what": "toy"},
+        weights=tmp_path / "network.pt",
+        choice=NetworkChoice("smallenc", "severity"),
+        steps=40,
+        seed=0,
+        training=training,
+        held_out=held_out,
+        divisor=1,
+        device="cpu",
+    )
+    name, scores = make_classifier(job)
+    assert name == "smallenc-severity"
+    assert read_json(job.record, dict) == {"task": "severity", **scores, "made_by": job.made_by}
+    load_weights(job.weights, SmallEnc())
     assert scores["classes"] == ["MILD", "SEVERE"]
     assert scores["n_training"] == 40 and scores["n_held_out"] == 20  # processed signals only
     assert scores["chance"] == 50

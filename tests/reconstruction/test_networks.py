@@ -138,13 +138,13 @@ def test_weights_load_strictly_and_tensors_only(tmp_path):
     other = VGGish(32)
     load_weights(path, other)
     assert torch.equal(other.features[0].weight, model.features[0].weight)
-    with pytest.raises(RecipeError, match=r"features.0.weight is \(2, 1, 3, 3\), expected \(4"):
+    with pytest.raises(RecipeError, match=r"size mismatch for features.0.weight: .*\[2, 1, 3, 3\]"):
         load_weights(path, VGGish(16))
     torch.save(model.state_dict() | {"pproc.mean": torch.zeros(2)}, path)
-    with pytest.raises(RecipeError, match="pproc.mean is not known"):
+    with pytest.raises(RecipeError, match="Unexpected key.*pproc.mean.*reconstruct.divisor"):
         load_weights(path, other)
     torch.save({"features.0.weight": model.features[0].weight}, path)
-    with pytest.raises(RecipeError, match="features.0.bias is missing"):
+    with pytest.raises(RecipeError, match="Missing key.*features.0.bias"):
         load_weights(path, other)
     torch.save({"features.0.weight": print}, path)
     with pytest.raises(RecipeError, match="damaged or not a checkpoint"):
