@@ -22,7 +22,7 @@ SEVERITIES = ("NOTHING", *SEVERITY_LIMITS_DB_HL)  # from the least to the most
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Audiogram:
     """Hearing thresholds of one ear.
 
@@ -39,13 +39,13 @@ class Audiogram:
         Naming the entry that is missing, not finite, out of order or too large.
     """
 
-    levels: ArrayLike
-    frequencies: ArrayLike = CLARITY_FREQUENCIES
+    levels: np.ndarray
+    frequencies: np.ndarray
 
-    def __post_init__(self) -> None:
+    def __init__(self, levels: ArrayLike, frequencies: ArrayLike = CLARITY_FREQUENCIES) -> None:
         """Turn both into read-only float64 arrays and check them once."""
-        frequencies = _numbers("frequencies", self.frequencies)
-        levels = _numbers("levels", self.levels)
+        frequencies = _numbers("frequencies", frequencies)
+        levels = _numbers("levels", levels)
         if len(levels) != len(frequencies):
             raise ValueError(
                 f"{len(levels)} levels for {len(frequencies)} frequencies; "
@@ -141,13 +141,14 @@ class Listener:
                 )
         if not isinstance(listener["name"], str):
             raise ValueError(f"'name' is {listener['name']!r}, expected text such as \"L0239\"")
-        ears = []
+        ears: list[Audiogram] = []
         for key in ("audiogram_levels_l", "audiogram_levels_r"):
             try:
                 ears.append(Audiogram(listener[key], listener["audiogram_cfs"]))
             except ValueError as error:
                 raise ValueError(f"'{key}' with 'audiogram_cfs': {error}") from error
-        return Listener(*ears, id=listener["name"])
+        left, right = ears
+        return Listener(left, right, listener["name"])
 
     @staticmethod
     def load_listener_dict(filename: str | Path) -> dict[str, Listener]:

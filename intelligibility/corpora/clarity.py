@@ -51,7 +51,8 @@ def release_folder(cfg: DictConfig, key: str, release: str, advice: str = "") ->
     for place in (*places[:2], *(place / "clarity_data" for place in places), folder.parent):
         if (place / "metadata").is_dir():
             return place
-    below_root = "path.root" in str(OmegaConf.to_container(cfg.path)[key])
+    as_given: Any = OmegaConf.to_container(cfg.path)
+    below_root = "path.root" in str(as_given[key])
     raise RecipeError(
         f"{f'path.root={cfg.path.root}' if below_root else f'path.{key}'}: no folder "
         f"{folder / 'metadata'}; path.root has to hold the unpacked {release}, or path.{key} names "
@@ -80,7 +81,8 @@ def read_list(
     problems : list of Problem
         What is wrong with the other entries.
     """
-    responses, problems = [], []
+    responses: list[Response] = []
+    problems: list[Problem] = []
     for number, entry in enumerate(read_json(path, list), start=1):
         try:
             if not isinstance(entry, dict):

@@ -28,6 +28,7 @@ from intelligibility.runs import RecipeError, is_number, listed, read_json
 DATA_KEYS = {"train": "cpc1_train_data", "test": "cpc1_test_data"}
 LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_all.json"}
 NO_SPEECH = 2.0  # s at the start of every scene, before the target speaks
+NAMES = ("signal", "scene", "listener", "system")
 RELEASE = "clarity_CPC1_data"  # what both archives call their outermost folder
 
 
@@ -46,8 +47,8 @@ def read_archives(cfg: DictConfig, track: str) -> dict[str, Archive]:
     RecipeError
         A folder or a whole metadata file is missing or damaged: nothing can be skipped then.
     """
-    paths = OmegaConf.to_container(cfg.path)
-    wanted = {name: key for name, key in DATA_KEYS.items() if paths[key] is not None}
+    as_given: Any = OmegaConf.to_container(cfg.path)  # path.root may be missing
+    wanted = {name: key for name, key in DATA_KEYS.items() if as_given[key] is not None}
     if not wanted:
         raise RecipeError("path.cpc1_train_data and path.cpc1_test_data are null: set one of them")
     folders = {
@@ -84,11 +85,9 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
 
 def parse(entry: dict[str, Any]) -> Response:
     """Read one entry of a list of signals."""
-    return Response(
-        *[safe_name(entry.get(key), key) for key in ("signal", "scene", "listener", "system")],
-        prompt=text_of(entry, "prompt"),
-        correctness=percentage(entry.get("correctness"), "correctness"),
-    )
+    names = {key: safe_name(entry.get(key), key) for key in NAMES}
+    correctness = percentage(entry.get("correctness"), "correctness")
+    return Response(**names, prompt=text_of(entry, "prompt"), correctness=correctness)
 
 
 def read_snrs(path: Path) -> dict[str, float]:

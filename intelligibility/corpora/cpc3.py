@@ -159,10 +159,10 @@ def names_of(signal: str) -> tuple[str, str, str, str]:
     ('CEC2', 'E024', 'S08503', 'L0212')
     """
     cec, _, rest = signal.partition("_")
-    parts = rest.rsplit("_", 2)
-    if not (cec.startswith("CEC") and len(parts) == 3 and all(parts)):
+    system, scene, listener = ["", "", *rest.rsplit("_", 2)][-3:]
+    if not (cec.startswith("CEC") and system and scene and listener):
         raise ValueError(f"{signal} does not split into CEC, system, scene and listener")
-    return cec, *parts
+    return cec, system, scene, listener
 
 
 def read_severities(path: Path) -> tuple[dict[str, Listener], list[Problem]]:
