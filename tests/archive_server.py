@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from intelligibility.corpora import download
+
 
 @dataclass
 class Record:
@@ -41,7 +43,7 @@ class Record:
 
 @contextmanager
 def serving(record: Record) -> Iterator[str]:
-    """Serve a record on this machine; yield the address to take for Zenodo's."""
+    """Serve a record on this machine, in place of Zenodo; yield the address of its API."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -82,8 +84,10 @@ def serving(record: Record) -> Iterator[str]:
         record.address = f"http://127.0.0.1:{server.server_port}/api/records"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
+        zenodo, download.ZENODO = download.ZENODO, record.address
         try:
             yield record.address
         finally:
+            download.ZENODO = zenodo
             server.shutdown()
             thread.join()

@@ -1,7 +1,7 @@
-"""Files of a Zenodo record: what there is, and each fetched whole, over as many tries as it takes.
+"""Files of a Zenodo record: what there is, and each downloaded whole, in as many tries as needed.
 
-pooch keeps what is whole and checks the MD5; it cannot go on with half a file, so the bytes come by
-a downloader of ours, which asks for what is still missing (HTTP's Range).
+pooch keeps what is whole and checks the MD5; it cannot continue a partial file, so the bytes
+come by a downloader of ours, which asks for what is still missing (HTTP's Range).
 """
 
 import logging
@@ -23,6 +23,7 @@ from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
+ZENODO = "https://zenodo.org/api/records"  # tests put a server of their own here
 TIMEOUT = 60  # s without a byte
 TRIES = 5  # in a row that bring nothing
 LONGEST_WAIT = 60  # s between them
@@ -40,19 +41,20 @@ class RecordFile:
     url: str
 
 
-def read_record(address: str) -> list[RecordFile]:
+def read_record(number: int) -> list[RecordFile]:
     """Ask Zenodo what a record holds.
 
     Parameters
     ----------
-    address : str
-        Of the record in Zenodo's API, such as https://zenodo.org/api/records/17045970.
+    number : int
+        The record's, such as 17045970.
 
     Raises
     ------
     RecipeError
         No answer, or not the answer of a record.
     """
+    address = f"{ZENODO}/{number}"
     try:
         response = requests.get(address, timeout=TIMEOUT)
         response.raise_for_status()
@@ -74,37 +76,37 @@ def _record_file(entry: dict[str, Any]) -> RecordFile:
     return RecordFile(safe_name(entry["key"], "key"), size, checksum, str(entry["links"]["self"]))
 
 
-def fetch(file: RecordFile, folder: Path) -> Path:
-    """Fetch a file, or find it there; in both cases its checksum is that of the record.
+def download(file: RecordFile, folder: Path) -> Path:
+    """Download a file, or find it there; in both cases its checksum is that of the record.
 
     Raises
     ------
     RecipeError
         The connection does not hold, or what came is something else.
     """
-    part = part_of(file, folder)
+    part = partial_file(file, folder)
 
-    def download(url: str, target: str, _: Any) -> None:
+    def complete(url: str, target: str, _: Any) -> None:
         _complete(part, url, file.size)
         os.replace(part, target)
 
     pooch.get_logger().setLevel(logging.WARNING)
     try:
-        return Path(pooch.retrieve(file.url, file.checksum, file.name, folder, downloader=download))
+        return Path(pooch.retrieve(file.url, file.checksum, file.name, folder, downloader=complete))
     except ValueError as error:  # pooch's, of the checksum
         raise RecipeError(
-            f"{file.name}: {error}; it was thrown away: run the same command again, and if it "
+            f"{file.name}: {error}; it was deleted: run the same command again, and if it "
             "comes out the same, tell the record's authors"
         ) from None
 
 
-def part_of(file: RecordFile, folder: Path) -> Path:
-    """Return where the first part of a file lies while the rest is still to come."""
+def partial_file(file: RecordFile, folder: Path) -> Path:
+    """Return where a file lies while the rest of it is still to come."""
     return folder / f"{file.name}.part"
 
 
 def _complete(part: Path, url: str, size: int) -> None:
-    """Fetch what is missing of `size` bytes, and try again as long as something comes."""
+    """Download what is missing of `size` bytes, and try again as long as something comes."""
     part.touch()
     if part.stat().st_size > size:
         part.unlink()

@@ -1,7 +1,12 @@
-"""Archives unpacked so that nothing lands, or points, outside the folder meant for them."""
+"""Archives unpacked so that nothing lands, or points, outside the folder meant for them.
+
+What tarfile's own filter refuses is left to it. Before Python 3.11.13, 3.12.11 and 3.13.4 links
+could lead that filter outside, so names and links are checked here as well, more strictly.
+"""
 
 import logging
 import os
+import posixpath
 import shutil
 import stat
 import tarfile
@@ -9,7 +14,6 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from intelligibility.runs import RecipeError, listed
@@ -19,34 +23,9 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz", ".zip")
 
 
-@dataclass(frozen=True)
-class Member:
-    """One thing in an archive.
-
-    Attributes
-    ----------
-    name : str
-        As it stands in the archive.
-    size : int
-        Bytes.
-    ordinary : bool
-        Whether it is a file, a folder or a link.
-    link : str or None
-        Where a link points to.
-    link_from : str
-        The folder that `link` counts from.
-    """
-
-    name: str
-    size: int
-    ordinary: bool
-    link: str | None = None
-    link_from: str = ""
-
-
 @contextmanager
 def unpacked(archive: Path, near: Path) -> Iterator[Path]:
-    """Unpack an archive, whole, into a folder of its own that is gone afterwards.
+    """Unpack an archive, whole, into a folder of its own that is removed afterwards.
 
     Parameters
     ----------
@@ -66,11 +45,13 @@ def unpacked(archive: Path, near: Path) -> Iterator[Path]:
     folder = near / f".unpacking.{uuid.uuid4().hex[:12]}"
     folder.mkdir(parents=True)
     try:
-        if archive.suffix.lower() == ".zip":
-            _unzip(archive, folder)
-        else:
-            _untar(archive, folder)
+        (_unzip if archive.suffix.lower() == ".zip" else _untar)(archive, folder)
         yield folder
+    except tarfile.FilterError as error:
+        raise RecipeError(
+            f"{archive}: refused ({error}); nothing of it was kept. This is no archive of the "
+            "challenge as it was released"
+        ) from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise RecipeError(
             f"{archive}: cannot be unpacked ({error}); delete it and run again"
@@ -80,73 +61,53 @@ def unpacked(archive: Path, near: Path) -> Iterator[Path]:
 
 
 def _untar(archive: Path, folder: Path) -> None:
+    links: set[PurePosixPath] = set()
     with tarfile.open(archive) as tar:
-        check = Check(archive, folder)
         for entry in tar:
-            link = entry.linkname if entry.issym() or entry.islnk() else None
-            # A hard link names its target from the top of the archive.
-            link_from = "" if entry.islnk() else str(PurePosixPath(entry.name).parent)
-            ordinary = entry.isfile() or entry.isdir() or link is not None
-            check(Member(entry.name, entry.size, ordinary, link, link_from))
+            path = PurePosixPath(entry.name)
+            _check(entry.name, entry.size, folder)
+            if links & set(path.parents):
+                raise tarfile.FilterError(f"{entry.name!r:.100} would be written through a link")
+            if entry.issym() or entry.islnk():
+                # A hard link names its target from the top of the archive.
+                start = "" if entry.islnk() else str(path.parent)
+                if not _stays_inside(start, entry.linkname):
+                    raise tarfile.FilterError(f"{entry.name!r:.100} links outside the folder")
+                links.add(path)
             tar.extract(entry, folder, filter="data")
 
 
 def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
-        check = Check(archive, folder)
         for entry in zipped.infolist():
-            mode = entry.external_attr >> 16
-            ordinary = stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)
             # `filename` was cleaned already; what to judge is the name as it stands.
-            check(Member(entry.orig_filename, entry.file_size, ordinary))
+            _check(entry.orig_filename, entry.file_size, folder)
+            if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise tarfile.FilterError(f"{entry.filename!r:.100} is neither a file nor a folder")
             zipped.extract(entry, folder)
 
 
-class Check:
-    """Refuse what an honest release has no use for, before anything of it is written."""
-
-    def __init__(self, archive: Path, folder: Path) -> None:
-        self.archive, self.folder = archive, folder
-        self.links: set[PurePosixPath] = set()
-
-    def __call__(self, member: Member) -> None:
-        """Look at one member."""
-        path = PurePosixPath(member.name)
-        if not member.ordinary:
-            self.refuse(member, "is neither a file, a folder nor a link")
-        if not _stays_inside("", member.name):
-            self.refuse(member, "would be written outside the folder")
-        if any(parent in self.links for parent in path.parents):
-            self.refuse(member, "would be written through a link")
-        if member.link is not None:
-            if not _stays_inside(member.link_from, member.link):
-                self.refuse(member, f"links to {member.link!r:.60}, outside the folder")
-            self.links.add(path)
-        free = shutil.disk_usage(self.folder).free
-        if member.size > free:
-            raise RecipeError(
-                f"{self.archive}: {member.name} takes {member.size / 1e9:.2f} GB of "
-                f"{free / 1e9:.2f} GB free; make room and run again"
-            )
-
-    def refuse(self, member: Member, why: str) -> None:
-        """Stop: nothing of this archive is used."""
+def _check(name: str, size: int, folder: Path) -> None:
+    """Refuse a member that would be written outside the folder, or has no room there."""
+    if not _stays_inside("", name):
+        raise tarfile.FilterError(f"{name!r:.100} would be written outside the folder")
+    free = shutil.disk_usage(folder).free
+    if size > free:
         raise RecipeError(
-            f"{self.archive}: refused, for {member.name!r:.100} {why}; nothing of it was kept. "
-            "This is no archive of the challenge as it was released"
+            f"{folder.parent}: {name} takes {size / 1e9:.2f} GB of {free / 1e9:.2f} GB free; make "
+            "room and run again"
         )
 
 
 def _stays_inside(start: str, name: str) -> bool:
-    """Say whether a relative name, counted from `start`, can not leave the top folder.
+    """Return whether a relative name, counted from `start`, can not leave the top folder.
 
     Steps up may only come first: after a step into what may be a link, nobody knows where up is.
     """
-    if not name or name.startswith("/") or any(sign in name for sign in "\\:\0"):
-        return False
-    depth, steps = len(PurePosixPath(start).parts), PurePosixPath(name).parts
-    n_up = next((n for n, step in enumerate(steps) if step != ".."), len(steps))
-    return n_up <= depth and ".." not in steps[n_up:]
+    ups_first = PurePosixPath(posixpath.normpath(name)) == PurePosixPath(name)
+    first = posixpath.normpath(posixpath.join(start, name)).split("/")[0]
+    unusual = any(sign in name for sign in "\\:\0")
+    return bool(name) and ups_first and first not in ("", "..") and not unusual
 
 
 def merge(source: Path, target: Path, stays: Callable[[Path], bool]) -> list[str]:

@@ -67,9 +67,7 @@ def of_this_corpus(config: Mapping[str, Any]) -> dict[str, Any]:
     corpus = corpus_of(config)
     others = tuple(f"{name}_" for name, other in CORPORA.items() if other != corpus)
     kept = {
-        key: value
-        for key, value in config.items()
-        if not key.startswith(others) and key not in ("only", "zenodo")
+        key: value for key, value in config.items() if not key.startswith(others) and key != "only"
     }
     paths = {key: value for key, value in config["path"].items() if not key.startswith(others)}
     return kept | {"path": paths}

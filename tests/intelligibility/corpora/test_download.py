@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from intelligibility.corpora import download
-from intelligibility.corpora.download import RecordFile, fetch, part_of, read_record
+from intelligibility.corpora.download import RecordFile, partial_file, read_record
 from intelligibility.corpora.unpacking import merge, unpacked
 from intelligibility.runs import RecipeError
 from tests.archive_server import Record, serving
@@ -25,7 +25,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def only_file(record: Record) -> RecordFile:
     """Return the one file of a record that is being served."""
-    (file,) = read_record(f"{record.address}/1")
+    (file,) = read_record(1)
     return file
 
 
@@ -36,10 +36,10 @@ def test_a_record_is_read_and_its_file_fetched(tmp_path: Path) -> None:
         file = only_file(record)
         assert file.size == len(CONTENT)
         assert file.checksum == f"md5:{hashlib.md5(CONTENT).hexdigest()}"
-        assert fetch(file, tmp_path).read_bytes() == CONTENT
+        assert download.download(file, tmp_path).read_bytes() == CONTENT
         assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
         record.asked.clear()
-        fetch(file, tmp_path)
+        download.download(file, tmp_path)
     assert record.asked == []  # what is there is not fetched again
 
 
@@ -48,7 +48,7 @@ def test_dropped_connections(tmp_path: Path, ranges: bool) -> None:
     """A connection that drops is taken up where it was; from the start if the server must."""
     record = Record({"a.bin": CONTENT}, drop_after=2_000_000, drops=2, ranges=ranges)
     with serving(record):
-        assert fetch(only_file(record), tmp_path).read_bytes() == CONTENT
+        assert download.download(only_file(record), tmp_path).read_bytes() == CONTENT
     asked = [wanted for _, wanted in record.asked]
     assert len(asked) == 3
     assert asked[0] == "bytes=0-"
@@ -60,8 +60,8 @@ def test_a_killed_download_goes_on(tmp_path: Path) -> None:
     record = Record({"a.bin": CONTENT})
     with serving(record):
         file = only_file(record)
-        part_of(file, tmp_path).write_bytes(CONTENT[:3_000_000])
-        assert fetch(file, tmp_path).read_bytes() == CONTENT
+        partial_file(file, tmp_path).write_bytes(CONTENT[:3_000_000])
+        assert download.download(file, tmp_path).read_bytes() == CONTENT
     assert record.asked == [("a.bin", "bytes=3000000-")]
 
 
@@ -69,7 +69,7 @@ def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
     """Too many requests and errors of the server pass."""
     record = Record({"a.bin": CONTENT}, status=[429, 503, 500])
     with serving(record):
-        assert fetch(only_file(record), tmp_path).read_bytes() == CONTENT
+        assert download.download(only_file(record), tmp_path).read_bytes() == CONTENT
     assert len(record.asked) == 4
 
 
@@ -78,7 +78,7 @@ def test_a_server_without_the_file(tmp_path: Path, status: list[int]) -> None:
     """A file that does not come ends in words, not in a loop."""
     record = Record({"a.bin": CONTENT}, status=status)
     with serving(record), pytest.raises(RecipeError, match="the same command goes on"):
-        fetch(only_file(record), tmp_path)
+        download.download(only_file(record), tmp_path)
 
 
 def test_a_connection_that_never_brings_a_byte(tmp_path: Path) -> None:
@@ -86,35 +86,36 @@ def test_a_connection_that_never_brings_a_byte(tmp_path: Path) -> None:
     record = Record({"a.bin": CONTENT}, drop_after=0, drops=100)
     with serving(record):
         file = only_file(record)
-        part_of(file, tmp_path).write_bytes(CONTENT[:1000])
+        partial_file(file, tmp_path).write_bytes(CONTENT[:1000])
         with pytest.raises(RecipeError, match="what came is kept"):
-            fetch(file, tmp_path)
-        assert part_of(file, tmp_path).read_bytes() == CONTENT[:1000]
+            download.download(file, tmp_path)
+        assert partial_file(file, tmp_path).read_bytes() == CONTENT[:1000]
 
 
 def test_a_wrong_checksum(tmp_path: Path) -> None:
-    """What is not the record's is thrown away, so that the next run fetches it anew."""
+    """A file that is not the record's is deleted, so that the next run downloads it anew."""
     record = Record({"a.bin": CONTENT}, checksums={"a.bin": "md5:" + "0" * 32})
     with serving(record):
-        with pytest.raises(RecipeError, match="a.bin: .*thrown away"):
-            fetch(only_file(record), tmp_path)
+        with pytest.raises(RecipeError, match="a.bin: .*it was deleted"):
+            download.download(only_file(record), tmp_path)
         assert not any(path.stat().st_size for path in tmp_path.iterdir())
         record.checksums.clear()
-        assert fetch(only_file(record), tmp_path).read_bytes() == CONTENT
+        assert download.download(only_file(record), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("key", ["../a.bin", "/etc/a.bin", "", "a/b"])
 def test_names_that_lead_elsewhere(key: str) -> None:
     """A record's file names are no paths."""
     record = Record({key: CONTENT})
-    with serving(record) as address, pytest.raises(RecipeError, match="not the answer of a record"):
-        read_record(f"{address}/1")
+    with serving(record), pytest.raises(RecipeError, match="not the answer of a record"):
+        read_record(1)
 
 
-def test_no_network() -> None:
+def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that nobody serves is named."""
+    monkeypatch.setattr(download, "ZENODO", "http://127.0.0.1:9/api/records")
     with pytest.raises(RecipeError, match="127.0.0.1.*is the network there"):
-        read_record("http://127.0.0.1:9/api/records/1")
+        read_record(1)
 
 
 # Unpacking.
