@@ -131,12 +131,15 @@ def run(cfg: DictConfig) -> None:
         groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
         of_means = {measure: mapping.fits[measure].interval_of_means for measure in measures}
         joined, pairs = joined_with(test, measures, other)
+        spread = None
+        if seeds and dev is not None:
+            spread = spread_over_halves(dev, test, seeds, fit, predict)
         results = score_all(test, measures, resampler) | {
             "comparisons": comparisons(joined, pairs, resampler),
             "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
             "within": within_scores(test, measures, drawn, cfg.seed),
             "ranges": coverages(test, measures, of_means, drawn),
-            "halves": spread_over_halves(dev, test, seeds, fit, predict) if seeds else None,
+            "halves": spread,
             "groups": {by: records(long) for by, long in groups.items()},
             "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),

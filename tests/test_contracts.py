@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 
+from benchmarks.made.experiment import make_experiment
 from intelligibility.experiment import EARS, write_table
-from intelligibility.runs import read_json
+from intelligibility.runs import read_json, write_json
 from tests.conftest import RECIPE
 
 
@@ -103,3 +105,73 @@ def test_a_kind_of_recogniser_is_its_own_file_and_a_branch(copy, tmp_path):
     assert 0 < found["enc"]["test"] < 1 and 0 < found["dec"]["test"] < 1
     assert not (results / "test_pre_similarity.json").exists()
     assert "2 of 2 signals are done already" in run(copy, "infer.py", *options)
+
+
+LINE = '''
+"""The curve from similarity to percent words correct: a straight line, clipped."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CURVE = "straight line"
+MIN_SIGNALS = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    offset: float
+    gain: float
+
+    def predict(self, similarity):
+        return np.clip(self.offset + self.gain * np.asarray(similarity), 0, 100)
+
+    def __str__(self):
+        return f"{self.offset:.1f} % + {self.gain:.1f} % of the similarity"
+
+
+def fit_curve(similarity, correctness):
+    gain, offset = np.polyfit(similarity, correctness, 1)
+    return Curve(float(offset), float(gain))
+'''
+LEGENDS = """
+import sys
+from matplotlib.figure import Figure
+legend = Figure.legend
+def shown(figure, handles, labels, **options):
+    print("legend:", labels)
+    return legend(figure, handles, labels, **options)
+Figure.legend = shown
+import runpy
+runpy.run_path("evaluate.py", run_name="__main__")
+"""
+
+
+PRINTED = "import sys; print(FittedMapping.read(sys.argv[1]).predict('dec', 0.8))"
+
+
+def test_another_mapping_is_its_own_file(copy, tmp_path):
+    """evaluate.py fits, applies, stores, draws and names it; of layers too; others read it."""
+    (copy / "intelligibility/evaluation/curve.py").write_text(LINE)
+    root, exp_folder = make_experiment(tmp_path)
+    similarity = {
+        split: read_json(exp_folder / f"{split}_dec_similarity.json") for split in ("dev", "test")
+    }
+    for split in ("dev", "test"):
+        layers = {"decoder.1": similarity[split]}
+        write_json(exp_folder / f"{split}_layers_similarity.json", layers)
+    bundled = f"from intelligibility.evaluation.mapping import FittedMapping; {PRINTED}"
+    paths = [f"path.root={root}", f"path.exp_folder={exp_folder}"]
+    said = run(copy, "-c", LEGENDS, *paths)
+    assert "decoder: " in said and "% of the similarity" in said and "fitted straight line" in said
+    predictions = pd.read_csv(exp_folder / "predictions.csv").set_index("signal")
+    fit = read_json(exp_folder / "calibration.json")["measures"]["dec"]
+    expected = np.clip(fit["offset"] + fit["gain"] * predictions["dec_similarity"], 0, 100)
+    np.testing.assert_allclose(predictions["dec_prediction"], expected, atol=1e-9)
+    results = read_json(exp_folder / "results.json")
+    of_layer = results["layers"]["scores"]["decoder.1"]["test"]["RMSE"]
+    assert of_layer == pytest.approx(results["dec_results"]["RMSE"])
+    assert "straight line" in (exp_folder / "report.html").read_text()
+    assert "logistic" not in (exp_folder / "report.html").read_text()
+    predicted = run(copy, "-c", bundled, str(exp_folder / "calibration.json"))  # as score.py does
+    assert float(predicted) == pytest.approx(fit["offset"] + 0.8 * fit["gain"])

@@ -174,7 +174,7 @@ def _seen_in_training(trained_on: Path | None) -> Seen | None:
 
 def write_submissions(experiment: Experiment, test: pd.DataFrame, measure: str) -> None:
     """Write the predictions in the challenge's columns: all, and each set by itself."""
-    sets = {"": test} | {name: rows for name, rows in test.groupby("set") if name}
+    sets = {"": test} | {str(name): rows for name, rows in test.groupby("set") if name}
     for name, rows in sets.items():
         submission = rows[["signal", f"{measure}_prediction"]].dropna()
         submission.columns = list(SUBMISSION)

@@ -185,7 +185,9 @@ def _difference(
         "value_b": value_b,
         "difference": difference,
         "interval": bounds,
-        "p": paired_p(resamples_a - resamples_b, difference) if bounds else None,
+        "p": paired_p(resamples_a - resamples_b, difference)
+        if bounds and difference is not None
+        else None,
         "better": better,
     }
 

@@ -88,7 +88,7 @@ def fit_curve(similarity: ArrayLike, correctness: ArrayLike) -> Curve:
     slopes = np.geomspace(0.1, 30, 9)
     midpoints = np.unique(np.concatenate([np.quantile(z, np.linspace(0, 1, 9)), [-9, -3, 3, 9]]))
     grid = [(-b * m, b) for b in np.concatenate([-slopes, slopes]) for m in midpoints]
-    grid.sort(key=lambda start: np.sum(residuals(start) ** 2))
+    grid.sort(key=lambda start: np.sum(residuals(np.array(start)) ** 2))
     fits = [
         least_squares(residuals, start, jacobian, method="lm", ftol=1e-14, xtol=1e-14, gtol=1e-14)
         for start in grid[:4]

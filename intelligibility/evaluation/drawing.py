@@ -8,11 +8,11 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -23,7 +23,7 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list every 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
@@ -55,15 +55,24 @@ def save(figure: Figure, stem: Path) -> Path:
     return stem.with_name(f"{stem.name}.png")
 
 
+def note_above(axes: Axes, x: float, text: str, size: float) -> None:
+    """Write above the panel at a place on its horizontal axis."""
+    axes.annotate(
+        text, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+        textcoords="offset points", ha="center", color=GREY, fontsize=size,
+    )  # fmt: skip
+
+
 def panels_of(
-    n: int, columns: int = 2, height: float = 3.0, **shared: bool
+    n: int, columns: int = 2, height: float = 3.0, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with n panels, each `height` inches high, on as wide a page as they need."""
     columns = min(n, columns)
     rows = math.ceil(n / columns)
     alone = n == 1 and height == 3.0
     figure = Figure((COLUMN + 0.3 if alone else PAGE, 0.5 + height * rows), layout="constrained")
-    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False, **shared)))
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    panels = list(grid.ravel())
     for spare in panels[n:]:
         spare.remove()
     for lowest in panels[max(0, n - columns) : n]:
@@ -71,7 +80,7 @@ def panels_of(
     return figure, panels[:n]
 
 
-def percent_axis(axis: Axis) -> None:
+def percent_axis(axis: XAxis | YAxis) -> None:
     """Let an axis run from 0 to 100 %, with a margin."""
     axis.set_ticks(range(0, 101, 20))
     axis.axes.set(**{f"{axis.axis_name}lim": (-4, 104)})
@@ -82,5 +91,5 @@ def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     for handle in legend.legend_handles:
-        if not isinstance(handle, Patch):  # shaded as it is drawn
+        if handle is not None and not isinstance(handle, Patch):  # shaded as it is drawn
             handle.set_alpha(1)

@@ -20,6 +20,7 @@ from intelligibility.evaluation.drawing import (
     STYLE,
     Drawing,
     legend_below,
+    note_above,
     panels_of,
     percent_axis,
 )
@@ -246,7 +247,7 @@ def _mean_per_severity(
     limits = [SEVERITY_LIMITS_DB_HL[name] for name in SEVERITIES[1:]]
     edges = np.clip([-np.inf, *limits, np.inf], low, high)
     means = {one["severity"]: one["mean"] for one in categories}
-    label = "mean of a category"
+    label: str | None = "mean of a category"
     for name, left, right in zip(SEVERITIES, edges[:-1], edges[1:], strict=True):
         if right <= left:
             continue
@@ -256,16 +257,8 @@ def _mean_per_severity(
             axes.plot([left, right], [means[name]] * 2, color=ORANGE, linewidth=2.5, label=label)
             label = None
         if right - left > 0.1 * (high - low):
-            axes.annotate(
-                name.lower().replace("nothing", "none"),
-                ((left + right) / 2, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                color=GREY,
-                fontsize=7,
-            )
+            name = name.lower().replace("nothing", "none")
+            note_above(axes, (left + right) / 2, name, 7)
 
 
 @rc_context(STYLE)
@@ -291,16 +284,7 @@ def reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) ->
             elinewidth=1, label="mean of a bin",
         )  # fmt: skip
         for bin_ in bins[measure]:
-            axes.annotate(
-                f"{bin_['n']}",
-                (10 * min(bin_["x"] // 10, 9) + 5, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                color=GREY,
-                fontsize=5.5,
-            )
+            note_above(axes, 10 * min(bin_["x"] // 10, 9) + 5, f"{bin_['n']}", 5.5)
         axes.set_aspect("equal")
         percent_axis(axes.xaxis)
         percent_axis(axes.yaxis)

@@ -196,8 +196,9 @@ def coverages(
 def _covered_means(
     signals: pd.DataFrame, measure: str, expected: PredictionInterval | None
 ) -> dict[str, Any] | None:
-    columns = (signals[name].to_numpy() for name in (f"{measure}_prediction", "correctness"))
-    residuals = mean_residuals(*columns, signals["system"].to_numpy())
+    columns = (f"{measure}_prediction", "correctness", "system")
+    predicted, observed, system = (signals[name].to_numpy() for name in columns)
+    residuals = mean_residuals(predicted, observed, system)
     if expected is None or residuals is None:
         return None
     low, high = expected.low[0], expected.high[0]

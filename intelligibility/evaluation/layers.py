@@ -55,22 +55,22 @@ def layer_scores(
     answers = {split: rows["correctness"].to_numpy() for split, rows in splits.items()}
     known = {split: np.isfinite(values) for split, values in answers.items()}
     scores: dict[str, dict[str, dict[str, float | None]] | None] = {}
-    for layer in layers["dev"]:
+    for layer in map(str, layers["dev"]):
         try:
             heard = layers["dev"][layer].to_numpy()[known["dev"]]
             curve = fit_curve(heard, answers["dev"][known["dev"]])
         except RecipeError:  # along one text, what enters the decoder is the same everywhere
             scores[layer] = None
             continue
-        scores[layer] = {}
+        scored = scores[layer] = {}
         for split in splits:
             predicted = curve.predict(layers[split][layer].to_numpy()[known[split]])
             found = score(predicted, answers[split][known[split]])
-            scores[layer][split] = {name: found[name] for name in SHOWN}
-    fitted = [layer for layer in scores if scores[layer]]
-    if not fitted:
+            scored[split] = {name: found[name] for name in SHOWN}
+    on_dev = {layer: one["dev"]["RMSE"] or 0.0 for layer, one in scores.items() if one}
+    if not on_dev:
         return None
-    chosen = min(fitted, key=lambda layer: scores[layer]["dev"]["RMSE"])
+    chosen = min(on_dev, key=lambda layer: on_dev[layer])
     logger.info("Of %d layers %s has the lowest RMSE on dev", len(scores), chosen)
     return {"chosen": chosen, "scores": scores}
 

@@ -32,7 +32,7 @@ def keys_of(one: Presentation) -> dict[str, str | None]:
         own = f"opaque {one.name}"
         unknown = {"listeners": None, "systems": None}
         return {"signals": own, "scenes": own, **unknown, "prompts": prompt}
-    return _names(one.cec, one.scene, one.listener.id, one.system) | {"prompts": prompt}
+    return {**_names(one.cec, one.scene, one.listener.id, one.system), "prompts": prompt}
 
 
 def _names(cec: str, scene: str, listener: str, system: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,11 +184,11 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
         )
 
 
-def _is_finite(value: object) -> bool:
+def _is_finite(value: Any) -> bool:
     return is_number(value) and np.isfinite(value)
 
 
-def _is_similarity(value: object) -> bool:
+def _is_similarity(value: Any) -> bool:
     return is_number(value) and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
 
@@ -243,8 +244,8 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return table.astype(
         {
-            "severity": pd.CategoricalDtype(SEVERITIES, ordered=True),
-            "grade": pd.CategoricalDtype(WHO_GRADES, ordered=True),
+            "severity": pd.CategoricalDtype(list(SEVERITIES), ordered=True),
+            "grade": pd.CategoricalDtype(list(WHO_GRADES), ordered=True),
         }
     )
 
@@ -255,11 +256,14 @@ def who_grade(listener: Listener) -> str:
     From the mean threshold at 0.5, 1, 2 and 4 kHz in the better ear. Where an audiogram of CPC3
     only stands in for a grade, it is that grade.
     """
-    ears = listener.audiogram_left, listener.audiogram_right
-    for grade, levels in STAND_INS.items():
-        if all(tuple(ear.levels) == levels for ear in ears):
+    ears = [
+        (np.asarray(ear.frequencies), np.asarray(ear.levels))
+        for ear in (listener.audiogram_left, listener.audiogram_right)
+    ]
+    for grade, stand_in in STAND_INS.items():
+        if all(tuple(levels) == stand_in for _, levels in ears):
             return grade.lower()
-    mean = min(np.interp(WHO_HZ, ear.frequencies, ear.levels).mean() for ear in ears)
+    mean = min(np.interp(WHO_HZ, *ear).mean() for ear in ears)
     return next(grade for grade, limit in WHO_GRADES.items() if mean < limit)
 
 
@@ -275,12 +279,12 @@ def with_conditions(test: pd.DataFrame, presentations: Iterable[Presentation]) -
         test["system"] = (
             test["CEC"].str.cat(test["system"], " ").where(test["CEC"].notna(), test["system"])
         )
-    snr = [known[name].snr if name in known else None for name in test["signal"]]
-    snr = pd.Series(snr, test.index, dtype=float)
+    snrs = [known[name].snr if name in known else None for name in test["signal"]]
+    snr = pd.Series(snrs, test.index, dtype=float)
     if snr.notna().any():
         edges = SNR_CLASS * np.arange(
             np.floor(snr.min() / SNR_CLASS), np.floor(snr.max() / SNR_CLASS) + 2
         )
         names = [f"{low:g} to {high:g} dB" for low, high in pairwise(edges)]
-        test["SNR"] = pd.cut(snr, edges, right=False, labels=names)
+        test["SNR"] = pd.cut(snr, list(edges), right=False, labels=names)
     return test

@@ -199,7 +199,7 @@ def _beside_published(
     for measure in NAMES:
         for column, scores in ours.items():
             if measure in scores:
-                row = {"measure": measure, "source": OURS, across: column}
+                row: dict[str, Any] = {"measure": measure, "source": OURS, across: column}
                 for name, scored in scores[measure].items():
                     row |= with_ends(name, scored)
                 rows.append(row)
@@ -214,7 +214,8 @@ def _beside_published(
 def _show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
     """Return text, one column per score and track; intervals below the scores."""
     shown = []
-    for (measure, source), rows in long.groupby(["measure", "source"], sort=False):
+    for names, rows in long.groupby(["measure", "source"], sort=False):
+        measure, source = map(str, names)
         values = {"measure": NAMES[measure], "source": source}
         bounds = {"measure": "", "source": INTERVAL}
         for _, row in rows.iterrows():
@@ -232,7 +233,11 @@ def _show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
 def group_table(long: pd.DataFrame, names: str) -> Table:
     """Lay the output of `by_group` out; `names` says what the short names of the measures mean."""
     by = long.columns[0]
-    shown = {by: long[by], "signals": long["n_signals"].astype(str), "measure": long["measure"]}
+    shown: dict[str, Any] = {
+        by: long[by],
+        "signals": long["n_signals"].astype(str),
+        "measure": long["measure"],
+    }
     for name in ("observed", "predicted"):
         shown[name] = long[name].map(lambda value: number(value, 1))
     for name in ("RMSE", "bias"):
@@ -263,7 +268,7 @@ def records(long: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a table's rows for a json file: None where there is no number."""
     plain = long.astype(object).where(long.notna(), None)
     return [
-        {name: one.item() if isinstance(one, np.generic) else one for name, one in row.items()}
+        {str(key): one.item() if isinstance(one, np.generic) else one for key, one in row.items()}
         for row in plain.to_dict("records")
     ]
 
