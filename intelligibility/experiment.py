@@ -8,9 +8,11 @@ reads are written and read here too.
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from omegaconf import DictConfig
@@ -27,6 +29,41 @@ OTHER_FOLDERS = ("data_split", "tables", "figures", "logs", "save", "no_hearing_
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd")
 
 
+class Place:
+    """A file or folder: which folder it lies in, and the pattern of its name.
+
+    As a class attribute it gives an object's path: `experiment.results`. What stands in braces is
+    an attribute of that object.
+    """
+
+    def __init__(self, folder: str, pattern: str):
+        self.folder = folder
+        self.pattern = pattern
+
+    def __get__(self, owner: object, kind: type) -> Path:
+        """Return the path."""
+        return _path(owner, self.folder, self.pattern)
+
+
+class Places:
+    """Files of one kind, which `experiment.table("left", "dev", "ref")` tells apart by names."""
+
+    def __init__(self, folder: str, pattern: str):
+        self.folder = folder
+        self.pattern = pattern
+
+    def __get__(self, owner: object, kind: type) -> Callable[..., Path]:
+        """Return a function that takes the names in the pattern which are no attributes."""
+        return partial(_path, owner, self.folder, self.pattern)
+
+
+def _path(owner: object, folder: str, pattern: str, *names: str) -> Path:
+    fields = [field for _, field, _, _ in Formatter().parse(pattern) if field]
+    missing = [field for field in fields if field not in vars(owner)]
+    name = pattern.format(**vars(owner), **dict(zip(missing, names, strict=True)))
+    return Path(getattr(owner, folder), name)
+
+
 @dataclass(frozen=True)
 class SaveFolder:
     """What lies beside the checkpoints, and goes where they go.
@@ -39,24 +76,13 @@ class SaveFolder:
 
     path: Path
 
-    @property
-    def tokenizer(self) -> Path:
-        """The SentencePiece model."""
-        return self.path / "tokenizer.ckpt"
-
-    @property
-    def model_settings(self) -> Path:
-        """The settings that the recogniser was trained with, and has to be loaded with."""
-        return self.path / "model_settings.json"
-
-    @property
-    def part(self) -> Path:
-        """Where checkpoints are written and deleted, so that each is whole or absent."""
-        return self.path / ".part"
+    tokenizer = Place("path", "tokenizer.ckpt")  # the SentencePiece model
+    model_settings = Place("path", "model_settings.json")  # with which it has to be loaded
+    part = Place("path", ".part")  # where checkpoints are written and deleted: whole or absent
 
     @property
     def start(self) -> Path:
-        """Where the checkpoints go that training started from, once it has its own."""
+        """The checkpoints that training started from, once it has its own."""
         return self.path.parent / "start"
 
 
@@ -64,8 +90,8 @@ class SaveFolder:
 class AsrFolder:
     """Where a recogniser is kept: what train_asr.py writes.
 
-    The log, the word error rates in detail and the save folder have keys in transformer_cpc1.yaml,
-    with these places for defaults.
+    transformer_cpc1.yaml has keys for SpeechBrain's logs and for the save folder, with places in
+    this folder for defaults.
 
     Attributes
     ----------
@@ -75,44 +101,11 @@ class AsrFolder:
 
     path: Path
 
-    @property
-    def save_folder(self) -> Path:
-        """The checkpoints, whose average is the recogniser."""
-        return self.path / "save"
-
-    @property
-    def trained_on(self) -> Path:
-        """The record of the training data."""
-        return self.path / "trained_on.json"
-
-    @property
-    def training(self) -> Path:
-        """The course of training, epoch by epoch."""
-        return self.path / "training.json"
-
-    @property
-    def training_plot(self) -> Path:
-        """The course of training, drawn."""
-        return self.path / "training.png"
-
-    @property
-    def log(self) -> Path:
-        """SpeechBrain's line per epoch."""
-        return self.path / "train_log.txt"
-
-    @property
-    def wer(self) -> Path:
-        """The word error rate of each test table, and of which recogniser."""
-        return self.path / "wer.json"
-
-    def wer_details(self, table: str) -> Path:
-        """Return the alignments of one test table, such as left_dev_msbg."""
-        return self.path / f"wer_{table}.txt"
-
-    @classmethod
-    def below(cls, folder: Path, corpus: str, track: str) -> "AsrFolder":
-        """Return where a recogniser is kept when no `path.asr_folder` says so."""
-        return cls(folder / f"transformer_{corpus}{track}")
+    save_folder = Place("path", "save")  # the checkpoints, whose average is the recogniser
+    trained_on = Place("path", "trained_on.json")  # the record of the training data
+    training = Place("path", "training.json")  # the course of training, epoch by epoch
+    training_plot = Place("path", "training.png")
+    wer = Place("path", "wer.json")  # the word error rate of each test table
 
 
 @dataclass(frozen=True)
@@ -122,15 +115,15 @@ class Experiment:
     Attributes
     ----------
     exp_folder, asr_folder : Path
-        All that is written, and the recogniser, which other experiments may share.
+        Everything that is written, and the recogniser, which other experiments may share.
     track : str
         "" for the closed track, "_indep" for the open one, as in the release's file names.
     corpus : str
         The name of its corpus.
     recogniser : str
-        The folder for what is measured with a recogniser of somebody else's; "" for our own.
+        The folder for what is measured with a third-party recogniser; "" for one trained here.
     ablation : str
-        The folder for all that is made without a hearing loss; "" with one.
+        The folder for everything that is made without a hearing loss; "" with one.
     """
 
     exp_folder: Path
@@ -139,6 +132,41 @@ class Experiment:
     corpus: str = "cpc1"
     recogniser: str = ""
     ablation: str = ""
+
+    # prepare_data.py: ear signals and tables, `$data_root` in the tables; what was used, and why
+    # other signals were not; the lists of scenes ("train" and "dev").
+    prepared_folder = Place("exp_folder", "{ablation}")
+    data_folder = Place("prepared_folder", "{corpus}_asr_data{track}")
+    prepared_journal = Place("data_folder", "prepared.jsonl")
+    presentations = Place("prepared_folder", "presentations{track}.json")
+    left_out = Place("prepared_folder", "left_out{track}.json")
+    split_record = Place("exp_folder", "data_split/made_by{track}.json")
+    scene_list = Places("exp_folder", "data_split/scene_{split}_list{track}.json")
+    table = Places("data_folder", "{ear}_{split}_{kind}.csv")  # left, right or binaural
+
+    # train_asr.py: all of it is in AsrFolder and SaveFolder, here is what other stages read.
+    save_folder = Place("asr_folder", "save")
+    tokenizer = Place("asr_folder", "save/tokenizer.ckpt")
+    trained_on = Place("asr_folder", "trained_on.json")
+
+    # infer.py: what is measured with one recogniser, {signal: value} for "dev" or "test", of all
+    # layers {layer: {signal: 0..1}}; the record of how, written last.
+    results_folder = Place("prepared_folder", "{recogniser}")
+    inference = Place("results_folder", "inference{track}.json")
+    inference_journal = Place("results_folder", "inference{track}.jsonl")
+    layers_file = Places("results_folder", "{split}_layers_similarity{track}.json")
+
+    # baselines.py, which knows neither recognisers nor ear signals: {signal: index}.
+    baseline_file = Places("exp_folder", "{split}_{baseline}_similarity{track}.json")
+    baselines = Place("exp_folder", "baselines{track}.json")
+    baselines_journal = Place("exp_folder", "baselines{track}.jsonl")
+
+    # evaluate.py: scores, fits, counts; each test signal; the mapping; all of it on one page.
+    results = Place("results_folder", "results{track}.json")
+    predictions = Place("results_folder", "predictions{track}.csv")
+    calibration = Place("results_folder", "calibration{track}.json")
+    report = Place("results_folder", "report{track}.html")
+    figure = Places("results_folder", "figures/{name}{track}")  # without its suffix
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "Experiment":
@@ -154,7 +182,7 @@ class Experiment:
             raise RecipeError(f"hearing_loss={cfg.hearing_loss}: expected {expected}")
         ablation = ABLATIONS[cfg.hearing_loss]
         exp_folder = Path(str(cfg.path.exp_folder)).expanduser().absolute()
-        asr_folder = AsrFolder.below(exp_folder / ablation, cfg.corpus, track).path
+        asr_folder = default_asr_folder(exp_folder / ablation, cfg.corpus, track)
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
         recogniser = "" if is_trained_here(cfg) else folder_name(str(cfg.recogniser))
@@ -164,154 +192,34 @@ class Experiment:
         """Return the same experiment's other track, "closed" or "open"."""
         return replace(self, track=TRACKS[name])
 
-    # What prepare_data.py writes.
-
     @property
-    def prepared_folder(self) -> Path:
-        """All that is made of the release, but the lists of scenes."""
-        return self.exp_folder / self.ablation
-
-    @property
-    def data_folder(self) -> Path:
-        """The folder of ear signals and tables, `$data_root` in the tables."""
-        return self.prepared_folder / f"{self.corpus}_asr_data{self.track}"
-
-    @property
-    def prepared_journal(self) -> Path:
-        """Which ear signals are done, and from what."""
-        return self.data_folder / "prepared.jsonl"
-
-    @property
-    def presentations(self) -> Path:
-        """The records that were used: all that the later stages know of the release."""
-        return self.prepared_folder / f"presentations{self.track}.json"
-
-    @property
-    def left_out(self) -> Path:
-        """Signals that could not be used, and why; no file when all could."""
-        return self.prepared_folder / f"left_out{self.track}.json"
-
-    @property
-    def split_record(self) -> Path:
-        """How the two lists of scenes were drawn."""
-        return self.exp_folder / "data_split" / f"made_by{self.track}.json"
-
-    def scene_list(self, split: str) -> Path:
-        """Return the list of training ("train") or development ("dev") scenes."""
-        return self.exp_folder / "data_split" / f"scene_{split}_list{self.track}.json"
-
-    def table(self, ear: str, split: str, kind: str) -> Path:
-        """Return the CSV of an ear ("left", "right", "binaural"), a split and a kind."""
-        return self.data_folder / f"{ear}_{split}_{kind}.csv"
+    def asr(self) -> AsrFolder:
+        """The recogniser's folder."""
+        return AsrFolder(self.asr_folder)
 
     def ear_wav(self, split: str, kind: str, ear: str, name: str) -> Path:
         """Return a 16 kHz ear signal; `name` is the signal (msbg) or the scene (ref)."""
         archive = "test" if split == "test" else "train"
         return self.data_folder / archive / f"{ear}_{kind}" / f"{name}.wav"
 
-    # What train_asr.py writes: all of it in AsrFolder and SaveFolder, here what other stages read.
-
-    @property
-    def asr(self) -> AsrFolder:
-        """The recogniser's folder."""
-        return AsrFolder(self.asr_folder)
-
-    @property
-    def save_folder(self) -> Path:
-        """The checkpoints, whose average is the recogniser."""
-        return self.asr.save_folder
-
-    @property
-    def tokenizer(self) -> Path:
-        """The SentencePiece model."""
-        return SaveFolder(self.save_folder).tokenizer
-
-    @property
-    def trained_on(self) -> Path:
-        """The record of the training data."""
-        return self.asr.trained_on
-
-    # What infer.py writes.
-
-    @property
-    def results_folder(self) -> Path:
-        """All that is measured with one recogniser, and what becomes of it."""
-        return self.prepared_folder / self.recogniser
-
-    @property
-    def inference(self) -> Path:
-        """The record of how the similarities were made, written last."""
-        return self.results_folder / f"inference{self.track}.json"
-
-    @property
-    def inference_journal(self) -> Path:
-        """Which signals are measured, and from what."""
-        return self.results_folder / f"inference{self.track}.jsonl"
-
     def measure_file(self, split: str, measure: str) -> Path:
         """Return the json of one measure, {signal: value}, for "dev" or "test"."""
         what = "correctness" if measure == "wcs" else "similarity"
         return self.results_folder / f"{split}_{measure}_{what}{self.track}.json"
 
-    def layers_file(self, split: str) -> Path:
-        """Return the json of all layers' similarities, {layer: {signal: 0..1}}."""
-        return self.results_folder / f"{split}_layers_similarity{self.track}.json"
-
-    # What baselines.py writes. It knows no recogniser, nor ear signals.
-
-    def baseline_file(self, split: str, baseline: str) -> Path:
-        """Return the json of one baseline, {signal: index}, for "dev" or "test"."""
-        return self.exp_folder / f"{split}_{baseline}_similarity{self.track}.json"
-
-    @property
-    def baselines(self) -> Path:
-        """The record of how the baselines were computed."""
-        return self.exp_folder / f"baselines{self.track}.json"
-
-    @property
-    def baselines_journal(self) -> Path:
-        """Which baselines of which signals are computed, and from what."""
-        return self.exp_folder / f"baselines{self.track}.jsonl"
-
-    # What evaluate.py writes.
-
-    @property
-    def results(self) -> Path:
-        """Scores, intervals, fits, counts, provenance."""
-        return self.results_folder / f"results{self.track}.json"
-
-    @property
-    def predictions(self) -> Path:
-        """Each test signal with its similarities and predictions."""
-        return self.results_folder / f"predictions{self.track}.csv"
-
-    @property
-    def submission(self) -> Path:
-        """The predictions in the challenge's columns."""
-        return self.results_folder / f"submission{self.track}.csv"
-
     def submission_of(self, name: str) -> Path:
         """Return the submission of one set of the challenge; "" for all of them."""
         return self.results_folder / f"submission{self.track}{name and f'_{name}'}.csv"
-
-    @property
-    def calibration(self) -> Path:
-        """The fitted mapping, for runs elsewhere."""
-        return self.results_folder / f"calibration{self.track}.json"
-
-    @property
-    def report(self) -> Path:
-        """All of it on one page."""
-        return self.results_folder / f"report{self.track}.html"
 
     def result_table(self, name: str) -> Path:
         """Return a table without its suffix; Table 1 is of both tracks."""
         track = "" if name == "table1" else self.track
         return self.results_folder / "tables" / f"{name}{track}"
 
-    def figure(self, name: str) -> Path:
-        """Return a figure without its suffix."""
-        return self.results_folder / "figures" / f"{name}{self.track}"
+
+def default_asr_folder(folder: Path, corpus: str, track: str) -> Path:
+    """Return where a recogniser is kept when no `path.asr_folder` says so."""
+    return folder / f"transformer_{corpus}{track}"
 
 
 def is_trained_here(cfg: DictConfig) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.curve import CURVE
-from intelligibility.experiment import AsrFolder, Experiment, SaveFolder, is_trained_here
+from intelligibility.experiment import Experiment, SaveFolder, default_asr_folder, is_trained_here
 from intelligibility.prediction.model import simulated_with
 from intelligibility.runs import RECIPE, RecipeError, atomic_folder, read_json, write_json
 
@@ -81,7 +81,7 @@ def write_bundle(
         )
     inference = read_json(experiment.inference, dict)
     with atomic_folder(folder) as part:
-        asr_folder = AsrFolder.below(part, cfg.corpus, experiment.track).path
+        asr_folder = default_asr_folder(part, cfg.corpus, experiment.track)
         inside = Experiment(part, asr_folder, experiment.track)
         _copy_recogniser(experiment.save_folder, inside.save_folder)
         shutil.copyfile(RECIPE / cfg.asr_config, part / Path(cfg.asr_config).name)

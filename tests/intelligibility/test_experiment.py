@@ -37,7 +37,6 @@ def all_paths(experiment: Experiment) -> dict[str, Path]:
         own = paths_of(kept)
         del own["path"]
         named |= {f"{type(kept).__name__}.{name}": path for name, path in own.items()}
-    named["wer_details"] = experiment.asr.wer_details("left_dev_msbg")
     for split in ("dev", "test"):
         for measure in MEASURES:
             key = f"measure_file {split} {measure.name}"
@@ -95,11 +94,8 @@ def test_the_settings_file_names_the_same_places(tmp_path):
     settings = small_settings(output_folder=str(tmp_path))
     asr = AsrFolder(tmp_path)
     assert Path(settings["save_folder"]) == asr.save_folder
-    assert Path(settings["train_log"]) == asr.log
-    wer_file = Path(settings["wer_file"])
-    assert wer_file.with_name(f"{wer_file.stem}_left_dev_msbg.txt") == asr.wer_details(
-        "left_dev_msbg"
-    )
+    assert Path(settings["train_log"]) == tmp_path / "train_log.txt"
+    assert Path(settings["wer_file"]) == tmp_path / "wer.txt"
 
 
 def test_the_tracks_have_files_of_their_own(tmp_path):
