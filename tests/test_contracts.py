@@ -74,7 +74,7 @@ class Spectra:
         for signal in signals:
             spectra = signal.unfold(0, 400, 160).abs().log()
             layers = {"encoder": spectra, "decoder": spectra[::9]}
-            yield Recognition(layers, "SIX", word_layers=frozenset({"decoder"}))
+            yield Recognition(layers, "SIX", clocks={"decoder": "words"})
 
 
 def made_by():

@@ -139,22 +139,21 @@ def _from_hub(source: str, revision: str | None, patterns: list[str]) -> Path:
     try:
         return Path(_snapshot(source, revision, patterns))
     except RevisionNotFoundError:
-        raise RecipeError(f"{where}: the hub has the model, but no such revision") from None
+        fault = "the hub has the model, but no such revision"
     except GatedRepoError:
-        raise RecipeError(
-            f"{where}: its owners ask for consent; give it on the hub's page, then log in with "
+        fault = (
+            "its owners ask for consent; give it on the hub's page, then log in with "
             "`hf auth login`, or give a folder that holds the model"
-        ) from None
+        )
     except (RepositoryNotFoundError, HFValidationError):
-        raise RecipeError(
-            f"{where}: no such folder, and no such model on the hub (or one that is not public)"
-        ) from None
+        fault = "no such folder, and no such model on the hub (or one that is not public)"
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0][:200]
-        raise RecipeError(
-            f"{where}: could not be fetched ({reason}), and was not before; check the network, or "
-            "fetch it elsewhere and give the folder"
-        ) from None
+        fault = (
+            f"could not be fetched ({reason}), and was not before; check the network, or fetch it "
+            "elsewhere and give the folder"
+        )
+    raise RecipeError(f"{where}: {fault}")
 
 
 def _snapshot(source: str, revision: str | None, patterns: list[str]) -> str:
@@ -198,12 +197,10 @@ def load(
     ----------
     model : HubModel
         The files.
-    device : torch.device
-        Where it computes.
+    device, all_layers
+        As of every BatchRecogniser.
     dec_mode : str
         Of an encoder-decoder: "teacher" or "generated".
-    all_layers : bool
-        Whether a recognition has every layer.
 
     """
     # Its progress bars, and its advice, which is for those who train.

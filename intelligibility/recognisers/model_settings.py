@@ -16,11 +16,7 @@ BLOCKS = (
     *("normalize", "CNN", "Transformer", "ctc_lin", "seq_lin"),
     *("blank_index", "pad_index", "bos_index", "eos_index"),
 )
-TRAINING_ONLY = (
-    "dropout",
-    "transformer_dropout",
-    "update_until_epoch",
-)  # of these blocks, but without effect afterwards
+TRAINING_ONLY = ("dropout", "transformer_dropout", "update_until_epoch")  # of no effect afterwards
 
 
 def model_settings_of(published: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:

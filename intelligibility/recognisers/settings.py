@@ -147,12 +147,9 @@ def _faults_named(path: Path) -> Iterator[None]:
         *(ValueError, AssertionError, TypeError, IndexError, RuntimeError, yaml.YAMLError),
     ) as error:
         # a !PLACEHOLDER, a name or sizes that a layer refuses, or no yaml
-        raise RecipeError(f"{path}: {_reason(error)}; see asr_overrides") from None
-
-
-def _reason(error: Exception) -> str:
-    """Return an error's message in one line; HyperPyYAML puts the class before the reason."""
-    return ": ".join(" ".join(str(part).split()) for part in error.args) or str(error)
+        # HyperPyYAML puts the class before the reason.
+        reason = ": ".join(" ".join(str(part).split()) for part in error.args) or str(error)
+        raise RecipeError(f"{path}: {reason}; see asr_overrides") from None
 
 
 def _faults_of_value(

@@ -52,13 +52,11 @@ class SpeechBrainRecogniser(BatchRecogniser):
     ----------
     hparams : dict
         The settings of transformer_cpc1.yaml with the objects that they describe, already trained.
-    device : torch.device
-        Where it computes.
     decoder_states : str
         "last_beam": those of beam 0 at the last search step, as published. "best_hypothesis":
         those of the hypothesis that wins.
-    all_layers : bool
-        Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
+    device, all_layers
+        As of every BatchRecogniser.
     """
 
     lengths = (SHORTEST, LONGEST)

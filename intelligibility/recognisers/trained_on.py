@@ -67,13 +67,8 @@ def _heard(table: list[Row], known: Mapping[str, tuple[str, str, str]]) -> Itera
         ear, _, rest = row["ID"].partition("_")  # binaural tables name both ears of a signal
         name = rest if ear in EARS else row["ID"]
         scene, listener, system = known.get(name, (None, row["spk_id"], None))
-        yield {
-            "name": name,
-            "scene": scene,
-            "listener": listener,
-            "system": system,
-            "prompt": row["wrd"],
-        }
+        heard = {"name": name, "scene": scene, "listener": listener, "system": system}
+        yield heard | {"prompt": row["wrd"]}
 
 
 def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_left: bool) -> None:

@@ -31,10 +31,8 @@ class Wav2Vec2Recogniser(BatchRecogniser):
         Brings signals to its level.
     tokenizer : Wav2Vec2CTCTokenizer or None
         Its letters; None without a head.
-    device : torch.device
-        Where it computes.
-    all_layers : bool
-        Whether a recognition has every layer, encoder.0 to n.
+    device, all_layers
+        As of every BatchRecogniser.
     """
 
     word_correctness = staticmethod(normalised_correctness)

@@ -6,6 +6,7 @@ each. The decoder is run twice: once by itself, for the words, and once along a 
 states and log-probabilities that can be compared step by step.
 """
 
+import itertools
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -36,12 +37,10 @@ class WhisperRecogniser(BatchRecogniser):
         Makes its log mel spectra.
     tokenizer : WhisperTokenizer
         Writes text as tokens, and back.
-    device : torch.device
-        Where it computes.
     dec_mode : str
         "teacher": decoder states along the text. "generated": along the recogniser's own words.
-    all_layers : bool
-        Whether a recognition has every layer: encoder.0 to n, decoder.0 to n.
+    device, all_layers
+        As of every BatchRecogniser.
     """
 
     def __init__(
@@ -121,7 +120,10 @@ class WhisperRecogniser(BatchRecogniser):
         tokens = self._generate(encoded)
         special = {self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id}
         special |= {self.model.generation_config.pad_token_id}
-        return [until(row, special) for row in tokens.tolist()]
+        return [
+            list(itertools.takewhile(lambda token: token not in special, row))
+            for row in tokens.tolist()
+        ]
 
     def _generate(self, encoded: Tensor, **options: Any) -> Tensor:
         return self.model.generate(
@@ -193,8 +195,3 @@ def spoken_language(model: WhisperForConditionalGeneration) -> dict[str, Any]:
     if getattr(model.generation_config, "lang_to_id", None):
         return {"language": "en", "task": "transcribe"}
     return {}
-
-
-def until(tokens: list[int], ends: set[int | None]) -> list[int]:
-    """Cut at the first token of `ends`."""
-    return tokens[: next((n for n, token in enumerate(tokens) if token in ends), None)]

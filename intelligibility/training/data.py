@@ -49,10 +49,11 @@ def check_rows(rows: Iterable[Row], sample_rate: int, vocabulary: Vocabulary) ->
     A wav is missing, empty, or not mono at `sample_rate` Hz; a prompt is empty or has a token
     outside the vocabulary.
     """
-    faults = []
-    for row in rows:
-        if fault := _wav_fault(row["wav"], sample_rate) or _prompt_fault(row["wrd"], vocabulary):
-            faults.append(f"{row['ID']}: {fault}")
+    faults = [
+        f"{row['ID']}: {fault}"
+        for row in rows
+        if (fault := _wav_fault(row["wav"], sample_rate) or _prompt_fault(row["wrd"], vocabulary))
+    ]
     if faults:
         raise RecipeError(f"{len(faults)} signals cannot be used: {listed(faults)}")
 
@@ -109,7 +110,13 @@ def in_order(dataset: DynamicItemDataset, sorting: str) -> DynamicItemDataset:
 def train_loader_options(dataset: DynamicItemDataset, batches: Batches) -> dict[str, Any]:
     """Return the training loader's options: `batch_size` signals, or batches of similar length."""
     options = dict(batches.train_dataloader_opts)
-    check_updates(len(dataset) / options["batch_size"], batches)
+    n_batches = len(dataset) / options["batch_size"]
+    if n_batches < batches.gradient_accumulation:
+        raise RecipeError(
+            f"an epoch has {n_batches:.1f} batches of batch_size={batches.batch_size}, and an "
+            f"update takes gradient_accumulation={batches.gradient_accumulation} of them: the "
+            "recogniser would not learn; lower one of them"
+        )
     if not batches.dynamic_batching:
         return options | {"shuffle": batches.sorting == "random"}
     del options["batch_size"]
@@ -122,13 +129,3 @@ def train_loader_options(dataset: DynamicItemDataset, batches: Batches) -> dict[
         seed=batches.seed,
     )
     return options | {"batch_sampler": sampler}
-
-
-def check_updates(n_batches: float, batches: Batches) -> None:
-    """Refuse an epoch that is too short for a single update."""
-    if n_batches < batches.gradient_accumulation:
-        raise RecipeError(
-            f"an epoch has {n_batches:.1f} batches of batch_size={batches.batch_size}, and an "
-            f"update takes gradient_accumulation={batches.gradient_accumulation} of them: the "
-            "recogniser would not learn; lower one of them"
-        )

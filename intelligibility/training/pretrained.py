@@ -87,20 +87,9 @@ def fetch_pretrained(source: str, revision: str, name: str) -> Path:
 def provide_tokenizer(
     path: Path, start: Start, vocabulary: Vocabulary, prompts: Iterable[str], resumed: bool
 ) -> None:
-    """Leave the recogniser's tokenizer: there already, fetched, or trained on the prompts.
+    """Leave the recogniser's tokenizer at `path`: there already, fetched, or made of the prompts.
 
-    Parameters
-    ----------
-    path : Path
-        Where it belongs, tokenizer.ckpt in the save folder.
-    start : Start
-        Says where to fetch it.
-    vocabulary : Vocabulary
-        Says what to train.
-    prompts : iterable of str
-        The training prompts, used when a recogniser from scratch is given no tokenizer.
-    resumed : bool
-        Whether there is a checkpoint. Its tokens have a meaning already, so none is trained.
+    When training is `resumed`, from a checkpoint, tokens have a meaning already: none is trained.
     """
     if path.is_file():
         return
