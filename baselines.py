@@ -79,7 +79,7 @@ def run(cfg: DictConfig) -> None:
     """Compute the baselines of one track's dev and test signals."""
     experiment = Experiment.from_config(cfg)
     baselines = chosen(cfg)
-    msbg_settings = OmegaConf.to_container(cfg.MSBGEar)
+    msbg_settings = dict(cfg.MSBGEar)
     used = read_presentations(experiment.presentations)
     splits = {"dev": dev_of(experiment, used), "test": used.get("test", [])}
     indices = [

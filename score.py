@@ -99,9 +99,13 @@ def run(cfg: DictConfig) -> None:
         work.do(partial(score_row, load=load, conditions=conditions), n_jobs)
         results = results_of(work, rows, cfg.skip_bad)
         write_text(output, as_frame(results).to_csv(index=False))
-        content = {"rows": results, "summary": summarise(results, cfg.seed)}
         content = write_result(
-            output.with_suffix(".json"), content | {"provenance": provenance(cfg)}
+            output.with_suffix(".json"),
+            {
+                "rows": results,
+                "summary": summarise(results, cfg.seed),
+                "provenance": provenance(cfg),
+            },
         )
         if cfg.report:
             page = output.with_suffix(".html")

@@ -1,4 +1,4 @@
-"""Who listens: audiograms, listeners, and the reader for the Clarity listeners files."""
+"""Audiograms and listeners, and the reader of the Clarity listeners files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from msbg.constants import CATCH_UP_DB
 
 CLARITY_FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)  # Hz
-TRUSTED_DB_HL = 80.0  # the simulation was made for losses up to here
+TRUSTED_DB_HL = 80.0  # the simulation was designed for losses up to here
 SEVERITY_LIMITS_DB_HL = {"MILD": 15.0, "MODERATE": 35.0, "SEVERE": 56.0}  # above these
 SEVERITIES = ("NOTHING", *SEVERITY_LIMITS_DB_HL)  # from the least to the most
 
@@ -31,19 +31,20 @@ class Audiogram:
     levels : array_like, (n_frequencies,)
         Thresholds in dB HL, finite and below the catch-up level of 105 dB.
     frequencies : array_like, (n_frequencies,)
-        Where they were measured, in Hz, ascending. The eight of the Clarity data by default.
+        The frequencies of the thresholds in Hz, ascending; by default the eight of the Clarity
+        data.
 
     Raises
     ------
     ValueError
-        Naming the entry that is missing, not finite, out of order or too large.
+        An entry is missing, not finite, out of order or too large; the message names it.
     """
 
     levels: np.ndarray
     frequencies: np.ndarray
 
     def __init__(self, levels: ArrayLike, frequencies: ArrayLike = CLARITY_FREQUENCIES) -> None:
-        """Turn both into read-only float64 arrays and check them once."""
+        """Check both once, and store them as read-only float64 arrays."""
         frequencies = _numbers("frequencies", frequencies)
         levels = _numbers("levels", levels)
         if len(levels) != len(frequencies):
@@ -90,8 +91,8 @@ class Audiogram:
 class Listener:
     """A person: one audiogram per ear, and an identifier.
 
-    One warning is logged per listener, here, when a loss exceeds 80 dB HL: the simulation
-    was made for less, and its recruitment is then unrealistically strong.
+    A warning is logged when a loss exceeds 80 dB HL: the simulation was designed for less, and its
+    recruitment is then unrealistically strong.
     """
 
     audiogram_left: Audiogram
@@ -99,7 +100,7 @@ class Listener:
     id: str = ""
 
     def __post_init__(self) -> None:
-        """Warn once about losses beyond what the simulation was made for."""
+        """Warn of losses for which the simulation was not designed."""
         left, right = self.audiogram_left.levels.max(), self.audiogram_right.levels.max()
         if max(left, right) > TRUSTED_DB_HL:
             logger.warning(
@@ -129,7 +130,7 @@ class Listener:
         Raises
         ------
         ValueError
-            Naming the key that is missing or wrong.
+            A key is missing or wrong; the message names it.
         """
         if not isinstance(listener, dict):
             raise ValueError(f"found {listener!r}, expected a mapping with name and audiogram")
@@ -157,7 +158,7 @@ class Listener:
         Raises
         ------
         ValueError
-            Naming the file, and the listener and key where something is wrong.
+            The file cannot be read as such; the message names the listener and the key.
         """
         try:
             entries = json.loads(Path(filename).read_text(encoding="utf-8"))
@@ -177,7 +178,7 @@ class Listener:
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
-    """Check that `values` is a list of finite numbers; give a read-only float64 copy."""
+    """Check that `values` is a list of finite numbers; return a read-only float64 copy."""
     if isinstance(values, str | bytes) or not np.iterable(values):
         raise ValueError(f"{name} is {values!r}, expected a list of numbers")
     values = list(values)

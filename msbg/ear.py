@@ -78,10 +78,11 @@ class Ear:
         list of ndarray, (n_out,)
             One per channel, float64. With a loss, 192 samples late and 192 to 255 longer.
         """
-        channels = _checked(signal).T
+        checked = _checked(signal).T
+        channels = list(checked)
         if self.cochlea is None:
             logger.warning("No audiogram was set: this ear filters, but has no hearing loss.")
-        plain_rms = np.sqrt(np.mean(channels**2))
+        plain_rms = np.sqrt(np.mean(checked**2))
         # The level is corrected by plain over gated RMS, the latter of the first channel only.
         gain = plain_rms / (gated_rms(channels[0]) or plain_rms or 1.0)
         if between_level_sounds:

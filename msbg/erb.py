@@ -17,7 +17,7 @@ def erb(hertz: np.ndarray) -> np.ndarray:
     return ERB_AT_0_HZ * (PER_HERTZ * hertz + 1)
 
 
-def erb_number(hertz: np.ndarray) -> np.ndarray:
+def erb_number(hertz: np.ndarray | float) -> np.ndarray:
     """How many ERBs lie below a frequency."""
     return NUMBERS_PER_DECADE * np.log10(PER_HERTZ * hertz + 1)
 

@@ -69,9 +69,7 @@ def run_script(
     )
 
 
-def configure(
-    root: Path, exp_folder: Path, *overrides: str, own: str | None = None
-) -> DictConfig:
+def configure(root: Path, exp_folder: Path, *overrides: str, own: str | None = None) -> DictConfig:
     """Return config.yaml as a script gets it, with its own keys, without starting a process."""
     register(own)
     paths = [f"path.root='{root}'", f"path.exp_folder='{exp_folder}'", "n_jobs=1"]

@@ -5,10 +5,10 @@ simulation was designed.
 """
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from intelligibility.corpora.listeners import STAND_INS, read_listeners
 from intelligibility.runs import RecipeError, listed
@@ -132,7 +132,7 @@ def _from_name(text: str) -> Listener:
     return Listener(ear, ear, id=name)
 
 
-def at_clarity_frequencies(frequencies: Sequence[float], levels: Sequence[float]) -> Audiogram:
+def at_clarity_frequencies(frequencies: ArrayLike, levels: ArrayLike) -> Audiogram:
     """Interpolate levels over log frequency; beyond the ends the outermost level is used.
 
     Raises

@@ -71,7 +71,7 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
     recogniser = recogniser_made_by(cfg, experiment)
     sha256, settings = recogniser["checkpoint_sha256"], recogniser["settings"] | {"dtw": cfg.dtw}
     _check_same(experiment, mapping, inference, sha256, settings)
-    msbg_settings = simulated_with(experiment) or OmegaConf.to_container(cfg.MSBGEar, resolve=True)
+    msbg_settings = simulated_with(experiment) or dict(cfg.MSBGEar)
     made_by = {
         "checkpoint_sha256": sha256,
         "settings": settings,
@@ -119,10 +119,10 @@ def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment,
             f"{records[track]}: does not say with which configuration it was made; run infer.py "
             "again"
         ) from None
-    defaults = OmegaConf.load(RECIPE / "config.yaml")
+    defaults = DictConfig(OmegaConf.load(RECIPE / "config.yaml"))
     for hydras in ("hydra", "defaults"):
         del defaults[hydras]
-    cfg = OmegaConf.merge(defaults, made_with)
+    cfg = DictConfig(OmegaConf.merge(defaults, made_with))
     if cfg.hearing_loss == "none":
         raise RecipeError(f"{folder}: made without a hearing loss, so it disregards audiograms")
     # The results of a recogniser from the hub are in a folder below the experiment's.

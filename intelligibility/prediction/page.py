@@ -85,7 +85,9 @@ def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[st
         "sounds": [(title, mp3(signal, ASR_RATE)) for title, signal in sounds],
         "picture": course_picture(prediction),
         "words": {
-            ear: marked_words(text, prediction.text) for ear, text in prediction.words.items()
+            ear: marked_words(text, prediction.text)
+            for ear, text in prediction.words.items()
+            if text is not None
         },
     }
 
@@ -110,8 +112,9 @@ def course_picture(prediction: Prediction) -> str:
     lower.plot(time, 100 * prediction.course, color=BLUE, linewidth=1)
     lower.set(ylim=(-5, 105), xlabel="s", ylabel="similarity\nof frames, %")
     lower.set_xlim(0, extent[1])
-    jpeg = {"format": "jpeg", "dpi": 110, "pil_kwargs": {"quality": 80}}
-    return in_base64(lambda stream: figure.savefig(stream, **jpeg))
+    return in_base64(
+        lambda stream: figure.savefig(stream, format="jpeg", dpi=110, pil_kwargs={"quality": 80})
+    )
 
 
 def spectrogram(signal: np.ndarray) -> np.ndarray:

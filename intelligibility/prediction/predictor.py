@@ -143,8 +143,8 @@ class Prediction:
         Every measure, 0..1, of the better ear as published.
     by_ear : dict of str to dict
         The same of the left and of the right ear alone.
-    words : dict of str to str
-        What was recognised at the left and at the right ear.
+    words : dict of str to str or None
+        What was recognised at the left and at the right ear; None from a recogniser without words.
     text : str
         The sentence.
     text_given : bool
@@ -162,7 +162,7 @@ class Prediction:
     percents: dict[str, float]
     similarities: dict[str, float]
     by_ear: dict[str, dict[str, float]]
-    words: dict[str, str]
+    words: dict[str, str | None]
     text: str
     text_given: bool
     heard: EarSignals = field(repr=False)
@@ -277,7 +277,7 @@ class Predictor:
             How the recordings were made.
         """
         processed, reference = (
-            one if isinstance(one, Recording) else recording_of(one, rate, name)
+            one if isinstance(one, Recording) else recording_of(one, rate or 0, name)
             for name, one in (("processed", processed), ("reference", reference))
         )
         sentence = find_sentence(processed, reference, conditions.align, conditions.start)
@@ -315,16 +315,14 @@ class Predictor:
             signal = lasting(signal, round(sentence.stop * rate))
             clean = lasting(clean, round(sentence.stop * reference.rate))
         try:
-            ears = [
-                ear_signals(signal, rate, listener, settings, sentence.start),
-                ear_signals(clean, reference.rate, None, settings, sentence.start),
-            ]
+            heard = ear_signals(signal, rate, listener, settings, sentence.start)
+            clean = ear_signals(clean, reference.rate, None, settings, sentence.start)
         except ValueError as error:
             raise RecipeError(f"{processed.name}: {error}") from None
         if conditions.ear != "both":
             number = EARS.index(conditions.ear)
-            ears = [ear[:, [number, number]] for ear in ears]
-        return EarSignals(*ears, sentence.delay, level, warnings)
+            heard, clean = heard[:, [number, number]], clean[:, [number, number]]
+        return EarSignals(heard, clean, sentence.delay, level, warnings)
 
     def recognise(self, heard: EarSignals, text: str | None) -> Recognised:
         """Recognise both ears of both signals, and the sentence where it is not given."""
@@ -351,7 +349,8 @@ class Predictor:
         if self.by not in percents:
             raise RecipeError(f"by={self.by}: this sentence has only {', '.join(percents)}")
         ears = dict(zip(EARS, processed, strict=True))
-        layers = [tuple(ear.layers["encoder"] for ear in both) for both in (processed, reference)]
+        left, right = (ear.layers["encoder"] for ear in processed)
+        clean_left, clean_right = (ear.layers["encoder"] for ear in reference)
         return Prediction(
             percent=percents[self.by],
             by=self.by,
@@ -366,7 +365,7 @@ class Predictor:
             text=recognised.text,
             text_given=recognised.text_given,
             heard=heard,
-            course=similarity_by_frame(*layers).numpy(),
+            course=similarity_by_frame((left, right), (clean_left, clean_right)).numpy(),
         )
 
     def _recognise(

@@ -146,9 +146,9 @@ def made_by(
 
 def _complete(fields: Mapping[str | None, Any]) -> dict[str, str]:
     """Refuse a row with more or fewer fields than columns: a comma in a text shifts the rest."""
-    given = {key: value for key, value in fields.items() if value is not None}
-    if None in given or len(given) < len(fields):
-        n_fields = len(given) + len(given.get(None, [None])) - 1
+    given = {key: value for key, value in fields.items() if key is not None and value is not None}
+    if len(given) < len(fields):
+        n_fields = len(given) + len(fields.get(None) or [])
         raise RecipeError(
             f"{n_fields} fields, expected {len(fields.keys() - {None})} as in the header; put a "
             "text that contains commas into quotes"

@@ -4,7 +4,7 @@ A single sentence says little about a hearing aid. Intervals are 95 % intervals 
 rows; those of paired differences over the pairs of listener and reference that both systems have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,7 +17,7 @@ FEW_ROWS = 20  # fewer give no reliable interval
 TAIL = 50 * (1 - CONFIDENCE)
 
 
-def as_frame(results: list[Mapping[str, Any]]) -> pd.DataFrame:
+def as_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the table for the CSV, a line per row.
 
     Parameters
@@ -40,7 +40,7 @@ def as_frame(results: list[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def summarise(results: list[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+def summarise(results: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     """Return means per system and listener, paired differences, and scores of known answers.
 
     Returns
