@@ -24,13 +24,10 @@ mapping comes from elsewhere). A run that was stopped goes on where it was, and 
 made again. `shard=3 n_shards=32` does one part of 32; a last run without them writes the tables.
 """
 
-import itertools
 import logging
-import shutil
-import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,53 +35,41 @@ import hydra
 import numpy as np
 import scipy.io.wavfile
 import soundfile as sf
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
-from intelligibility.corpora import CORPORA, read_archives
-from intelligibility.corpora.presentation import (
-    Presentation,
-    Problem,
-    digest,
-    in_lines,
-    left_out,
-    write_presentations,
-)
-from intelligibility.ears import ASR_RATE, KAISER_BEST, ear_signals
-from intelligibility.experiment import EARS, KINDS, SPLITS, Experiment, write_table
-from intelligibility.journal import Journal, file_stamp
+from intelligibility.corpora import read_archives
+from intelligibility.corpora.presentation import left_out, write_presentations
+from intelligibility.ears import KAISER_BEST, ear_signals
+from intelligibility.experiment import Experiment
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
-from intelligibility.parallel import in_processes
 from intelligibility.preparation.check import (
     Source,
-    check_archives,
-    check_headers,
-    check_something_left,
-    processed_of,
-    reference_of,
+    check_before_work,
+    check_msbg_settings,
+    gate,
+    problems_of_failed,
+    refuse_other_corpora,
     usable,
 )
-from intelligibility.preparation.readiness import check_later_stages
 from intelligibility.preparation.split import choose_split, write_split
-from intelligibility.runs import (
-    RecipeError,
-    atomic_path,
-    is_number,
-    listed,
-    progress,
-    shard_of,
-    sole_run,
-    write_json,
+from intelligibility.preparation.tables import (
+    ear_wavs,
+    list_left_out,
+    remove_tables,
+    with_digests,
+    write_tables,
 )
-from msbg import Ear
+from intelligibility.runs import ASR_RATE, RecipeError, atomic_path, file_stamp, listed, sole_run
+from intelligibility.work import Piece, Result, Work
 
 logger = logging.getLogger(__name__)
 
 READS = (
     "hearing_loss",
     *("dev_percent", "n_jobs", "check_only", "skip_bad", "shard", "n_shards", "MSBGEar"),
-    *("asr_config", "asr_overrides", "pretrained", "from_scratch", "calibration"),  # to look ahead
+    *("pretrained", "from_scratch", "calibration"),  # to see what the later stages will lack
 )
 LOUD = 8.0  # samples beyond it were never scaled: full scale is 1
 
@@ -100,16 +85,7 @@ def run(cfg: DictConfig) -> None:
     # What there is, what is wrong with it, and what the later stages will lack
     archives = read_archives(cfg, experiment.track)
     split_of, hand_made = choose_split(experiment, archives, cfg)
-    sources, problems = check_headers(archives)
-    problems = [*check_archives(archives), *problems]
-    used = usable(archives, left_out(problems))
-    dev_scenes = {scene for scene, split in split_of.items() if split == "dev"}
-    problems += check_later_stages(cfg, experiment, used, dev_scenes)
-    used = usable(archives, left_out(problems))
-    sources = needed(sources, used)
-    if cfg.hearing_loss == "none":
-        sources = [replace(source, listener=None) for source in sources]
-    problems += [*check_something_left(archives, used), *check_disk(experiment, sources)]
+    sources, used, problems = check_before_work(cfg, experiment, archives, split_of)
     gate(problems, cfg)
     if cfg.check_only:
         return
@@ -120,188 +96,84 @@ def run(cfg: DictConfig) -> None:
             remove_partial_files(experiment.data_folder)
         if write_split(experiment, split_of, cfg, hand_made):
             remove_tables(experiment)  # they are of the split before
-        done, failed = make_ear_signals(experiment, sources, msbg_settings, cfg)
+        work = make_all_ear_signals(experiment, sources, msbg_settings, cfg)
         if cfg.n_shards > 1:
-            logger.info(
-                "Shard %d of %d is done; a run without shard writes the tables",
-                cfg.shard,
-                cfg.n_shards,
-            )
             return
-        problems += problems_of_failed(used, failed)
+        problems += problems_of_failed(used, sources, work.failed)
         used = usable(archives, left_out(problems))
-        write_tables(experiment, used, split_of, done)
-        write_presentations(experiment.presentations, with_digests(used, done), provenance(cfg))
+        write_tables(experiment, used, split_of, work.results)
+        used = with_digests(used, work.results, work.made_by)
+        write_presentations(experiment.presentations, used, provenance(cfg))
         list_left_out(experiment, left_out(problems))
     logger.info(
-        "Wrote %d ear signals and their tables to %s", 2 * len(done), experiment.data_folder
+        "Wrote %d ear signals and their tables to %s",
+        *(2 * len(work.results), experiment.data_folder),
     )
-
-
-def refuse_other_corpora(experiment: Experiment) -> None:
-    """Keep an experiment on one corpus from being written over by one on another."""
-    for corpus in CORPORA:
-        other = replace(experiment, corpus=corpus)
-        if corpus != experiment.corpus and other.prepared_journal.is_file():
-            raise RecipeError(
-                f"{experiment.exp_folder} holds an experiment on {corpus}; give corpus="
-                f"{experiment.corpus} a path.exp_folder of its own"
-            )
-
-
-def check_msbg_settings(cfg: DictConfig) -> dict[str, Any]:
-    """Try the settings of MSBG before thousands of files do."""
-    settings = OmegaConf.to_container(cfg.MSBGEar)
-    for key in ("equiv_0db_spl", "ahr"):
-        if not is_number(settings[key]) or not np.isfinite(settings[key]):
-            raise RecipeError(f"MSBGEar.{key}={settings[key]}: expected dB")
-    try:
-        Ear(**settings)
-    except (ValueError, TypeError) as error:
-        raise RecipeError(f"MSBGEar: {error}") from None
-    return settings
-
-
-# Before work
-
-
-def needed(sources: list[Source], used: Mapping[str, list[Presentation]]) -> list[Source]:
-    """Return the sources that some usable presentation needs."""
-    keys = {
-        source(archive, one).key
-        for archive, presentations in used.items()
-        for one in presentations
-        for source in (processed_of, reference_of)
-    }
-    return [source for source in sources if source.key in keys]
-
-
-def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:
-    """Compare the free space with what the ear signals that are not there yet will take."""
-    missing = [source for source in sources if not ear_wavs(experiment, source)[-1].is_file()]
-    seconds = sum(source.duration - (source.lead_in or 0) for source in missing)
-    needs = seconds * ASR_RATE * 4 * len(EARS) / 1e9  # float32
-    folder = experiment.data_folder
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
-    logger.info("The ear signals to be made take %.2f GB of %.1f GB free", needs, free)
-    if needs <= free:
-        return []
-    where = f"{folder}: {needs:.2f} GB needed, {free:.2f} GB free"
-    return [Problem("disk too full", where, blocking=True)]
-
-
-def gate(problems: list[Problem], cfg: DictConfig) -> None:
-    """Log all problems; stop here unless what is faulty may be left out."""
-    for script in ("", "prepare_data.py", "train_asr.py", "infer.py", "evaluate.py"):
-        if group := [problem for problem in problems if problem.stops == script]:
-            what = f"This stops {script}" if script else "To know (it stops nothing)"
-            logger.warning("%s:\n%s", what, in_lines(group))
-    stopped = sorted({problem.stops for problem in problems} - {""})
-    if cfg.check_only:
-        if stopped:
-            raise RecipeError(
-                f"Checked: not ready, for the reasons above. Stopped: {', '.join(stopped)}"
-            )
-        logger.info("Checked: ready")
-        return
-    faults = [problem for problem in problems if problem.stops == "prepare_data.py"]
-    if any(fault.blocking for fault in faults) or (faults and not cfg.skip_bad):
-        remedy = "" if any(f.blocking for f in faults) else ", or leave it out with skip_bad=true"
-        raise RecipeError(f"Nothing was made. Mend what is faulty, as listed above{remedy}")
 
 
 # The ear signals
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed runs left under temporary names."""
-    for path in folder.rglob(".*.part.*"):
-        path.unlink()
+def make_all_ear_signals(
+    experiment: Experiment, sources: list[Source], msbg_settings: dict[str, Any], cfg: DictConfig
+) -> Work[Source]:
+    """Make the ear signals that are not there yet, or were made from something else."""
+    work = Work(
+        experiment.prepared_journal,
+        [Piece(source.key, source, source.duration) for source in sources],
+        partial(ear_signals_made_by, msbg_settings),
+        *("files", cfg.shard, cfg.n_shards),
+        is_whole=partial(are_there, experiment),
+    )
+    if work.outdated:
+        remove_tables(experiment)  # no later stage may take a mixture of old and new
+    work.do(partial(make_ear_signals, experiment, msbg_settings), cfg.n_jobs)
+    log_resampled([piece.item for piece in work.todo], msbg_settings["sample_rate"])
+    log_odd(work.results)
+    if not cfg.skip_bad:
+        work.refuse_failed("fix them and run again, or leave them out with skip_bad=true")
+    return work
 
 
 def make_ear_signals(
-    experiment: Experiment, sources: list[Source], msbg_settings: dict[str, Any], cfg: DictConfig
-) -> tuple[dict[str, dict[str, Any]], dict[Source, str]]:
-    """Make the ear signals that are not there yet, or were made from something else.
-
-    Returns
-    -------
-    done : dict
-        Per key of a source: `duration` in s of the 16 kHz signals, `made_from`, a digest, and
-        the `lead_in` in s that was cut off.
-    failed : dict
-        What is wrong with the sources that failed.
-    """
-    durations = {source.key: source.duration for source in sources}
-    mine = set(shard_of(durations, cfg.shard, cfg.n_shards))
-    part = {source.key: source for source in sources if source.key in mine}
-    made_by = {key: what_makes(source, msbg_settings) for key, source in part.items()}
-    targets = {key: ear_wavs(experiment, source) for key, source in part.items()}
-    with Journal(experiment.prepared_journal, cfg.shard, cfg.n_shards) as journal:
-        results = {key: journal.result(key, made_by[key]) for key in part}
-        todo = [key for key in part if not is_there(targets[key], results[key])]
-        if journal.outdated:
-            logger.warning("Making ear signals anew, for a change of: %s", dict(journal.outdated))
-            remove_tables(experiment)  # no later stage may take a mixture of old and new
-        logger.info("%d of %d files are done already", len(part) - len(todo), len(part))
-        started = time.monotonic()
-        calls = [(part[key], targets[key], msbg_settings) for key in todo]
-        made = in_processes(make_ear_signal, calls, cfg.n_jobs)
-        for key, result in progress(made, "ear signals", len(todo)):
-            results[key] = result
-            if result["fault"] is None:
-                journal.add(key, made_by[key], result)
-    logger.info("%d files took %.1f s", len(todo), time.monotonic() - started)
-    log_resampled([part[key] for key in todo], msbg_settings["sample_rate"])
-    log_odd(results)
-    failed = {part[key]: r["fault"] for key, r in results.items() if r["fault"] is not None}
-    stop_at(failed, len(part), cfg.skip_bad)
-    done = {
-        key: {
-            "duration": result["duration"],
-            "made_from": digest(made_by[key]),
-            "lead_in": result["lead_in"],
-        }
-        for key, result in results.items()
-        if result["fault"] is None
-    }
-    return done, failed
-
-
-def make_ear_signal(
-    source: Source, targets: tuple[Path, Path], msbg_settings: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
+    experiment: Experiment, msbg_settings: dict[str, Any], source: Source
+) -> Result:
     """Read one stereo file, simulate the hearing loss of its listener, write both ears at 16 kHz.
 
     Returns
     -------
-    tuple of str and dict
-        The source's key, and {"duration" in s, "bytes" of each file, "odd": what is strange about
-        the sound, "fault" in words or None}.
+    dict
+        "duration" in s, "bytes" of each file, "odd", what is strange about the sound or None, and
+        "lead_in", the s that were cut off.
+
+    Raises
+    ------
+    ValueError
+        The sound cannot be used.
     """
-    try:
-        signal, lead_in = read_stereo(source), source.lead_in
-        if source.cut_by is not None:
-            reference, rate = sf.read(source.cut_by, always_2d=True)
-            lead_in = lead_in_of(reference, rate)
-            signal = lasting(signal, round(len(reference) / rate * source.rate))
-        speech = ear_signals(signal, source.rate, source.listener, msbg_settings, lead_in)
-        if not len(speech):
-            raise ValueError(f"no longer than the {lead_in:g} s before the speech")
-    except (sf.SoundFileError, ValueError, OSError) as error:
-        return source.key, {"fault": str(error)}
-    for channel, target in zip(speech.T, targets, strict=True):
-        write_wav(target, channel)
-    n_bytes = [target.stat().st_size for target in targets]
-    result = {"duration": len(speech) / ASR_RATE, "bytes": n_bytes, "fault": None}
-    return source.key, result | {"odd": oddity(signal), "lead_in": lead_in}
+    signal = read_stereo(source)
+    lead_in = source.lead_in
+    if source.cut_by is not None:
+        reference, rate = read_audio(source.cut_by)
+        lead_in = lead_in_of(reference, rate)
+        signal = lasting(signal, round(len(reference) / rate * source.rate))
+    speech = ear_signals(signal, source.rate, source.listener, msbg_settings, lead_in)
+    if not len(speech):
+        raise ValueError(f"no longer than the {lead_in:g} s before the speech")
+    wavs = ear_wavs(experiment, source)
+    for channel, wav in zip(speech.T, wavs, strict=True):
+        write_wav(wav, channel)
+    return {
+        "duration": len(speech) / ASR_RATE,
+        "bytes": [wav.stat().st_size for wav in wavs],
+        "odd": oddity(signal),
+        "lead_in": lead_in,
+    }
 
 
 def read_stereo(source: Source) -> np.ndarray:
     """Read a stereo file: (n_samples, 2), float64, -1 to 1."""
-    signal, rate = sf.read(source.path, dtype="float64", always_2d=True)
+    signal, rate = read_audio(source.path)
     if (len(signal), rate) != (source.frames, source.rate):
         raise ValueError(
             f"{len(signal)} samples at {rate} Hz where the header promised {source.frames} at "
@@ -310,6 +182,14 @@ def read_stereo(source: Source) -> np.ndarray:
     if not np.isfinite(signal).all():
         raise ValueError("samples that are not finite")
     return signal
+
+
+def read_audio(path: Path) -> tuple[np.ndarray, int]:
+    """Read a file: (n_samples, n_channels), float64, and its rate in Hz."""
+    try:
+        return sf.read(path, dtype="float64", always_2d=True)
+    except (sf.SoundFileError, OSError) as error:
+        raise ValueError(str(error)) from None
 
 
 def oddity(signal: np.ndarray) -> str | None:
@@ -334,17 +214,12 @@ def write_wav(path: Path, signal: np.ndarray) -> None:
         ) from None
 
 
-def ear_wavs(experiment: Experiment, source: Source) -> tuple[Path, Path]:
-    """Return where the left and the right ear signal go."""
-    left, right = (
-        experiment.ear_wav(source.archive, source.kind, ear, source.name) for ear in EARS
-    )
-    return left, right
+# What determines an ear signal, and whether it is there
 
 
-def what_makes(source: Source, msbg_settings: dict[str, Any]) -> dict[str, Any]:
-    """Return all that decides the ear signals: when any of it changes, they are made anew."""
-    made_by = {
+def ear_signals_made_by(msbg_settings: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Return everything that determines the ear signals of a file."""
+    made_by: dict[str, Any] = {
         "source": file_stamp(source.path),
         "resampling": KAISER_BEST,
         "lead_in": source.lead_in,
@@ -358,12 +233,18 @@ def what_makes(source: Source, msbg_settings: dict[str, Any]) -> dict[str, Any]:
     return made_by
 
 
-def is_there(targets: tuple[Path, Path], result: dict[str, Any] | None) -> bool:
+def are_there(experiment: Experiment, source: Source, result: Result) -> bool:
     """Tell whether both ear signals are there, in the size that was written."""
-    return result is not None and all(
-        target.is_file() and target.stat().st_size == n_bytes
-        for target, n_bytes in zip(targets, result["bytes"], strict=True)
+    return all(
+        wav.is_file() and wav.stat().st_size == n_bytes
+        for wav, n_bytes in zip(ear_wavs(experiment, source), result["bytes"], strict=True)
     )
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed runs left under temporary names."""
+    for path in folder.rglob(".*.part.*"):
+        path.unlink()
 
 
 def log_resampled(sources: list[Source], msbg_rate: int) -> None:
@@ -379,96 +260,6 @@ def log_odd(results: Mapping[str, dict[str, Any]]) -> None:
     odd = [f"{key}: {result['odd']}" for key, result in results.items() if result.get("odd")]
     if odd:
         logger.warning("%d files are used, but strange: %s", len(odd), listed(odd))
-
-
-def stop_at(failed: Mapping[Source, str], n_sources: int, skip_bad: bool) -> None:
-    """Stop when files failed, unless they may be left out."""
-    if failed and not skip_bad:
-        reasons = [f"{source.path}: {fault}" for source, fault in failed.items()]
-        raise RecipeError(
-            f"{len(failed)} of {n_sources} files failed, the others are done: {listed(reasons)}; "
-            "mend them and run again, or leave them out with skip_bad=true"
-        )
-
-
-def problems_of_failed(
-    used: Mapping[str, list[Presentation]], failed: Mapping[Source, str]
-) -> list[Problem]:
-    """Return problems that leave out the presentations which need a file that failed."""
-    problems = []
-    for source, fault in failed.items():
-        users = tuple(
-            one.name
-            for one in used[source.archive]
-            if source.name == (one.name if source.kind == "msbg" else one.scene)
-        )
-        problems.append(Problem(fault, str(source.path), users))
-    return problems
-
-
-# The tables and records
-
-
-def remove_tables(experiment: Experiment) -> None:
-    """Remove the CSVs; the later stages ask for this one then."""
-    for ear, split, kind in itertools.product((*EARS, "binaural"), SPLITS, KINDS):
-        experiment.table(ear, split, kind).unlink(missing_ok=True)
-
-
-def with_digests(
-    used: Mapping[str, list[Presentation]], done: Mapping[str, dict[str, Any]]
-) -> dict[str, list[Presentation]]:
-    """Return the presentations with a digest each of what their ear signals were made from."""
-    return {
-        archive: [
-            replace(
-                one,
-                lead_in=done[reference_of(archive, one).key]["lead_in"],
-                made_from=digest(
-                    [done[of(archive, one).key]["made_from"] for of in (processed_of, reference_of)]
-                ),
-            )
-            for one in presentations
-        ]
-        for archive, presentations in used.items()
-    }
-
-
-def write_tables(
-    experiment: Experiment,
-    used: Mapping[str, list[Presentation]],
-    split_of: Mapping[str, str],
-    done: Mapping[str, dict[str, Any]],
-) -> None:
-    """Write the CSVs that SpeechBrain reads: per ear, and both ears in one ("binaural")."""
-    rows = {key: [] for key in itertools.product((*EARS, "binaural"), SPLITS, KINDS)}
-    for archive, presentations in used.items():
-        for one in presentations:
-            split = "test" if archive == "test" else split_of[one.scene]
-            for source in (processed_of(archive, one), reference_of(archive, one)):
-                for ear, wav in zip(EARS, ear_wavs(experiment, source), strict=True):
-                    row = {
-                        "ID": one.name,
-                        "duration": done[source.key]["duration"],
-                        "wav": wav,
-                        "spk_id": one.listener.id,
-                        "wrd": one.prompt.upper(),
-                    }
-                    rows[ear, split, source.kind].append(row)
-                    binaural = row | {"ID": f"{ear}_{one.name}"}
-                    rows["binaural", split, source.kind].append(binaural)
-    for (ear, split, kind), table in rows.items():
-        write_table(experiment.table(ear, split, kind), table)
-
-
-def list_left_out(experiment: Experiment, reasons: Mapping[str, str]) -> None:
-    """Write which signals were left out and why; no file when none was."""
-    path = experiment.left_out
-    if reasons:
-        write_json(path, dict(sorted(reasons.items())))
-        logger.warning("%d signals were left out; %s says why", len(reasons), path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ class Work(Generic[Item]):
     ----------
     results : dict
         By the piece's key, in the order of the pieces once all are done.
+    made_by : dict
+        By the piece's key, what `made_by` returns.
     failed : dict
         What is wrong with the pieces that could not be done, by their keys.
     outdated : Counter
@@ -110,11 +112,11 @@ class Work(Generic[Item]):
         self._journal = Journal(journal, shard, n_shards)
         self._what, self._shard, self._n_shards = what, shard, n_shards
         self._pieces = _part_of(pieces, shard, n_shards)
-        self._made_by = {piece.key: made_by(piece.item) for piece in self._pieces}
+        self.made_by = {piece.key: made_by(piece.item) for piece in self._pieces}
         self.failed: dict[str, str] = {}
         self.results: dict[str, Result] = {}
         for piece in self._pieces:
-            result = self._journal.result(piece.key, self._made_by[piece.key])
+            result = self._journal.result(piece.key, self.made_by[piece.key])
             if result is not None and is_whole(piece.item, result):
                 self.results[piece.key] = result
         self.todo = [piece for piece in self._pieces if piece.key not in self.results]
@@ -164,7 +166,7 @@ class Work(Generic[Item]):
                 if isinstance(result, ValueError):
                     self.failed[key] = str(result)
                 else:
-                    journal.add(key, self._made_by[key], result)
+                    journal.add(key, self.made_by[key], result)
                     self.results[key] = result
         keys = [piece.key for piece in self._pieces if piece.key in self.results]
         self.results = {key: self.results[key] for key in keys}

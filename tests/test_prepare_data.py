@@ -10,7 +10,6 @@ import pytest
 import soundfile as sf
 
 import prepare_data
-from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from benchmarks.made.release import dump, make_release
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.ears import resample
@@ -168,12 +167,12 @@ def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
     sf.write(wav, 0.5 * stereo, rate)
     with caplog.at_level("INFO"):
         prepare(release, tmp_path / "exp")
-    assert "for a change of: {'source': 1}" in caplog.text
+    assert "since these changed: {'source': 1}" in caplog.text
     assert "17 of 18 files are done already" in caplog.text
     caplog.clear()
     with caplog.at_level("INFO"):
         prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
-    assert "for a change of: {'MSBGEar': 12}" in caplog.text  # the 6 references stay
+    assert "since these changed: {'MSBGEar': 12}" in caplog.text  # the 6 references stay
     assert "6 of 18 files are done already" in caplog.text
 
 
@@ -340,47 +339,6 @@ def test_severe_losses_are_a_notice(release, tmp_path, caplog):
     assert "Checked: ready" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda save: None, None),
-        (lambda save: (save / "CKPT+epoch_0/model.ckpt").write_bytes(b"half"), "is damaged"),
-        (lambda save: (save / "tokenizer.ckpt").unlink(), "no tokenizer"),
-        (
-            lambda save: (save / "tokenizer.ckpt").write_bytes(b"half"),
-            "tokenizer that cannot be read",
-        ),
-    ],
-)
-def test_check_only_looks_at_the_recogniser(release, tmp_path, caplog, spoil, message):
-    spoil(make_recogniser(tmp_path / "exp/transformer_cpc1"))
-    sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
-    checked = ("check_only=true", "dev_percent=0.5", *sizes)
-    if message is None:
-        prepare(release, tmp_path / "exp", *checked)
-        return
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", *checked)
-    assert message in caplog.text and "Stopped: " in caplog.text
-
-
-def test_check_only_finds_a_recogniser_of_another_size(release, tmp_path, caplog):
-    make_recogniser(tmp_path / "exp/transformer_cpc1")
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true")
-    assert "This stops infer.py:\n      1 x recogniser that cannot be used" in caplog.text
-    assert "does not fit the settings" in caplog.text
-
-
-def test_check_only_finds_prompts_that_have_no_token(release, tmp_path, caplog):
-    make_recogniser(tmp_path / "exp/transformer_cpc1")
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: entries[3].update(prompt="anna keeps 2 old bøats"))
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true")
-    assert "1 x prompt that the tokenizer cannot write" in caplog.text
-
-
 def test_check_only_looks_into_a_pretrained_folder(release, tmp_path, caplog):
     for folder, message in (("/no/such/folder", "is no folder"), (tmp_path, "asr.ckpt is missing")):
         with pytest.raises(SystemExit):
@@ -412,7 +370,7 @@ def test_samples_that_are_not_finite_are_named(release, tmp_path, caplog):
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp")
     assert "1 of 18 files failed, the others are done" in caplog.text
-    assert "S20001_L0002_E001.wav: samples that are not finite" in caplog.text
+    assert "test/msbg/S20001_L0002_E001: samples that are not finite" in caplog.text
     experiment = prepare(release, tmp_path / "exp", "skip_bad=true")
     assert len(read_table(experiment.table("left", "test", "msbg"))) == 3
 
@@ -523,9 +481,9 @@ def test_a_file_truncated_after_the_check_is_named(release, tmp_path):
     )["L0002"]
     source = Source("test", "msbg", "x", wav, 2.0, listener, None, sf.info(wav).frames, 44100)
     wav.write_bytes(wav.read_bytes()[:-4000])
-    _, result = prepare_data.make_ear_signal(source, (tmp_path / "l.wav", tmp_path / "r.wav"), {})
-    assert "the file changed while the run went on" in result["fault"]
-    assert not (tmp_path / "l.wav").exists()
+    with pytest.raises(ValueError, match="the file changed while the run went on"):
+        prepare_data.make_ear_signals(Experiment(tmp_path / "exp", tmp_path), {}, source)
+    assert not (tmp_path / "exp").exists()
 
 
 def test_two_runs_on_one_folder_are_refused_by_name(release, tmp_path, caplog):

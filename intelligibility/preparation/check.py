@@ -5,18 +5,34 @@ grouped, with counts and examples; hours of work start only when none is left, o
 faulty when `skip_bad` says so.
 """
 
+import logging
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import soundfile as sf
+from omegaconf import DictConfig, OmegaConf
 
-from intelligibility.corpora.presentation import Archive, Presentation, Problem
-from intelligibility.runs import SPEECH_SECONDS, progress
-from msbg import Listener
+from intelligibility.corpora import CORPORA
+from intelligibility.corpora.presentation import (
+    Archive,
+    Presentation,
+    Problem,
+    in_lines,
+    left_out,
+)
+from intelligibility.experiment import EARS, Experiment
+from intelligibility.preparation.readiness import check_later_stages
+from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, is_number, progress
+from msbg import Ear, Listener
 from msbg.audiogram import TRUSTED_DB_HL
+
+logger = logging.getLogger(__name__)
 
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz, a release may have
 SHORTEST, LONGEST = SPEECH_SECONDS[0] + 0.03, SPEECH_SECONDS[1] - 1  # s, with room for rounding
@@ -68,6 +84,41 @@ def reference_of(archive: str, one: Presentation) -> Source:
 
 def _cut(one: Presentation) -> tuple[float | None, Path | None]:
     return one.lead_in, one.reference if one.lead_in is None else None
+
+
+def check_before_work(
+    cfg: DictConfig,
+    experiment: Experiment,
+    archives: Mapping[str, Archive],
+    split_of: Mapping[str, str],
+) -> tuple[list[Source], dict[str, list[Presentation]], list[Problem]]:
+    """Find everything that is wrong, or will be lacking in later stages, before hours of work.
+
+    Returns
+    -------
+    sources : list of Source
+        The files to make ear signals from.
+    used : dict
+        The presentations that can be used, per archive.
+    problems : list of Problem
+        What is wrong with the others.
+    """
+    sources, problems = check_headers(archives)
+    problems = [*check_archives(archives), *problems]
+    used = usable(archives, left_out(problems))
+    dev_scenes = {scene for scene, split in split_of.items() if split == "dev"}
+    problems += check_later_stages(cfg, experiment, used, dev_scenes)
+    keys = {
+        source(archive, one).key
+        for archive, presentations in used.items()
+        for one in presentations
+        for source in (processed_of, reference_of)
+    }
+    sources = [source for source in sources if source.key in keys]
+    if cfg.hearing_loss == "none":
+        sources = [replace(source, listener=None) for source in sources]
+    problems += [*check_something_left(archives, used), *check_disk(experiment, sources)]
+    return sources, used, problems
 
 
 def check_archives(archives: Mapping[str, Archive]) -> list[Problem]:
@@ -207,3 +258,83 @@ def check_something_left(
         for name, archive in archives.items()
         if not used[name]
     ]
+
+
+def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:
+    """Compare the free space with what the ear signals that are not there yet will take."""
+    missing = [
+        source
+        for source in sources
+        if not experiment.ear_wav(source.archive, source.kind, EARS[-1], source.name).is_file()
+    ]
+    seconds = sum(source.duration - (source.lead_in or 0) for source in missing)
+    needs = seconds * ASR_RATE * 4 * len(EARS) / 1e9  # float32
+    folder = experiment.data_folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    logger.info("The ear signals to be made take %.2f GB of %.1f GB free", needs, free)
+    if needs <= free:
+        return []
+    where = f"{folder}: {needs:.2f} GB needed, {free:.2f} GB free"
+    return [Problem("disk too full", where, blocking=True)]
+
+
+def gate(problems: list[Problem], cfg: DictConfig) -> None:
+    """Log all problems; stop here unless what is faulty may be left out."""
+    for script in ("", "prepare_data.py", "train_asr.py", "infer.py", "evaluate.py"):
+        if group := [problem for problem in problems if problem.stops == script]:
+            what = f"This stops {script}" if script else "To know (it stops nothing)"
+            logger.warning("%s:\n%s", what, in_lines(group))
+    stopped = sorted({problem.stops for problem in problems} - {""})
+    if cfg.check_only:
+        if stopped:
+            raise RecipeError(
+                f"Checked: not ready, for the reasons above. Stopped: {', '.join(stopped)}"
+            )
+        logger.info("Checked: ready")
+        return
+    faults = [problem for problem in problems if problem.stops == "prepare_data.py"]
+    if any(fault.blocking for fault in faults) or (faults and not cfg.skip_bad):
+        remedy = "" if any(f.blocking for f in faults) else ", or leave it out with skip_bad=true"
+        raise RecipeError(f"Nothing was made. Fix what is faulty, as listed above{remedy}")
+
+
+def problems_of_failed(
+    used: Mapping[str, list[Presentation]], sources: list[Source], failed: Mapping[str, str]
+) -> list[Problem]:
+    """Return problems that leave out the presentations which need a source that failed."""
+    problems = []
+    for source in sources:
+        if source.key in failed:
+            users = tuple(
+                one.name
+                for one in used[source.archive]
+                if source.name == (one.name if source.kind == "msbg" else one.scene)
+            )
+            problems.append(Problem(failed[source.key], str(source.path), users))
+    return problems
+
+
+def check_msbg_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Try the settings of MSBG before thousands of files do."""
+    settings = OmegaConf.to_container(cfg.MSBGEar)
+    for key in ("equiv_0db_spl", "ahr"):
+        if not is_number(settings[key]) or not np.isfinite(settings[key]):
+            raise RecipeError(f"MSBGEar.{key}={settings[key]}: expected dB")
+    try:
+        Ear(**settings)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"MSBGEar: {error}") from None
+    return settings
+
+
+def refuse_other_corpora(experiment: Experiment) -> None:
+    """Keep an experiment on one corpus from being written over by one on another."""
+    for corpus in CORPORA:
+        other = replace(experiment, corpus=corpus)
+        if corpus != experiment.corpus and other.prepared_journal.is_file():
+            raise RecipeError(
+                f"{experiment.exp_folder} holds an experiment on {corpus}; give corpus="
+                f"{experiment.corpus} a path.exp_folder of its own"
+            )

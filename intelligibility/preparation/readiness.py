@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
-from sentencepiece import SentencePieceProcessor
 
 from intelligibility.corpora import corpus_of, late_responses
 from intelligibility.corpora.presentation import Presentation, Problem
-from intelligibility.experiment import Experiment, is_trained_here
+from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
 
 FEWEST_TO_FIT = 3  # dev signals with a response, for a logistic of two parameters
@@ -35,9 +33,7 @@ def check_later_stages(
         The scenes that the logistic will be fitted on.
     """
     dev = [one for one in used.get("train", []) if one.scene in dev_scenes]
-    problems = _check_start(cfg, experiment, [*dev, *used.get("test", [])])
-    for tokenizer in _tokenizers(cfg, experiment):
-        problems += _check_prompts(tokenizer, used)
+    problems = _check_start(cfg, experiment)
     if cfg.calibration:
         return problems + _check_responses(cfg, experiment, used.get("test", []))
     if "train" in used:
@@ -52,36 +48,15 @@ def check_later_stages(
     return problems + _check_responses(cfg, experiment, used.get("test", []))
 
 
-def _check_start(
-    cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
-) -> list[Problem]:
+def _check_start(cfg: DictConfig, experiment: Experiment) -> list[Problem]:
     if any(experiment.save_folder.glob("CKPT+*")):
-        # It takes its time.
-        return _check_recogniser(cfg, experiment, measured) if cfg.check_only else []
+        return []
     if cfg.pretrained:
         return _check_pretrained(Path(str(cfg.pretrained)).expanduser(), str(cfg.pretrained))
     if cfg.from_scratch:
         return []
     where = f"put a checkpoint in {experiment.save_folder}, or set pretrained"
     return [Problem("no recogniser to start from", where, stops="train_asr.py")]
-
-
-def _check_recogniser(
-    cfg: DictConfig, experiment: Experiment, measured: list[Presentation]
-) -> list[Problem]:
-    # Here, since preparing should not wait for SpeechBrain.
-    from intelligibility.recognisers import load_recogniser, recogniser_made_by
-    from intelligibility.recognisers.trained_on import check_unseen
-
-    if not is_trained_here(cfg):
-        return []
-    try:
-        recogniser_made_by(cfg, experiment)  # compares its settings with those given
-        load_recogniser(cfg, experiment, torch.device("cpu"))
-        check_unseen(experiment.asr_folder, {one.name: one.scene for one in measured})
-    except RecipeError as error:
-        return [Problem("recogniser that cannot be used", str(error), stops="infer.py")]
-    return []
 
 
 def _check_pretrained(folder: Path, named: str) -> list[Problem]:
@@ -93,27 +68,6 @@ def _check_pretrained(folder: Path, named: str) -> list[Problem]:
         Problem("no pretrained recogniser", f"{folder / name} is missing", stops="train_asr.py")
         for name in ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
         if not (folder / name).is_file()
-    ]
-
-
-def _tokenizers(cfg: DictConfig, experiment: Experiment) -> list[Path]:
-    """Return the tokenizer that the prompts will have to be written with, where it is known."""
-    if experiment.tokenizer.is_file():
-        return [experiment.tokenizer]
-    given = Path(str(cfg.pretrained)).expanduser() / experiment.tokenizer.name
-    return [given] if cfg.pretrained and given.is_file() else []
-
-
-def _check_prompts(path: Path, used: Mapping[str, list[Presentation]]) -> list[Problem]:
-    try:
-        tokenizer = SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError):
-        return [Problem("tokenizer that cannot be read", str(path))]
-    return [
-        Problem("prompt that the tokenizer cannot write", f"{one.name}: {one.prompt}", (one.name,))
-        for presentations in used.values()
-        for one in presentations
-        if tokenizer.unk_id() in tokenizer.encode(one.prompt.upper())
     ]
 
 

@@ -13,7 +13,9 @@ import prepare_data
 from benchmarks.made.recogniser import make_recogniser, small_settings
 from intelligibility.corpora import read_archives
 from intelligibility.ears import ASR_RATE
+from intelligibility.experiment import Experiment
 from intelligibility.preparation.check import Source, processed_of, reference_of
+from intelligibility.preparation.tables import ear_wavs
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.similarity import similarities_of
 from tests.conftest import configure
@@ -36,11 +38,10 @@ def sources(shared: Path) -> tuple[Source, Source]:
 
 def ears(source: Source, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Make both ear signals as prepare_data.py does, and read them."""
-    wavs = folder / "left.wav", folder / "right.wav"
+    experiment = Experiment(folder, folder)
     settings = OmegaConf.to_container(configure(folder, folder).MSBGEar)
-    _, result = prepare_data.make_ear_signal(source, wavs, settings)
-    assert result["fault"] is None
-    left, right = (sf.read(wav, dtype="float32")[0] for wav in wavs)
+    prepare_data.make_ear_signals(experiment, settings, source)
+    left, right = (sf.read(wav, dtype="float32")[0] for wav in ear_wavs(experiment, source))
     return left, right
 
 

@@ -1,17 +1,14 @@
 """What the later stages will lack, found from a few files before the first of them starts."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.made.recogniser import SETTINGS, make_recogniser, make_tokenizer
+from benchmarks.made.recogniser import make_tokenizer
 from benchmarks.made.release import dump
 from intelligibility.corpora.presentation import Presentation, Problem
 from intelligibility.experiment import Experiment
 from intelligibility.preparation.readiness import check_later_stages
-from intelligibility.recognisers.model_settings import write_model_settings
-from intelligibility.recognisers.settings import plain_settings
 from intelligibility.runs import write_json
 from msbg import Audiogram, Listener
 from tests.conftest import configure
@@ -63,42 +60,6 @@ def test_a_pretrained_folder_has_three_files(tmp_path, used):
         f"{folder}/{name} is missing" for name in ("asr.ckpt", "normalizer.ckpt")
     ]
     assert {one.stops for one in found} == {"train_asr.py"}
-
-
-def test_prompts_are_written_with_the_tokenizer_that_is_known(tmp_path, used):
-    used["test"] = [replace(used["test"][0], prompt="anna keeps 2 old bøats")]
-    assert check(tmp_path, used) == []  # it is trained here, on these prompts
-    folder = tmp_path / "pretrained"
-    folder.mkdir()
-    (folder / "tokenizer.ckpt").write_bytes(make_tokenizer(30))
-    found = check(tmp_path, used, f"pretrained='{folder}'")
-    (problem,) = [one for one in found if "prompt" in one.fault]
-    assert problem.signals == ("S5_L0001_E001",) and problem.stops == "prepare_data.py"
-    (folder / "tokenizer.ckpt").write_bytes(b"half")
-    found = check(tmp_path, used, f"pretrained='{folder}'")
-    assert f"{folder}/tokenizer.ckpt" in [one.where for one in found if "tokenizer" in one.fault]
-
-
-def test_a_recogniser_is_tried_when_there_is_time_for_it(tmp_path, used):
-    save = make_recogniser(tmp_path / "exp/transformer_cpc1")
-    sizes = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
-    assert check(tmp_path, used, "check_only=true", *sizes) == []
-    # Other settings than those of its training, and scenes of its training in dev.
-    cfg = configure(tmp_path, tmp_path / "exp", *sizes)
-    settings = plain_settings(cfg, Experiment.from_config(cfg))["model_settings"]
-    write_model_settings(save, settings)
-    assert check(tmp_path, used, "check_only=true", *sizes) == []
-    (problem,) = check(tmp_path, used, "check_only=true", *sizes, "asr_overrides.nhead=1")
-    assert problem.stops == "infer.py" and "nhead" in problem.where
-    heard = {"name": "S2_L0001_E001", "scene": "S2", "prompt": "ANNA KEEPS TWO OLD BOATS"}
-    dump(save.parent / "trained_on.json", {"presentations": [heard], "wavs": {}})
-    (problem,) = check(tmp_path, used, "check_only=true", *sizes)
-    assert problem.stops == "infer.py" and "trained on 1 of the 4 dev and test" in problem.where
-    (save.parent / "trained_on.json").unlink()
-    (save / "CKPT+epoch_0/model.ckpt").write_bytes(b"half")
-    (problem,) = check(tmp_path, used, "check_only=true", *sizes)
-    assert problem.stops == "infer.py" and "model.ckpt: is damaged" in problem.where
-    assert check(tmp_path, used, *sizes) == []
 
 
 @pytest.mark.parametrize(
