@@ -433,7 +433,7 @@ def test_an_audiogram_that_changed_is_simulated_anew(release, tmp_path, caplog):
     edit(path, lambda listeners: listeners["L0001"].update(audiogram_levels_l=[50] * 8))
     with caplog.at_level("INFO"):
         prepare(release, tmp_path / "exp")
-    assert "for a change of: {'audiograms': 2}" in caplog.text
+    assert "since these changed: {'audiograms': 2}" in caplog.text
     after = read_presentations(experiment.presentations)["test"]
     changed = {a.name for a, b in zip(before, after, strict=True) if a.made_from != b.made_from}
     assert changed == {"S20000_L0001_E001", "S20001_L0001_E001"}
