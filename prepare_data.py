@@ -152,7 +152,7 @@ def make_ear_signals(
         The sound cannot be used.
     """
     signal = read_stereo(source)
-    lead_in = source.lead_in
+    lead_in = source.lead_in or 0.0
     if source.cut_by is not None:
         reference, rate = read_audio(source.cut_by)
         lead_in = lead_in_of(reference, rate)

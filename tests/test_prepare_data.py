@@ -396,7 +396,7 @@ def test_test_signals_alone(release, tmp_path, caplog):
     shutil.rmtree(release / "clarity_CPC1_data_train")
     with pytest.raises(SystemExit):
         prepare(release, tmp_path / "exp")
-    assert "path.cpc1_train_data=null does without this one" in caplog.text
+    assert "path.cpc1_train_data=null does without this archive" in caplog.text
     alone = "path.cpc1_train_data=null"
     ahead = [alone, "check_only=true", "from_scratch=true"]
     with pytest.raises(SystemExit):

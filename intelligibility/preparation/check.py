@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from intelligibility.corpora import CORPORA
 from intelligibility.corpora.presentation import (
@@ -28,7 +28,7 @@ from intelligibility.corpora.presentation import (
 )
 from intelligibility.experiment import EARS, Experiment
 from intelligibility.preparation.readiness import check_later_stages
-from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, is_number, progress
+from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, progress
 from msbg import Ear, Listener
 from msbg.audiogram import TRUSTED_DB_HL
 
@@ -205,12 +205,12 @@ def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[P
 def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -> Iterator[Problem]:
     """Notice references that end long before or after the signal: most likely of another scene."""
     for one in archive.presentations:
-        pair = [sources.get(s(name, one).key) for s in (processed_of, reference_of)]
-        if None in pair:
+        keys = processed_of(name, one).key, reference_of(name, one).key
+        if not all(key in sources for key in keys):
             continue
-        differ = pair[0].duration - pair[1].duration
-        if abs(differ) > LENGTHS_DIFFER:
-            where = f"{one.name} of {pair[0].duration:.1f} s, reference {pair[1].duration:.1f} s"
+        lasts, reference_lasts = (sources[key].duration for key in keys)
+        if abs(lasts - reference_lasts) > LENGTHS_DIFFER:
+            where = f"{one.name} of {lasts:.1f} s, reference {reference_lasts:.1f} s"
             yield Problem("signal and reference of other lengths", where, stops="")
 
 
@@ -318,9 +318,9 @@ def problems_of_failed(
 
 def check_msbg_settings(cfg: DictConfig) -> dict[str, Any]:
     """Try the settings of MSBG before thousands of files do."""
-    settings = OmegaConf.to_container(cfg.MSBGEar)
+    settings: dict[str, Any] = dict(cfg.MSBGEar)
     for key in ("equiv_0db_spl", "ahr"):
-        if not is_number(settings[key]) or not np.isfinite(settings[key]):
+        if not np.isfinite(settings[key]):
             raise RecipeError(f"MSBGEar.{key}={settings[key]}: expected dB")
     try:
         Ear(**settings)

@@ -36,7 +36,9 @@ def write_tables(
     results: Mapping[str, dict[str, Any]],
 ) -> None:
     """Write the CSVs that SpeechBrain reads: per ear, and both ears in one ("binaural")."""
-    rows = {key: [] for key in itertools.product((*EARS, "binaural"), SPLITS, KINDS)}
+    rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {
+        key: [] for key in itertools.product((*EARS, "binaural"), SPLITS, KINDS)
+    }
     for archive, presentations in used.items():
         for one in presentations:
             split = "test" if archive == "test" else split_of[one.scene]
