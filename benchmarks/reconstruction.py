@@ -19,14 +19,13 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from intelligibility.command_line import register
+from intelligibility.command_line import register, resolved
 from intelligibility.experiment import Experiment
-from intelligibility.runs import RECIPE, pick_device, read_json
+from intelligibility.runs import RECIPE, read_json
 from intelligibility.words import word_errors
 from reconstruction.inverters import Inverter
 from reconstruction.jobs import read_heard
-from reconstruction.judge import Judge
-from reconstruction.loading import load_judge
+from reconstruction.loading import Judge, judge_of_process
 from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.scoring import Transcript
 
@@ -44,7 +43,7 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|---:|")
     for place in places:
         level = read_json(LayerFolder(place).record, dict)["made_by"]["judge"]["level"]
-        judge = load_judge(cfg, level, pick_device(cfg.device))
+        judge = judge_of_process(resolved(cfg), level)
         print(f"| {'/'.join(place.parts[-3:])} | {check(place, judge)} |", flush=True)
 
 

@@ -91,38 +91,18 @@ def choose_tasks(wanted: str, training: Sequence[EarSignals]) -> list[str]:
 
 @dataclass(frozen=True)
 class ClassifierJob:
-    """Everything that a process needs to train one classifier.
+    """Everything that a process needs to train one classifier."""
 
-    Attributes
-    ----------
-    record : Path
-        The file that says what it was made by and how accurate it is, written last.
-    made_by : dict
-        Everything that determines its weights, apart from network and task.
-    weights : Path
-        The file of the weights.
-    choice : NetworkChoice
-        Network and task.
-    steps, seed : int
-        Updates of its training, and the seed of weights and patches.
-    training, held_out : list of EarSignals
-        What it learns from, and what its accuracy is measured on.
-    divisor : int
-        As in `VGGish`.
-    device : str
-        As in the configuration.
-    """
-
-    record: Path
-    made_by: dict[str, Any]
-    weights: Path
-    choice: NetworkChoice
-    steps: int
-    seed: int
+    record: Path  # the file that says what it was made by and how accurate it is, written last
+    made_by: dict[str, Any]  # everything that determines its weights, apart from network and task
+    weights: Path  # the file of the weights
+    choice: NetworkChoice  # network and task
+    steps: int  # updates
+    seed: int  # of weights and patches
     training: list[EarSignals]
-    held_out: list[EarSignals]
-    divisor: int
-    device: str
+    held_out: list[EarSignals]  # what its accuracy is measured on
+    divisor: int  # as in `VGGish`
+    device: str  # as in the configuration
 
 
 def make_classifier(job: ClassifierJob) -> tuple[str, dict[str, Any]]:

@@ -23,28 +23,14 @@ LEAST_PAIRS = 16  # utterances
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What determines a training apart from the data.
+    """What determines a training apart from the data."""
 
-    Attributes
-    ----------
-    steps, batch : int
-        Updates, and crops of 0.96 s in each.
-    learning_rate : float
-        Of Adam; divided by five after 70 % of the steps, unless `paper`.
-    adversarial : bool
-        RecGAN in place of RecCNN.
-    paper : bool
-        The published optimiser: one learning rate throughout.
-    seed : int
-        Of the weights and of the crops.
-    """
-
-    steps: int
-    batch: int
-    learning_rate: float
-    adversarial: bool = False
-    paper: bool = False
-    seed: int = 0
+    steps: int  # updates
+    batch: int  # crops of 0.96 s in each
+    learning_rate: float  # of Adam; divided by five after 70 % of the steps, unless `paper`
+    adversarial: bool = False  # RecGAN in place of RecCNN
+    paper: bool = False  # the published optimiser: one learning rate throughout
+    seed: int = 0  # of the weights and of the crops
 
 
 @dataclass(frozen=True)

@@ -31,27 +31,13 @@ SCALE = 10.0  # nats; the published targets are log-mel / 10, the published head
 
 @dataclass(frozen=True)
 class Spec:
-    """All that decides an inverter's shape.
+    """Everything that determines an inverter's shape."""
 
-    Attributes
-    ----------
-    layer : Layer
-        Whose embeddings it takes.
-    mel : str
-        Preset of the spectrogram that it gives.
-    width : int
-        Channels of the residual convolutions, for a network of frames.
-    divisor : int
-        What the ladder's published channels are divided by, for a network of patches.
-    paper : bool
-        Targets divided by ten and a tanh, in place of standardised bands and a linear head.
-    """
-
-    layer: Layer
-    mel: str
-    width: int
-    divisor: int
-    paper: bool = False
+    layer: Layer  # whose embeddings it takes
+    mel: str  # preset of the spectrogram that it gives
+    width: int  # channels of the residual convolutions, for a network of frames
+    divisor: int  # what the ladder's published channels are divided by, for a network of patches
+    paper: bool = False  # targets / 10 and a tanh, not standardised bands and a linear head
 
 
 class Residual(nn.Module):

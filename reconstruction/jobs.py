@@ -36,8 +36,7 @@ from reconstruction.fit import (
     shuffled,
 )
 from reconstruction.inverters import Inverter, PatchInverter, Spec, n_parameters
-from reconstruction.judge import Judge
-from reconstruction.loading import NetworkChoice, judge_of_process, network_of_process
+from reconstruction.loading import Judge, NetworkChoice, judge_of_process, network_of_process
 from reconstruction.mel import LogMel, NeuralVocoder, at_level
 from reconstruction.networks import Layer, Network
 from reconstruction.places import LayerFolder
@@ -51,67 +50,30 @@ CONTROLS = ("original", "copy", "bandmean")
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """What determines a layer's numbers apart from network, judge and signals.
+    """What determines a layer's numbers apart from network, judge and signals."""
 
-    Attributes
-    ----------
-    fit : FitSettings
-        The inverter's training.
-    mel : str
-        Preset of the spectrograms.
-    width, divisor : int
-        As in `Spec`.
-    target : str
-        "input": the spectrogram of what the layer heard; "ref": of the clean reference, which is
-        enhancement.
-    vocoder : str
-        griffinlim, or a folder.
-    n_iter : int
-        Iterations of Griffin-Lim.
-    n_floors : int
-        Ear signals on which the floors are scored.
-    floor_steps : int
-        Training steps of the shuffled floor.
-    """
-
-    fit: FitSettings
-    mel: str
-    width: int
-    divisor: int
-    target: str
-    vocoder: str
-    n_iter: int
-    n_floors: int
-    floor_steps: int
+    fit: FitSettings  # the inverter's training
+    mel: str  # preset of the spectrograms
+    width: int  # as in `Spec`
+    divisor: int  # as in `Spec`
+    target: str  # input: what the layer heard; ref: the clean reference, which is enhancement
+    vocoder: str  # griffinlim, or a folder
+    n_iter: int  # iterations of Griffin-Lim
+    n_floors: int  # ear signals on which the floors are scored
+    floor_steps: int  # training steps of the shuffled floor
 
 
 @dataclass(frozen=True)
 class ControlsJob:
-    """Everything that a process needs to make the controls of one kind of spectrogram.
+    """Everything that a process needs to make the controls of one kind of spectrogram."""
 
-    Attributes
-    ----------
-    folder : Path
-        Its final name.
-    made_by : dict
-        Everything that determines its content.
-    training, scored : sequence of EarSignals
-        What inverters learn from, and what is scored.
-    settings : LayerSettings
-        Sizes, spectrogram, vocoder.
-    config : str
-        The resolved configuration, as JSON, by which network and judge are loaded.
-    level : float
-        dB re full scale, at which the recogniser hears all signals.
-    """
-
-    folder: Path
-    made_by: dict[str, Any]
-    training: Sequence[EarSignals]
+    folder: Path  # its final name
+    made_by: dict[str, Any]  # everything that determines its content
+    training: Sequence[EarSignals]  # what inverters learn from
     scored: Sequence[EarSignals]
-    settings: LayerSettings
-    config: str
-    level: float
+    settings: LayerSettings  # sizes, spectrogram, vocoder
+    config: str  # the resolved configuration, as JSON, by which network and judge are loaded
+    level: float  # dB re full scale, at which the recogniser hears all signals
 
     @property
     def record(self) -> Path:
@@ -121,23 +83,13 @@ class ControlsJob:
 
 @dataclass(frozen=True)
 class LayerJob:
-    """Everything that a process needs to invert one layer.
+    """Everything that a process needs to invert one layer."""
 
-    Attributes
-    ----------
-    folder, made_by
-        As in `ControlsJob`.
-    choice, layer : NetworkChoice, Layer
-        The network, and which of its layers.
-    controls : ControlsJob
-        The controls of its spectrogram, finished: the layer has the same signals and settings.
-    """
-
-    folder: Path
-    made_by: dict[str, Any]
+    folder: Path  # its final name
+    made_by: dict[str, Any]  # everything that determines its content
     choice: NetworkChoice
     layer: Layer
-    controls: ControlsJob
+    controls: ControlsJob  # finished; the layer has the same signals and settings
 
     @property
     def settings(self) -> LayerSettings:
@@ -152,21 +104,12 @@ class LayerJob:
 
 @dataclass(frozen=True)
 class Controls:
-    """What the judge hears without any layer, and each condition's mean spectrum.
+    """What the judge hears without any layer, and each condition's mean spectrum."""
 
-    Attributes
-    ----------
-    original, copy, bandmean : list of Transcript
-        The signal itself; its log-mel spectrogram through the vocoder; the condition's band mean
-        through the vocoder.
-    means : dict of numpy.ndarray, (bands,)
-        Mean log-mel of the training signals, by condition.
-    """
-
-    original: list[Transcript]
-    copy: list[Transcript]
-    bandmean: list[Transcript]
-    means: dict[str, np.ndarray]
+    original: list[Transcript]  # the signal itself
+    copy: list[Transcript]  # its log-mel spectrogram through the vocoder
+    bandmean: list[Transcript]  # the condition's band mean through the vocoder
+    means: dict[str, np.ndarray]  # (bands,): mean log-mel of the training signals, by condition
 
 
 def is_done(record: Path, made_by: dict[str, Any]) -> bool:
@@ -265,7 +208,7 @@ def embed(
     """Give every signal's embedding at a layer, with its ear and condition."""
     for ear, condition in product(ears, CONDITIONS):
         speech = at_level(read_speech(ear.wavs[condition]))
-        yield ear, condition, network.embed(speech, [layer.name])[layer.name].numpy()
+        yield ear, condition, network.embed(speech)[layer.name].numpy()
 
 
 def embed_training(job: LayerJob, files: LayerFolder, network: Network) -> list[TrainingPair]:

@@ -1,18 +1,20 @@
-"""Network and judge as the configuration names them, loaded once in each process."""
+"""The networks and the judge, as the configuration names them, loaded once in each process."""
 
-import dataclasses
 import functools
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
 from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.runs import RecipeError, pick_device
-from reconstruction.judge import Judge
+from reconstruction.mel import at_level
 from reconstruction.networks import (
     HubNetwork,
     Network,
@@ -22,28 +24,20 @@ from reconstruction.networks import (
     VGGish,
     load_weights,
 )
+from reconstruction.utterances import read_speech
 
 OWN_JUDGE = "recogniser"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # no folder: those begin with / . or ~ here
+MOST_WER = 50.0  # % on the clean originals, above which a judge says nothing about a layer
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class NetworkChoice:
-    """A network with its weights: what is inverted.
+    """A network with its weights: what is inverted."""
 
-    Attributes
-    ----------
-    network : str
-        recogniser, vggish or smallenc.
-    task : str
-        What it was trained on here; "" for the recogniser and for given weights.
-    weights : Path or None
-        The file of its tensors; None for the recogniser.
-    """
-
-    network: str
-    task: str = ""
-    weights: Path | None = None
+    network: str  # recogniser, vggish or smallenc
+    task: str = ""  # what it was trained on here; "" for the recogniser and for given weights
+    weights: Path | None = None  # the file of its tensors; None for the recogniser
 
     @property
     def name(self) -> str:
@@ -51,6 +45,25 @@ class NetworkChoice:
         if self.network == "recogniser":
             return self.network
         return f"{self.network}-{self.task or 'weights'}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A recogniser that hears every wav at one level."""
+
+    recogniser: Any  # anything with `recognise(signals)` that yields recognitions with a `text`
+    level: float  # dB re full scale: that of the clean speech which it was trained on
+
+    def transcribe(self, wavs: Sequence[Path]) -> list[str]:
+        """Return the words of wav files."""
+        return [self.hear(read_speech(wav)) for wav in wavs]
+
+    def hear(self, speech: Tensor) -> str:
+        """Return the words of one signal (n_samples,)."""
+        found = next(iter(self.recogniser.recognise([at_level(speech, self.level)])))
+        if found.text is None:
+            raise RecipeError("judge: this recogniser has no words; name another one with judge=")
+        return found.text
 
 
 def new_model(network: str, divisor: int) -> VGGish | SmallEnc:
@@ -70,11 +83,6 @@ def load_network(
     model = new_model(choice.network, cfg.reconstruct.divisor)
     load_weights(choice.weights, model)
     return PatchNetwork(model.requires_grad_(False), device)
-
-
-def load_judge(cfg: DictConfig, level: float, device: torch.device) -> Judge:
-    """Load the recogniser that counts words."""
-    return Judge(load_recogniser(*judge_of(cfg), device), level)
 
 
 def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
@@ -104,7 +112,7 @@ def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     folder = Path(judge).expanduser().absolute()
     if AsrFolder(folder).save_folder.is_dir():
         own = OmegaConf.merge(cfg, {"recogniser": None})
-        return own, dataclasses.replace(experiment, asr_folder=folder)
+        return own, replace(experiment, asr_folder=folder)
     if (folder / "config.json").is_file() or HUB_ID.fullmatch(judge):
         other = {"recogniser": judge, "recogniser_revision": None}
         return OmegaConf.merge(cfg, other), experiment
@@ -114,15 +122,27 @@ def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     )
 
 
+def check_judge(errors: Iterable[tuple[int, int]], name: str) -> None:
+    """Refuse a judge that does not understand the clean originals."""
+    wrong, words = map(sum, zip(*errors, strict=True))
+    wer = 100 * wrong / words
+    if wer > MOST_WER:
+        raise RecipeError(
+            f"judge={name}: a word error rate of {wer:.0f} % on the clean originals, expected "
+            f"{MOST_WER:.0f} % or less, or the table would mean nothing; train it longer, or name "
+            "the folder of another recogniser with judge="
+        )
+
+
 @functools.lru_cache(maxsize=1)
 def network_of_process(config: str, choice: NetworkChoice, level: float) -> Network:
-    """Load a network once in a worker process; the one before it is let go."""
+    """Load a network once in a process; the one before it is let go."""
     cfg = OmegaConf.create(config)
     return load_network(choice, cfg, level, pick_device(cfg.device))
 
 
 @functools.lru_cache(maxsize=1)
 def judge_of_process(config: str, level: float) -> Judge:
-    """Load the judge once in a worker process."""
+    """Load the recogniser that counts words, once in a process."""
     cfg = OmegaConf.create(config)
-    return load_judge(cfg, level, pick_device(cfg.device))
+    return Judge(load_recogniser(*judge_of(cfg), pick_device(cfg.device)), level)

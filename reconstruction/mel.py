@@ -42,31 +42,17 @@ HIFIGAN = {
 
 @dataclass(frozen=True)
 class Preset:
-    """One kind of log-mel spectrogram.
+    """One kind of log-mel spectrogram."""
 
-    Attributes
-    ----------
-    name : str
-        asr, vggish or hifigan.
-    n_fft, window, hop : int
-        Samples.
-    n_bands : int
-        Mel bands between `lowest` and `highest` Hz.
-    scale : str
-        "htk", "htk-mel" (the same centres, slopes straight in mel) or "slaney" (with its norm).
-    floor : float
-        Magnitude that is added, or, where `clamped`, that is the least, before the logarithm.
-    """
-
-    name: str
-    n_fft: int
-    window: int
-    hop: int
-    n_bands: int
-    lowest: float
-    highest: float
-    scale: str
-    floor: float
+    name: str  # asr, vggish or hifigan
+    n_fft: int  # samples
+    window: int  # samples
+    hop: int  # samples
+    n_bands: int  # mel bands between `lowest` and `highest`
+    lowest: float  # Hz
+    highest: float  # Hz
+    scale: str  # htk; htk-mel: the same centres, slopes straight in mel; slaney, with its norm
+    floor: float  # magnitude that is added before the logarithm, or the least where `clamped`
     clamped: bool = False
 
 

@@ -29,27 +29,13 @@ LEAST_EMBEDDING = 32  # a narrow VGGish still has to tell a few classes apart
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network.
+    """One layer of a network."""
 
-    Attributes
-    ----------
-    name : str
-        Such as encoder.2 or pool3.
-    depth : int
-        Place from the input, from 1.
-    samples : int
-        Samples at 16 kHz that one frame, or one patch, stands for.
-    shape : tuple of int
-        Of one frame (features,), or of one patch: (channels, frames, bands) or (features,).
-    patches : bool
-        Whether the network sees patches.
-    """
-
-    name: str
-    depth: int
-    samples: int
-    shape: tuple[int, ...]
-    patches: bool
+    name: str  # such as encoder.2 or pool3
+    depth: int  # place from the input, from 1
+    samples: int  # samples at 16 kHz that one frame, or one patch, stands for
+    shape: tuple[int, ...]  # (features,) of a frame or patch, (channels, frames, bands) of a patch
+    patches: bool  # whether the network sees patches
 
     @property
     def floats_per_s(self) -> float:
@@ -62,8 +48,8 @@ class Network(Protocol):
 
     layers: tuple[Layer, ...]
 
-    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return the embeddings of layers for speech (n_samples,) at `LEVEL`, on the CPU."""
+    def embed(self, speech: Tensor) -> dict[str, Tensor]:
+        """Return the embeddings of all layers for speech (n_samples,) at `LEVEL`, on the CPU."""
 
 
 class VGGish(nn.Module):
@@ -148,11 +134,10 @@ class PatchNetwork:
         )
 
     @torch.inference_mode()
-    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return the embeddings of layers, (patches, ...), for speech (n_samples,)."""
+    def embed(self, speech: Tensor) -> dict[str, Tensor]:
+        """Return the embeddings of all layers, (patches, ...), for speech (n_samples,)."""
         mel = patches_of(self.mel(speech[None].to(self.device))[0], self.mel)
-        found = self.model(mel)
-        return {name: found[name].cpu() for name in names}
+        return {name: found.cpu() for name, found in self.model(mel).items()}
 
 
 def patches_of(log_mel: Tensor, mel: LogMel) -> Tensor:
@@ -185,15 +170,11 @@ class RecogniserNetwork:
 
     def __init__(self, recogniser: SpeechBrainRecogniser, level: float):
         self.recogniser, self.level = recogniser, level
-        self.layers = _frame_layers(self._embed_all(torch.randn(ASR_RATE) * 0.05))
-
-    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
-        found = self._embed_all(speech)
-        return {name: found[name] for name in names}
+        self.layers = _frame_layers(self.embed(torch.randn(ASR_RATE) * 0.05))
 
     @torch.inference_mode()
-    def _embed_all(self, speech: Tensor) -> dict[str, Tensor]:
+    def embed(self, speech: Tensor) -> dict[str, Tensor]:
+        """Return the embeddings of all layers, (frames, features), for speech (n_samples,)."""
         recogniser = self.recogniser
         front_end = nn.ModuleList(recogniser.cnn.children())
         encoder = recogniser.transformer.encoder.layers
@@ -220,21 +201,14 @@ class HubNetwork:
 
     def __init__(self, recogniser: Recogniser, level: float):
         self.recogniser, self.level = recogniser, level
-        probe = self._recognise(torch.randn(ASR_RATE) * 0.05)
-        names = ["cnn", *sorted((n for n in probe if n.startswith("encoder.")), key=_number_of)]
-        self.layers = _frame_layers({name: probe[name] for name in names})
+        self.layers = _frame_layers(self.embed(torch.randn(ASR_RATE) * 0.05))
 
-    def embed(self, speech: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return the embeddings of layers, (frames, features), for speech (n_samples,)."""
-        found = self._recognise(speech)
-        return {name: found[name].float() for name in names}
-
-    def _recognise(self, speech: Tensor) -> Mapping[str, Tensor]:
-        return next(iter(self.recogniser.recognise([at_level(speech, self.level)]))).layers
-
-
-def _number_of(layer: str) -> int:
-    return int(layer.rpartition(".")[2])
+    def embed(self, speech: Tensor) -> dict[str, Tensor]:
+        """Return the embeddings of all layers, (frames, features), for speech (n_samples,)."""
+        (found,) = self.recogniser.recognise([at_level(speech, self.level)])
+        n_layers = sum(name.startswith("encoder.") for name in found.layers)
+        names = ["cnn", *(f"encoder.{number}" for number in range(n_layers))]
+        return {name: found.layers[name].float() for name in names}
 
 
 def _frame_layers(embeddings: Mapping[str, Tensor]) -> tuple[Layer, ...]:

@@ -60,8 +60,7 @@ from reconstruction.jobs import (
     make_controls,
     read_controls,
 )
-from reconstruction.judge import check_judge
-from reconstruction.loading import NetworkChoice, load_network, new_model
+from reconstruction.loading import NetworkChoice, check_judge, load_network, new_model
 from reconstruction.networks import Layer, PatchNetwork, choose_layers, load_weights
 from reconstruction.places import ReconstructionFolder
 from reconstruction.results import write_results

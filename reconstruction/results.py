@@ -17,7 +17,7 @@ from reconstruction.jobs import CONTROLS, read_controls, read_heard
 from reconstruction.networks import Layer
 from reconstruction.page import chapter, write_page
 from reconstruction.places import LayerFolder, ReconstructionFolder
-from reconstruction.scoring import ALL, rows_of, table_of
+from reconstruction.scoring import ALL, COLUMNS, rows_of
 from reconstruction.utterances import CONDITIONS, EarSignals
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ def write_results(
         How the table was made.
     """
     rows = [row for place in finished(files, made_by) for row in layer_rows(files, place, seed)]
-    table = table_of(in_order(rows))
+    table = pd.DataFrame(in_order(rows))
+    table = table[[*COLUMNS, *table.columns.difference(COLUMNS, sort=False)]]
     networks = networks_of(files, table["source"].unique())
     content = {
         "networks": networks,

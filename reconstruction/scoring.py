@@ -1,11 +1,10 @@
 """From what was heard of every utterance to the rows of the table."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from msbg.audiogram import SEVERITIES
 from reconstruction.utterances import CONDITIONS
@@ -21,29 +20,18 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Transcript:
-    """One signal after its way through a layer, as the judge heard it.
+    """One signal after its way through a layer, as the judge heard it."""
 
-    Attributes
-    ----------
-    name, condition, listener, severity, prompt, text : str
-        Which ear signal, and what was made of it.
-    errors, n_words : int
-        Wrong words, and words of the prompt.
-    mel_l1, mean_l1 : float or None
-        Mean absolute error of the log-mel spectrogram in nats, and that of the condition's band
-        mean; None where there is no spectrogram (the original).
-    """
-
-    name: str
+    name: str  # of the ear signal
     condition: str
     listener: str
     severity: str
     prompt: str
-    text: str
-    errors: int
-    n_words: int
-    mel_l1: float | None = None
-    mean_l1: float | None = None
+    text: str  # what the judge wrote down
+    errors: int  # wrong words
+    n_words: int  # of the prompt
+    mel_l1: float | None = None  # nats: mean absolute error of the log-mel; None of the original
+    mean_l1: float | None = None  # nats: that of the condition's band mean
 
 
 def rows_of(
@@ -68,37 +56,39 @@ def rows_of(
     """
     rows = []
     for condition in CONDITIONS:
-        part, whole, ceiling = (
-            [one for one in some if one.condition == condition] for some in (heard, original, copy)
-        )
-        for group, names in groups(part).items():
-            members, untouched, copied = (
-                [one for one in some if one.name in names] for some in (part, whole, ceiling)
+        for group, members in groups([one for one in heard if one.condition == condition]).items():
+            names = {one.name for one in members}
+            untouched, copied = (
+                wer([one for one in some if one.condition == condition and one.name in names])
+                for some in (original, copy)
             )
-            row = {**about, "condition": condition, "listener": group}
-            row |= group_scores(members, seed)
-            row |= {"wer_original": wer(untouched), "wer_copy": wer(copied)}
-            row["excess_wer"] = row["wer"] - row["wer_copy"]
-            rows.append(row)
+            row = {
+                **about,
+                "condition": condition,
+                "listener": group,
+                **group_scores(members, seed),
+            }
+            row |= {"wer_original": untouched, "wer_copy": copied}
+            rows.append(row | {"excess_wer": row["wer"] - copied})
     return rows
 
 
-def groups(heard: Iterable[Transcript]) -> dict[str, set[str]]:
-    """Return names of signals: all, by severity of the ear's loss, and by listener."""
-    heard = list(heard)
-    found = {ALL: {one.name for one in heard}}
+def groups(heard: Sequence[Transcript]) -> dict[str, list[Transcript]]:
+    """Group signals of one condition: all, by severity of the ear's loss, and by listener."""
+    found = {ALL: list(heard)}
     for severity in SEVERITIES:
-        if names := {one.name for one in heard if one.severity == severity}:
-            found[severity] = names
+        if members := [one for one in heard if one.severity == severity]:
+            found[severity] = members
     for listener in sorted({one.listener for one in heard}):
-        found[listener] = {one.name for one in heard if one.listener == listener}
+        found[listener] = [one for one in heard if one.listener == listener]
     return found
 
 
 def group_scores(heard: Sequence[Transcript], seed: int) -> dict[str, Any]:
     """Return n_words, mel_l1, skill and wer with its interval, for some signals."""
     low, high = wer_interval(heard, seed)
-    scores = {"n_words": sum(one.n_words for one in heard), "mel_l1": None, "skill": None}
+    scores: dict[str, Any] = {"n_words": sum(one.n_words for one in heard)}
+    scores |= {"mel_l1": None, "skill": None}
     if all(one.mel_l1 is not None for one in heard):
         mel_l1 = float(np.mean([one.mel_l1 for one in heard]))
         mean_l1 = float(np.mean([one.mean_l1 for one in heard]))
@@ -106,9 +96,8 @@ def group_scores(heard: Sequence[Transcript], seed: int) -> dict[str, Any]:
     return scores | {"wer": wer(heard), "wer_ci_lo": low, "wer_ci_hi": high}
 
 
-def wer(heard: Iterable[Transcript]) -> float:
+def wer(heard: Sequence[Transcript]) -> float:
     """Return the word error rate in percent; insertions may take it above 100."""
-    heard = list(heard)
     return 100 * sum(one.errors for one in heard) / sum(one.n_words for one in heard)
 
 
@@ -119,14 +108,3 @@ def wer_interval(heard: Sequence[Transcript], seed: int) -> tuple[float, float]:
     rates = 100 * errors[drawn].sum(1) / words[drawn].sum(1)
     low, high = np.percentile(rates, [2.5, 97.5])
     return float(low), float(high)
-
-
-def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as a table, columns in the order of `COLUMNS`, then what else they hold."""
-    table = pd.DataFrame(list(rows))
-    return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
-
-
-def records(heard: Iterable[Transcript]) -> list[dict[str, Any]]:
-    """Return signals as they are written to a file."""
-    return [asdict(one) for one in heard]

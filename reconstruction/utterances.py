@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
-import torch
 from torch import Tensor
 
+from intelligibility import ears as ear_signals
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import EARS, KINDS, Experiment, read_table
@@ -20,56 +19,32 @@ from reconstruction.mel import SILENT
 
 CONDITIONS = ("ref", "msbg")
 LEAST_SCORED = 8  # ear signals: with fewer a word error rate says nothing
-SHORTEST = 0.2  # s
+LENGTHS = (ASR_RATE // 5, 10**9)  # samples
 
 
 @dataclass(frozen=True)
 class EarSignals:
-    """One ear of one hearing-aid output, processed and as the clean reference.
+    """One ear of one hearing-aid output, processed and as the clean reference."""
 
-    Attributes
-    ----------
-    name : str
-        Such as left_S90601_L9001_E901.
-    scene, listener, system, severity : str
-        The severity is this ear's, as the hearing-loss simulation grades it.
-    prompt : str
-        What was said.
-    wavs : mapping
-        The wav of each condition: "ref", clean, and "msbg", processed and through the loss.
-    labels : mapping
-        What the corpus's metadata say, by task.
-    """
-
-    name: str
+    name: str  # such as left_S90601_L9001_E901
     scene: str
     listener: str
     system: str
-    severity: str
-    prompt: str
-    wavs: Mapping[str, Path]
-    labels: Mapping[str, str] = field(default_factory=dict)
+    severity: str  # this ear's, as the hearing-loss simulation grades it
+    prompt: str  # what was said
+    wavs: Mapping[str, Path]  # by condition: ref, clean; msbg, processed and through the loss
+    labels: Mapping[str, str] = field(default_factory=dict)  # by task, from the metadata
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The ear signals of one run.
+    """The ear signals of one run."""
 
-    Attributes
-    ----------
-    training, scored : list of EarSignals
-        What inverters learn from, and what is scored.
-    all_training, all_scored : list of EarSignals
-        What they were chosen from: classifiers learn from these.
-    level : float
-        dB re full scale of the clean training speech, at which the recogniser hears all.
-    """
-
-    training: list[EarSignals]
+    training: list[EarSignals]  # what inverters learn from
     scored: list[EarSignals]
-    all_training: list[EarSignals]
+    all_training: list[EarSignals]  # what they were chosen from; classifiers learn from these
     all_scored: list[EarSignals]
-    level: float
+    level: float  # dB re full scale of the clean training speech, at which the recogniser hears all
 
 
 def read_ears(experiment: Experiment, split: str) -> list[EarSignals]:
@@ -88,19 +63,11 @@ def read_ears(experiment: Experiment, split: str) -> list[EarSignals]:
                     f"{name} is not in {experiment.presentations.name} or in the table of "
                     "references; run prepare_data.py again, with the same config"
                 )
-            one = presentations[name]
-            ears.append(
-                EarSignals(
-                    name=f"{side}_{name}",
-                    scene=one.scene,
-                    listener=one.listener.id,
-                    system=one.system,
-                    severity=getattr(one.listener, f"audiogram_{side}").severity,
-                    prompt=row["wrd"],
-                    wavs={kind: tables[kind][name]["wav"] for kind in KINDS},
-                    labels=scene_labels(scenes.get(one.scene, {})),
-                )
-            )
+            one, wavs = presentations[name], {kind: tables[kind][name]["wav"] for kind in KINDS}
+            severity = getattr(one.listener, f"audiogram_{side}").severity
+            about = one.scene, one.listener.id, one.system, severity, row["wrd"], wavs
+            labels = scene_labels(scenes.get(one.scene, {}))
+            ears.append(EarSignals(f"{side}_{name}", *about, labels))
     missing = [f"{wav}" for ear in ears for wav in ear.wavs.values() if not wav.is_file()]
     if missing:
         raise RecipeError(
@@ -193,18 +160,7 @@ def check_disjoint(training: Iterable[EarSignals], scored: Iterable[EarSignals])
 
 def read_speech(path: Path) -> Tensor:
     """Read an ear signal (n_samples,): float32, 16 kHz, as it was written."""
-    try:
-        samples, rate = sf.read(path, dtype="float32")
-    except (sf.SoundFileError, OSError) as error:
-        raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
-    if samples.ndim != 1 or rate != ASR_RATE or not np.isfinite(samples).all():
-        raise RecipeError(
-            f"{path}: {samples.shape} samples at {rate} Hz, expected one channel of finite samples "
-            f"at {ASR_RATE} Hz; run prepare_data.py again"
-        )
-    if len(samples) < SHORTEST * ASR_RATE:
-        raise RecipeError(f"{path}: {len(samples)} samples, expected {SHORTEST} s or more")
-    return torch.from_numpy(samples)
+    return ear_signals.read_speech(path, LENGTHS)
 
 
 def median_level(paths: Sequence[Path]) -> float:

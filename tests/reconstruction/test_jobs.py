@@ -24,8 +24,7 @@ from reconstruction.jobs import (
     read_controls,
     read_heard,
 )
-from reconstruction.judge import Judge
-from reconstruction.loading import NetworkChoice
+from reconstruction.loading import Judge, NetworkChoice
 from reconstruction.mel import LEVEL, LogMel, at_level
 from reconstruction.scoring import rows_of, wer
 from reconstruction.utterances import read_speech

@@ -18,9 +18,9 @@ from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
-from reconstruction import loading, reconstruct
+from reconstruction import jobs, loading, reconstruct
 from reconstruction.jobs import read_controls, read_heard
-from reconstruction.judge import Judge
+from reconstruction.loading import Judge
 from reconstruction.networks import VGGish
 from reconstruction.scoring import COLUMNS, rows_of
 from reconstruction.settings import layer_settings
@@ -314,11 +314,8 @@ def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
     exp = shutil.copytree(prepared, tmp_path / "exp")
     make_recogniser(exp / "transformer_cpc1")
 
-    def toy_judge(cfg, level, device):
-        return Judge(ToyRecogniser(), level)
-
-    monkeypatch.setattr(loading, "load_judge", toy_judge)
-    loading.judge_of_process.cache_clear()
+    judge = Judge(ToyRecogniser(), -40.0)
+    monkeypatch.setattr(jobs, "judge_of_process", lambda *_: judge)
     loading.network_of_process.cache_clear()
     overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
     run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)

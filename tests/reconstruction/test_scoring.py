@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intelligibility.runs import RecipeError
-from reconstruction.judge import check_judge
+from reconstruction.loading import check_judge
 from reconstruction.scoring import Transcript, rows_of, wer, wer_interval
 
 
