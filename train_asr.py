@@ -46,7 +46,7 @@ from speechbrain.utils.distributed import get_rank, if_main_process, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
-from intelligibility.command_line import in_words, reports_errors
+from intelligibility.command_line import readable, reports_errors
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
 from intelligibility.recognisers.checkpoints import epoch_of
@@ -445,7 +445,7 @@ def run_published_way(arguments: list[str]) -> None:
         device = str(pick_device(given.pop("device", "auto")))
         train(read_settings(settings_file, overrides), run_options(given, device))
     except (RecipeError, OSError) as error:
-        sys.exit(str(in_words(error)))
+        sys.exit(str(readable(error)))
     except KeyboardInterrupt:
         logger.error("Stopped; every checkpoint is kept, and the same command goes on from there")
         sys.exit(130)

@@ -33,6 +33,13 @@ logger = logging.getLogger(__name__)
 
 EVERY_SCRIPT = ("path", "corpus", "cpc1_track", "seed", "hydra")
 FREE = ("asr_overrides", "run_opts")  # groups that take any key: asr_overrides.batch_size=8
+# What a key takes, by a word in OmegaConf's message.
+EXPECTED = {
+    "Integer": "a whole number",
+    "Union": "a number",
+    "valid bool": "true or false",
+    "not Optional": "a value",
+}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 STOPPED = 130  # the exit status of a shell's command that was interrupted
 
@@ -109,7 +116,7 @@ def reports_errors(
             except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except (RecipeError, OSError) as error:
-                _end(in_words(error), cfg)
+                _end(readable(error), cfg)
             logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
 
         return guarded
@@ -157,9 +164,9 @@ def _quoted(word: str) -> str:
 
 def known_keys(schema: DictConfig) -> DictConfig:
     """Return the keys of config.yaml and of a script, with their types and values."""
-    config = OmegaConf.load(RECIPE / "config.yaml")
-    ours = [key for key in config if key not in ("hydra", "defaults")]
-    return cast(DictConfig, OmegaConf.merge(schema, OmegaConf.masked_copy(config, ours)))
+    config = cast(DictConfig, OmegaConf.load(RECIPE / "config.yaml"))
+    del config["hydra"], config["defaults"]
+    return cast(DictConfig, OmegaConf.merge(schema, config))
 
 
 def check_word(word: str, known: DictConfig) -> None:
@@ -184,10 +191,9 @@ def check_word(word: str, known: DictConfig) -> None:
 
 def _check_key(key: str, known: DictConfig) -> None:
     """Name the key that is meant, where Hydra would advise to add the misspelt one."""
-    keys = list(map(str, known))
-    for group in known:
-        if OmegaConf.is_dict(known._get_node(group)):
-            keys += [f"{group}.{part}" for part in known[group]]
+    nested = cast(dict[str, Any], OmegaConf.to_container(known))
+    groups = {name: parts for name, parts in nested.items() if isinstance(parts, dict)}
+    keys = [*nested, *(f"{name}.{part}" for name, parts in groups.items() for part in parts)]
     if key in keys or key.split(".")[0] in FREE:
         return
     alike = difflib.get_close_matches(key, keys, 1)
@@ -198,22 +204,14 @@ def _check_key(key: str, known: DictConfig) -> None:
 def _expected(key: str, known: DictConfig, error: ValidationError) -> str:
     """Say what a key takes, from OmegaConf's message that it does not take this."""
     if OmegaConf.is_dict(OmegaConf.select(known, key)):
-        return f"expected one of its keys, such as {key}.{next(iter(known[key]), 'name')}=..."
+        return f"expected one of its keys, such as {key}.{[*known[key], 'name'][0]}=..."
     message = str(error).splitlines()[0]
-    expected = {
-        "Integer": "a whole number",
-        "Union": "a number",
-        "valid bool": "true or false",
-        "not Optional": "a value",
-    }
-    for theirs, ours in expected.items():
-        if theirs in message:
-            return f"expected {ours}"
-    return message
+    found = [ours for theirs, ours in EXPECTED.items() if theirs in message]
+    return f"expected {found[0]}" if found else message
 
 
-def in_words(error: Exception) -> RecipeError:
-    """Turn an error of the file system into one that says what to do; others pass through."""
+def readable(error: Exception) -> RecipeError:
+    """Turn an error of the file system into one that says what to do; raise any other again."""
     if isinstance(error, RecipeError):
         return error
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -235,25 +233,21 @@ def _end(error: RecipeError, cfg: DictConfig) -> None:
 
 
 class FolderCheck(Callback):
-    """Look at exp_folder before Hydra makes a folder for the log in it."""
+    """Make the folder for the log, which Hydra would fail to make with a traceback."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Stop with a message where nothing can be written."""
-        if not config.path.exp_folder or config.path.asr_folder == "":
+        path = config.path
+        if not path.exp_folder or path.asr_folder == "":
             sys.exit(
-                f"path.exp_folder={config.path.exp_folder} path.asr_folder="
-                f"{config.path.asr_folder}: name a folder (is a variable of the shell unset?)"
+                f"path.exp_folder={path.exp_folder} path.asr_folder={path.asr_folder}: name a "
+                "folder (is a variable of the shell unset?)"
             )
-        folder = first = Path(str(config.path.exp_folder)).expanduser().absolute()
-        while not os.path.lexists(folder):
-            folder = folder.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            what = "cannot be written" if folder.is_dir() else "is no folder"
-            sys.exit(f"path.exp_folder={first}: {folder} {what}; give a folder of your own")
+        folder = Path(path.exp_folder).expanduser().absolute()
         try:
-            first.mkdir(parents=True, exist_ok=True)  # what looks writable may not be
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            sys.exit(f"path.exp_folder={first}: {error}; give a folder of your own")
+            sys.exit(f"path.exp_folder={folder}: {error}; give a folder of your own")
 
     on_multirun_start = on_run_start
 
@@ -277,7 +271,7 @@ def check_ranges(cfg: DictConfig) -> None:
 
 
 def resolved(cfg: DictConfig) -> str:
-    """Return the configuration as JSON without references, for processes that know none of ours."""
+    """Return the configuration as JSON without interpolations, for the worker processes."""
     return json.dumps(_plain(cfg))
 
 
@@ -294,7 +288,7 @@ def _filled(cfg: DictConfig) -> DictConfig:
 
 
 def provenance(cfg: DictConfig) -> dict[str, Any]:
-    """Say how a result was made: resolved configuration, seed, versions, command and time."""
+    """Return how a result was made: resolved configuration, seed, versions, command and time."""
     return {
         "config": _plain(cfg),
         "seed": cfg.seed,

@@ -10,9 +10,9 @@ from benchmarks.made.release import make_release
 from intelligibility.command_line import (
     check_ranges,
     check_word,
-    in_words,
     known_keys,
     provenance,
+    readable,
     register,
     reports_errors,
 )
@@ -77,7 +77,7 @@ def test_an_error_of_the_file_system_is_a_message_wherever_it_strikes(caplog, nu
 
 def test_an_error_of_another_kind_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        in_words(ZeroDivisionError())
+        readable(ZeroDivisionError())
 
 
 def test_an_interruption_is_one_line_and_a_status(caplog):
@@ -215,9 +215,8 @@ def test_numbers_are_refused_before_any_header_is_read(tmp_path):
 def test_an_exp_folder_that_is_a_file_is_named(tmp_path, below):
     (tmp_path / "notes.txt").write_text("precious")
     message = refused("evaluate.py", f"path.exp_folder={tmp_path}/notes.txt{below}")
-    assert (
-        f"path.exp_folder={tmp_path}/notes.txt{below}: {tmp_path}/notes.txt is no fold" in message
-    )
+    assert f"path.exp_folder={tmp_path}/notes.txt{below}: [Errno" in message
+    assert "give a folder of your own" in message
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
