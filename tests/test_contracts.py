@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 
 from benchmarks.made.experiment import make_experiment
+from benchmarks.made.release import babble, dump
 from intelligibility.experiment import EARS, write_table
 from intelligibility.runs import read_json, write_json
 from tests.conftest import RECIPE
@@ -175,3 +176,89 @@ def test_another_mapping_is_its_own_file(copy, tmp_path):
     assert "logistic" not in (exp_folder / "report.html").read_text()
     predicted = run(copy, "-c", bundled, str(exp_folder / "calibration.json"))  # as score.py does
     assert float(predicted) == pytest.approx(fit["offset"] + 0.8 * fit["gain"])
+
+
+TABLE = '''
+"""A corpus of one table: a row per recording, and a severity in place of an audiogram."""
+
+import csv
+
+from intelligibility.corpora.clarity import configured
+from intelligibility.corpora.corpus import Corpus
+from intelligibility.corpora.listeners import stand_in
+from intelligibility.corpora.presentation import Archive, Presentation
+
+
+def read(cfg, track):
+    path = configured(cfg, "table")
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    splits = {"train": ("train", "dev"), "test": ("test",)}
+    return {
+        name: archive(path, [row for row in rows if row["split"] in splits[name]])
+        for name in splits
+    }
+
+
+def archive(path, rows):
+    presentations = [
+        Presentation(
+            name=row["name"],
+            scene=row["scene"],
+            listener=stand_in(row["severity"], row["severity"]),
+            system=row["system"],
+            prompt=row["text"],
+            correctness=float(row["correctness"]),
+            processed=path.with_name(row["processed"]),
+            reference=path.with_name(row["reference"]),
+            lead_in=None,
+        )
+        for row in rows
+    ]
+    dev = sorted(row["scene"] for row in rows if row["split"] == "dev")
+    return Archive(path, presentations, sorted(row["scene"] for row in rows), dev_scenes=dev)
+
+
+CORPUS = Corpus("table", read, lambda cfg, track, test: [], {"train": "table", "test": "table"})
+'''
+COLUMNS = "name,scene,split,severity,system,text,correctness,processed,reference"
+
+
+def make_table(folder: Path) -> Path:
+    """Write two wavs, and a table in which ten recordings are made of them."""
+    rng = np.random.default_rng(0)
+    for name in ("processed", "reference"):
+        sound = np.concatenate([np.zeros((14000, 2)), babble(rng, 2.2, 32000)])
+        sf.write(folder / f"{name}.wav", sound, 32000)
+    lines = [COLUMNS]
+    for number, split in enumerate(["train", *["dev"] * 5, *["test"] * 4]):
+        row = f"R{number},S{number},{split},Mild,E{number % 2},six of it,{10 * number}"
+        lines.append(f"{row},processed.wav,reference.wav")
+    (folder / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "table.csv"
+
+
+def test_a_corpus_is_its_own_file_and_an_entry_in_the_list(copy, tmp_path):
+    """It is prepared with its own split, measured, mapped and scored."""
+    room, exp_folder = copy / "intelligibility/corpora", tmp_path / "exp"
+    (room / "table.py").write_text(TABLE)
+    listing = (room / "__init__.py").read_text(encoding="utf-8")
+    assert listing.count("cpc3.CORPUS") == 1
+    listing = listing.replace("import cpc1,", "import table, cpc1,")
+    listing = listing.replace("cpc3.CORPUS", "cpc3.CORPUS, table.CORPUS")
+    (room / "__init__.py").write_text(listing, encoding="utf-8")
+    insert(copy / "config.yaml", "  listeners: null", "  table: null\n")
+    options = ["corpus=table", f"path.table={make_table(tmp_path)}", "hearing_loss=none"]
+    options += [f"path.exp_folder={exp_folder}"]
+    said = run(copy, "prepare_data.py", *options, "n_jobs=1")
+    assert "1 training and 5 dev scenes" in said
+    results = next(exp_folder.glob("*/table_asr_data")).parent
+    assert len(list(results.glob("table_asr_data/*/left_msbg/*.wav"))) == 10
+    for split, numbers in (("dev", range(1, 6)), ("test", range(6, 10))):
+        for measure in ("enc", "dec"):
+            similarities = {f"R{n}": 0.5 + 0.03 * n + 0.02 * (n % 3) for n in numbers}
+            dump(results / f"{split}_{measure}_similarity.json", similarities)
+    dump(results / "inference.json", {})
+    run(copy, "evaluate.py", *options)
+    assert read_json(results / "results.json")["counts"]["test"]["matched"] == 4
+    assert "<title>" in (results / "report.html").read_text(encoding="utf-8")

@@ -130,6 +130,8 @@ class Archive:
         What is wrong with the metadata.
     dev_only : list of str
         Scenes that no recogniser may be trained on, since the challenge tests on them too.
+    dev_scenes : list of str or None
+        The development scenes, where the corpus names them; None where they are drawn.
     """
 
     metadata: Path
@@ -137,6 +139,7 @@ class Archive:
     scenes: list[str]
     problems: list[Problem] = field(default_factory=list)
     dev_only: list[str] = field(default_factory=list)
+    dev_scenes: list[str] | None = None
 
 
 def left_out(problems: Iterable[Problem]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -37,10 +38,16 @@ def choose_split(
         Lists made by hand that are not of these scenes, or others than those of the experiment
         that this one is an ablation of.
     """
-    scenes = archives["train"].scenes if "train" in archives else []
-    dev_only = set(archives["train"].dev_only) if "train" in archives else set()
-    drawn = draw_split([s for s in scenes if s not in dev_only], cfg.dev_percent, cfg.seed)
-    drawn["dev"] = sorted({*drawn["dev"], *dev_only})
+    train = archives.get("train", Archive(Path(), [], []))
+    scenes, dev_only = train.scenes, train.dev_only
+    if train.dev_scenes is None:
+        drawn = draw_split([s for s in scenes if s not in dev_only], cfg.dev_percent, cfg.seed)
+        drawn["dev"] = sorted({*drawn["dev"], *dev_only})
+    else:
+        drawn = {
+            "train": [s for s in scenes if s not in train.dev_scenes],
+            "dev": sorted(train.dev_scenes),
+        }
     files = {split: experiment.scene_list(split) for split in drawn}
     found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
     hand_made = len(found) == 2 and bool(scenes) and found != last_drawn(experiment)
