@@ -10,7 +10,10 @@ from intelligibility.command_line import EVERY_SCRIPT
 from tests.conftest import RECIPE
 
 README = (RECIPE / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in (RECIPE / "docs").glob("*.md")}
+PAGES = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (*(RECIPE / "docs").glob("*.md"), RECIPE / "CONTRIBUTING.md")
+}
 SECTIONS = (
     "Two commands",
     "The stages",
@@ -95,7 +98,8 @@ def test_the_code_names_every_equation_of_the_method():
 
 
 def test_every_link_leads_somewhere():
-    for folder, page in [(RECIPE, README), *((RECIPE / "docs", page) for page in PAGES.values())]:
+    pages = [(RECIPE / "docs", page) for name, page in PAGES.items() if name != "CONTRIBUTING.md"]
+    for folder, page in [(RECIPE, README), (RECIPE, PAGES["CONTRIBUTING.md"]), *pages]:
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             assert target.startswith("https://") or (folder / target).is_file(), target
 
