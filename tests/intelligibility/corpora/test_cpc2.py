@@ -7,45 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.made.release import make_release
-from demo.layouts import lay_out
 from intelligibility.corpora import late_responses, read_archives
 from intelligibility.corpora.cpc2 import names_of
-from intelligibility.corpora.presentation import Archive, in_lines
-from intelligibility.preparation.check import check_archives, check_headers
+from intelligibility.preparation.check import check_headers
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
+from tests.intelligibility.corpora.conftest import spoil
 
+CORPUS = "cpc2"
 DATA = "clarity_CPC2_data/clarity_data"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small release laid out as CPC2; tests that change it take a copy."""
-    folder = tmp_path_factory.mktemp("cpc2")
-    lay_out(make_release(folder / "cpc1"), folder / "release", "cpc2")
-    return folder / "release"
-
-
-@pytest.fixture
-def root(whole: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "root"))
-
-
-def read(root: Path, *overrides: str) -> dict[str, Archive]:
-    """Read a release as the configuration says."""
-    return read_archives(configure(root, root / "exp", "corpus=cpc2", *overrides), "")
-
-
-def all_problems(root: Path, *overrides: str) -> str:
-    """Return all that a check finds, in words, but for the losses of the small release's people."""
-    archives = read(root, *overrides)
-    problems = [*check_archives(archives), *check_headers(archives)[1]]
-    return in_lines(one for one in problems if "losses above" not in one.fault)
-
-
-def test_three_sets_in_one(whole: Path) -> None:
+def test_three_sets_in_one(whole: Path, read, all_problems) -> None:
     """A signal of two trainings is one presentation; the tests have their labels."""
     archives = read(whole)
     train, test = archives["train"], archives["test"]
@@ -73,7 +46,7 @@ def test_a_system_with_an_underscore() -> None:
             names_of(name)
 
 
-def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
+def test_labels_that_came_later(root: Path, tmp_path: Path, read) -> None:
     """They are found in path.test_responses; without them the test is unlabelled."""
     labels = tmp_path / "labels"
     labels.mkdir()
@@ -89,7 +62,7 @@ def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
         read(root, f"path.test_responses='{tmp_path}'")
 
 
-def test_the_test_and_its_labels_alone(root: Path) -> None:
+def test_the_test_and_its_labels_alone(root: Path, read) -> None:
     """That is the smallest benchmark: a mapping of another run is enough."""
     for path in (root / DATA / "metadata").glob("*.train.*.json"):
         path.unlink()
@@ -103,7 +76,7 @@ def test_the_test_and_its_labels_alone(root: Path) -> None:
         read(root)
 
 
-def test_signals_in_the_folders_of_their_sets(root: Path) -> None:
+def test_signals_in_the_folders_of_their_sets(root: Path, read, all_problems) -> None:
     """The archive has signals in signals/ or in train.k/: both are looked into."""
     outputs = root / DATA / "HA_outputs"
     (outputs / "train.2").mkdir()
@@ -113,100 +86,91 @@ def test_signals_in_the_folders_of_their_sets(root: Path) -> None:
     assert processed == {"signals", "train.2"}
 
 
-def spoil_name(entries: list[dict]) -> None:
-    """Give the first signal a name without a system."""
-    entries[0]["signal"] = "S10000_L0001"
-
-
-def spoil_system(entries: list[dict]) -> None:
-    """Say of the first signal that it is of another system than its name does."""
-    entries[0]["system"] = "E999"
-
-
-FAULTS = {
-    "a list is missing": (
-        lambda data: (data / "metadata/CEC1.train.2.json").unlink(),
-        "1 x training set without its list: .*CEC1.train.2.json",
-    ),
-    "a test list is missing": (
-        lambda data: [
-            (data / name).unlink()
-            for name in ("metadata/CEC2.test.2.json", "CPC2.test_labels.2.json")
-        ],
+FAULTS = [
+    ("metadata/CEC1.train.2.json", None, "1 x training set without its list: .*CEC1.train.2.json"),
+    (
+        ("metadata/CEC2.test.2.json", "CPC2.test_labels.2.json"),
+        None,
         "1 x test set without its list: .*CEC2.test.2.json",
     ),
-    "a name that does not split": (
-        lambda data: edit(data / "metadata/CEC2.train.2.json", spoil_name),
+    (
+        "metadata/CEC2.train.2.json",
+        lambda entries: entries[0].update(signal="S10000_L0001"),
         "damaged entry in CEC2.train.2.json: entry 1: S10000_L0001 does not split",
     ),
-    "a name that contradicts its fields": (
-        lambda data: edit(data / "metadata/CEC2.train.2.json", spoil_system),
+    (
+        "metadata/CEC2.train.2.json",
+        lambda entries: entries[0].update(system="E999"),
         "damaged entry in CEC2.train.2.json: entry 1: system is 'E999', but the signal is S10000",
     ),
-    "a label without a signal": (
-        lambda data: edit(data / "metadata/CEC2.test.1.json", lambda entries: entries.pop()),
+    (
+        "metadata/CEC2.test.1.json",
+        lambda entries: entries.pop(),
         "1 x label without a signal: S20001_L0001_E001",
     ),
-    "sets that contradict each other": (
-        lambda data: edit(
-            data / "metadata/CEC2.train.3.json", lambda entries: entries[0].update(correctness=1.5)
-        ),
+    (
+        "metadata/CEC2.train.3.json",
+        lambda entries: entries[0].update(correctness=1.5),
         "1 x training sets that contradict each other: S10000_L0001_E001 in sets 2 and 3",
     ),
-    "a signal twice in a list": (
-        lambda data: edit(
-            data / "metadata/CEC2.train.3.json", lambda entries: entries.append(entries[0])
-        ),
+    (
+        "metadata/CEC2.train.3.json",
+        lambda entries: entries.append(entries[0]),
         "1 x signal listed twice in a training set: S10000_L0001_E001",
     ),
-    "a signal in two tests": (
-        lambda data: shutil.copy(
-            data / "metadata/CEC2.test.1.json", data / "metadata/CEC2.test.3.json"
-        ),
-        "4 x signal listed twice in metadata: S20000_L0001_E001",
+    (
+        "metadata/CEC2.test.1.json",
+        lambda entries: entries.extend(entries[:1]),
+        "2 x signal listed twice in metadata: S20000_L0001_E001",
     ),
-    "a listener without an audiogram": (
-        lambda data: edit(data / "metadata/listeners.json", lambda people: people.pop("L0002")),
+    (
+        "metadata/listeners.json",
+        lambda people: people.pop("L0002"),
         "no audiogram in listeners.json: listener L0002 of S1",
     ),
-    "an audiogram too short": (
-        lambda data: edit(
-            data / "metadata/listeners.json",
-            lambda people: people["L0002"]["audiogram_levels_l"].pop(),
-        ),
+    (
+        "metadata/listeners.json",
+        lambda people: people["L0002"]["audiogram_levels_l"].pop(),
         "1 x audiogram in listeners.json not usable: L0002",
     ),
-    "a missing signal": (
-        lambda data: (data / "HA_outputs/signals/CEC1/S10001_L0001_E001.wav").unlink(),
+    (
+        "HA_outputs/signals/CEC1/S10001_L0001_E001.wav",
+        None,
         "1 x missing file: .*HA_outputs/signals/CEC1/S10001_L0001_E001.wav",
     ),
-    "a missing reference": (
-        lambda data: (data / "scenes/CEC1/S10001_target_ref.wav").unlink(),
+    (
+        "scenes/CEC1/S10001_target_ref.wav",
+        None,
         "1 x missing file: .*scenes/CEC1/S10001_target_ref.wav",
     ),
-    "a prompt that is none": (
-        lambda data: edit(
-            data / "metadata/CEC1.train.3.json", lambda entries: entries[0].update(prompt=5)
-        ),
+    (
+        "metadata/CEC1.train.3.json",
+        lambda entries: entries[0].update(prompt=5),
         "damaged entry in CEC1.train.3.json: entry 1: prompt is 5, expected text",
     ),
-    "correctness beyond 100": (
-        lambda data: edit(
-            data / "metadata/CEC1.train.3.json", lambda entries: entries[0].update(correctness=101)
-        ),
+    (
+        "metadata/CEC1.train.3.json",
+        lambda entries: entries[0].update(correctness=101),
         "damaged entry in CEC1.train.3.json: entry 1: correctness is 101",
     ),
-}
+]
 
 
-@pytest.mark.parametrize(("spoil", "found"), FAULTS.values(), ids=FAULTS)
-def test_bad_releases(root: Path, spoil, found: str) -> None:
+@pytest.mark.parametrize(("files", "change", "found"), FAULTS)
+def test_bad_releases(root: Path, all_problems, files, change, found: str) -> None:
     """Each fault is found by itself and named."""
-    spoil(root / DATA)
+    spoil(root / DATA, files, change)
     assert re.search(found, all_problems(root))
 
 
-def test_namesakes_of_two_challenges(root: Path) -> None:
+def test_a_signal_in_two_tests(root: Path, all_problems) -> None:
+    """It would be scored twice."""
+    metadata = root / DATA / "metadata"
+    shutil.copy(metadata / "CEC2.test.1.json", metadata / "CEC2.test.3.json")
+    assert "4 x signal listed twice in metadata: S20000_L0001_E001" in all_problems(root)
+
+
+def test_namesakes_of_two_challenges(root: Path, read, all_problems) -> None:
     """Of two signals of one name, CEC1's would be left out: its name is CEC2's file."""
     data = root / DATA
     namesakes = json.loads((data / "metadata/CEC2.train.2.json").read_text())[:1]
@@ -221,7 +185,7 @@ def test_namesakes_of_two_challenges(root: Path) -> None:
     assert tested[0]["signal"] not in {one.name for one in read(root)["train"].presentations}
 
 
-def test_scenes_of_the_test_are_never_trained_on(root: Path) -> None:
+def test_scenes_of_the_test_are_never_trained_on(root: Path, read, all_problems) -> None:
     """A scene of another set's test may be mapped on, not trained on; a signal of one's own not."""
     data = root / DATA
     tested = json.loads((data / "CPC2.test_labels.1.json").read_text())[0]
@@ -247,13 +211,13 @@ def test_any_of_its_folders_names_the_release(whole: Path, named: str) -> None:
     assert len(read_archives(cfg, "")["test"].presentations) == 4
 
 
-def test_no_release(tmp_path: Path) -> None:
+def test_no_release(tmp_path: Path, read) -> None:
     """A folder without it is named, with what to do."""
     with pytest.raises(RecipeError, match="path.root has to hold the unpacked clarity_CPC2_data"):
         read(tmp_path)
 
 
-def test_the_real_scene(shared: Path) -> None:
+def test_the_real_scene(shared: Path, read) -> None:
     """Seven outputs of real aids to one scene, as CPC2 has them."""
     archives = read(shared / "cpc2_sample")
     train = archives["train"]

@@ -2,51 +2,22 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from benchmarks.made.release import make_release
-from demo.layouts import lay_out
-from intelligibility.corpora import late_responses, read_archives
+from intelligibility.corpora import late_responses
 from intelligibility.corpora.cpc3 import names_of, parse_named
 from intelligibility.corpora.listeners import STAND_INS
-from intelligibility.corpora.presentation import Archive, in_lines
-from intelligibility.preparation.check import check_archives, check_headers
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
+from tests.intelligibility.corpora.conftest import spoil
 
+CORPUS = "cpc3"
 DATA = "clarity_CPC3_data/clarity_data"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small release laid out as CPC3; tests that change it take a copy."""
-    folder = tmp_path_factory.mktemp("cpc3")
-    lay_out(make_release(folder / "cpc1"), folder / "release", "cpc3")
-    return folder / "release"
-
-
-@pytest.fixture
-def root(whole: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "root"))
-
-
-def read(root: Path, *overrides: str) -> dict[str, Archive]:
-    """Read a release as the configuration says."""
-    return read_archives(configure(root, root / "exp", "corpus=cpc3", *overrides), "")
-
-
-def all_problems(root: Path, *overrides: str) -> str:
-    """Return all that a check finds, in words, but for the losses of the small release's people."""
-    archives = read(root, *overrides)
-    problems = [*check_archives(archives), *check_headers(archives)[1]]
-    return in_lines(one for one in problems if "losses above" not in one.fault)
-
-
-def test_train_and_two_tests(whole: Path) -> None:
+def test_train_and_two_tests(whole: Path, read, all_problems) -> None:
     """The challenge's dev and eval are the test; their names say nothing."""
     archives = read(whole)
     train, test = archives["train"].presentations, archives["test"].presentations
@@ -62,7 +33,7 @@ def test_train_and_two_tests(whole: Path) -> None:
     assert all_problems(whole) == ""
 
 
-def test_a_severity_stands_in_for_an_audiogram(whole: Path) -> None:
+def test_a_severity_stands_in_for_an_audiogram(whole: Path, read) -> None:
     """The levels are those of Clarity's baseline, alike in both ears."""
     archives = read(whole)
     people = {o.listener.id: o.listener for a in archives.values() for o in a.presentations}
@@ -74,7 +45,7 @@ def test_a_severity_stands_in_for_an_audiogram(whole: Path) -> None:
     assert STAND_INS["Moderate"] == (20, 20, 25, 35, 40, 45, 50, 55)
 
 
-def test_audiograms_of_the_same_people(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_audiograms_of_the_same_people(root: Path, caplog: pytest.LogCaptureFixture, read) -> None:
     """They are used where a user has them, and it is said for how many."""
     edit(root / "listeners.json", lambda people: people.pop("L0001"))
     with caplog.at_level("INFO"):
@@ -85,7 +56,7 @@ def test_audiograms_of_the_same_people(root: Path, caplog: pytest.LogCaptureFixt
     assert "measured for 1 of 2 listeners, 4 of 8 signals" in caplog.text
 
 
-def test_labels_that_came_later(root: Path, tmp_path: Path) -> None:
+def test_labels_that_came_later(root: Path, tmp_path: Path, read) -> None:
     """Labels are taken from any file of the right beginning; without them there are none."""
     labels = tmp_path / "labels"
     labels.mkdir()
@@ -115,68 +86,58 @@ def test_names(shared: Path) -> None:
             names_of(name)
 
 
-FAULTS = {
-    "no list": (
-        lambda data: (data / "metadata/CPC3.train.json").unlink(),
-        "1 x training set without its list: .*CPC3.train.json",
-    ),
-    "no list of dev": (
-        lambda data: [path.unlink() for path in (data / "metadata").glob("CPC3.dev*")],
-        "1 x dev set without its list: .*CPC3.dev.json",
-    ),
-    "a severity unknown": (
-        lambda data: (data / "metadata/listeners.csv").write_text(
-            "listener_id,severity\nL0001,Profound\nL0002,Mild\n"
-        ),
-        "1 x unknown severity in listeners.csv: L0001: 'Profound'(.|\n)*4 x no severity in",
-    ),
-    "a severity unknown in dev": (
-        lambda data: edit(
-            data / "metadata/CPC3.dev.json", lambda entries: entries[0].update(hearing_loss="Deaf")
-        ),
+FAULTS = [
+    ("metadata/CPC3.train.json", None, "1 x training set without its list: .*CPC3.train.json"),
+    ("metadata/CPC3.dev*", None, "1 x dev set without its list: .*CPC3.dev.json"),
+    (
+        "metadata/CPC3.dev.json",
+        lambda entries: entries[0].update(hearing_loss="Deaf"),
         "1 x unknown severity in CPC3.dev.json: listener Deaf of [0-9a-f]{24}",
     ),
-    "no severity in dev": (
-        lambda data: edit(
-            data / "metadata/CPC3.dev.json", lambda entries: entries[0].pop("hearing_loss")
-        ),
+    (
+        "metadata/CPC3.dev.json",
+        lambda entries: entries[0].pop("hearing_loss"),
         "1 x unknown severity in CPC3.dev.json: listener None of [0-9a-f]{24}",
     ),
-    "a name that does not split": (
-        lambda data: edit(
-            data / "metadata/CPC3.train.json",
-            lambda entries: entries[0].update(signal="S10000_L0001_E001"),
-        ),
+    (
+        "metadata/CPC3.train.json",
+        lambda entries: entries[0].update(signal="S10000_L0001_E001"),
         "damaged entry in CPC3.train.json: entry 1: S10000_L0001_E001 does not split",
     ),
-    "a label without a signal": (
-        lambda data: edit(data / "metadata/CPC3.dev.json", lambda entries: entries.pop()),
+    (
+        "metadata/CPC3.dev.json",
+        lambda entries: entries.pop(),
         "1 x label without a signal: [0-9a-f]{24}",
     ),
-    "a signal in dev and eval": (
-        lambda data: edit(
-            data / "metadata/CPC3.eval.json",
-            lambda entries: entries.extend(
-                json.loads((data / "metadata/CPC3.dev.json").read_text())
-            ),
-        ),
-        "4 x signal listed twice in metadata",
-    ),
-    "a missing reference": (
-        lambda data: (data / "train/references/CEC1_S10001_ref.wav").unlink(),
-        "1 x missing file: .*CEC1_S10001_ref.wav",
-    ),
-}
+    ("train/references/CEC1_S10001_ref.wav", None, "1 x missing file: .*CEC1_S10001_ref.wav"),
+]
 
 
-@pytest.mark.parametrize(("spoil", "found"), FAULTS.values(), ids=FAULTS)
-def test_bad_releases(root: Path, spoil, found: str) -> None:
+@pytest.mark.parametrize(("files", "change", "found"), FAULTS)
+def test_bad_releases(root: Path, all_problems, files, change, found: str) -> None:
     """Each fault is found by itself and named."""
-    spoil(root / DATA)
+    spoil(root / DATA, files, change)
     assert re.search(found, all_problems(root))
 
 
-def test_no_severities(root: Path) -> None:
+def test_a_signal_in_dev_and_eval(root: Path, all_problems) -> None:
+    """It would be scored twice."""
+    metadata = root / DATA / "metadata"
+    listed = json.loads((metadata / "CPC3.dev.json").read_text())
+    edit(metadata / "CPC3.eval.json", lambda entries: entries.extend(listed))
+    assert "4 x signal listed twice in metadata" in all_problems(root)
+
+
+def test_an_unknown_severity(root: Path, all_problems) -> None:
+    """It is named, and so is each signal of the listener."""
+    severities = "listener_id,severity\nL0001,Profound\nL0002,Mild\n"
+    (root / DATA / "metadata/listeners.csv").write_text(severities)
+    found = all_problems(root)
+    assert "1 x unknown severity in listeners.csv: L0001: 'Profound'" in found
+    assert "4 x no severity in listeners.csv" in found
+
+
+def test_no_severities(root: Path, read) -> None:
     """Without listeners.csv nobody's hearing loss is known."""
     (root / DATA / "metadata/listeners.csv").unlink()
     with pytest.raises(RecipeError, match="listeners.csv: no such file; it holds the severity"):
@@ -186,7 +147,7 @@ def test_no_severities(root: Path) -> None:
         read(root)
 
 
-def test_the_real_scene(shared: Path) -> None:
+def test_the_real_scene(shared: Path, read, all_problems) -> None:
     """The real sample is read whole: three training signals, one of dev."""
     archives = read(shared / "cpc3_sample")
     assert [len(archives[name].presentations) for name in ("train", "test")] == [3, 1]
