@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import (
     HubertConfig,
@@ -13,10 +14,12 @@ from transformers import (
 )
 
 from benchmarks.made.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
+from intelligibility.recognisers.batches import BatchRecogniser
 from intelligibility.recognisers.hub import fetch_model, load
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.recognisers.whisper import WhisperRecogniser
 
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 TEXTS = ["Oscar bought six blue clocks", "Henry carried four round bottles"]
 CONVOLUTIONS = {
     "conv_dim": (16,) * 7,
@@ -96,3 +99,19 @@ def load_folder(
 ) -> WhisperRecogniser | Wav2Vec2Recogniser:
     """Load one of them as infer.py does."""
     return load(fetch_model(str(folder)), torch.device("cpu"), dec_mode, all_layers)
+
+
+def assert_alike_alone_and_in_a_batch(
+    recogniser: BatchRecogniser, signals: list[torch.Tensor], texts: list[str | None]
+) -> None:
+    """Compare what is recognised in signals one by one with all of them at once."""
+    alone = list(recogniser.recognise(signals, texts))
+    recogniser.batch_size = len(signals)
+    together = list(recogniser.recognise(signals, texts))
+    assert len(alone) == len(signals)
+    for one, other in zip(alone, together, strict=True):
+        assert one.text == other.text
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
+        assert one.layers.keys() == other.layers.keys()
+        for name in one.layers:
+            torch.testing.assert_close(one.layers[name], other.layers[name], **TOLERANCE)

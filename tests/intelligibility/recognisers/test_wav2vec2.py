@@ -7,13 +7,14 @@ from transformers import AutoModel
 from intelligibility.runs import RecipeError
 from tests.intelligibility.recognisers.small_hub import (
     TEXTS,
+    TOLERANCE,
+    assert_alike_alone_and_in_a_batch,
     load_folder,
     small_ctc,
     small_encoder,
     speech,
 )
 
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 MAKERS = {
     "wav2vec2": small_ctc,
     "wav2vec2-large": lambda folder: small_ctc(folder, norm="layer"),
@@ -65,15 +66,7 @@ def test_layers_are_those_of_transformers(folder, recogniser, seconds):
 def test_alone_and_in_a_batch_are_the_same(recogniser):
     signals = [speech(seed, seconds) for seed, seconds in enumerate((0.6, 1.9, 1.2))]
     texts = [TEXTS[0], TEXTS[1], None]
-    alone = list(recogniser.recognise(signals, texts))
-    recogniser.batch_size = 3
-    together = list(recogniser.recognise(signals, texts))
-    for one, other in zip(alone, together, strict=True):
-        assert one.text == other.text
-        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
-        assert one.layers.keys() == other.layers.keys()
-        for name in one.layers:
-            torch.testing.assert_close(one.layers[name], other.layers[name], **TOLERANCE)
+    assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
 
 
 def test_words_and_log_probabilities_are_those_of_transformers(ctc):

@@ -4,9 +4,15 @@ import pytest
 import torch
 
 from intelligibility.runs import RecipeError
-from tests.intelligibility.recognisers.small_hub import TEXTS, load_folder, small_whisper, speech
+from tests.intelligibility.recognisers.small_hub import (
+    TEXTS,
+    TOLERANCE,
+    assert_alike_alone_and_in_a_batch,
+    load_folder,
+    small_whisper,
+    speech,
+)
 
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 SECONDS = (1.234, 2.5, 4.99)
 
 
@@ -133,16 +139,7 @@ def test_alone_and_in_a_batch_are_the_same(folder, dec_mode):
     recogniser = load_folder(folder, dec_mode, True)
     signals = [speech(seed, seconds) for seed, seconds in enumerate(SECONDS)]
     texts = [TEXTS[0], TEXTS[1], None]
-    alone = list(recogniser.recognise(signals, texts))
-    recogniser.batch_size = 3
-    together = list(recogniser.recognise(signals, texts))
-    assert len(alone) == len(together) == 3
-    for one, other in zip(alone, together, strict=True):
-        assert one.text == other.text
-        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
-        assert one.layers.keys() == other.layers.keys()
-        for name in one.layers:
-            torch.testing.assert_close(one.layers[name], other.layers[name], **TOLERANCE)
+    assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
 
 
 def test_silence_that_fills_the_window_never_gets_out(recogniser):
