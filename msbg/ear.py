@@ -87,8 +87,7 @@ class Ear:
         gain = plain_rms / (gated_rms(channels[0]) or plain_rms or 1.0)
         if between_level_sounds:
             before, after = level_sounds(plain_rms)
-            extended = [np.concatenate([before, gain * channel, after]) for channel in channels]
-            channels = np.stack(extended)
+            channels = [np.concatenate([before, gain * channel, after]) for channel in channels]
             gain = 1.0
         return [self._hear(channel, gain) for channel in channels]
 
