@@ -83,7 +83,7 @@ def make_similarities(root: Path, exp: Path) -> None:
         for measure in MEASURES:
             noise = rng.normal(0, 0.1, len(ones))
             values = {
-                one.name: float(np.clip(0.5 + one.correctness / 250 + drawn, 0, 1))
+                one.name: float(np.clip(0.5 + (one.correctness or 0) / 250 + drawn, 0, 1))
                 for one, drawn in zip(ones, noise, strict=True)
             }
             write_json(experiment.measure_file(split, measure.name), values)

@@ -16,14 +16,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
 import torch
 from torch import Tensor
 
+from benchmarks.infer import ours
 from benchmarks.made.hub_models import RATE, make_whisper
-from infer import Pair, measure, read_wav
+from infer import Pair
+from intelligibility.ears import read_speech
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.whisper import SAMPLES_PER_FRAME, WhisperRecogniser
 from intelligibility.similarity import similarities_of
@@ -31,7 +34,7 @@ from intelligibility.similarity import similarities_of
 SECONDS = 3.0
 MOST_TOKENS = 20  # of a sentence, with what precedes it
 PROMPT = "it will remain off the song sheet"
-BASE = {  # of whisper-base
+BASE: dict[str, Any] = {  # of whisper-base
     "vocab_size": 51865,
     "d_model": 512,
     "encoder_layers": 6,
@@ -75,12 +78,11 @@ class PlainLoop:
     def measure(self, groups: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""
         for pair in (pair for group in groups for pair in group):
-            processed, reference = (
-                tuple(self.recognise(read_wav(wav, self.ours.lengths), pair.prompt) for wav in ears)
-                for ears in (pair.processed, pair.reference)
-            )
+            wavs = (read_speech(w, self.ours.lengths) for w in (*pair.processed, *pair.reference))
+            left, right, *reference = (self.recognise(wav, pair.prompt) for wav in wavs)
+            ears = (left, right), (reference[0], reference[1])
             score = self.ours.word_correctness
-            yield pair, similarities_of(processed, reference, pair.prompt, "fastdtw", score)
+            yield pair, similarities_of(*ears, pair.prompt, "fastdtw", score)
 
 
 def make_groups(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:
@@ -132,9 +134,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         groups = make_groups(Path(folder), arguments.scenes, arguments.signals)
         plain = PlainLoop(recogniser)
-        plain.recognise(read_wav(groups[0][0].processed[0], recogniser.lengths), PROMPT)  # warms up
+        plain.recognise(
+            read_speech(groups[0][0].processed[0], recogniser.lengths), PROMPT
+        )  # warms up
         for name, measured in (
-            ("infer.py", measure(groups, recogniser, "fastdtw")),
+            ("infer.py", ours(groups, recogniser)),
             ("plain loop", plain.measure(groups)),
         ):
             passes[0], started = 0, clock()
@@ -143,8 +147,8 @@ def main() -> None:
             numbers = passes[0] / n_signals, taken[name] / n_signals
             print("| {} | {:.2f} | {:.2f} |".format(name, *numbers), flush=True)
     print(f"\nThe plain loop takes {taken['plain loop'] / taken['infer.py']:.2f} times as long.")
-    ours, theirs = found.values()
-    largest = max(abs(ours[key][name] - theirs[key][name]) for key in ours for name in ours[key])
+    first, second = found.values()
+    largest = max(abs(first[key][name] - second[key][name]) for key in first for name in first[key])
     print(f"Largest difference of any measure: {largest:.1e}")
 
 

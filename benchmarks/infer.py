@@ -12,6 +12,7 @@ compared. Time is CPU time on one core, or wall-clock time with a GPU.
 
 import argparse
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from infer import Pair, group_by_reference, list_pairs, measure, read_wav
+from infer import Pair, hear_and_compare, list_pairs
+from intelligibility.ears import read_speech
 from intelligibility.experiment import Experiment
+from intelligibility.recognisers import Recogniser
 from intelligibility.recognisers.settings import load_settings
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, keep_products_exact
 from intelligibility.runs import RECIPE, pick_device
@@ -47,7 +50,7 @@ class PublishedProcedure:
     @torch.inference_mode()
     def features(self, wav: Path, prompt: str) -> tuple[Tensor, Tensor]:
         """Return the encoder's and the decoder's features of one ear signal."""
-        _, encoded, _ = self.recogniser.encode([read_wav(wav, self.recogniser.lengths)])
+        _, encoded, _ = self.recogniser.encode([read_speech(wav, self.recogniser.lengths)])
         tokens = [self.hparams["bos_index"], *self.recogniser.tokenizer.encode_as_ids(prompt)]
         self.plain_decode(torch.tensor([tokens], device=encoded.device), encoded)
         self.search(encoded, torch.ones(1, device=encoded.device))
@@ -56,18 +59,24 @@ class PublishedProcedure:
     def measure(self, groups: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""
         for pair in (pair for group in groups for pair in group):
-            processed, reference = (
-                [self.features(wav, pair.prompt) for wav in ears]
-                for ears in (pair.processed, pair.reference)
+            left, right, *reference = (
+                self.features(wav, pair.prompt) for wav in (*pair.processed, *pair.reference)
             )
+            (ref_left, ref_right) = reference
             encoder, decoder = (
-                (tuple(ear[layer] for ear in processed), tuple(ear[layer] for ear in reference))
+                ((left[layer], right[layer]), (ref_left[layer], ref_right[layer]))
                 for layer in (0, 1)
             )
-            yield (
-                pair,
-                {"enc": framewise_similarity(*encoder), "dec": aligned_similarity(*decoder)},
-            )
+            measures = {"enc": framewise_similarity(*encoder), "dec": aligned_similarity(*decoder)}
+            yield pair, measures
+
+
+def ours(
+    groups: list[list[Pair]], recogniser: Recogniser
+) -> Iterator[tuple[Pair, dict[str, float]]]:
+    """Measure signals as infer.py does."""
+    results = hear_and_compare(groups, recogniser, "fastdtw", all_layers=False)
+    yield from zip((pair for group in groups for pair in group), results, strict=True)
 
 
 def timed(
@@ -81,13 +90,12 @@ def timed(
 
 def some_groups(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
     """Return groups of the test set with at least `n_signals` signals, if it has as many."""
-    groups, count = [], 0
-    for group in group_by_reference([p for p in list_pairs(experiment) if p.split == "test"]):
-        if count >= n_signals:
-            break
-        groups.append(group)
-        count += len(group)
-    return groups
+    groups: dict[tuple, list[Pair]] = defaultdict(list)
+    for pair in (pair for pair in list_pairs(experiment) if pair.split == "test"):
+        key = pair.reference, pair.prompt
+        if key in groups or sum(map(len, groups.values())) < n_signals:
+            groups[key].append(pair)
+    return list(groups.values())
 
 
 def main() -> None:
@@ -106,8 +114,8 @@ def main() -> None:
     groups = some_groups(experiment, arguments.signals)
     n_signals = sum(map(len, groups))
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    list(measure(groups[:1], recogniser, "fastdtw"))  # warms up
-    seconds, ours = timed(measure(groups, recogniser, "fastdtw"), clock)
+    list(ours(groups[:1], recogniser))  # warms up
+    seconds, found = timed(ours(groups, recogniser), clock)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU core"
     print(f"{n_signals} signals of {len(groups)} scenes, {name}\n")
     print("| procedure | passes per signal | s per signal | signals per s |\n|---|---|---|---|")
@@ -119,7 +127,7 @@ def main() -> None:
         seconds, theirs = timed(published.measure(groups), clock)
         print(row.format("published", 4, seconds / n_signals, n_signals / seconds))
         for what in ("enc", "dec"):
-            largest = max(abs(ours[key][what] - theirs[key][what]) for key in theirs)
+            largest = max(abs(found[key][what] - theirs[key][what]) for key in theirs)
             print(f"\nLargest difference of {what} similarities: {largest:.1e}")
 
 

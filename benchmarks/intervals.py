@@ -37,9 +37,10 @@ def means(values: np.ndarray, listener: np.ndarray) -> np.ndarray:
     return np.bincount(listener, values) / np.bincount(listener)
 
 
-def holds(held: dict, key: tuple, bounds: list | np.ndarray, truth: float) -> None:
+def holds(held: dict, key: tuple, bounds: list | np.ndarray | None, truth: float) -> None:
     """Record whether an interval covers the truth."""
-    held.setdefault(key, []).append(bounds[0] <= truth <= bounds[1])
+    covered = bounds is not None and bounds[0] <= truth <= bounds[1]
+    held.setdefault(key, []).append(covered)
 
 
 def simulate(held: dict, seed: int) -> None:
@@ -62,7 +63,7 @@ def simulate(held: dict, seed: int) -> None:
         )
         independent = bootstrap_scores(p, y, np.arange(SCENE.size), signals)
         for level, name in ((level, name) for level in (0, 1) for name in SCORES):
-            truth = np.mean([one[level][name] for one in truths])
+            truth = float(np.mean([one[level][name] for one in truths]))
             ours = interval(resamples[level][name], estimates[level][name])
             percentiles = np.percentile(resamples[level][name], [2.5, 97.5])
             holds(held, (level, name, "interval"), ours, truth)

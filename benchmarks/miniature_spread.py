@@ -88,7 +88,7 @@ def rmses(experiment: Experiment) -> dict[tuple[str, str], float]:
 def apart(experiments: list[Experiment]) -> dict[str, float]:
     """Return how far the predictions of two runs differ, the root mean square over all pairs."""
     tables = [pd.read_csv(experiment.predictions).set_index("signal") for experiment in experiments]
-    names = [column for column in tables[0] if column.endswith("_prediction")]
+    names = [column for column in map(str, tables[0]) if column.endswith("_prediction")]
     return {
         name.removesuffix("_prediction"): float(
             np.sqrt(

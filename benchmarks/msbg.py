@@ -125,7 +125,7 @@ def impaired_ear(severity: str) -> Ear:
 
 def in_turns(ours: Callable, theirs: Callable) -> tuple:
     """Run both in turns; return the best CPU time and the result of each."""
-    seconds = {ours: [], theirs: []}
+    seconds: dict[Callable, list[float]] = {ours: [], theirs: []}
     results = {}
     ours()  # builds filters and matrix once
     for _ in range(RUNS):
@@ -139,6 +139,7 @@ def in_turns(ours: Callable, theirs: Callable) -> tuple:
 def stages(signal: np.ndarray, severity: str) -> list[float]:
     """CPU seconds of the four stages, in the order of `Ear.process`."""
     cochlea = impaired_ear(severity).cochlea
+    assert cochlea is not None
     max_envelope = 10 ** (0.05 * (CATCH_UP_DB - 120))
     steps = [
         lambda sound: fir_filter(sound, source_to_cochlea("ff")),

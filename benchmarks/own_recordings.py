@@ -93,8 +93,9 @@ def predictions_of(one: Presentation, model: str) -> dict[str, dict[str, float]]
     sounds = read_recording(one.processed), read_recording(one.reference)
     found = {}
     for name, changes in {"as it is": (same, same), **CHANGES}.items():
-        pair = [change(sound) for change, sound in zip(changes, sounds, strict=True)]
-        found[name] = predictor.predict(*pair, None, one.listener, one.prompt).percents
+        processed, reference = (c(sound) for c, sound in zip(changes, sounds, strict=True))
+        predicted = predictor.predict(processed, reference, None, one.listener, one.prompt)
+        found[name] = predicted.percents
     stages = Conditions(align=False, start=2.0)
     found["stages"] = predictor.predict(*sounds, None, one.listener, one.prompt, stages).percents
     return found
@@ -119,7 +120,7 @@ def main() -> None:
     predicted = pd.read_csv(experiment.predictions).set_index("signal")
     again = sorted(predictions_of(chosen[0], str(given.model))["stages"].items())
     differ = max(
-        abs(value - predicted.loc[chosen[0].name, f"{name}_prediction"]) for name, value in again
+        abs(value - predicted[f"{name}_prediction"][chosen[0].name]) for name, value in again
     )
     print(f"\nstart=2.0 align=false differs from predictions.csv by {differ:.1e} %")
     print(f"{time.monotonic() - started[1]:.0f} s in all")
@@ -133,7 +134,7 @@ def show(found: list[dict[str, dict[str, float]]]) -> None:
         for measure in found[0]["as it is"]:
             moved = [abs(one[change][measure] - one["as it is"][measure]) for one in found]
             row[f"{measure}: mean, largest"] = (
-                f"{number(np.mean(moved), 2)}, {number(max(moved), 1)}"
+                f"{number(float(np.mean(moved)), 2)}, {number(max(moved), 1)}"
             )
         rows.append(row)
     print(f"\nchange of the predicted percentage, {len(found)} signals\n")

@@ -20,7 +20,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from infer import list_pairs, read_wav
+from infer import list_pairs
+from intelligibility.ears import read_speech
 from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch
 from intelligibility.recognisers.settings import load_settings, read_settings
@@ -54,7 +55,7 @@ def trained(overrides: list[str]) -> tuple[dict[str, Any], SpeechBrainRecogniser
     hparams = load_settings(cfg, experiment)
     recogniser = SpeechBrainRecogniser.load(hparams, experiment.save_folder, CPU)
     pairs = [pair for pair in list_pairs(experiment) if pair.split == "test"][:N_SIGNALS]
-    signals = [read_wav(wav, recogniser.lengths) for pair in pairs for wav in pair.processed]
+    signals = [read_speech(wav, recogniser.lengths) for pair in pairs for wav in pair.processed]
     return hparams, recogniser, [recogniser.encode([signal])[1] for signal in signals]
 
 

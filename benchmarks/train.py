@@ -17,7 +17,7 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,11 @@ def compare_padding(table: str | None) -> None:
     print(f"{len(rows)} signals of {min(durations):.1f} to {max(durations):.1f} s")
     print(f"{'batches':42} {'padding':>8} {'batches':>8} {'most s':>7}")
     plain = np.random.default_rng(0).permutation(durations)
-    batches = [plain[start : start + 16] for start in range(0, len(plain), 16)]
-    show("at random, batch_size=16", batches)
-    dataset = make_dataset(rows, vocabulary=None)  # tokens are not read
+    drawn = [plain[start : start + 16] for start in range(0, len(plain), 16)]
+    show("at random, batch_size=16", drawn)
+    folders = {"data_folder": "none", "output_folder": "none"}
+    settings = read_settings(RECIPE / "transformer_cpc1.yaml", folders)
+    dataset = make_dataset(rows, pick(Vocabulary, settings))  # its tokens are not read
     for buckets in (20, 50, 100, 200):
         batches = Batches(
             batch_size=16,
@@ -79,7 +81,7 @@ def padding_share(batches: Iterable[Iterable[float]]) -> float:
     return 1 - sum(map(sum, lengths)) / padded
 
 
-def show(name: str, batches: list[list[float]]) -> None:
+def show(name: str, batches: Sequence[Sequence[float] | np.ndarray]) -> None:
     """Print one row."""
     most = max(len(batch) * max(batch) for batch in batches)
     print(f"{name:42} {100 * padding_share(batches):7.1f}% {len(batches):8d} {most:7.1f}")
@@ -153,7 +155,7 @@ def measure(
     """Train for some steps, print a row of the table, return the losses."""
     brain, dataset = make_brain(folder, rows, precision, arguments)
     options = brain.hparams.train_dataloader_opts
-    losses = []
+    losses: list[float] = []
     for batch in brain.make_dataloader(dataset, sb.Stage.VALID, None, **options):
         if len(losses) == arguments.warm_up:
             started = clock(arguments.device)

@@ -125,8 +125,8 @@ def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
 def _write(folder: Path, settings: Settings, n_jobs: int) -> None:
     plans = plan_scenes(settings)
     texts = [(plan.scene.voice, plan.scene.prompt) for plan in plans]
-    competing = [(voice, speech.COMPETING_TEXT) for voice in speech.COMPETING_VOICES]
-    spoken = speech.speak(texts + competing)
+    others = [(voice, speech.COMPETING_TEXT) for voice in speech.COMPETING_VOICES]
+    spoken = speech.speak(texts + others)
     targets, talkers = spoken[: len(texts)], spoken[len(texts) :]
     spectrum = scenes.speech_spectrum(targets)
 
@@ -228,7 +228,7 @@ def _write_scene(
         signal = f"{scene.name}_{listener}_{system}"
         aided = hearing_aids.process(system, parts, listeners.audiograms(listener))
         wav = data / "HA_outputs" / split / f"{signal}.wav"
-        _write_wav(wav, sum(aided, np.zeros(1)))
+        _write_wav(wav, aided[0] + aided[1])
         if in_open_track(split, listener, system):
             _link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
         target, interferer = (part[start:stop] for part in aided)

@@ -83,8 +83,8 @@ def render(
         sources = [_excerpt(talkers[i], len(target), rng) for i in chosen]
     level = LEVEL - max(scene.snr, 0) - 10 * np.log10(len(sources))
     places = zip(sources, scene.interferer_azimuths, strict=True)
-    parts = (at_ears(at_level(source, level), azimuth) for source, azimuth in places)
-    interferer = sum(parts, np.zeros(1))
+    heard = [at_ears(at_level(source, level), azimuth) for source, azimuth in places]
+    interferer = np.sum(heard, axis=0)
     return at_ears(target, scene.target_azimuth), _ramped(interferer)
 
 

@@ -62,7 +62,7 @@ def make_whisper(
     }
     config = WhisperConfig(**(defaults | sizes))
     model = WhisperForConditionalGeneration(config)
-    settings = model.generation_config
+    settings: Any = model.generation_config
     settings.no_timestamps_token_id = ids[PLAIN]
     settings.is_multilingual = multilingual
     settings.max_length = config.max_target_positions

@@ -15,7 +15,7 @@ from intelligibility.recognisers.settings import read_settings
 from intelligibility.runs import RECIPE
 
 WORDS = ("ANNA", "KEEPS", "TWO", "OLD", "BOATS", "PETER", "SELLS", "NINE", "RED", "CUPS")
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "seed": 3,
     "cnn_out_channels": [4, 4, 8],
     "d_model": 32,

@@ -1,10 +1,12 @@
 """Speech-like sounds and a listener, for tests and benchmarks without a corpus."""
 
+from typing import Any
+
 import numpy as np
 
 from msbg import Listener
 
-MSBG = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 20}
+MSBG: dict[str, Any] = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 20}
 
 
 def syllables(rate: int, seconds: float, seed: int = 0) -> np.ndarray:
