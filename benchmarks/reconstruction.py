@@ -23,11 +23,12 @@ from intelligibility.command_line import register, resolved
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RECIPE, read_json
 from intelligibility.words import word_errors
+from reconstruction.configured import Judge, judge_of_process
 from reconstruction.inverters import Inverter
 from reconstruction.jobs import read_heard
-from reconstruction.loading import Judge, judge_of_process
 from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.scoring import Transcript
+from reconstruction.utterances import read_speech
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def check(place: Path, judge: Judge) -> str:
     files = LayerFolder(place)
     heard = [one for one in read_heard(place)["reconstruction"] if one.condition == "ref"]
     wavs = [files.wav("wav", "ref", one.name) for one in heard]
-    again = judge.transcribe(wavs)
+    again = [judge.hear(read_speech(wav)) for wav in wavs]
     other = sum(text != one.text for text, one in zip(again, heard, strict=True))
     with tempfile.TemporaryDirectory() as alone:
         for path in (files.inverter, files.weights):

@@ -12,20 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intelligibility.runs import RecipeError, atomic_path, pick_device, write_json
-from reconstruction.loading import NetworkChoice, new_model
+from reconstruction.configured import NetworkChoice, new_model
 from reconstruction.mel import LogMel, at_level
 from reconstruction.networks import PATCH_FRAMES, SmallEnc, VGGish
-from reconstruction.utterances import EarSignals, read_speech
+from reconstruction.utterances import TASKS, EarSignals, read_speech
 
-# What each task listens to: the reference knows nothing of noise, hearing aid or hearing loss.
-TASKS = {
-    "talker": ("ref", "msbg"),
-    "interferer": ("msbg",),
-    "hearing_aid": ("msbg",),
-    "severity": ("msbg",),
-    "snr": ("msbg",),
-    "first_word": ("ref", "msbg"),
-}
 MOST_CLASSES = 50
 LEAST_PER_CLASS = 5  # training ears
 BATCH, LEARNING_RATE = 32, 1e-3  # of Adam
@@ -50,41 +41,29 @@ def label_ears(ears: Sequence[EarSignals], training: Sequence[EarSignals]) -> li
     return labelled
 
 
-def known_tasks(training: Sequence[EarSignals]) -> dict[str, str]:
-    """Return for every task an empty string, or why these metadata cannot teach it."""
-    reasons = {}
-    for task in TASKS:
-        counts = Counter(ear.labels[task] for ear in training if ear.labels.get(task))
-        if sum(counts.values()) < len(training):
-            reasons[task] = "not in the metadata"
-        elif not 2 <= len(counts) <= MOST_CLASSES:
-            reasons[task] = f"{len(counts)} classes, expected 2 to {MOST_CLASSES}"
-        elif min(counts.values()) < LEAST_PER_CLASS:
-            rarest = min(counts, key=lambda label: counts[label])
-            reasons[task] = f"{counts[rarest]} ears of {rarest}, expected {LEAST_PER_CLASS} or more"
-        else:
-            reasons[task] = ""
-    return reasons
+def fault_of(task: str, training: Sequence[EarSignals]) -> str:
+    """Return why these metadata cannot teach a task, or an empty string."""
+    counts = Counter(ear.labels[task] for ear in training if ear.labels.get(task))
+    if sum(counts.values()) < len(training):
+        return "not in the metadata"
+    if not 2 <= len(counts) <= MOST_CLASSES:
+        return f"{len(counts)} classes, expected 2 to {MOST_CLASSES}"
+    rarest, number = counts.most_common()[-1]
+    enough = number >= LEAST_PER_CLASS
+    return "" if enough else f"{number} ears of {rarest}, expected {LEAST_PER_CLASS} or more"
 
 
 def choose_tasks(wanted: str, training: Sequence[EarSignals]) -> list[str]:
-    """Return the task, or all that are known for "all".
-
-    Raises
-    ------
-    RecipeError
-        A task that is not known here: those that are known are listed.
-    """
-    reasons = known_tasks(training)
-    known = [task for task, reason in reasons.items() if not reason]
+    """Return the task, or all that are known for "all"; refuse one that is not known here."""
+    faults = {task: fault_of(task, training) for task in TASKS}
+    known = [task for task, fault in faults.items() if not fault]
     if wanted == "all" and known:
         return known
     if wanted not in known:
-        reason = reasons.get(wanted, "no such task")
         raise RecipeError(
-            f"task={wanted}: {reason}; known here: {', '.join(known) or 'none'}. Talker, "
-            "interferer and snr come from scenes.CPC1_train.json and scenes.CPC1_test.json of the "
-            "release"
+            f"task={wanted}: {faults.get(wanted, 'no such task')}; known here: "
+            f"{', '.join(known) or 'none'}. Talker, interferer and snr come from "
+            "scenes.CPC1_train.json and scenes.CPC1_test.json of the release"
         )
     return [wanted]
 

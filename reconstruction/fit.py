@@ -18,7 +18,7 @@ from reconstruction.mel import PATCH, LogMel
 RATE_DROP = (0.7, 5.0)  # after this share of the steps the learning rate is divided by so much
 WEIGHT_L1 = 100.0  # of the L1 against the adversarial loss, as published
 LEAST_DEVIATION = 1e-3  # nats: a band that never changes
-LEAST_PAIRS = 16  # utterances
+LEAST_PAIRS = 16
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,7 @@ class TrainingPair:
 class Crops:
     """Pairs of embedding and log-mel, cut to 0.96 s at random places, read crop by crop.
 
-    Parameters
-    ----------
-    pairs : sequence of TrainingPair
-        The utterances.
-    spec : Spec
-        Says how frames of both go together.
-    seed : int
-        Of the choice.
-    apart : bool
-        Whether both are cut at places that have nothing to do with each other.
+    Both are cut at the same place or, with `apart`, at places that have nothing in common.
     """
 
     def __init__(self, pairs: Sequence[TrainingPair], spec: Spec, seed: int, apart: bool = False):
@@ -111,20 +102,9 @@ def fit_inverter(
     device: torch.device,
     apart: bool = False,
 ) -> dict[str, float]:
-    """Train an inverter in place.
+    """Train a fresh inverter in place; its seed was set before it was made.
 
-    Parameters
-    ----------
-    pairs : sequence of TrainingPair
-        Training utterances.
-    inverter : Inverter
-        Fresh; its seed was set before it was made.
-    settings : FitSettings
-        How.
-    device : torch.device
-        Where.
-    apart : bool
-        Whether to cut embedding and spectrogram at different places, for a floor.
+    With `apart`, embedding and spectrogram are cut at different places, for a floor.
 
     Returns
     -------
@@ -136,11 +116,7 @@ def fit_inverter(
     RecipeError
         Fewer utterances than `LEAST_PAIRS`, or a loss that is not finite.
     """
-    if len(pairs) < LEAST_PAIRS:
-        raise RecipeError(
-            f"{len(pairs)} utterances to learn from, expected {LEAST_PAIRS} or more; prepare more "
-            "signals, or raise reconstruct.n_train"
-        )
+    check_enough(len(pairs))
     crops = Crops(pairs, inverter.spec, settings.seed, apart)
     torch.manual_seed(settings.seed)
     inverter.to(device).train()
@@ -160,6 +136,15 @@ def fit_inverter(
     inverter.to("cpu").eval()
     last = losses[-max(1, settings.steps // 10) :]
     return {"mel_l1_train": float(np.mean(last)), "steps": settings.steps}
+
+
+def check_enough(n_signals: int) -> None:
+    """Refuse too few signals to learn from."""
+    if n_signals < LEAST_PAIRS:
+        raise RecipeError(
+            f"{n_signals} signals to learn from, expected {LEAST_PAIRS} or more; prepare more "
+            "training signals, or raise reconstruct.n_train"
+        )
 
 
 def shuffled(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:

@@ -164,16 +164,8 @@ class Discriminator(nn.Module):
 class Inverter(nn.Module):
     """One layer's inverter with all that it needs to make speech.
 
-    Parameters
-    ----------
-    spec : Spec
-        Its shape.
-    mean, deviation : Tensor, (bands,)
-        Of the log-mel bands of the training speech.
-    vocoder : str
-        griffinlim, or the folder of a HiFi-GAN.
-    n_iter, seed : int
-        Of Griffin-Lim.
+    `mean` and `deviation` (bands,) are those of the training speech's log-mel; `vocoder` is
+    griffinlim, with its iterations `n_iter` and its `seed`, or the folder of a HiFi-GAN.
     """
 
     def __init__(

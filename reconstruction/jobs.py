@@ -27,8 +27,14 @@ from torch import Tensor
 from intelligibility.ears import ASR_RATE
 from intelligibility.runs import atomic_folder, pick_device, read_json, write_json
 from intelligibility.words import word_errors
+from reconstruction.configured import (
+    Judge,
+    LayerSettings,
+    NetworkChoice,
+    judge_of_process,
+    network_of_process,
+)
 from reconstruction.fit import (
-    FitSettings,
     TrainingPair,
     band_statistics,
     embedding_scale,
@@ -36,7 +42,6 @@ from reconstruction.fit import (
     shuffled,
 )
 from reconstruction.inverters import Inverter, PatchInverter, Spec, n_parameters
-from reconstruction.loading import Judge, NetworkChoice, judge_of_process, network_of_process
 from reconstruction.mel import LogMel, NeuralVocoder, at_level
 from reconstruction.networks import Layer, Network
 from reconstruction.places import LayerFolder
@@ -46,21 +51,6 @@ from reconstruction.utterances import CONDITIONS, EarSignals, read_speech
 EMBEDDING_BYTES = 2  # per value to learn from: float16, in a folder that is removed afterwards
 LARGEST = 6e4  # that float16 holds
 CONTROLS = ("original", "copy", "bandmean")
-
-
-@dataclass(frozen=True)
-class LayerSettings:
-    """What determines a layer's numbers apart from network, judge and signals."""
-
-    fit: FitSettings  # the inverter's training
-    mel: str  # preset of the spectrograms
-    width: int  # as in `Spec`
-    divisor: int  # as in `Spec`
-    target: str  # input: what the layer heard; ref: the clean reference, which is enhancement
-    vocoder: str  # griffinlim, or a folder
-    n_iter: int  # iterations of Griffin-Lim
-    n_floors: int  # ear signals on which the floors are scored
-    floor_steps: int  # training steps of the shuffled floor
 
 
 @dataclass(frozen=True)
@@ -102,16 +92,6 @@ class LayerJob:
         return LayerFolder(self.folder).record
 
 
-@dataclass(frozen=True)
-class Controls:
-    """What the judge hears without any layer, and each condition's mean spectrum."""
-
-    original: list[Transcript]  # the signal itself
-    copy: list[Transcript]  # its log-mel spectrogram through the vocoder
-    bandmean: list[Transcript]  # the condition's band mean through the vocoder
-    means: dict[str, np.ndarray]  # (bands,): mean log-mel of the training signals, by condition
-
-
 def is_done(record: Path, made_by: dict[str, Any]) -> bool:
     """Tell whether a record is there and was made by the same things."""
     plain = json.loads(json.dumps(made_by))  # as the record's file gives it back
@@ -124,7 +104,10 @@ def make_controls(job: ControlsJob) -> None:
     judge = judge_of_process(job.config, job.level)
     settings, mel = job.settings, LogMel(job.settings.mel)
     vocoder = mel if settings.vocoder == "griffinlim" else NeuralVocoder(settings.vocoder)
-    means = mean_spectra(job.training, mel)
+    means = {}  # log-mel (bands,) of each condition: every training signal counts the same
+    for condition in CONDITIONS:
+        spectra = [target_mel(ear, condition, mel, "input").mean(0) for ear in job.training]
+        means[condition] = torch.stack(spectra).mean(0)
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
         heard: dict[str, list[Transcript]] = {kind: [] for kind in CONTROLS}
@@ -141,25 +124,8 @@ def make_controls(job: ControlsJob) -> None:
                 losses = (mean_l1, mean_l1) if kind == "bandmean" else ()
                 heard[kind].append(transcribe(judge, wav, ear, condition, *losses))
         write_heard(files, heard)
-        spectra = {condition: mean.tolist() for condition, mean in means.items()}
-        write_json(files.controls_record, {"made_by": job.made_by, "means": spectra})
-
-
-def mean_spectra(ears: Sequence[EarSignals], mel: LogMel) -> dict[str, Tensor]:
-    """Return each condition's mean log-mel (bands,): every signal counts the same."""
-    means = {}
-    for condition in CONDITIONS:
-        spectra = [target_mel(ear, condition, mel, "input").mean(0) for ear in ears]
-        means[condition] = torch.stack(spectra).mean(0)
-    return means
-
-
-def read_controls(folder: Path) -> Controls:
-    """Read what `make_controls` wrote."""
-    heard = read_heard(folder)
-    means = read_json(LayerFolder(folder).controls_record, dict)["means"]
-    arrays = {condition: np.array(mean, dtype=np.float32) for condition, mean in means.items()}
-    return Controls(heard["original"], heard["copy"], heard["bandmean"], arrays)
+        record = {"made_by": job.made_by, "means": {c: mean.tolist() for c, mean in means.items()}}
+        write_json(files.controls_record, record)
 
 
 def write_heard(files: LayerFolder, heard: dict[str, list[Transcript]]) -> None:
@@ -264,7 +230,7 @@ def reconstruct(
 ) -> list[Transcript]:
     """Make speech of stored embeddings, write it below `kind`, and have it transcribed."""
     target = job.settings.target
-    means = read_controls(job.controls.folder).means
+    means = read_json(job.controls.record, dict)["means"]
     heard = []
     for ear, condition in product(ears, CONDITIONS):
         embedding = np.load(files.embedding(condition, ear.name))
@@ -273,7 +239,7 @@ def reconstruct(
         wanted = target_mel(ear, condition, inverter.mel, target)
         found = inverter.log_mel(embedding)
         frames = min(len(wanted), len(found))
-        mean = torch.from_numpy(means[condition if target == "input" else "ref"])
+        mean = torch.tensor(means[condition if target == "input" else "ref"])
         guesses = (found[:frames], mean)
         losses = [float((wanted[:frames] - guess).abs().mean()) for guess in guesses]
         heard.append(transcribe(judge, wav, ear, condition, *losses))
@@ -289,7 +255,7 @@ def transcribe(
     mean_l1: float | None = None,
 ) -> Transcript:
     """Have a written wav transcribed, and count its wrong words."""
-    (text,) = judge.transcribe([wav])
+    text = judge.hear(read_speech(wav))
     errors, n_words = word_errors(text, ear.prompt)
     about = ear.name, condition, ear.listener, ear.severity, ear.prompt
     return Transcript(*about, text, errors, n_words, mel_l1, mean_l1)

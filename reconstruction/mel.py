@@ -69,13 +69,7 @@ PRESETS = {
 
 
 class LogMel:
-    """The log-mel spectrogram of a preset, and Griffin-Lim back.
-
-    Parameters
-    ----------
-    preset : str
-        Name in `PRESETS`.
-    """
+    """The log-mel spectrogram of a preset, by its name in `PRESETS`, and Griffin-Lim back."""
 
     def __init__(self, preset: str):
         self.preset = PRESETS[preset]
@@ -128,18 +122,16 @@ class LogMel:
         return bins.float()
 
     def to_wav(self, log_mel: Tensor, n_samples: int, n_iter: int = 32, seed: int = 0) -> Tensor:
-        """Make speech of log-mel spectrograms by Griffin-Lim.
+        """Make speech of log-mel spectrograms by Griffin-Lim, from random phases.
 
         Parameters
         ----------
         log_mel : Tensor, (n_signals, frames, bands)
             As `forward` gives it.
         n_samples : int
-            How long the speech is to be: cut, or filled with silence.
-        n_iter : int
-            Iterations.
-        seed : int
-            Of the phases that it starts from.
+            Length of the speech: it is cut, or filled with silence.
+        n_iter, seed : int
+            Iterations, and the seed of the first phases.
 
         Returns
         -------
@@ -165,16 +157,8 @@ class LogMel:
 class NeuralVocoder:
     """SpeechBrain's HiFi-GAN for LibriTTS at 16 kHz, for the preset `hifigan`.
 
-    Parameters
-    ----------
-    folder : str or Path
-        With generator.ckpt of speechbrain/tts-hifigan-libritts-16kHz, tensors only. Its
-        hyperparams.yaml is not read: such a file can run code.
-
-    Raises
-    ------
-    RecipeError
-        No such file, or the tensors of another network.
+    Its folder holds generator.ckpt of speechbrain/tts-hifigan-libritts-16kHz, tensors only. The
+    hyperparams.yaml there is not read: such a file can run any code.
     """
 
     def __init__(self, folder: str | Path):

@@ -55,10 +55,7 @@ class Network(Protocol):
 class VGGish(nn.Module):
     """VGGish (Hershey et al., 2017) with the names of the common PyTorch layout.
 
-    Parameters
-    ----------
-    divisor : int
-        What the published numbers of channels and units are divided by.
+    `divisor` divides the published numbers of channels and units.
     """
 
     def __init__(self, divisor: int = 1):
@@ -113,15 +110,7 @@ class SmallEnc(nn.Module):
 
 
 class PatchNetwork:
-    """VGGish or SmallEnc as a black box.
-
-    Parameters
-    ----------
-    model : VGGish or SmallEnc
-        Its weights stay as they are.
-    device : torch.device
-        Where it computes.
-    """
+    """VGGish or SmallEnc as a black box; its weights stay as they are."""
 
     def __init__(self, model: nn.Module, device: torch.device):
         self.model, self.device, self.mel = model.to(device).eval(), device, LogMel("vggish")
@@ -154,18 +143,11 @@ def patches_of(log_mel: Tensor, mel: LogMel) -> Tensor:
 
 
 class RecogniserNetwork:
-    """The recogniser trained here as a black box, layer by layer.
+    """The recogniser trained here as a black box; it hears all signals at `level`, its training's.
 
     Layers are cnn.0 to cnn.n (the blocks of the front end), encoder.0 (what enters the encoder),
     encoder.1 to encoder.n (its layers, the last one normalised, as in infer.py) and ctc (the
     probabilities of tokens).
-
-    Parameters
-    ----------
-    recogniser : SpeechBrainRecogniser
-        Trained, in eval mode.
-    level : float
-        dB re full scale of what it hears, its training's.
     """
 
     def __init__(self, recogniser: SpeechBrainRecogniser, level: float):
@@ -187,16 +169,9 @@ class RecogniserNetwork:
 
 
 class HubNetwork:
-    """A recogniser of transformers as a black box: cnn, and encoder.0 to n.
+    """A recogniser of transformers, with all its layers, as a black box: cnn, and encoder.0 to n.
 
-    Its decoder has no frames: its layers cannot be inverted.
-
-    Parameters
-    ----------
-    recogniser : Recogniser
-        With all its layers.
-    level : float
-        dB re full scale of what it hears.
+    It hears all signals at `level`. Its decoder has no frames: its layers cannot be inverted.
     """
 
     def __init__(self, recogniser: Recogniser, level: float):

@@ -1,22 +1,31 @@
-"""One HTML page: what every layer sounds like, how it looks, and which words are left."""
+"""One HTML page and its figures: how each layer sounds and looks, and which words are left."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import soundfile as sf
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
+from intelligibility.evaluation.drawing import BLUE, GREY, ORANGE, PAGE, STYLE
 from intelligibility.pages import in_base64, mp3, write_html
-from intelligibility.runs import read_json
+from intelligibility.runs import atomic_path, read_json
 from intelligibility.words import marked_words
 from msbg.audiogram import SEVERITIES
-from reconstruction.figures import RANGE, TITLES, by_depth, log_mel_of, save, spectrograms
 from reconstruction.jobs import read_heard
+from reconstruction.mel import LogMel, at_level
 from reconstruction.places import LayerFolder, ReconstructionFolder
-from reconstruction.scoring import Transcript
-from reconstruction.utterances import CONDITIONS, EarSignals
+from reconstruction.scoring import ALL, Transcript
+from reconstruction.utterances import CONDITIONS, EarSignals, read_speech
+
+LOOKS = {"ref": (BLUE, "o"), "msbg": (ORANGE, "s")}
+TITLES = {"ref": "clean reference", "msbg": "processed, after the hearing loss"}
+RANGE = 7.0  # nats below the loudest, to the darkest colour
 
 
 def write_page(
@@ -24,15 +33,8 @@ def write_page(
 ) -> None:
     """Write the page; nothing on it is fetched from elsewhere.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    chapters : sequence of mapping
-        What `chapter` returns, with `about`, what the network was trained on, and `table`, its
-        layers laid out for reading.
-    provenance : mapping
-        How the results were made.
+    To what `chapter` returns belong `about`, what the network was trained on, and `table`, its
+    layers laid out for reading.
     """
     write_html(
         path,
@@ -54,16 +56,7 @@ def chapter(
 ) -> dict[str, Any]:
     """Draw the figures of one network and inverter, and gather its examples.
 
-    Parameters
-    ----------
-    files : ReconstructionFolder
-        Where its layers are.
-    source, inverter : str
-        Their names in the table.
-    rows : DataFrame
-        Their rows of the table.
-    ears : mapping
-        The scored ear signals by name.
+    `rows` are its rows of the table, `ears` the scored ear signals by name.
 
     Returns
     -------
@@ -92,11 +85,11 @@ def chapter(
             wavs_of_ear[name] = list(some.values())
         examples.append({"title": title_of(ear), "rows": rows_of_ear})
         wavs.append(wavs_of_ear)
-    stem, titles = f"{source}-{inverter}", [TITLES[condition] for condition in CONDITIONS]
+    stem = f"{source}-{inverter}"
     return {
         "title": f"{source}, {inverter}",
         "figure": save(by_depth(rows), files.figure(f"{stem}-by-depth")),
-        "picture": save(spectrograms(wavs[0], titles), files.figure(f"{stem}-spectrograms")),
+        "picture": save(spectrograms(wavs[0]), files.figure(f"{stem}-spectrograms")),
         "examples": examples,
     }
 
@@ -137,3 +130,80 @@ def draw(wav: Path, stream: Any) -> None:
     top = float(log_mel.max())
     colours = {"cmap": "magma", "vmin": top - RANGE, "vmax": top}
     imsave(stream, log_mel.T, origin="lower", format="jpeg", **colours)
+
+
+def by_depth(rows: pd.DataFrame) -> Figure:
+    """Draw skill and word error rate of one network's layers with one inverter, both conditions."""
+    whole = rows[rows["listener"] == ALL]
+    layers = whole[whole["kind"] == "layer"]
+    names = layers.drop_duplicates("layer").sort_values("depth")["layer"].tolist()
+    with rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 2.9), layout="constrained")
+        skill, wer = figure.subplots(1, 2)
+        for condition in CONDITIONS:
+            colour, marker = LOOKS[condition]
+            part = layers[layers["condition"] == condition].set_index("layer").loc[names]
+            places = range(len(names))
+            look = {"color": colour, "marker": marker, "label": TITLES[condition]}
+            skill.plot(places, part["skill"], **look)
+            errors = [part["wer"] - part["wer_ci_lo"], part["wer_ci_hi"] - part["wer"]]
+            wer.errorbar(places, part["wer"], errors, capsize=2, **look)
+            copy = whole[(whole["condition"] == condition) & (whole["kind"] == "copy")]
+            wer.axhline(copy["wer"].iloc[0], color=colour, linestyle="--", linewidth=0.8)
+        _floors(wer, whole[whole["condition"] == "ref"], names)
+        lowest = min(0, skill.get_ylim()[0])
+        skill.set(ylabel="skill: 1 - L1 / L1 of the band mean", ylim=(lowest, 1))
+        wer.set(ylabel="word error rate (%)", ylim=(0, max(105, wer.get_ylim()[1])))
+        for axes in (skill, wer):
+            axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        figure.legend(*wer.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def _floors(axes: Axes, clean: pd.DataFrame, names: list[str]) -> None:
+    """Draw the word error rates that a layer without words would have."""
+    for kind, style in (("untrained", ":"), ("shuffled", "-.")):
+        part = clean[clean["kind"] == kind].set_index("layer").reindex(names)
+        axes.plot(range(len(names)), part["wer"], style, color=GREY, label=f"{kind}, reference")
+
+
+def spectrograms(wavs: Mapping[str, Sequence[Path]]) -> Figure:
+    """Draw the log-mel spectrograms of one sentence in one picture.
+
+    `wavs` are by the name of a row (original, copy, a layer), one for each condition.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.3 + 0.72 * len(wavs)), layout="constrained")
+        grid = figure.subplots(len(wavs), len(CONDITIONS), squeeze=False, sharex="col")
+        for row, (name, files) in zip(grid, wavs.items(), strict=True):
+            for axes, file in zip(row, files, strict=True):
+                picture = log_mel_of(file)
+                seconds = len(picture) * 0.01
+                axes.imshow(
+                    picture.T,
+                    origin="lower",
+                    aspect="auto",
+                    cmap="magma",
+                    vmin=picture.max() - RANGE,
+                    vmax=picture.max(),
+                    extent=(0, seconds, 0, picture.shape[1]),
+                )
+                axes.set_yticks([])
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for axes, condition in zip(grid[0], CONDITIONS, strict=True):
+            axes.set_title(TITLES[condition])
+        for axes in grid[-1]:
+            axes.set_xlabel("time (s)")
+    return figure
+
+
+def log_mel_of(wav: Path) -> np.ndarray:
+    """Return the log-mel spectrogram (frames, bands) of a wav."""
+    return LogMel("asr")(at_level(read_speech(wav))[None])[0].numpy()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole; return the path."""
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=200, metadata={"Software": None})
+    return path

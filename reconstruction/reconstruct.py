@@ -50,7 +50,22 @@ from reconstruction.classifiers import (
     label_ears,
     make_classifier,
 )
-from reconstruction.fit import LEAST_PAIRS
+from reconstruction.configured import (
+    NETWORKS,
+    NetworkChoice,
+    check_judge,
+    check_options,
+    controls_made_by,
+    digest_of,
+    inverter_name,
+    layer_made_by,
+    layer_settings,
+    load_network,
+    mel_of,
+    new_model,
+    table_made_by,
+)
+from reconstruction.fit import check_enough
 from reconstruction.jobs import (
     EMBEDDING_BYTES,
     ControlsJob,
@@ -58,23 +73,11 @@ from reconstruction.jobs import (
     invert_layer,
     is_done,
     make_controls,
-    read_controls,
+    read_heard,
 )
-from reconstruction.loading import NetworkChoice, check_judge, load_network, new_model
 from reconstruction.networks import Layer, PatchNetwork, choose_layers, load_weights
 from reconstruction.places import ReconstructionFolder
 from reconstruction.results import write_results
-from reconstruction.settings import (
-    NETWORKS,
-    check_options,
-    controls_made_by,
-    digest_of,
-    inverter_name,
-    layer_made_by,
-    layer_settings,
-    mel_of,
-    table_made_by,
-)
 from reconstruction.utterances import (
     Selection,
     check_disjoint,
@@ -119,19 +122,12 @@ def run(cfg: DictConfig) -> None:
     logger.info("Wrote %s", files.page)
 
 
-# The signals: the scenes that are scored are never learnt from.
-
-
 def choose_signals(cfg: DictConfig, experiment: Experiment) -> Selection:
     """Choose the signals to learn from and to score; no scene is in both."""
     every = {split: read_ears(experiment, split) for split in ("train", "test")}
     labelled = {split: label_ears(ears, every["train"]) for split, ears in every.items()}
     training = choose_training(labelled["train"], cfg.reconstruct.n_train, cfg.seed)
-    if len(KINDS) * len(training) < LEAST_PAIRS:
-        raise RecipeError(
-            f"{len(KINDS) * len(training)} signals to learn from, expected {LEAST_PAIRS} or more; "
-            "prepare more training signals, or raise reconstruct.n_train"
-        )
+    check_enough(len(KINDS) * len(training))
     scored = choose_scored(labelled["test"], cfg.reconstruct.n_scored, cfg.seed)
     check_disjoint(labelled["train"], labelled["test"])
     level = median_level([ear.wavs["ref"] for ear in training[:LEVEL_EARS]])
@@ -142,9 +138,6 @@ def choose_signals(cfg: DictConfig, experiment: Experiment) -> Selection:
         level,
     )
     return Selection(training, scored, labelled["train"], labelled["test"], level)
-
-
-# The networks: the recogniser, or a classifier of patches for each task.
 
 
 def choose_networks(
@@ -197,15 +190,8 @@ def train_classifiers(
     ]
     missing = missing_of(jobs, "classifiers")
     for name, scores in in_workers(cfg, make_classifier, missing, "classifiers"):
-        logger.info(
-            "%s: %.0f %% right on held-out scenes, chance %.0f %%",
-            name,
-            scores["accuracy"],
-            scores["chance"],
-        )
-
-
-# The layers.
+        found = name, scores["accuracy"], scores["chance"]
+        logger.info("%s: %.0f %% right on held-out scenes, chance %.0f %%", *found)
 
 
 def layers_of(cfg: DictConfig, choice: NetworkChoice, level: float) -> list[Layer]:
@@ -217,9 +203,6 @@ def layers_of(cfg: DictConfig, choice: NetworkChoice, level: float) -> list[Laye
         network = PatchNetwork(new_model(choice.network, cfg.reconstruct.divisor), device)
     names = [cfg.layers] if isinstance(cfg.layers, str) else cfg.layers
     return choose_layers(network.layers, None if names == ["all"] else names)
-
-
-# The judge.
 
 
 def judge_controls(
@@ -251,12 +234,8 @@ def judge_controls(
     for _ in in_workers(cfg, make_controls, missing, "original, copy, band mean"):
         pass
     for job in jobs.values():
-        original = [one for one in read_controls(job.folder).original if one.condition == "ref"]
-        check_judge([(one.errors, one.n_words) for one in original], cfg.judge)
+        check_judge(read_heard(job.folder)["original"], cfg.judge)
     return jobs
-
-
-# The inverters.
 
 
 def invert_layers(
@@ -298,9 +277,6 @@ def check_room(folder: Path, jobs: list[LayerJob], selection: Selection, n_jobs:
             f"layers at a time, {free / 1e9:.1f} GB are free; set a smaller reconstruct.n_train or "
             "n_jobs"
         )
-
-
-# What is done already stays; the rest is made in processes.
 
 
 def missing_of(jobs: Iterable[Any], what: str) -> list[Any]:

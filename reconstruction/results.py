@@ -13,7 +13,7 @@ from intelligibility.evaluation.tables import markdown, records
 from intelligibility.pages import number
 from intelligibility.runs import read_json, write_result, write_text
 from msbg.audiogram import SEVERITIES
-from reconstruction.jobs import CONTROLS, read_controls, read_heard
+from reconstruction.jobs import read_heard
 from reconstruction.networks import Layer
 from reconstruction.page import chapter, write_page
 from reconstruction.places import LayerFolder, ReconstructionFolder
@@ -36,18 +36,8 @@ def write_results(
 ) -> pd.DataFrame:
     """Gather the layers that share judge and signals; write tables and page; return the long table.
 
-    Parameters
-    ----------
-    files : ReconstructionFolder
-        Where the layers are and the results go.
-    made_by : mapping
-        Judge and signals of this run: layers made by others are left out.
-    seed : int
-        Seed of the bootstrap.
-    ears : mapping
-        The scored ear signals by name.
-    provenance : mapping
-        How the table was made.
+    Layers whose record does not hold `made_by` are left out; `seed` is that of the bootstrap, and
+    `ears` are the scored ear signals by name.
     """
     rows = [row for place in finished(files, made_by) for row in layer_rows(files, place, seed)]
     table = pd.DataFrame(in_order(rows))
@@ -93,7 +83,8 @@ def layer_rows(files: ReconstructionFolder, place: Path, seed: int) -> list[dict
     record, heard = read_json(LayerFolder(place).record, dict), read_heard(place)
     layer = Layer(**record["layer"] | {"shape": tuple(record["layer"]["shape"])})
     settings = record["made_by"]["settings"]
-    controls = read_controls(files.controls(settings["mel"]))
+    controls = read_heard(files.controls(settings["mel"]))
+    ceilings = controls["original"], controls["copy"]
     about = {
         "source": place.parts[-3],
         "layer": layer.name,
@@ -105,14 +96,14 @@ def layer_rows(files: ReconstructionFolder, place: Path, seed: int) -> list[dict
         "target": settings["target"],
         "kind": "layer",
     }
-    rows = rows_of(heard.pop("reconstruction"), about, controls.original, controls.copy, seed)
+    rows = rows_of(heard.pop("reconstruction"), about, *ceilings, seed)
     for floor, some in heard.items():
         own = about | {"inverter": f"{place.name}, {floor}", "mel_l1_train": None, "kind": floor}
-        rows += rows_of(some, own, controls.original, controls.copy, seed)
-    for kind in CONTROLS:
+        rows += rows_of(some, own, *ceilings, seed)
+    for kind, some in controls.items():
         own = dict.fromkeys(about) | {"source": place.parts[-3], "layer": kind, "kind": kind}
         own["inverter"] = ""
-        rows += rows_of(getattr(controls, kind), own, controls.original, controls.copy, seed)
+        rows += rows_of(some, own, *ceilings, seed)
     return rows
 
 

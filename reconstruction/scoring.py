@@ -45,14 +45,12 @@ def rows_of(
 
     Parameters
     ----------
-    heard : sequence of Transcript
-        All of its signals.
+    heard, original, copy : sequence of Transcript
+        Its signals; the same untouched, and after analysis and vocoder alone.
     about : mapping
         The columns that say which layer and inverter this is, and mel_l1_train.
-    original, copy : sequence of Transcript
-        The same signals untouched, and after analysis and vocoder alone.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     rows = []
     for condition in CONDITIONS:

@@ -18,6 +18,15 @@ from intelligibility.words import words_of
 from reconstruction.mel import SILENT
 
 CONDITIONS = ("ref", "msbg")
+# What each task listens to: the reference knows nothing of noise, hearing aid or hearing loss.
+TASKS = {
+    "talker": ("ref", "msbg"),
+    "interferer": ("msbg",),
+    "hearing_aid": ("msbg",),
+    "severity": ("msbg",),
+    "snr": ("msbg",),
+    "first_word": ("ref", "msbg"),
+}
 LEAST_SCORED = 8  # ear signals: with fewer a word error rate says nothing
 LENGTHS = (ASR_RATE // 5, 10**9)  # samples
 

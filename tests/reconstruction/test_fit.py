@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_inverter(tmp_path):
 
 
 def test_too_few_utterances_are_refused(tmp_path):
-    with pytest.raises(RecipeError, match="15 utterances to learn from, expected 16"):
+    with pytest.raises(RecipeError, match="15 signals to learn from, expected 16"):
         train(learnable_pairs(tmp_path)[:15])
 
 

@@ -12,8 +12,10 @@ import pytest
 import soundfile as sf
 import torch
 
+from intelligibility.runs import read_json
 from intelligibility.words import word_errors
 from reconstruction import jobs
+from reconstruction.configured import Judge, NetworkChoice
 from reconstruction.inverters import Inverter
 from reconstruction.jobs import (
     ControlsJob,
@@ -21,10 +23,8 @@ from reconstruction.jobs import (
     invert_layer,
     is_done,
     make_controls,
-    read_controls,
     read_heard,
 )
-from reconstruction.loading import Judge, NetworkChoice
 from reconstruction.mel import LEVEL, LogMel, at_level
 from reconstruction.scoring import rows_of, wer
 from reconstruction.utterances import read_speech
@@ -79,11 +79,11 @@ def test_a_layer_that_keeps_all_keeps_the_words(toy):
     folder, controls_job = toy
     scored = controls_job.scored
     heard = read_heard(folder / "mixture")
-    controls = read_controls(folder / "controls")
+    controls = read_heard(folder / "controls")
     assert len(heard["reconstruction"]) == 2 * len(scored)
-    assert wer(of(controls.original)) == 0 == wer(of(controls.copy))
+    assert wer(of(controls["original"])) == 0 == wer(of(controls["copy"]))
     assert wer(of(heard["reconstruction"])) <= 25
-    rows = rows_of(heard["reconstruction"], {}, controls.original, controls.copy, seed=0)
+    rows = rows_of(heard["reconstruction"], {}, controls["original"], controls["copy"], seed=0)
     assert rows[0]["skill"] > 0.5
 
 
@@ -99,7 +99,7 @@ def test_floors_are_at_the_floor(toy):
                 for name in ("mel_l1", "mean_l1")
             )
             assert 1 - l1 / mean <= 0.15, (place, kind)
-    bandmean = read_controls(folder / "controls").bandmean
+    bandmean = read_heard(folder / "controls")["bandmean"]
     assert wer(of(bandmean)) >= 70
     assert all(one.mel_l1 == one.mean_l1 for one in bandmean)
 
@@ -193,12 +193,12 @@ def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
     fit = replace(layer_settings().fit, steps=20)
     job = layer_job(tmp_path / "layer", controls_job, target="ref", fit=fit, floor_steps=0)
     invert_layer(job)
-    scored, controls = controls_job.scored, read_controls(folder / "controls")
+    scored, means = controls_job.scored, read_json(controls_job.record, dict)["means"]
     heard = read_heard(tmp_path / "layer")["reconstruction"]
     mel, ears = LogMel("asr"), {ear.name: ear for ear in scored}
     for one in of(heard, "msbg"):
         clean = mel(at_level(read_speech(ears[one.name].wavs["ref"]))[None])[0]
-        mean = torch.from_numpy(controls.means["ref"])
+        mean = torch.tensor(means["ref"])
         assert one.mean_l1 == pytest.approx(float((clean - mean).abs().mean()), rel=1e-2)
 
 
@@ -208,11 +208,11 @@ def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
     left = tmp_path / ".layer.0123.part"  # of a run that was killed
     left.mkdir()
 
-    def stopped(self, wavs):
+    def stopped(self, speech):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Judge, "transcribe", stopped)
+        patch.setattr(Judge, "hear", stopped)
         with pytest.raises(KeyboardInterrupt):
             invert_layer(job)
     assert list(tmp_path.iterdir()) == []

@@ -18,12 +18,11 @@ from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
-from reconstruction import jobs, loading, reconstruct
-from reconstruction.jobs import read_controls, read_heard
-from reconstruction.loading import Judge
+from reconstruction import configured, jobs, reconstruct
+from reconstruction.configured import Judge, layer_settings
+from reconstruction.jobs import read_heard
 from reconstruction.networks import VGGish
 from reconstruction.scoring import COLUMNS, rows_of
-from reconstruction.settings import layer_settings
 from tests.conftest import configure, run_script
 from tests.reconstruction.toy import ToyRecogniser, make_ears
 
@@ -92,10 +91,10 @@ def finished(prepared) -> Path:
 
 def give_judge(patch, recogniser=None) -> None:
     """Put a recogniser that knows the chords in place of a trained one."""
-    patch.setattr(loading, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
-    patch.setattr(loading, "recogniser_made_by", lambda *_: {"checkpoint_sha256": "toy"})
-    loading.judge_of_process.cache_clear()
-    loading.network_of_process.cache_clear()
+    patch.setattr(configured, "load_recogniser", lambda *_: recogniser or ToyRecogniser())
+    patch.setattr(configured, "recogniser_made_by", lambda *_: {"checkpoint_sha256": "toy"})
+    configured.judge_of_process.cache_clear()
+    configured.network_of_process.cache_clear()
 
 
 @pytest.fixture
@@ -142,11 +141,11 @@ def test_rows_are_those_of_what_was_heard(finished):
         for row in table(finished)
         if row["inverter"] == "reccnn"
     }
-    controls = read_controls(finished / "controls" / "vggish")
+    controls = read_heard(finished / "controls" / "vggish")
     checked = 0
     for layer in ("pool1", "fc"):
         heard = read_heard(finished / "smallenc-talker" / layer / "reccnn")["reconstruction"]
-        for row in rows_of(heard, {}, controls.original, controls.copy, seed=1):
+        for row in rows_of(heard, {}, controls["original"], controls["copy"], seed=1):
             written = rows[layer, row["condition"], row["listener"]]
             for name, value in row.items():
                 if isinstance(value, float):
@@ -316,7 +315,7 @@ def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
 
     judge = Judge(ToyRecogniser(), -40.0)
     monkeypatch.setattr(jobs, "judge_of_process", lambda *_: judge)
-    loading.network_of_process.cache_clear()
+    configured.network_of_process.cache_clear()
     overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
     run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)
     place = exp / "reconstruct/recogniser/cnn.0/reccnn"

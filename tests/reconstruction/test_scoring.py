@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intelligibility.runs import RecipeError
-from reconstruction.loading import check_judge
+from reconstruction.configured import check_judge
 from reconstruction.scoring import Transcript, rows_of, wer, wer_interval
 
 
@@ -49,6 +49,6 @@ def test_the_interval_is_a_bootstrap_over_utterances():
 
 
 def test_a_judge_that_fails_on_the_originals_is_refused():
-    check_judge([(1, 2)], "recogniser")
+    check_judge([heard(0, 2), heard(1, 5, "msbg")], "recogniser")
     with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of 60 %.*judge="):
-        check_judge([(1, 5), (5, 5)], "recogniser")
+        check_judge([heard(0, 1), heard(1, 5)], "recogniser")

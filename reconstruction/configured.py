@@ -1,0 +1,287 @@
+"""What the configuration asks for: networks, judge and settings, and what determines a result."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
+from intelligibility.recognisers import load_recogniser, recogniser_made_by
+from intelligibility.runs import RecipeError, file_stamp, pick_device, sha256_of
+from reconstruction.fit import FitSettings
+from reconstruction.mel import at_level, vocoder_file
+from reconstruction.networks import (
+    HubNetwork,
+    Layer,
+    Network,
+    PatchNetwork,
+    RecogniserNetwork,
+    SmallEnc,
+    VGGish,
+    load_weights,
+)
+from reconstruction.scoring import Transcript, wer
+from reconstruction.utterances import TASKS, EarSignals, Selection
+
+OWN_JUDGE = "recogniser"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # no folder: those begin with / . or ~ here
+MOST_WER = 50.0  # % on the clean originals, above which a judge says nothing about a layer
+NETWORKS = ("recogniser", "vggish", "smallenc")
+KNOWN = {
+    "network": (*NETWORKS, "all"),
+    "inverter": ("reccnn", "recgan"),
+    "target": ("input", "ref"),
+    "task": (*TASKS, "all"),
+}
+# What a setting is that the user leaves open. Published: Adam at 1e-4 throughout, batches of 256
+# patches; 300 epochs of 32 x 400 clips are the 15000 steps of the configuration.
+PRESETS = {
+    "corpus": {"batch": 32, "learning_rate": 1e-3},
+    "paper": {"batch": 256, "learning_rate": 1e-4},
+}
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """A network with its weights: what is inverted."""
+
+    network: str  # recogniser, vggish or smallenc
+    task: str = ""  # what it was trained on here; "" for the recogniser and for given weights
+    weights: Path | None = None  # the file of its tensors; None for the recogniser
+
+    @property
+    def name(self) -> str:
+        """Return its name in folders and tables, such as vggish-talker."""
+        if self.network == "recogniser":
+            return self.network
+        return f"{self.network}-{self.task or 'weights'}"
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What determines a layer's numbers apart from network, judge and signals."""
+
+    fit: FitSettings  # the inverter's training
+    mel: str  # preset of the spectrograms
+    width: int  # as in `Spec`
+    divisor: int  # as in `Spec`
+    target: str  # input: what the layer heard; ref: the clean reference, which is enhancement
+    vocoder: str  # griffinlim, or a folder
+    n_iter: int  # iterations of Griffin-Lim
+    n_floors: int  # ear signals on which the floors are scored
+    floor_steps: int  # training steps of the shuffled floor
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A recogniser that hears every wav at one level."""
+
+    recogniser: Any  # anything with `recognise(signals)` that yields recognitions with a `text`
+    level: float  # dB re full scale: that of the clean speech which it was trained on
+
+    def hear(self, speech: Tensor) -> str:
+        """Return the words of one signal (n_samples,)."""
+        found = next(iter(self.recogniser.recognise([at_level(speech, self.level)])))
+        if found.text is None:
+            raise RecipeError("judge: this recogniser has no words; name another one with judge=")
+        return found.text
+
+
+def new_model(network: str, divisor: int) -> VGGish | SmallEnc:
+    """Return an untrained network of patches."""
+    return VGGish(divisor) if network == "vggish" else SmallEnc()
+
+
+def load_network(
+    choice: NetworkChoice, cfg: DictConfig, level: float, device: torch.device
+) -> Network:
+    """Load a network, frozen."""
+    if choice.network == "recogniser":
+        every = OmegaConf.merge(cfg, {"layers": "all"})  # not those to be inverted
+        recogniser = load_recogniser(every, Experiment.from_config(cfg), device)
+        kind = RecogniserNetwork if is_trained_here(cfg) else HubNetwork
+        return kind(recogniser, level)
+    model = new_model(choice.network, cfg.reconstruct.divisor)
+    load_weights(choice.weights, model)
+    return PatchNetwork(model.requires_grad_(False), device)
+
+
+def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
+    """Return everything that determines the judge's transcripts."""
+    return recogniser_made_by(*judge_of(cfg)) | {"level": level}
+
+
+def network_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
+    """Return everything that determines the layers of the experiment's recogniser."""
+    own = judge_made_by(OmegaConf.merge(cfg, {"judge": OWN_JUDGE}), level)
+    return own | {"last_encoder_layer": "normalised"}
+
+
+def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
+    """Return the configuration and the experiment whose recogniser judges.
+
+    Raises
+    ------
+    RecipeError
+        `judge` is no recogniser's folder and no model of transformers.
+    """
+    experiment = Experiment.from_config(cfg)
+    judge = str(cfg.judge)
+    cfg = OmegaConf.merge(cfg, {"layers": None})
+    if judge == OWN_JUDGE:
+        return cfg, experiment
+    folder = Path(judge).expanduser().absolute()
+    if AsrFolder(folder).save_folder.is_dir():
+        own = OmegaConf.merge(cfg, {"recogniser": None})
+        return own, replace(experiment, asr_folder=folder)
+    if (folder / "config.json").is_file() or HUB_ID.fullmatch(judge):
+        other = {"recogniser": judge, "recogniser_revision": None}
+        return OmegaConf.merge(cfg, other), experiment
+    raise RecipeError(
+        f"judge={judge}: holds no save/ of train_asr.py and no config.json of transformers; "
+        f"expected {OWN_JUDGE}, the folder of another recogniser, or the hub id of one"
+    )
+
+
+def check_judge(originals: Sequence[Transcript], name: str) -> None:
+    """Refuse a judge that does not understand the clean originals."""
+    found = wer([one for one in originals if one.condition == "ref"])
+    if found > MOST_WER:
+        raise RecipeError(
+            f"judge={name}: a word error rate of {found:.0f} % on the clean originals, expected "
+            f"{MOST_WER:.0f} % or less, or the table would mean nothing; train it longer, or name "
+            "the folder of another recogniser with judge="
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def network_of_process(config: str, choice: NetworkChoice, level: float) -> Network:
+    """Load a network once in a process; the one before it is let go."""
+    cfg = OmegaConf.create(config)
+    return load_network(choice, cfg, level, pick_device(cfg.device))
+
+
+@functools.lru_cache(maxsize=1)
+def judge_of_process(config: str, level: float) -> Judge:
+    """Load the recogniser that counts words, once in a process."""
+    cfg = OmegaConf.create(config)
+    return Judge(load_recogniser(*judge_of(cfg), pick_device(cfg.device)), level)
+
+
+def check_options(cfg: DictConfig) -> None:
+    """Refuse values that the keys of this system cannot have, before any work."""
+    for key, known in KNOWN.items():
+        if cfg[key] not in known:
+            raise RecipeError(f"{key}={cfg[key]}: expected {', '.join(known)}")
+    if cfg.reconstruct.preset not in PRESETS:
+        expected = " or ".join(PRESETS)
+        raise RecipeError(f"reconstruct.preset={cfg.reconstruct.preset}: expected {expected}")
+    own = sizes_of(cfg)
+    for key in ("steps", "batch", "width", "n_scored", "n_train", "divisor", "ladder_divisor"):
+        if not isinstance(own[key], int) or own[key] < 1:
+            raise RecipeError(f"reconstruct.{key}={own[key]}: expected a whole number from 1")
+    if cfg.weights is not None and cfg.network != "vggish":
+        raise RecipeError(
+            f"weights={cfg.weights} with network={cfg.network}: only network=vggish takes weights"
+        )
+    if cfg.vocoder != "griffinlim":
+        vocoder_file(cfg.vocoder)
+
+
+def sizes_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return the sizes of the trainings: what the user gives, and the preset's for the rest."""
+    given = {key: value for key, value in cfg.reconstruct.items() if value is not None}
+    return PRESETS[cfg.reconstruct.preset] | given
+
+
+def mel_of(cfg: DictConfig, choice: NetworkChoice) -> str:
+    """Return the preset of the spectrograms that a network's layers are inverted to."""
+    if cfg.vocoder != "griffinlim":
+        return "hifigan"
+    return "asr" if choice.network == "recogniser" else "vggish"
+
+
+def inverter_name(cfg: DictConfig) -> str:
+    """Return the inverter's name in folders and tables, with every option that is no default."""
+    options = {
+        "enhancement": cfg.target == "ref",
+        "paper": cfg.reconstruct.preset == "paper",
+        "hifigan": cfg.vocoder != "griffinlim",
+    }
+    return "-".join([cfg.inverter, *(name for name, chosen in options.items() if chosen)])
+
+
+def layer_settings(cfg: DictConfig, mel: str) -> LayerSettings:
+    """Return the settings of the layers that are inverted to one kind of spectrogram."""
+    own = sizes_of(cfg)
+    fit = FitSettings(
+        steps=own["steps"],
+        batch=own["batch"],
+        learning_rate=own["learning_rate"],
+        adversarial=cfg.inverter == "recgan",
+        paper=own["preset"] == "paper",
+        seed=cfg.seed,
+    )
+    return LayerSettings(
+        fit=fit,
+        mel=mel,
+        width=own["width"],
+        divisor=own["ladder_divisor"],
+        target=cfg.target,
+        vocoder=cfg.vocoder,
+        n_iter=own["griffinlim_iterations"],
+        n_floors=own["n_floors"],
+        floor_steps=own["floor_steps"],
+    )
+
+
+def table_made_by(cfg: DictConfig, selection: Selection) -> dict[str, Any]:
+    """Return everything that all layers of a table share: judge and signals."""
+    return {
+        "judge": judge_made_by(cfg, selection.level),
+        "training": digest_of(selection.training),
+        "scored": digest_of(selection.scored),
+    }
+
+
+def controls_made_by(cfg: DictConfig, selection: Selection, mel: str) -> dict[str, Any]:
+    """Return everything that determines the controls of one kind of spectrogram."""
+    own = {"mel": mel, "griffinlim_iterations": cfg.reconstruct.griffinlim_iterations}
+    return table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)}
+
+
+def layer_made_by(
+    cfg: DictConfig, choice: NetworkChoice, layer: Layer, selection: Selection
+) -> dict[str, Any]:
+    """Return everything that determines a layer's numbers."""
+    if choice.weights is None:
+        network = network_made_by(cfg, selection.level)
+    else:
+        network = {"weights_sha256": sha256_of([choice.weights])}
+    settings = asdict(layer_settings(cfg, mel_of(cfg, choice)))
+    own = {"network": network, "layer": layer.name, "settings": settings}
+    return table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)}
+
+
+def digest_of(ears: Iterable[EarSignals]) -> str:
+    """Return a hash of ear signals: their names, labels and wavs."""
+    facts = [
+        (ear.name, sorted(ear.labels.items()), [file_stamp(wav) for wav in ear.wavs.values()])
+        for ear in ears
+    ]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+
+
+def _vocoder_stamp(cfg: DictConfig) -> str | list[int | str]:
+    """Return what identifies the vocoder, wherever its weights lie."""
+    if cfg.vocoder == "griffinlim":
+        return cfg.vocoder
+    return file_stamp(vocoder_file(cfg.vocoder))
