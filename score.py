@@ -126,7 +126,7 @@ def score(predictor: Predictor, row: Row, conditions: Conditions) -> Prediction:
     # What the recogniser makes of both.
     recognised = predictor.recognise(heard, row.text)
     # How similar that is, mapped to percent words correct.
-    return predictor.compare(heard, recognised)
+    return predictor.compare(heard, *recognised)
 
 
 def score_row(row: Row, load: Callable[[], Predictor], conditions: Conditions) -> dict[str, Any]:

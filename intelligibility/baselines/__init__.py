@@ -31,14 +31,14 @@ def index(
     listener : Listener
         With the audiograms.
     name : str
-        The signal's.
+        The signal's name, which seeds HASPI's noise.
     msbg_settings : mapping
         `MSBGEar` of config.yaml.
 
     Returns
     -------
     float
-        0 for a silent signal, which lets no word through: the packages return NaN or stop.
+        0 for a silent signal, for which the packages return NaN or stop.
 
     Raises
     ------

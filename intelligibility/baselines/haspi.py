@@ -8,7 +8,6 @@ are kept, every ninth.
 
 import functools
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 from clarity.evaluator.haspi import eb
@@ -62,7 +61,9 @@ def haspi(
 
 
 def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audiogram) -> float:
-    envelopes = ear_model(clean, noisy, rate, hearing_loss_of(audiogram))
+    given = ClarityAudiogram(levels=audiogram.levels, frequencies=audiogram.frequencies)
+    loss = tuple(given.resample(HASPI_AUDIOGRAM_FREQUENCIES).levels)
+    envelopes = ear_model(clean, noisy, rate, loss)
     smoothed = [smoothed_envelopes(one) for one in envelopes]
     cepstra = cepstral_correlation_coef(*smoothed, SILENCE, DITHER, N_CEPSTRA)
     clean_modulation, noisy_modulation, _ = fir_modulation_filter(*cepstra, ENVELOPE_RATE)
@@ -71,34 +72,9 @@ def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audio
     return float(nn_feed_forward_ensemble(correlations, *network)[0] / largest)
 
 
-def hearing_loss_of(audiogram: Audiogram) -> tuple[float, ...]:
-    """Return the levels in dB HL at the six frequencies of HASPI."""
-    given = ClarityAudiogram(levels=audiogram.levels, frequencies=audiogram.frequencies)
-    return tuple(given.resample(HASPI_AUDIOGRAM_FREQUENCIES).levels)
-
-
 def seed_of(name: str) -> int:
     """Return the seed of a signal's noise: its name's MD5, modulo 10^8."""
     return int(hashlib.md5(name.encode()).hexdigest(), 16) % 10**8
-
-
-@dataclass(frozen=True)
-class Envelopes:
-    """What the ear model makes of a signal, per channel: (N_CHANNELS, n_samples) each.
-
-    Attributes
-    ----------
-    compressed : array
-        After the outer hair cells, linear.
-    adapted : array
-        After the inner hair cells, dB above threshold.
-    bandwidths : (N_CHANNELS,) array
-        Of the filters, relative to normal ones, at this signal's level.
-    """
-
-    compressed: np.ndarray
-    adapted: np.ndarray
-    bandwidths: np.ndarray
 
 
 def ear_model(
@@ -115,7 +91,7 @@ def ear_model(
     rate : float
         Hz, of both.
     hearing_loss : tuple of 6 float
-        dB HL.
+        dB HL at the frequencies of HASPI.
 
     Returns
     -------
@@ -126,30 +102,36 @@ def ear_model(
     noisy, _ = eb.resample_24khz(noisy, rate)
     n_samples = min(len(clean), len(noisy))
     clean, noisy = eb.input_align(clean[:n_samples], noisy[:n_samples])
-    of_clean = _envelopes_of_reference(np.ascontiguousarray(clean).tobytes())
-    of_noisy = _envelopes(noisy, hearing_loss, aligned_to=of_clean.compressed)
+    compressed, clean_db, bandwidths = _of_reference(np.ascontiguousarray(clean).tobytes())
+    _, noisy_db, _ = _hair_cells(noisy, hearing_loss, aligned_to=compressed)
     # pyclarity draws noise for the basilar membrane, which HASPI does not read. It is drawn here
     # too, so that the noise of the nerve fibres, which is drawn next, stays the same.
     np.random.standard_normal((2, N_CHANNELS, len(clean)))
     centres = eb.center_frequency(N_CHANNELS)
     clean_db, noisy_db = (
-        eb.group_delay_compensate(one.adapted, of_clean.bandwidths, centres, MODEL_RATE)
-        for one in (of_clean, of_noisy)
+        eb.group_delay_compensate(one, bandwidths, centres, MODEL_RATE)
+        for one in (clean_db, noisy_db)
     )
     return clean_db, noisy_db
 
 
 @functools.lru_cache(maxsize=2)  # both ears of one scene; 60 MB each
-def _envelopes_of_reference(samples: bytes) -> Envelopes:
-    return _envelopes(np.frombuffer(samples), NORMAL_HEARING)
+def _of_reference(samples: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return _hair_cells(np.frombuffer(samples), NORMAL_HEARING)
 
 
-def _envelopes(
-    signal: np.ndarray,
-    hearing_loss: tuple[float, ...],
-    aligned_to: np.ndarray | None = None,
-) -> Envelopes:
-    """Take a signal, (n_samples,) at 24 kHz, from the middle ear to the inner hair cells."""
+def _hair_cells(
+    signal: np.ndarray, hearing_loss: tuple[float, ...], aligned_to: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take a signal, (n_samples,) at 24 kHz, from the middle ear to the inner hair cells.
+
+    Returns
+    -------
+    compressed, adapted : (N_CHANNELS, n_samples) array
+        Envelopes after the outer hair cells, linear, and after the inner, dB above threshold.
+    bandwidths : (N_CHANNELS,) array
+        Of the filters, relative to normal ones, at this signal's level.
+    """
     centres = eb.center_frequency(N_CHANNELS)
     loss = np.stack(eb.loss_parameters(np.array(hearing_loss), centres), axis=1)
     widest = eb.loss_parameters(np.full(len(hearing_loss), 100), centres)[1]
@@ -167,23 +149,16 @@ def _envelopes(
             compressed[n] = eb.envelope_align(aligned_to[n], compressed[n])
         above_threshold, _ = eb.envelope_sl(compressed[n], 0.0, ihc_loss, LEVEL)
         adapted[n], _ = eb.inner_hair_cell_adaptation(above_threshold, 0.0, OVERSHOOT, MODEL_RATE)
-    return Envelopes(compressed, adapted, bandwidths)
+    return compressed, adapted, bandwidths
 
 
 def gammatone_envelope(signal: np.ndarray, bandwidth: float, centre: float) -> np.ndarray:
-    """Return the envelope behind a gammatone filter of fourth order.
+    """Return the envelope of a signal (n_samples,) at 24 kHz after a gammatone filter.
 
-    The signal is demodulated and low-passed by four equal poles (M. Cooke 1993). The coefficients
-    are worked out as in pyclarity, to the last bit: filters this narrow magnify their rounding.
-
-    Parameters
-    ----------
-    signal : (n_samples,) array
-        24 kHz.
-    bandwidth : float
-        Relative to the equivalent rectangular bandwidth of normal hearing.
-    centre : float
-        Hz.
+    It has fourth order: the signal is demodulated and low-passed by four equal poles (M. Cooke
+    1993). `bandwidth` is relative to the equivalent rectangular bandwidth of normal hearing,
+    `centre` in Hz. The coefficients are computed as in pyclarity, to the last bit: such narrow
+    filters amplify rounding.
     """
     per_sample = 2 * np.pi / MODEL_RATE
     erb = 24.7 + (centre / 9.26449)  # Hz, Moore & Glasberg (1983)
@@ -199,17 +174,9 @@ def gammatone_envelope(signal: np.ndarray, bandwidth: float, centre: float) -> n
 
 
 def smoothed_envelopes(envelopes: np.ndarray) -> np.ndarray:
-    """Smooth envelopes with a von Hann window, and compute only the samples that are kept.
+    """Smooth envelopes with a von Hann window: (N_CHANNELS, n_samples) to (n_kept, N_CHANNELS).
 
-    Parameters
-    ----------
-    envelopes : (N_CHANNELS, n_samples) array
-        dB, at `MODEL_RATE`.
-
-    Returns
-    -------
-    (n_kept, N_CHANNELS) array
-        Every ninth sample.
+    Only the samples that are kept, every ninth, are computed.
     """
     half = round(0.7 / CUTOFF * MODEL_RATE) // 2
     window = np.hanning(2 * half + 2)[1:-1]

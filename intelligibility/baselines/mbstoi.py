@@ -96,10 +96,7 @@ def _delay(levels: tuple, frequencies: tuple, n_samples: int, settings: tuple) -
 def compare_binaural(clean: np.ndarray, noisy: np.ndarray) -> float:
     """Return the MBSTOI of two signals, each (n_samples, 2) at 44.1 kHz: -1..1.
 
-    Raises
-    ------
-    ValueError
-        There is less than one segment of speech.
+    It is not defined, a ValueError, for less than one segment of speech.
     """
     n_samples = int(len(clean) * (MBSTOI_RATE / RATE) + 1)
     ears = [resample(ear, n_samples) for ear in (*clean.T, *noisy.T)]
@@ -207,7 +204,7 @@ def _search(
         cy = cross_y[start:end] - cross_y[start:end].mean()
         _moments(lx, rx, cx, lx, rx, cx, shift, shift_twice, gain, gain_jitter, jitter, xx)
         _moments(ly, ry, cy, ly, ry, cy, shift, shift_twice, gain, gain_jitter, jitter, yy)
-        if _any_zero(xx, yy):
+        if (xx * yy == 0).any():
             correlations[start] = -1  # as pyclarity has it
             continue
         best, tau, gamma = -np.inf, 0, 0
@@ -240,11 +237,3 @@ def _moments(l1, r1, c1, l2, r2, c2, shift, shift_twice, gain, gain_jitter, jitt
             first = (square * ll + rr / square) * gain_jitter[g] + lr
             middle = (of_left * gain[g] + of_right / gain[g]) * jitter[t, g]
             out[t, g] = first - middle + fourth
-
-
-@compiled()
-def _any_zero(xx, yy):
-    for one in range(xx.size):
-        if xx.flat[one] * yy.flat[one] == 0:
-            return True
-    return False

@@ -34,6 +34,7 @@ from msbg import Listener
 
 logger = logging.getLogger(__name__)
 
+Ears = tuple[Recognition, Recognition]  # left, right
 LATEST_START = 60.0  # s
 QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
 
@@ -103,26 +104,6 @@ class EarSignals:
     delay: float
     level: float
     warnings: list[str]
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """What the recogniser makes of the ear signals.
-
-    Attributes
-    ----------
-    processed, reference : tuple of two Recognition
-        Left and right ear.
-    text : str
-        The sentence.
-    text_given : bool
-        False where the recogniser's transcript of the reference is used as the sentence.
-    """
-
-    processed: tuple[Recognition, Recognition]
-    reference: tuple[Recognition, Recognition]
-    text: str
-    text_given: bool
 
 
 @dataclass(frozen=True)
@@ -242,11 +223,6 @@ class Predictor:
             auto, cpu or cuda.
         by : str, optional
             The measure to predict by.
-
-        Raises
-        ------
-        RecipeError
-            Something is missing, or the mapping belongs to another recogniser.
         """
         opened = open_model(model, revision)
         recogniser = load_recogniser(opened.cfg, opened.experiment, pick_device(device))
@@ -282,7 +258,7 @@ class Predictor:
         )
         sentence = find_sentence(processed, reference, conditions.align, conditions.start)
         heard = self.hear(processed, reference, sentence, listener, conditions)
-        return self.compare(heard, self.recognise(heard, text))
+        return self.compare(heard, *self.recognise(heard, text))
 
     def hear(
         self,
@@ -324,23 +300,34 @@ class Predictor:
             heard, clean = heard[:, [number, number]], clean[:, [number, number]]
         return EarSignals(heard, clean, sentence.delay, level, warnings)
 
-    def recognise(self, heard: EarSignals, text: str | None) -> Recognised:
-        """Recognise both ears of both signals, and the sentence where it is not given."""
-        if text is not None:
-            if not words_of(text):
-                raise RecipeError(f"text={text!r}: contains no word")
-            return Recognised(*self._recognise(heard, text), text, True)
-        processed, reference = self._recognise(heard, None)
-        text = max((ear.text or "" for ear in reference), key=len)
-        if words_of(text) and reference[0].log_prob is not None:
-            # This recogniser's decoder follows a text, which has to be the same for all signals.
-            processed, reference = self._recognise(heard, text)
-        return Recognised(processed, reference, text, False)
+    def recognise(self, heard: EarSignals, text: str | None) -> tuple[Ears, Ears, str, bool]:
+        """Recognise both ears of both signals, and the sentence where it is not given.
 
-    def compare(self, heard: EarSignals, recognised: Recognised) -> Prediction:
+        Returns
+        -------
+        processed, reference : tuple of two Recognition
+            Left and right ear.
+        sentence : str
+            The text; without one the recogniser's transcript of the reference.
+        given : bool
+            Whether the text was given.
+        """
+        if text is not None and not words_of(text):
+            raise RecipeError(f"text={text!r}: contains no word")
+        processed, reference = self._recognise(heard, text)
+        if text is not None:
+            return processed, reference, text, True
+        sentence = max((ear.text or "" for ear in reference), key=len)
+        if words_of(sentence) and reference[0].log_prob is not None:
+            # This recogniser's decoder follows a text, which has to be the same for all signals.
+            processed, reference = self._recognise(heard, sentence)
+        return processed, reference, sentence, False
+
+    def compare(
+        self, heard: EarSignals, processed: Ears, reference: Ears, text: str, text_given: bool
+    ) -> Prediction:
         """Compare what was recognised, and map the similarities to percent words correct."""
-        processed, reference = recognised.processed, recognised.reference
-        similarities = self._similarities(processed, reference, recognised.text)
+        similarities = self._similarities(processed, reference, text)
         percents = {
             name: float(self.mapping.predict(name, np.array(value)))
             for name, value in similarities.items()
@@ -358,19 +345,16 @@ class Predictor:
             percents=percents,
             similarities=similarities,
             by_ear={
-                name: self._similarities((ear, ear), reference, recognised.text)
-                for name, ear in ears.items()
+                name: self._similarities((ear, ear), reference, text) for name, ear in ears.items()
             },
             words={name: ear.text for name, ear in ears.items()},
-            text=recognised.text,
-            text_given=recognised.text_given,
+            text=text,
+            text_given=text_given,
             heard=heard,
             course=similarity_by_frame((left, right), (clean_left, clean_right)).numpy(),
         )
 
-    def _recognise(
-        self, heard: EarSignals, text: str | None
-    ) -> tuple[tuple[Recognition, Recognition], tuple[Recognition, Recognition]]:
+    def _recognise(self, heard: EarSignals, text: str | None) -> tuple[Ears, Ears]:
         signals = [ear for both in (heard.reference, heard.processed) for ear in both.T]
         shortest, longest = self.recogniser.lengths
         for signal in signals:
@@ -380,21 +364,14 @@ class Predictor:
                     f"{shortest / ASR_RATE:.2f} to {longest / ASR_RATE:g} s"
                 )
         tensors = (torch.from_numpy(np.ascontiguousarray(signal)) for signal in signals)
-        found = list(self.recogniser.recognise(tensors, [text] * len(signals)))
-        return (found[2], found[3]), (found[0], found[1])
+        left, right, *processed = self.recogniser.recognise(tensors, [text] * len(signals))
+        return (processed[0], processed[1]), (left, right)
 
-    def _similarities(
-        self,
-        processed: tuple[Recognition, Recognition],
-        reference: tuple[Recognition, Recognition],
-        text: str,
-    ) -> dict[str, float]:
-        score = self.recogniser.word_correctness
-        if words_of(text):
-            return similarities_of(processed, reference, text, self.dtw, score)
-        # Nothing was recognised in the reference, so there are no words to count.
-        found = similarities_of(processed, reference, "nothing", self.dtw, score)
-        return {name: value for name, value in found.items() if name != "wcs"}
+    def _similarities(self, processed: Ears, reference: Ears, text: str) -> dict[str, float]:
+        spoken = bool(words_of(text))  # False: nothing was recognised in the reference
+        said, score = text if spoken else "nothing", self.recogniser.word_correctness
+        found = similarities_of(processed, reference, said, self.dtw, score)
+        return {name: value for name, value in found.items() if spoken or name != "wcs"}
 
 
 @functools.cache

@@ -54,7 +54,7 @@ def predictor(recogniser) -> Predictor:
 def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
     recogniser, sound = recognisers[kind], heard()
     hearing = predictor(recogniser)
-    found = hearing.compare(sound, hearing.recognise(sound, text))
+    found = hearing.compare(sound, *hearing.recognise(sound, text))
     assert set(found.similarities) == MEASURES[kind]
     assert 0 <= found.percent <= 100
     said = text or found.text or None
@@ -70,5 +70,5 @@ def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
 
 def test_without_a_text_the_reference_says_it(recognisers):
     hearing, sound = predictor(recognisers["whisper"]), heard()
-    found = hearing.compare(sound, hearing.recognise(sound, None))
+    found = hearing.compare(sound, *hearing.recognise(sound, None))
     assert len(found.text) > 3 and not found.text_given
