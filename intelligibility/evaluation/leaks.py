@@ -13,7 +13,7 @@ from typing import Any
 
 from intelligibility.corpora.presentation import Presentation
 
-KINDS = ("signals", "scenes", "listeners", "systems", "prompts")
+COUNTED = ("signals", "scenes", "listeners", "systems", "prompts")
 
 
 def signal_key(cec: str, scene: str, listener: str, system: str) -> str:
@@ -58,7 +58,7 @@ class Seen:
     @classmethod
     def of(cls, presentations: Iterable[Presentation]) -> "Seen":
         """Note what these presentations are known by."""
-        seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        seen: dict[str, set[str]] = {kind: set() for kind in COUNTED}
         for one in presentations:
             for kind, key in keys_of(one).items():
                 if key is not None:
@@ -71,7 +71,7 @@ class Seen:
 
         Each has name, scene, listener, system and prompt, None where the tables did not say.
         """
-        seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        seen: dict[str, set[str]] = {kind: set() for kind in COUNTED}
         for one in heard:
             seen["prompts"].add(_words_of(one["prompt"]))
             if one["scene"] is None or one["system"] is None:
@@ -92,16 +92,16 @@ class Seen:
             It is something else.
         """
         try:
-            by_kind = {kind: frozenset(content[kind]) for kind in KINDS}
+            by_kind = {kind: frozenset(content[kind]) for kind in COUNTED}
         except (KeyError, TypeError):
-            raise ValueError(f"expected lists of {', '.join(KINDS)}") from None
+            raise ValueError(f"expected lists of {', '.join(COUNTED)}") from None
         if not all(isinstance(key, str) for keys in by_kind.values() for key in keys):
             raise ValueError("names that are no text")
         return cls(by_kind)
 
     def as_json(self) -> dict[str, list[str]]:
         """Return lists, for the files that remember."""
-        return {kind: sorted(self.by_kind[kind]) for kind in KINDS}
+        return {kind: sorted(self.by_kind[kind]) for kind in COUNTED}
 
     def signals_in(self, test: Iterable[Presentation]) -> list[str]:
         """Return the names of the test signals that were seen themselves."""
@@ -118,7 +118,7 @@ class Seen:
         tested = Seen.of(test).by_kind
         return {
             kind: {"seen": len(tested[kind] & self.by_kind[kind]), "known": len(tested[kind])}
-            for kind in KINDS
+            for kind in COUNTED
         }
 
 

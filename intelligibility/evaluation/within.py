@@ -14,6 +14,7 @@ divided by it, is the share of that which the measure explains.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,16 +75,22 @@ def within_scores(
         its 95 % interval.
     """
     rows = signals.dropna(subset=["listener", "system"])
-    grids = {}
+    found: dict[str, dict[str, Any]] = {}
     for by, over in WITHIN.items():
-        grid = Grid.of(rows, by, over)
-        grids[by] = grid if isinstance(grid, str) else _scored(rows, grid, measures, counts, seed)
-    return {
-        by: {"reason": one, "ceiling": None, "measures": {}} if isinstance(one, str) else one
-        for by, one in grids.items()
-    }
+        grid = Grid.of(rows[by], rows[over])
+        if grid.n_groups < MIN_CORRELATIONS:
+            reason = (
+                f"{grid.n_groups} {by}s have {MIN_MEANS} {over}s with {MIN_PER_MEAN} signals each "
+                f"(of {grid.shape[0]} {by}s, {grid.shape[1]} {over}s and {len(rows)} signals); it "
+                f"takes {MIN_CORRELATIONS}"
+            )
+            found[by] = {"reason": reason, "ceiling": None, "measures": {}}
+        else:
+            found[by] = _scored(rows, grid, measures, counts, seed)
+    return found
 
 
+@dataclass(frozen=True)
 class Grid:
     """Where each signal's mean stands: groups (rows) by what they are averaged over (columns).
 
@@ -93,31 +100,27 @@ class Grid:
         Counted row by row; -1 for signals that are in no mean.
     shape : (int, int)
         Groups, and what varies within them.
-    n_means : int
-        Cells with enough signals, in rows with enough cells.
+    n_groups, n_means : int
+        Rows with enough cells, and their cells with enough signals.
     """
 
-    def __init__(self, cell: np.ndarray, shape: tuple[int, int], n_means: int):
-        self.cell, self.shape, self.n_means = cell, shape, n_means
+    cell: np.ndarray
+    shape: tuple[int, int]
+    n_groups: int
+    n_means: int
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, by: str, over: str) -> "Grid | str":
-        """Lay the means out, or say why there are too few."""
-        group, names = pd.factorize(rows[by], sort=True)
-        column, others = pd.factorize(rows[over], sort=True)
+    def of(cls, by: pd.Series, over: pd.Series) -> "Grid":
+        """Lay out the means of signals that belong to groups (`by`) and vary within them."""
+        group, names = pd.factorize(by, sort=True)
+        column, others = pd.factorize(over, sort=True)
         shape = len(names), len(others)
         cell = group * shape[1] + column
         size = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
         kept = size >= MIN_PER_MEAN
         kept &= (kept.sum(axis=1) >= MIN_MEANS)[:, None]
-        n_groups = int(kept.any(axis=1).sum())
-        if n_groups < MIN_CORRELATIONS:
-            return (
-                f"{n_groups} {by}s have {MIN_MEANS} {over}s with {MIN_PER_MEAN} signals each (of "
-                f"{shape[0]} {by}s, {shape[1]} {over}s and {len(rows)} signals); it takes "
-                f"{MIN_CORRELATIONS}"
-            )
-        return cls(np.where(kept.ravel()[cell], cell, -1), shape, int(kept.sum()))
+        cell = np.where(kept.ravel()[cell], cell, -1)
+        return cls(cell, shape, int(kept.any(axis=1).sum()), int(kept.sum()))
 
     def means(self, values: np.ndarray, scene: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Return the means in every resample, (n_resamples, *shape); NaN where there is none."""

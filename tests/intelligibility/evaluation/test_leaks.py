@@ -8,7 +8,7 @@ import pytest
 from intelligibility.corpora.cpc3 import names_of
 from intelligibility.corpora.listeners import stand_in
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.evaluation.leaks import KINDS, Seen, in_words, keys_of
+from intelligibility.evaluation.leaks import COUNTED, Seen, in_words, keys_of
 
 
 def presentation(
@@ -83,8 +83,8 @@ def test_opaque_names_meet_by_name_and_by_prompt() -> None:
 def test_it_survives_a_file(tmp_path: Path) -> None:
     """What was written is read back; anything else is refused."""
     seen = Seen.of([presentation("CEC1", "S1", "L1", "E1"), presentation("CEC1", "S2", "L1", "E1")])
-    assert set(seen.as_json()) == set(KINDS)
+    assert set(seen.as_json()) == set(COUNTED)
     assert Seen.from_json(json.loads(json.dumps(seen.as_json()))) == seen
-    for damaged in ({}, None, [1], {kind: [1] for kind in KINDS}):
+    for damaged in ({}, None, [1], {kind: [1] for kind in COUNTED}):
         with pytest.raises(ValueError):
             Seen.from_json(damaged)
