@@ -14,7 +14,13 @@ from omegaconf import OmegaConf
 from intelligibility.runs import write_text
 
 
-def write_html(path: Path, template: Path, config: Mapping[str, Any], **content: Any) -> None:
+def write_html(
+    path: Path,
+    template: Path,
+    provenance: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
+    **content: Any,
+) -> None:
     """Write a page; equal content gives an equal page.
 
     Parameters
@@ -23,8 +29,11 @@ def write_html(path: Path, template: Path, config: Mapping[str, Any], **content:
         The file to write.
     template : Path
         A jinja2 template that extends page.html beside this file.
-    config : mapping
-        The resolved configuration, which the page shows at its end.
+    provenance : mapping
+        How the content was made, which the page tells at its end: time, command, versions, and the
+        resolved configuration.
+    facts : mapping, optional
+        What it tells besides, by name.
     content : Any
         The variables of the template.
     """
@@ -36,7 +45,11 @@ def write_html(path: Path, template: Path, config: Mapping[str, Any], **content:
         undefined=StrictUndefined,
     )
     page = environment.get_template(template.name)
-    write_text(path, page.render(content, configuration=OmegaConf.to_yaml(config)))
+    versions = ", ".join(f"{name} {one}" for name, one in provenance["versions"].items())
+    made = {key: provenance[key] for key in ("time", "command")} | dict(facts or {})
+    made["versions"] = versions
+    configuration = OmegaConf.to_yaml(provenance["config"])
+    write_text(path, page.render(content, made=made, configuration=configuration))
 
 
 def in_base64(write: Callable[[io.BytesIO], Any]) -> str:

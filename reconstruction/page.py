@@ -39,10 +39,10 @@ def write_page(
     write_html(
         path,
         Path(__file__).with_name("reconstruction.html"),
-        provenance["config"],
+        provenance,
+        {"seed": provenance["seed"]},
         chapters=chapters,
         conditions=[TITLES[condition] for condition in CONDITIONS],
-        provenance=provenance,
         base64=lambda file: in_base64(lambda stream: stream.write(file.read_bytes())),
     )
 

@@ -41,13 +41,13 @@ def write_report(
     write_html(
         path,
         Path(__file__).with_name("report.html"),
-        of_this_corpus(results["provenance"]["config"]),
+        results["provenance"] | {"config": of_this_corpus(results["provenance"]["config"])},
+        facts(results),
         title=title_of(results),
         summary=summary(results),
         notes=notes(results),
         tables=list(tables),
         figures=[_embedded(file, drawing) for file, drawing in drawings.items()],
-        facts=facts(results),
         text=TEXT_COLUMNS,
         long=LONG,
         row_class=_row_class,
@@ -153,13 +153,11 @@ def leaks_in_words(leaks: Mapping[str, Any]) -> list[str]:
 
 
 def facts(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return the provenance as names and values."""
+    """Return what the page tells of how the results were made, besides time and versions."""
     made = results["provenance"]
     fits = results["calibration"]["measures"]
     release = corpus_of(made["config"]).data_keys["test"]
     return {
-        "time": made["time"],
-        "command": made["command"],
         "checkpoint (SHA-256)": made["checkpoint_sha256"] or "not recorded",
         "release": made["config"]["path"].get(release) or "not named",
         **{f"{CURVE}, {NAMES[measure]}": str(read_curve(fit)) for measure, fit in fits.items()},
@@ -167,7 +165,6 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
         "seeds": ", ".join(
             f"{script} {seed}" for script, seed in made["seeds"].items() if seed is not None
         ),
-        "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
     }
 
 

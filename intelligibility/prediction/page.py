@@ -54,14 +54,13 @@ def write_page(
     write_html(
         path,
         Path(__file__).with_name("scores.html"),
-        content["provenance"]["config"],
+        content["provenance"],
         summary=content["summary"],
         mean=mean_in_words,
         lines=content["rows"],
         cards=cards,
         open=SHOWN_OPEN,
         number=number,
-        provenance=content["provenance"],
     )
 
 
