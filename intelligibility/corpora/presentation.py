@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from intelligibility.runs import RecipeError, is_number, listed, read_json, write_result
-from msbg import Audiogram, Listener
+from msbg import Listener
 
 ARCHIVES = ("train", "test")  # "train" holds the dev scenes as well
 LONGEST_NAME = 200  # bytes; with the endings that we add, a file name may have 255
@@ -261,14 +261,7 @@ def read_presentations(path: Path) -> dict[str, list[Presentation]]:
 def _archive_of(
     entries: list[dict[str, Any]], listeners: dict[str, dict[str, Any]]
 ) -> list[Presentation]:
-    people = {
-        name: Listener(
-            Audiogram(entry["audiogram_levels_l"], entry["audiogram_cfs"]),
-            Audiogram(entry["audiogram_levels_r"], entry["audiogram_cfs"]),
-            name,
-        )
-        for name, entry in listeners.items()
-    }
+    people = {name: Listener.from_dict(entry | {"name": name}) for name, entry in listeners.items()}
     return [
         Presentation(
             name=entry["signal"],
