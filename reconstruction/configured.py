@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
-from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
+from intelligibility.experiment import AsrFolder, Experiment
 from intelligibility.recognisers import load_recogniser, recogniser_made_by
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError, file_stamp, pick_device, sha256_of
 from reconstruction.fit import FitSettings
 from reconstruction.mel import at_level, vocoder_file
@@ -104,14 +105,22 @@ def load_network(
     choice: NetworkChoice, cfg: DictConfig, level: float, device: torch.device
 ) -> Network:
     """Load a network, frozen."""
-    if choice.network == "recogniser":
-        every = OmegaConf.merge(cfg, {"layers": "all"})  # not those to be inverted
-        recogniser = load_recogniser(every, Experiment.from_config(cfg), device)
-        kind = RecogniserNetwork if is_trained_here(cfg) else HubNetwork
-        return kind(recogniser, level)
-    model = new_model(choice.network, cfg.reconstruct.divisor)
-    load_weights(choice.weights, model)
-    return PatchNetwork(model.requires_grad_(False), device)
+    if choice.weights is not None:
+        model = new_model(choice.network, cfg.reconstruct.divisor)
+        load_weights(choice.weights, model)
+        return PatchNetwork(model.requires_grad_(False), device)
+    every = _changed(cfg, layers="all")  # not those to be inverted
+    recogniser = load_recogniser(every, Experiment.from_config(cfg), device)
+    if isinstance(recogniser, SpeechBrainRecogniser):
+        return RecogniserNetwork(recogniser, level)
+    return HubNetwork(recogniser, level)
+
+
+def _changed(cfg: DictConfig, **changes: Any) -> DictConfig:
+    """Return the configuration with other values."""
+    cfg = cfg.copy()
+    cfg.update(changes)
+    return cfg
 
 
 def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
 
 def network_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
     """Return everything that determines the layers of the experiment's recogniser."""
-    own = judge_made_by(OmegaConf.merge(cfg, {"judge": OWN_JUDGE}), level)
+    own = judge_made_by(_changed(cfg, judge=OWN_JUDGE), level)
     return own | {"last_encoder_layer": "normalised"}
 
 
@@ -135,16 +144,14 @@ def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     """
     experiment = Experiment.from_config(cfg)
     judge = str(cfg.judge)
-    cfg = OmegaConf.merge(cfg, {"layers": None})
+    cfg = _changed(cfg, layers=None)
     if judge == OWN_JUDGE:
         return cfg, experiment
     folder = Path(judge).expanduser().absolute()
     if AsrFolder(folder).save_folder.is_dir():
-        own = OmegaConf.merge(cfg, {"recogniser": None})
-        return own, replace(experiment, asr_folder=folder)
+        return _changed(cfg, recogniser=None), replace(experiment, asr_folder=folder)
     if (folder / "config.json").is_file() or HUB_ID.fullmatch(judge):
-        other = {"recogniser": judge, "recogniser_revision": None}
-        return OmegaConf.merge(cfg, other), experiment
+        return _changed(cfg, recogniser=judge, recogniser_revision=None), experiment
     raise RecipeError(
         f"judge={judge}: holds no save/ of train_asr.py and no config.json of transformers; "
         f"expected {OWN_JUDGE}, the folder of another recogniser, or the hub id of one"
@@ -165,14 +172,14 @@ def check_judge(originals: Sequence[Transcript], name: str) -> None:
 @functools.lru_cache(maxsize=1)
 def network_of_process(config: str, choice: NetworkChoice, level: float) -> Network:
     """Load a network once in a process; the one before it is let go."""
-    cfg = OmegaConf.create(config)
+    cfg = DictConfig(json.loads(config))
     return load_network(choice, cfg, level, pick_device(cfg.device))
 
 
 @functools.lru_cache(maxsize=1)
 def judge_of_process(config: str, level: float) -> Judge:
     """Load the recogniser that counts words, once in a process."""
-    cfg = OmegaConf.create(config)
+    cfg = DictConfig(json.loads(config))
     return Judge(load_recogniser(*judge_of(cfg), pick_device(cfg.device)), level)
 
 

@@ -87,6 +87,8 @@ class PatchInverter(nn.Module):
     through dense layers, a foot that is smaller than 6 x 4 through one more upsampling.
     """
 
+    scale: Tensor  # of the embeddings, set before training
+
     def __init__(self, spec: Spec):
         super().__init__()
         mel, shape = PRESETS[spec.mel], spec.layer.shape
@@ -108,7 +110,7 @@ class PatchInverter(nn.Module):
                 modules += _convolution(before, number, normalise=not last)
                 before = number
         self.ladder = nn.Sequential(*modules, nn.Conv2d(before, 1, 3, padding=1))
-        self.register_buffer("scale", torch.ones(()))  # of the embeddings, set before training
+        self.register_buffer("scale", torch.ones(()))
         self.apply(_initialise)
 
     def forward(self, embedding: Tensor) -> Tensor:
@@ -167,6 +169,9 @@ class Inverter(nn.Module):
     `mean` and `deviation` (bands,) are those of the training speech's log-mel; `vocoder` is
     griffinlim, with its iterations `n_iter` and its `seed`, or the folder of a HiFi-GAN.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(
         self,

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from intelligibility.ears import ASR_RATE
@@ -145,7 +144,7 @@ def invert_layer(job: LayerJob) -> None:
     config, level, scored = job.controls.config, job.controls.level, job.controls.scored
     network = network_of_process(config, job.choice, level)
     judge = judge_of_process(config, level)
-    device = pick_device(OmegaConf.create(config).device)
+    device = pick_device(json.loads(config)["device"])
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
         pairs = embed_training(job, files, network)
@@ -200,8 +199,9 @@ def fresh_inverter(job: LayerJob, pairs: Sequence[TrainingPair]) -> Inverter:
     settings = job.settings
     torch.manual_seed(settings.fit.seed)
     spec = Spec(job.layer, settings.mel, settings.width, settings.divisor, settings.fit.paper)
+    mean, deviation = band_statistics(pairs)
     sound = settings.vocoder, settings.n_iter, settings.fit.seed
-    inverter = Inverter(spec, *band_statistics(pairs), *sound)
+    inverter = Inverter(spec, mean, deviation, *sound)
     if isinstance(inverter.body, PatchInverter):
         inverter.body.scale.fill_(embedding_scale(pairs))
     return inverter

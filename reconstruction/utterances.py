@@ -91,11 +91,11 @@ def read_scenes(presentations: Iterable[Presentation], split: str) -> dict[str, 
     No later stage needs the release, and this one only for `task`: nothing else tells the talkers.
     """
     archives = {one.reference.parents[2] for one in presentations}
-    scenes = {}
+    scenes: dict[str, dict[str, Any]] = {}
     for path in (folder / "metadata" / f"scenes.CPC1_{split}.json" for folder in sorted(archives)):
         if path.is_file():
             entries = [entry for entry in read_json(path, list) if isinstance(entry, dict)]
-            scenes |= {entry.get("scene"): entry for entry in entries}
+            scenes |= {entry["scene"]: entry for entry in entries if "scene" in entry}
     return scenes
 
 
@@ -130,7 +130,8 @@ def choose_scored(ears: Iterable[EarSignals], n_ears: int, seed: int) -> list[Ea
             waiting[ear.listener].append(ear)
     for listener in sorted(waiting):
         rng.shuffle(waiting[listener])
-    chosen, heard = [], set()
+    chosen: list[EarSignals] = []
+    heard = set()
     while len(chosen) < n_ears and any(waiting.values()):
         for listener in sorted(waiting):
             fresh = [ear for ear in waiting[listener] if ear.wavs["ref"] not in heard]

@@ -98,10 +98,11 @@ def test_the_code_names_every_equation_of_the_method():
 
 
 def test_every_link_leads_somewhere():
-    pages = [(RECIPE / "docs", page) for name, page in PAGES.items() if name != "CONTRIBUTING.md"]
-    for folder, page in [(RECIPE, README), (RECIPE, PAGES["CONTRIBUTING.md"]), *pages]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page):
-            assert target.startswith("https://") or (folder / target).is_file(), target
+    folders = ("", "docs", "reconstruction")
+    for path in (path for folder in folders for path in (RECIPE / folder).glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            there = target.startswith("https://") or (path.parent / target).is_file()
+            assert there, (path.name, target)
 
 
 def test_its_commands_are_in_the_makefile():
