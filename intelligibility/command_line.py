@@ -40,7 +40,14 @@ EXPECTED = {
     "valid bool": "true or false",
     "not Optional": "a value",
 }
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+ROOM = "make room and run again: what is done is kept"
+FOLDERS = "give folders that are there, or can be made, and are yours"
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST), FOLDERS),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR), FOLDERS),
+    errno.EROFS: "give a path.exp_folder that can be written",
+}
 STOPPED = 130  # the exit status of a shell's command that was interrupted
 
 OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
@@ -97,7 +104,11 @@ def reports_errors(
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         """Prepare the terminal, where the script is what runs, and guard its one function."""
         if run.__module__ == "__main__":
-            _answer_help(run.__globals__["__doc__"], own)
+            if {"--help", "-h"} & set(sys.argv):  # Hydra would search every folder here, .venv too
+                files = [RECIPE / name for name in ("config.yaml", own) if name is not None]
+                keys = [file.read_text(encoding="utf-8") for file in files]
+                print(run.__globals__["__doc__"], *keys, sep="\n")
+                sys.exit()
             _prepare_terminal(set(plain), register(own, settings))
         name = Path(run.__globals__["__file__"]).name
 
@@ -116,20 +127,16 @@ def reports_errors(
             except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except (RecipeError, OSError) as error:
-                _end(readable(error), cfg)
+                message = str(readable(error))
+                logger.error("%s", message)
+                if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+                    raise JobError(f"Shard {cfg.shard} of {cfg.n_shards}: {message}") from None
+                sys.exit(1)
             logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
 
         return guarded
 
     return decorate
-
-
-def _answer_help(manual: str, own: str | None) -> None:
-    """Print the script's manual and its keys; Hydra would search every folder here, .venv too."""
-    if {"--help", "-h"} & set(sys.argv):
-        files = ["config.yaml", *filter(None, [own])]
-        print(manual, *((RECIPE / name).read_text(encoding="utf-8") for name in files), sep="\n")
-        sys.exit()
 
 
 def _prepare_terminal(plain: set[str], schema: DictConfig) -> None:
@@ -210,26 +217,13 @@ def _expected(key: str, known: DictConfig, error: ValidationError) -> str:
     return f"expected {found[0]}" if found else message
 
 
-def readable(error: Exception) -> RecipeError:
-    """Turn an error of the file system into one that says what to do; raise any other again."""
+def readable(error: RecipeError | OSError) -> RecipeError:
+    """Add to an error of the file system what to do about it, or raise it again where unknown."""
     if isinstance(error, RecipeError):
         return error
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return RecipeError(f"{error}; make room and run again: what is done is kept")
-    if isinstance(
-        error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError
-    ):
-        return RecipeError(f"{error}; give folders that are there, or can be made, and are yours")
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return RecipeError(f"{error}; give a path.exp_folder that can be written")
-    raise error
-
-
-def _end(error: RecipeError, cfg: DictConfig) -> None:
-    logger.error("%s", error)
-    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
-        raise JobError(f"Shard {cfg.shard} of {cfg.n_shards}: {error}") from None
-    sys.exit(1)
+    if error.errno not in REMEDIES:
+        raise error
+    return RecipeError(f"{error}; {REMEDIES[error.errno]}")
 
 
 class FolderCheck(Callback):
@@ -272,11 +266,7 @@ def check_ranges(cfg: DictConfig) -> None:
 
 def resolved(cfg: DictConfig) -> str:
     """Return the configuration as JSON without interpolations, for the worker processes."""
-    return json.dumps(_plain(cfg))
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(_filled(cfg), resolve=True))
+    return json.dumps(OmegaConf.to_container(_filled(cfg), resolve=True))
 
 
 def _filled(cfg: DictConfig) -> DictConfig:
@@ -290,7 +280,7 @@ def _filled(cfg: DictConfig) -> DictConfig:
 def provenance(cfg: DictConfig) -> dict[str, Any]:
     """Return how a result was made: resolved configuration, seed, versions, command and time."""
     return {
-        "config": _plain(cfg),
+        "config": json.loads(resolved(cfg)),
         "seed": cfg.seed,
         "versions": versions(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

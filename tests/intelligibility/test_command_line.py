@@ -12,7 +12,6 @@ from intelligibility.command_line import (
     check_word,
     known_keys,
     provenance,
-    readable,
     register,
     reports_errors,
 )
@@ -73,11 +72,6 @@ def test_an_error_of_the_file_system_is_a_message_wherever_it_strikes(caplog, nu
         stage(CFG)
     assert "prepared.jsonl" in caplog.text or remedy is None
     assert remedy is None or remedy in caplog.text
-
-
-def test_an_error_of_another_kind_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        readable(ZeroDivisionError())
 
 
 def test_an_interruption_is_one_line_and_a_status(caplog):
