@@ -16,24 +16,22 @@ Writes  exp_folder/{dev,test}_{enc,dec,pre}_similarity{track}.json   {signal: 0.
         exp_folder/inference{track}.jsonl                            what is done, and from what
 
 With `recogniser` these lie in a folder of its own below exp_folder, and there may be
-{dev,test}_prob_similarity{track}.json: the mean log-probability of the prompt's tokens, in the
-processed signal less in the reference. Its decoder is led along the prompt (`dec_mode=generated`:
-along its own words). What a recogniser does not have is not written: one without a decoder has no
-dec, one without words no wcs and no prob.
+{dev,test}_prob_similarity{track}.json: the mean log-probability of the prompt's tokens in the
+processed signal less that in the reference. Its decoder is led along the prompt, or with
+`dec_mode=generated` along its own words. A measure that a recogniser cannot give has no file.
 
 A run that was stopped goes on where it was. What was made by another recogniser, with other
-settings or from other wavs is made again. The two ear signals of a reference go through the
-recogniser once, however many hearing aids and listeners share its scene. With a GPU one process
-recognises many signals at once. Without, `n_jobs` processes of one thread, each with a recogniser
-of its own (1.4 GB at full size), take one signal at a time: the numbers do not depend on n_jobs.
+settings or measures, or from other wavs is made again. With a GPU one process recognises many
+signals at once. Without, `n_jobs` processes of one thread, each with a recogniser of its own
+(1.4 GB at full size), take one signal at a time: the numbers do not depend on n_jobs.
 """
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +39,7 @@ import hydra
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors, resolved
-from intelligibility.corpora.presentation import made_from_of, read_presentations
+from intelligibility.corpora.presentation import Presentation, made_from_of, read_presentations
 from intelligibility.ears import read_speech
 from intelligibility.experiment import EARS, KINDS, Experiment, is_trained_here, read_table
 from intelligibility.measures import MEASURES
@@ -99,14 +97,18 @@ def run(cfg: DictConfig) -> None:
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
     pairs = list_pairs(experiment, with_prompts=is_trained_here(cfg))
+    recorded = experiment.presentations.is_file()
+    used = read_presentations(experiment.presentations) if recorded else {}
     if is_trained_here(cfg):
-        refuse_trained_on(experiment, pairs)
+        scenes = {one.name: one.scene for archive in used.values() for one in archive}
+        check_unseen(experiment.asr_folder, {pair.name: scenes.get(pair.name) for pair in pairs})
     with (
         sole_run(experiment.results_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
-        no_training(cfg, experiment),
+        # Third-party recognisers do not change.
+        shared_use(experiment.asr_folder, "train_asr") if is_trained_here(cfg) else nullcontext(),
     ):
-        inference = inference_made_by(cfg, experiment)
+        inference = inference_made_by(cfg, experiment, used)
         pieces = [
             # Signals that share a reference go together: it is recognised once for all of them.
             Piece(pair.key, pair, pair.duration, f"{pair.reference[0].stem} {pair.prompt}")
@@ -135,22 +137,13 @@ def measure(
 ) -> Iterator[Result]:
     """Measure signals; each reference goes through the recogniser once.
 
-    Parameters
-    ----------
-    recogniser_of : tuple of str
-        What `recogniser_of_process` loads the recogniser by.
-    dtw : str
-        How decoder states are aligned.
-    all_layers : bool
-        Whether all layers are compared too.
-    pairs : list of Pair
-        Those that share a reference follow one another.
+    Pairs that share a reference follow one another.
 
     Yields
     ------
     dict
-        Of each pair, its measures by their names and, where they are asked for, the similarities
-        of all layers as "layers".
+        Of each pair, its measures by their names and, with `all_layers`, the similarities of all
+        layers as "layers".
     """
     recogniser = recogniser_of_process(*recogniser_of)
     groups = [list(group) for _, group in groupby(pairs, lambda one: (one.reference, one.prompt))]
@@ -205,17 +198,16 @@ def transcript(pair: Pair, recogniser: Recogniser) -> str:
 # What determines a similarity
 
 
-def inference_made_by(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+def inference_made_by(
+    cfg: DictConfig, experiment: Experiment, used: dict[str, list[Presentation]]
+) -> dict[str, Any]:
     """Return everything that determines the similarities: recogniser, comparison, ear signals."""
     inference = recogniser_made_by(cfg, experiment)
     inference["settings"] |= {"dtw": cfg.dtw}
     inference["measures"] = {one.name: [one.layer, one.clock] for one in MEASURES}
     inference["comparison"] = COMPARISON
-    if experiment.presentations.is_file():
-        used = read_presentations(experiment.presentations)
-        inference["ear_signals"] = {
-            archive: made_from_of(presentations) for archive, presentations in used.items()
-        }
+    if used:
+        inference["ear_signals"] = {archive: made_from_of(ones) for archive, ones in used.items()}
     return inference
 
 
@@ -228,21 +220,7 @@ def pair_made_by(inference: dict[str, Any], pair: Pair) -> dict[str, Any]:
     }
 
 
-def no_training(cfg: DictConfig, experiment: Experiment) -> AbstractContextManager[None]:
-    """Keep our own recogniser from being trained meanwhile; third-party ones do not change."""
-    return shared_use(experiment.asr_folder, "train_asr") if is_trained_here(cfg) else nullcontext()
-
-
 # What there is to measure
-
-
-def refuse_trained_on(experiment: Experiment, pairs: list[Pair]) -> None:
-    """Stop before signals are measured whose scenes the recogniser was trained on."""
-    scene_of = {}
-    if experiment.presentations.is_file():
-        used = read_presentations(experiment.presentations)
-        scene_of = {one.name: one.scene for archive in used.values() for one in archive}
-    check_unseen(experiment.asr_folder, {pair.name: scene_of.get(pair.name) for pair in pairs})
 
 
 def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
@@ -250,27 +228,25 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
 
     `with_prompts` says whether each needs a prompt.
     """
-    pairs, faults = [], []
+    pairs: list[Pair] = []
+    faults: list[str] = []
     for split in COMPARED:
         tables = {
             (kind, ear): {row["ID"]: row for row in read_table(experiment.table(ear, split, kind))}
-            for kind in KINDS
-            for ear in EARS
+            for kind, ear in product(KINDS, EARS)
         }
         for name, row in tables["msbg", "left"].items():
-            if lacking := [f"{k} {e}" for (k, e), table in tables.items() if name not in table]:
-                raise RecipeError(
-                    f"{name} is missing from the {split} table of {', '.join(lacking)} in "
-                    f"{experiment.data_folder}; run prepare_data.py again"
-                )
-            left, right = (tables["msbg", ear][name]["wav"] for ear in EARS)
-            ref_left, ref_right = (tables["ref", ear][name]["wav"] for ear in EARS)
-            wavs = (left, right, ref_left, ref_right)
-            faults += [f"{wav} is missing" for wav in wavs if not wav.is_file()]
+            wavs = {key: table[name]["wav"] for key, table in tables.items() if name in table}
+            absent = sorted(" ".join(key) for key in tables.keys() - wavs.keys())
+            faults += [f"{name} is missing from the {split} table of {table}" for table in absent]
+            faults += [f"{wav} is missing" for wav in wavs.values() if not wav.is_file()]
             if with_prompts and not words_of(row["wrd"]):
                 faults.append(f"{name} has no word in its prompt")
-            signal, reference = (left, right), (ref_left, ref_right)
-            pairs.append(Pair(split, name, signal, reference, row["wrd"], row["duration"]))
+            if not faults:
+                processed, reference = (
+                    (wavs[kind, "left"], wavs[kind, "right"]) for kind in ("msbg", "ref")
+                )
+                pairs.append(Pair(split, name, processed, reference, row["wrd"], row["duration"]))
     if faults:
         raise RecipeError(
             f"{len(faults)} faults in the tables of {experiment.data_folder}: {listed(faults)}; "
@@ -297,9 +273,10 @@ def similarity_files(
                 values = {name: result[measure.name] for name, result in found.items()}
                 files[experiment.measure_file(split, measure.name)] = values
         if results and all("layers" in result for result in results.values()):
+            layers = next(iter(results.values()))["layers"]
             files[experiment.layers_file(split)] = {
                 layer: {name: result["layers"][layer] for name, result in found.items()}
-                for layer in next(iter(results.values()))["layers"]
+                for layer in layers
             }
     return files
 

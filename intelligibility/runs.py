@@ -1,6 +1,11 @@
-"""What every run needs, whatever its stage: errors in words, locks, whole files, versions, device.
+"""What every run needs, whatever its stage: its one error, locks, whole files, versions, device.
 
-Neither Hydra nor torch is imported here: what a notebook takes from this recipe should load fast.
+Problems travel in three ways and no more. A `RecipeError` is what the user can fix: it stops the
+script with a readable message. A `ValueError` is a wrong argument of a function: whoever calls it
+knows what that means for the user. A `Problem` (corpora/presentation.py) is a value that checks
+before work return; prepare_data.py joins all of them and decides once.
+
+Neither Hydra nor torch is imported here, so that what a notebook takes from here loads fast.
 """
 
 import fcntl
@@ -38,34 +43,7 @@ PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "so
 
 
 class RecipeError(Exception):
-    """What the user can mend: says what was found, what was expected and what to do."""
-
-
-def shard_of(durations: Mapping[str, float], shard: int, n_shards: int) -> list[str]:
-    """Choose this shard's part of the work: the parts last about as long as each other.
-
-    Parameters
-    ----------
-    durations : mapping of str to float
-        Seconds of every piece of work by its name.
-    shard, n_shards : int
-        Which part, from 0, and of how many.
-
-    Returns
-    -------
-    list of str
-        Names, sorted. All shards together have every name once.
-    """
-    if not 0 <= shard < n_shards:
-        raise RecipeError(f"shard={shard} n_shards={n_shards}: expected 0 to n_shards - 1")
-    loads = [0.0] * n_shards
-    part = []
-    for name in sorted(durations, key=lambda name: (-durations[name], name)):  # longest first
-        lightest = loads.index(min(loads))
-        loads[lightest] += durations[name]
-        if lightest == shard:
-            part.append(name)
-    return sorted(part)
+    """What the user can fix: says what was found, what was expected and what to do."""
 
 
 @contextmanager

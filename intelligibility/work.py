@@ -9,22 +9,23 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from joblib import effective_n_jobs
 
 from intelligibility.parallel import in_processes
-from intelligibility.runs import RecipeError, listed, progress, shard_of
+from intelligibility.runs import RecipeError, listed, progress
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = dict[str, Any]  # plain values, as json holds them
+Call = Callable[[list[Item]], Iterable[Result | ValueError]]
+Done = Iterable[tuple[str, Result | ValueError]]  # by the key of a piece
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,10 @@ class Work(Generic[Item]):
     ):
         self._journal = Journal(journal, shard, n_shards)
         self._what, self._shard, self._n_shards = what, shard, n_shards
-        self._pieces = _part_of(pieces, shard, n_shards)
+        groups = _groups(pieces)
+        seconds = {name: sum(piece.seconds for piece in group) for name, group in groups.items()}
+        mine = shard_of(seconds, shard, n_shards)
+        self._pieces = [p for name, group in groups.items() if name in mine for p in group]
         self.made_by = {piece.key: made_by(piece.item) for piece in self._pieces}
         self.failed: dict[str, str] = {}
         self.results: dict[str, Result] = {}
@@ -122,7 +126,8 @@ class Work(Generic[Item]):
         self.todo = [piece for piece in self._pieces if piece.key not in self.results]
         self.outdated = self._journal.outdated
         if self.outdated:
-            logger.warning("%s to be done anew, since these changed: %s", what, dict(self.outdated))
+            changed = dict(self.outdated)
+            logger.warning("%s to be done anew, since these changed: %s", what, changed)
         logger.info("%d of %d %s are done already", len(self.results), len(self._pieces), what)
 
     def do(self, call: Callable[[Item], Result], n_jobs: int) -> None:
@@ -140,7 +145,7 @@ class Work(Generic[Item]):
 
     def do_together(
         self,
-        call: Callable[[list[Item]], Iterable[Result | ValueError]],
+        call: Call[Item],
         n_jobs: int = 1,
         at_most: int | None = None,
         at_once: bool = False,
@@ -160,14 +165,13 @@ class Work(Generic[Item]):
             Hand all items to one call in this process, such as one that uses a GPU.
         """
         started = time.monotonic()
-        with self._journal as journal:
-            done = self._at_once(call) if at_once else self._in_processes(call, n_jobs, at_most)
-            for key, result in progress(done, self._what, len(self.todo), unit=""):
-                if isinstance(result, ValueError):
-                    self.failed[key] = str(result)
-                else:
-                    journal.add(key, self.made_by[key], result)
-                    self.results[key] = result
+        done = _at_once(call, self.todo) if at_once else self._in_processes(call, n_jobs, at_most)
+        for key, result in progress(done, self._what, len(self.todo), unit=self._what):
+            if isinstance(result, ValueError):
+                self.failed[key] = str(result)
+            else:
+                self._journal.add(key, self.made_by[key], result)
+                self.results[key] = result
         keys = [piece.key for piece in self._pieces if piece.key in self.results]
         self.results = {key: self.results[key] for key in keys}
         logger.info("%d %s took %.1f s", len(self.todo), self._what, time.monotonic() - started)
@@ -186,34 +190,37 @@ class Work(Generic[Item]):
                 f"{listed(faults)}; {remedy}"
             )
 
-    def _at_once(
-        self, call: Callable[[list[Item]], Iterable[Result | ValueError]]
-    ) -> Iterator[tuple[str, Result | ValueError]]:
-        if self.todo:
-            yield from _keyed(call, self.todo)
-
-    def _in_processes(
-        self,
-        call: Callable[[list[Item]], Iterable[Result | ValueError]],
-        n_jobs: int,
-        at_most: int | None,
-    ) -> Iterator[tuple[str, Result | ValueError]]:
+    def _in_processes(self, call: Call[Item], n_jobs: int, at_most: int | None) -> Done:
         size = at_most or max(1, len(self.todo))
         parts = [
-            group[start : start + size]
+            (call, group[start : start + size])
             for group in _groups(self.todo).values()
             for start in range(0, len(group), size)
         ]
         n_jobs = min(effective_n_jobs(n_jobs), max(1, len(parts)))
-        for done in in_processes(_all_keyed, ((call, part) for part in parts), n_jobs):
+        for done in in_processes(_in_a_process, parts, n_jobs):
             yield from done
 
 
-def _part_of(pieces: Iterable[Piece[Item]], shard: int, n_shards: int) -> list[Piece[Item]]:
-    groups = _groups(pieces)
-    seconds = {name: sum(piece.seconds for piece in group) for name, group in groups.items()}
-    mine = set(shard_of(seconds, shard, n_shards))
-    return [piece for name, group in groups.items() if name in mine for piece in group]
+def shard_of(seconds: Mapping[str, float], shard: int, n_shards: int) -> set[str]:
+    """Choose this shard's part of the work, by name: the parts last about as long as each other.
+
+    Parameters
+    ----------
+    seconds : mapping of str to float
+        About how long each takes, by its name.
+    shard, n_shards : int
+        Which part, from 0, and of how many. All shards together have every name once.
+    """
+    if not 0 <= shard < n_shards:
+        raise RecipeError(f"shard={shard} n_shards={n_shards}: expected 0 to n_shards - 1")
+    loads, part = [0.0] * n_shards, set()
+    for name in sorted(seconds, key=lambda name: (-seconds[name], name)):  # longest first
+        lightest = loads.index(min(loads))
+        loads[lightest] += seconds[name]
+        if lightest == shard:
+            part.add(name)
+    return part
 
 
 def _groups(pieces: Iterable[Piece[Item]]) -> dict[str, list[Piece[Item]]]:
@@ -231,21 +238,17 @@ def _one_by_one(call: Callable[[Item], Result], items: list[Item]) -> Iterator[R
             yield error
 
 
-def _keyed(
-    call: Callable[[list[Item]], Iterable[Result | ValueError]], pieces: list[Piece[Item]]
-) -> Iterator[tuple[str, Result | ValueError]]:
-    results = call([piece.item for piece in pieces])
-    yield from zip((piece.key for piece in pieces), results, strict=True)
+def _at_once(call: Call[Item], pieces: list[Piece[Item]]) -> Done:
+    results = call([piece.item for piece in pieces]) if pieces else ()
+    return zip((piece.key for piece in pieces), results, strict=True)
 
 
-def _all_keyed(
-    call: Callable[[list[Item]], Iterable[Result | ValueError]], pieces: list[Piece[Item]]
-) -> list[tuple[str, Result | ValueError]]:
-    return list(_keyed(call, pieces))
+def _in_a_process(call: Call[Item], pieces: list[Piece[Item]]) -> Done:
+    return list(_at_once(call, pieces))
 
 
 class Journal:
-    """The results of one stage, each with the settings and sources that made it.
+    """The results of one stage, each with everything that determined it.
 
     Parameters
     ----------
@@ -264,22 +267,7 @@ class Journal:
         for file in [path, *shards] if path.is_file() else shards:
             self._read(file)
 
-    def __enter__(self) -> "Journal":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.path.open("a+b")
-        if self._stream.tell() and not self._ends_with_newline():
-            self._stream.write(b"\n")  # closes the line that a killed run left torn
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stream.close()
-
-    def result(self, key: str, made_by: dict[str, Any]) -> dict[str, Any] | None:
+    def result(self, key: str, made_by: dict[str, Any]) -> Result | None:
         """Return the result of `key`, or None when there is none or something else made it.
 
         What differed is counted in `outdated`, by the name of the entry in `made_by`.
@@ -293,17 +281,17 @@ class Journal:
             return None
         return entry["result"]
 
-    def add(self, key: str, made_by: dict[str, Any], result: dict[str, Any]) -> None:
+    def add(self, key: str, made_by: dict[str, Any], result: Result) -> None:
         """Append one result; it is safe from a kill when this returns."""
         entry = {"key": key, "time": time.time(), "made_by": made_by, "result": result}
         line = json.dumps(entry, ensure_ascii=False)
         self.latest[key] = json.loads(line)
-        self._stream.write(line.encode() + b"\n")
-        self._stream.flush()
-
-    def _ends_with_newline(self) -> bool:
-        self._stream.seek(-1, 2)
-        return self._stream.read(1) == b"\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as stream:
+            if stream.tell():
+                stream.seek(-1, 2)
+                line = line if stream.read(1) == b"\n" else f"\n{line}"  # a line that a kill tore
+            stream.write(line.encode() + b"\n")
 
     def _read(self, file: Path) -> None:
         for line in file.read_bytes().splitlines():

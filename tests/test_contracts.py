@@ -47,17 +47,22 @@ def run(copy: Path, script: str, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def prepare(exp_folder: Path) -> None:
-    """Write one dev and one test signal as prepare_data.py leaves them."""
+def prepare(exp_folder: Path, names: dict[str, list[str]]) -> None:
+    """Write the signals of each split as prepare_data.py leaves them, all with one reference."""
     rng = np.random.default_rng(0)
-    for split in ("dev", "test"):
+    for split, signals in names.items():
         for ear in EARS:
             for kind in ("msbg", "ref"):
-                wav = exp_folder / f"cpc1_asr_data/{split}/{ear}_{kind}.wav"
-                wav.parent.mkdir(parents=True, exist_ok=True)
-                sf.write(wav, rng.standard_normal(16000).astype("float32"), 16000, subtype="FLOAT")
-                row = {"ID": split, "duration": 1.0, "wav": wav, "spk_id": "L1", "wrd": "SIX OF"}
-                write_table(exp_folder / f"cpc1_asr_data/{ear}_{split}_{kind}.csv", [row])
+                rows = []
+                for name in signals if kind == "msbg" else signals[:1]:
+                    wav = exp_folder / f"cpc1_asr_data/{split}/{ear}_{kind}/{name}.wav"
+                    wav.parent.mkdir(parents=True, exist_ok=True)
+                    noise = rng.standard_normal(8000).astype("float32")
+                    sf.write(wav, noise, 16000, subtype="FLOAT")
+                    rows.append({"duration": 0.5, "wav": wav, "spk_id": "L1", "wrd": "SIX OF"})
+                rows = rows if kind == "msbg" else rows * len(signals)
+                rows = [{"ID": name} | row for name, row in zip(signals, rows, strict=True)]
+                write_table(exp_folder / f"cpc1_asr_data/{ear}_{split}_{kind}.csv", rows)
 
 
 SPECTRA = '''
@@ -97,7 +102,7 @@ def test_a_kind_of_recogniser_is_its_own_file_and_a_branch(copy, tmp_path):
     room, exp_folder = copy / "intelligibility/recognisers", tmp_path / "exp"
     (room / "spectra.py").write_text(SPECTRA)
     insert(room / "__init__.py", "    hub = _hub()\n", CHOICE)
-    prepare(exp_folder)
+    prepare(exp_folder, {"dev": ["dev"], "test": ["test"]})
     options = [f"path.exp_folder={exp_folder}", "recogniser=spectra", "device=cpu", "n_jobs=1"]
     run(copy, "infer.py", *options)
     results = exp_folder / "spectra"
@@ -262,3 +267,34 @@ def test_a_corpus_is_its_own_file_and_an_entry_in_the_list(copy, tmp_path):
     run(copy, "evaluate.py", *options)
     assert read_json(results / "results.json")["counts"]["test"]["matched"] == 4
     assert "<title>" in (results / "report.html").read_text(encoding="utf-8")
+
+
+ALIGNED = '    Measure("aligned", "encoder, aligned in time", "encoder", "words"),\n'
+
+
+def test_a_measure_is_a_row(copy, tmp_path):
+    """infer.py measures anew and writes its files; evaluate.py maps it and tabulates it."""
+    root, exp_folder = make_experiment(tmp_path, n_scenes=4, per_scene=3)
+    names = {
+        split: sorted(read_json(exp_folder / f"{split}_dec_similarity.json"))
+        for split in ("dev", "test")
+    }
+    prepare(exp_folder, names)
+    room = copy / "intelligibility"
+    (room / "recognisers/spectra.py").write_text(SPECTRA)
+    insert(room / "recognisers/__init__.py", "    hub = _hub()\n", CHOICE)
+    paths = [f"path.root={root}", f"path.exp_folder={exp_folder}", "recogniser=spectra"]
+    run(copy, "infer.py", *paths[1:], "device=cpu", "n_jobs=1")
+    results = exp_folder / "spectra"
+    before = read_json(results / "test_enc_similarity.json")
+
+    insert(room / "measures.py", "    # Not in the paper", ALIGNED)
+    said = run(copy, "infer.py", *paths[1:], "device=cpu", "n_jobs=1")
+    assert "signals to be done anew, since these changed: {'measures':" in said
+    assert read_json(results / "test_enc_similarity.json") == before
+    aligned = read_json(results / "test_aligned_similarity.json")
+    assert list(aligned) == names["test"] and aligned != before
+    run(copy, "evaluate.py", *paths)
+    assert set(pd.read_csv(results / "predictions.csv")) > {"aligned_similarity"}
+    assert "aligned_results" in read_json(results / "results.json")
+    assert "encoder, aligned in time" in (results / "report.html").read_text()

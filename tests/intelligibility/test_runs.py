@@ -18,10 +18,10 @@ from intelligibility.runs import (
     pick_device,
     read_json,
     sha256_of,
-    shard_of,
     write_json,
     write_result,
 )
+from intelligibility.work import shard_of
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):

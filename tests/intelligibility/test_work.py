@@ -14,16 +14,16 @@ def path(tmp_path):
 
 
 def test_results_outlive_the_run(path):
-    with Journal(path) as journal:
-        journal.add("a", {"source": [1, 2]}, {"duration": 1.5})
+    journal = Journal(path)
+    journal.add("a", {"source": [1, 2]}, {"duration": 1.5})
     assert Journal(path).result("a", {"source": [1, 2]}) == {"duration": 1.5}
     assert Journal(path).result("b", {"source": [1, 2]}) is None
 
 
 def test_what_changed_is_counted(path):
-    with Journal(path) as journal:
-        journal.add("a", {"source": [1, 2], "MSBGEar": {"ahr": 20}}, {})
-        journal.add("b", {"source": [1, 2], "MSBGEar": {"ahr": 20}}, {})
+    journal = Journal(path)
+    journal.add("a", {"source": [1, 2], "MSBGEar": {"ahr": 20}}, {})
+    journal.add("b", {"source": [1, 2], "MSBGEar": {"ahr": 20}}, {})
     journal = Journal(path)
     assert journal.result("a", {"source": [1, 2], "MSBGEar": {"ahr": 15}}) is None
     assert journal.result("b", {"source": [9, 2], "MSBGEar": {"ahr": 15}}) is None
@@ -32,13 +32,13 @@ def test_what_changed_is_counted(path):
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_torn_line_costs_only_itself(path, cut):
-    with Journal(path) as journal:
-        journal.add("a", {}, {"n": 1})
-        journal.add("b", {}, {"n": 2})
+    journal = Journal(path)
+    journal.add("a", {}, {"n": 1})
+    journal.add("b", {}, {"n": 2})
     path.write_bytes(path.read_bytes()[:-cut])
-    with Journal(path) as journal:
-        assert journal.result("a", {}) == {"n": 1}
-        journal.add("c", {}, {"n": 3})
+    journal = Journal(path)
+    assert journal.result("a", {}) == {"n": 1}
+    journal.add("c", {}, {"n": 3})
     again = Journal(path)
     assert again.result("a", {}) == {"n": 1}
     assert again.result("c", {}) == {"n": 3}
@@ -46,10 +46,10 @@ def test_a_torn_line_costs_only_itself(path, cut):
 
 
 def test_shards_read_each_other_and_the_last_word_counts(path):
-    with Journal(path, 0, 2) as first, Journal(path, 1, 2) as second:
-        first.add("a", {"ahr": 20}, {"n": 1})
-        second.add("b", {"ahr": 20}, {"n": 2})
-        second.add("a", {"ahr": 15}, {"n": 3})
+    first, second = Journal(path, 0, 2), Journal(path, 1, 2)
+    first.add("a", {"ahr": 20}, {"n": 1})
+    second.add("b", {"ahr": 20}, {"n": 2})
+    second.add("a", {"ahr": 15}, {"n": 3})
     both = Journal(path)
     assert both.result("a", {"ahr": 15}) == {"n": 3}
     assert both.result("a", {"ahr": 20}) is None

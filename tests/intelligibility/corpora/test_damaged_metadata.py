@@ -19,9 +19,9 @@ from intelligibility.corpora.presentation import left_out, read_presentations, w
 from intelligibility.evaluation.compare import joined_with, read_other
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import read_table
-from intelligibility.journal import Journal
 from intelligibility.preparation.check import check_archives, check_headers, usable
 from intelligibility.runs import RecipeError, read_json
+from intelligibility.work import Journal
 from tests.conftest import configure
 
 QUICK = settings(
@@ -172,8 +172,7 @@ def test_any_text_as_a_table(tmp_path, text):
 def test_any_lines_as_a_journal(tmp_path, lines):
     path = tmp_path / "prepared.jsonl"
     path.write_bytes("\n".join(lines).encode())
-    with Journal(path) as journal:
-        journal.add("a", {"n": 1}, {"m": 2})
+    Journal(path).add("a", {"n": 1}, {"m": 2})
     assert Journal(path).result("a", {"n": 1}) == {"m": 2}
 
 
