@@ -521,7 +521,7 @@ def test_similarities_of_a_recogniser_that_was_trained_since_are_refused(experim
     [
         ("compare=/tmp", "compare=/tmp: no such file"),
         ("seeds=[1,1]", "expected different whole numbers"),
-        ("bundle='{exp}'", "is there already; give a new folder"),
+        ("bundle='{exp}'", "exists already; give a new folder"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(experiment, caplog, asked, says):
