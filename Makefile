@@ -1,6 +1,6 @@
-# make demo: the stages on the embedded miniature, two measures of others beside them, and a
-# sentence scored by itself.
-# make test: the suite.
+# make demo: the stages on the embedded miniature, two measures without a recogniser, and the score
+# of one sentence.
+# make test: ruff, mypy and the suite.
 # make demo-reconstruct: speech back from each layer on it, after make demo.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
@@ -55,6 +55,7 @@ demo-reconstruct-all: demo-reconstruct
 
 test: .venv/.test
 	$(PY) -m ruff check .
+	$(PY) -m mypy
 	OMP_NUM_THREADS=1 $(PY) $(PYTEST)
 
 test-kernels: .venv/.test
