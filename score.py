@@ -50,7 +50,6 @@ from intelligibility.prediction.rows import Row, check_row, made_by, read_rows
 from intelligibility.prediction.summary import as_frame, summarise
 from intelligibility.runs import (
     RecipeError,
-    is_whole,
     listed,
     pick_device,
     sole_run,
@@ -78,8 +77,6 @@ def run(cfg: DictConfig) -> None:
             "model: give an experiment folder, a bundle or the hub id of one: model=demo/exp"
         )
     conditions = Conditions(**{name: cfg[name] for name in OPTIONS})
-    if not is_whole(cfg.report_rows) or cfg.report_rows < 0:
-        raise RecipeError(f"report_rows={cfg.report_rows}: expected a whole number of rows")
     rows = rows_to_score(cfg)
     model = str(cfg.model), cfg.model_revision
     device = pick_device(cfg.device)

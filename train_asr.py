@@ -424,9 +424,7 @@ def run(cfg: DictConfig) -> None:
         raise RecipeError(f"recogniser={cfg.recogniser}: is not trained here; run infer.py with it")
     keep_speechbrain_quiet()
     experiment = Experiment.from_config(cfg)
-    given = cfg.run_opts
-    if isinstance(given, DictConfig):
-        given = OmegaConf.to_container(given, resolve=True)
+    given: Any = OmegaConf.to_container(cfg.run_opts, resolve=True)
     presentations = {}
     if experiment.presentations.is_file():
         used = read_presentations(experiment.presentations)

@@ -198,12 +198,10 @@ def test_what_killed_runs_left_is_removed(release, tmp_path):
     [
         ("MSBGEar.sample_rate=48000", "MSBGEar: "),
         ("MSBGEar.src_pos=FF", "MSBGEar: "),
-        ("MSBGEar.ahr=null", "MSBGEar.ahr=None: expected dB"),
+        ("MSBGEar.ahr=nan", "MSBGEar.ahr=nan: expected dB"),
         ("n_jobs=0", "n_jobs=0: expected a whole number of processes"),
         ("seed=-1", "seed=-1: expected a whole number"),
-        ("seed=one", "seed=one: expected a whole number"),
         ("dev_percent=3", "dev_percent=3: expected a share"),
-        ("dev_percent=x", "dev_percent=x: expected a share"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_at_once(release, tmp_path, caplog, override, message):

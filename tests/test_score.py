@@ -166,10 +166,10 @@ def test_conditions_that_cannot_be(options, message):
 
 
 def test_a_number_of_rows_is_looked_at_before_any_work(tmp_path):
-    words = [f"path.exp_folder={tmp_path}/logs", f"model={tmp_path}", "report_rows=many"]
+    words = [f"path.exp_folder={tmp_path}/logs", f"model={tmp_path}", "report_rows=-1"]
     refused = run_script("score.py", *words)
     assert refused.returncode == 1
-    assert "report_rows=many: expected a whole number of rows" in refused.stderr
+    assert "report_rows=-1: expected a whole number of rows" in refused.stderr
 
 
 def write_table(path: Path, rows: list[dict]) -> Path:

@@ -72,11 +72,6 @@ def plain_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
 
 
 def _overrides(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
-    if not isinstance(cfg.asr_overrides, DictConfig):
-        raise RecipeError(
-            f"asr_overrides={cfg.asr_overrides}: expected settings of {cfg.asr_config} by name, "
-            "such as asr_overrides.batch_size=8"
-        )
     overrides: Any = OmegaConf.to_container(cfg.asr_overrides, resolve=True)
     folders = {
         "data_folder": str(experiment.data_folder),

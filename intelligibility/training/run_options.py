@@ -22,8 +22,6 @@ def run_options(given: Any, device: str) -> RunOptions:
     device : str
         Used unless `given` names one.
     """
-    if not isinstance(given, dict):
-        raise RecipeError(f"run_opts={given}: expected options by name: run_opts.precision=bf16")
     if "device" in given:
         pick_device(str(given["device"]))
     kinds = get_type_hints(RunOptions)  # which SpeechBrain declares and does not check

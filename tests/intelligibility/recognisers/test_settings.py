@@ -217,12 +217,6 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path):
     assert read_settings(tmp_path / "old.yaml", SMALL | FOLDERS)["cnn_features"] == 80
 
 
-def test_overrides_that_are_no_settings(tmp_path):
-    cfg = OmegaConf.create({"asr_config": "transformer_cpc1.yaml", "asr_overrides": 5})
-    with pytest.raises(RecipeError, match="asr_overrides=5: expected settings of transformer_cpc1"):
-        load_settings(cfg, Experiment(tmp_path, tmp_path / "asr"))
-
-
 @pytest.mark.parametrize(
     ("overrides", "missing"),
     [({"data_folder": "x"}, "output"), ({"output_folder": "x"}, "data"), ("", "output"), ({}, "")],
