@@ -34,9 +34,9 @@ from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.configuration import ScoreSettings
+from intelligibility.corpora.audiograms import listener_of
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.prediction.alignment import find_sentence
-from intelligibility.prediction.audiograms import listener_of
 from intelligibility.prediction.model import open_model
 from intelligibility.prediction.page import mean_in_words, write_page
 from intelligibility.prediction.predictor import (

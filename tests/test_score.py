@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 import score
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
 from benchmarks.made.release import make_release
+from intelligibility.corpora.audiograms import listener_of
 from intelligibility.corpora.presentation import read_presentations
-from intelligibility.prediction.audiograms import listener_of
 from intelligibility.prediction.model import open_model
 from intelligibility.prediction.predictor import Conditions, Predictor
 from intelligibility.prediction.recording import read_recording

@@ -179,7 +179,7 @@ class Predictor:
 
     Examples
     --------
-    >>> from intelligibility.prediction.audiograms import listener_of
+    >>> from intelligibility.corpora.audiograms import listener_of
     >>> from intelligibility.prediction.predictor import Predictor
     >>> predictor = Predictor.load("demo/exp")                              # doctest: +SKIP
     >>> prediction = predictor.predict(                                     # doctest: +SKIP

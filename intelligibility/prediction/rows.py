@@ -9,8 +9,8 @@ from typing import Any
 
 import soundfile as sf
 
+from intelligibility.corpora.audiograms import listener_of
 from intelligibility.corpora.presentation import Problem
-from intelligibility.prediction.audiograms import listener_of
 from intelligibility.prediction.predictor import Conditions
 from intelligibility.runs import MAX_JSON, RecipeError, file_stamp
 from intelligibility.words import words_of

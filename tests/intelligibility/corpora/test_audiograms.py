@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.made.release import LEVELS, dump, listeners
-from intelligibility.prediction.audiograms import BISGAARD_DB, CLARITY_DB, listener_of
+from intelligibility.corpora.audiograms import BISGAARD_DB, CLARITY_DB, listener_of
 from intelligibility.runs import RecipeError
 from msbg.audiogram import CLARITY_FREQUENCIES
 
