@@ -3,7 +3,6 @@
 The judge here knows its words by construction, so that what it hears is what is in the wavs.
 """
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -28,12 +27,7 @@ from reconstruction.jobs import (
 from reconstruction.mel import LEVEL, LogMel, at_level
 from reconstruction.scoring import rows_of, wer
 from reconstruction.utterances import read_speech
-from tests.reconstruction.toy import (
-    ToyNetwork,
-    ToyRecogniser,
-    layer_settings,
-    make_ears,
-)
+from tests.reconstruction.toy import ToyNetwork, ToyRecogniser, layer_settings, make_ears
 
 JUDGE = Judge(ToyRecogniser(), -40.0)
 MADE_BY = {"what": "toy"}
@@ -56,18 +50,23 @@ def layer_job(folder, controls: ControlsJob, layer: int = 0, **changes) -> Layer
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """Return a folder with controls and two layers inverted, and the job of the controls."""
+def toy(tmp_path_factory) -> ControlsJob:
+    """Return the job of the controls that were made; both layers are inverted beside them."""
     folder = tmp_path_factory.mktemp("toy")
-    training = make_ears(folder / "ears", 12)
-    scored = make_ears(folder / "ears", 4, first=100)
+    training, scored = make_ears(folder / "ears", 12), make_ears(folder / "ears", 4, first=100)
     settings, config = layer_settings(), '{"device": "cpu"}'
     job = ControlsJob(folder / "controls", MADE_BY, training, scored, settings, config, level=-40.0)
     make_controls(job)
     invert_layer(layer_job(folder / "mixture", job))
     less = {"fit": replace(settings.fit, steps=30), "floor_steps": 0}
     invert_layer(layer_job(folder / "nothing", job, layer=1, **less))
-    return folder, job
+    return job
+
+
+@pytest.fixture(scope="module")
+def folder(toy):
+    """Return the folder of the controls and the layers."""
+    return toy.folder.parent
 
 
 def of(heard, condition="ref"):
@@ -75,138 +74,110 @@ def of(heard, condition="ref"):
     return [one for one in heard if one.condition == condition]
 
 
-def test_a_layer_that_keeps_all_keeps_the_words(toy):
-    folder, controls_job = toy
-    scored = controls_job.scored
-    heard = read_heard(folder / "mixture")
-    controls = read_heard(folder / "controls")
-    assert len(heard["reconstruction"]) == 2 * len(scored)
+def log_mel_of(wav):
+    """Return the spectrogram (frames, bands) of a wav at the level of all speech."""
+    return LogMel("asr")(at_level(read_speech(wav))[None])[0]
+
+
+def test_a_layer_that_keeps_all_keeps_the_words(toy, folder):
+    heard, controls = read_heard(folder / "mixture"), read_heard(toy.folder)
+    assert len(heard["reconstruction"]) == 2 * len(toy.scored)
     assert wer(of(controls["original"])) == 0 == wer(of(controls["copy"]))
     assert wer(of(heard["reconstruction"])) <= 25
     rows = rows_of(heard["reconstruction"], {}, controls["original"], controls["copy"], seed=0)
     assert rows[0]["skill"] > 0.5
+    record = read_json(folder / "mixture/layer.json", dict)
+    assert record["made_by"] == MADE_BY and record["layer"]["name"] == "mixture"
+    assert record["params"] > 10_000 and 0 < record["mel_l1_train"] < 2
 
 
-def test_floors_are_at_the_floor(toy):
+def test_floors_are_at_the_floor(folder):
     """A guess at six words is right once in six: 83 % is what no layer means here."""
-    folder, _ = toy
-    for place, kinds in (("mixture", ("untrained", "shuffled")), ("nothing", ("reconstruction",))):
-        heard = read_heard(folder / place)
-        for kind in kinds:
-            assert wer(of(heard[kind])) >= 70, (place, kind)
-            l1, mean = (
-                np.mean([getattr(one, name) for one in of(heard[kind])])
-                for name in ("mel_l1", "mean_l1")
-            )
-            assert 1 - l1 / mean <= 0.15, (place, kind)
+    floors = (("mixture", "untrained"), ("mixture", "shuffled"), ("nothing", "reconstruction"))
+    for place, kind in floors:
+        heard = of(read_heard(folder / place)[kind])
+        assert wer(heard) >= 70, (place, kind)
+        l1, mean = (np.mean([getattr(one, k) for one in heard]) for k in ("mel_l1", "mean_l1"))
+        assert 1 - l1 / mean <= 0.15, (place, kind)
     bandmean = read_heard(folder / "controls")["bandmean"]
     assert wer(of(bandmean)) >= 70
     assert all(one.mel_l1 == one.mean_l1 for one in bandmean)
 
 
-def test_written_wavs_transcribed_again_give_every_hypothesis_and_error(toy):
-    folder, controls_job = toy
-    scored = controls_job.scored
-    places = {("mixture", k): k for k in ("untrained", "shuffled")}
+def test_written_wavs_transcribed_again_give_every_hypothesis_and_error(toy, folder):
+    places = {("mixture", kind): kind for kind in ("untrained", "shuffled")}
     places |= {("mixture", "reconstruction"): "wav", ("nothing", "reconstruction"): "wav"}
     places |= {("controls", kind): kind for kind in ("original", "copy", "bandmean")}
-    prompts = {ear.name: ear.prompt for ear in scored}
+    prompts = {ear.name: ear.prompt for ear in toy.scored}
     count = 0
     for (place, kind), subfolder in places.items():
         for one in read_heard(folder / place)[kind]:
             wav = folder / place / subfolder / one.condition / f"{one.name}.wav"
             speech = at_level(read_speech(wav), -40.0)
-            text = next(ToyRecogniser().recognise([speech])).text
-            assert text == one.text
-            assert (one.errors, one.n_words) == word_errors(text, prompts[one.name])
+            assert next(ToyRecogniser().recognise([speech])).text == one.text
+            assert (one.errors, one.n_words) == word_errors(one.text, prompts[one.name])
             count += 1
     assert count == 2 * (2 * 4 + 5 * 8)  # two conditions; floors have fewer ears
 
 
-def test_losses_are_those_of_the_stored_inverter_and_embeddings(toy):
-    folder, job = toy
-    training, scored = job.training, job.scored
-    mel, ears = LogMel("asr"), {ear.name: ear for ear in scored}
-    inverter = Inverter.load(folder / "mixture")
+def test_losses_are_those_of_the_stored_inverter_and_embeddings(toy, folder):
+    ears, inverter = {ear.name: ear for ear in toy.scored}, Inverter.load(folder / "mixture")
     for one in read_heard(folder / "mixture")["reconstruction"]:
         embedding = np.load(folder / f"mixture/embeddings/{one.condition}/{one.name}.npy")
-        wanted = mel(at_level(read_speech(ears[one.name].wavs[one.condition]))[None])[0]
-        found = inverter.log_mel(embedding)
+        wanted, found = log_mel_of(ears[one.name].wavs[one.condition]), inverter.log_mel(embedding)
         frames = min(len(found), len(wanted))
         error = (found[:frames] - wanted[:frames]).abs().mean()
         assert one.mel_l1 == pytest.approx(float(error), rel=1e-4)
-        every = [
-            mel(at_level(read_speech(ear.wavs[one.condition]))[None])[0].mean(0) for ear in training
-        ]
+        every = [log_mel_of(ear.wavs[one.condition]).mean(0) for ear in toy.training]
         mean = torch.stack(every).mean(0)
         assert one.mean_l1 == pytest.approx(float((wanted[:frames] - mean).abs().mean()), rel=1e-4)
 
 
-def test_speech_comes_from_embeddings_and_checkpoint_alone(toy, tmp_path):
+def test_speech_comes_from_embeddings_and_checkpoint_alone(toy, folder, tmp_path):
     """Nothing else is in the folder: no wav, no spectrogram."""
-    folder, controls_job = toy
-    scored = controls_job.scored
     for name in ("inverter.json", "inverter.pt"):
         shutil.copy(folder / "mixture" / name, tmp_path)
     shutil.copytree(folder / "mixture/embeddings/ref", tmp_path / "embeddings")
     inverter = Inverter.load(tmp_path)
-    for ear in scored:
+    for ear in toy.scored:
         speech = inverter.invert(np.load(tmp_path / "embeddings" / f"{ear.name}.npy"))
         written, _ = sf.read(folder / f"mixture/wav/ref/{ear.name}.wav", dtype="float32")
         np.testing.assert_allclose(speech, written, atol=1e-5)
 
 
-def test_swapped_embeddings_swap_the_words_and_zeros_say_nothing(toy):
-    folder, controls_job = toy
-    scored = controls_job.scored
-    inverter = Inverter.load(folder / "mixture")
-    first, second = scored[0], scored[2]
-    assert first.prompt != second.prompt
-    heard = {}
-    for ear in (first, second):
-        embedding = np.load(folder / f"mixture/embeddings/ref/{ear.name}.npy")
-        heard[ear.name] = JUDGE.hear(torch.from_numpy(inverter.invert(embedding)))
-    errors = {
-        (a.name, b.name): word_errors(heard[a.name], b.prompt)[0]
-        for a in (first, second)
-        for b in (first, second)
-    }
-    for one, other in ((first, second), (second, first)):
-        assert errors[one.name, one.name] < errors[one.name, other.name]
-    zeros = np.zeros_like(np.load(folder / f"mixture/embeddings/ref/{first.name}.npy"))
-    text = JUDGE.hear(torch.from_numpy(inverter.invert(zeros)))
-    assert word_errors(text, first.prompt)[0] >= 4  # of five
+def test_swapped_embeddings_swap_the_words_and_zeros_say_nothing(toy, folder):
+    inverter, pair = Inverter.load(folder / "mixture"), (toy.scored[0], toy.scored[2])
+    assert pair[0].prompt != pair[1].prompt
+    embeddings = [np.load(folder / f"mixture/embeddings/ref/{ear.name}.npy") for ear in pair]
+    embeddings.append(np.zeros_like(embeddings[0]))
+    texts = [JUDGE.hear(torch.from_numpy(inverter.invert(one))) for one in embeddings]
+    errors = [[word_errors(text, ear.prompt)[0] for ear in pair] for text in texts]
+    assert errors[0][0] < errors[0][1] and errors[1][1] < errors[1][0]
+    assert errors[2][0] >= 4  # of five
 
 
-def test_a_rerun_gives_the_same_hypotheses(toy, tmp_path):
-    folder, controls = toy
-    invert_layer(layer_job(tmp_path / "again", controls, floor_steps=0))
-    first, again = read_heard(folder / "mixture"), read_heard(tmp_path / "again")
-    assert [one.text for one in first["reconstruction"]] == [
-        one.text for one in again["reconstruction"]
-    ]
+def test_a_rerun_gives_the_same_hypotheses(toy, folder, tmp_path):
+    invert_layer(layer_job(tmp_path / "again", toy, floor_steps=0))
+    again = read_heard(tmp_path / "again")
+    first = read_heard(folder / "mixture")["reconstruction"]
+    assert [one.text for one in first] == [one.text for one in again["reconstruction"]]
     assert "shuffled" not in again
 
 
 def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
-    folder, controls_job = toy
     fit = replace(layer_settings().fit, steps=20)
-    job = layer_job(tmp_path / "layer", controls_job, target="ref", fit=fit, floor_steps=0)
-    invert_layer(job)
-    scored, means = controls_job.scored, read_json(controls_job.record, dict)["means"]
-    heard = read_heard(tmp_path / "layer")["reconstruction"]
-    mel, ears = LogMel("asr"), {ear.name: ear for ear in scored}
-    for one in of(heard, "msbg"):
-        clean = mel(at_level(read_speech(ears[one.name].wavs["ref"]))[None])[0]
-        mean = torch.tensor(means["ref"])
-        assert one.mean_l1 == pytest.approx(float((clean - mean).abs().mean()), rel=1e-2)
+    invert_layer(layer_job(tmp_path / "layer", toy, target="ref", fit=fit, floor_steps=0))
+    ears = {ear.name: ear for ear in toy.scored}
+    mean = torch.tensor(read_json(toy.record, dict)["means"]["ref"])
+    for one in of(read_heard(tmp_path / "layer")["reconstruction"], "msbg"):
+        error = (log_mel_of(ears[one.name].wavs["ref"]) - mean).abs().mean()
+        assert one.mean_l1 == pytest.approx(float(error), rel=1e-2)
 
 
 def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
     fit = replace(layer_settings().fit, steps=2)
-    job = layer_job(tmp_path / "layer", toy[1], fit=fit, floor_steps=2)
-    left = tmp_path / ".layer.0123.part"  # of a run that was killed
-    left.mkdir()
+    job = layer_job(tmp_path / "layer", toy, fit=fit, floor_steps=2)
+    (tmp_path / ".layer.0123.part").mkdir()  # of a run that was killed
 
     def stopped(self, speech):
         raise KeyboardInterrupt
@@ -218,26 +189,16 @@ def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     invert_layer(job)
     assert [path.name for path in tmp_path.iterdir()] == ["layer"]
-    found = sorted(path.name for path in (tmp_path / "layer").iterdir())
-    assert found == [
+    assert {path.name for path in (tmp_path / "layer").iterdir()} == {
         *("embeddings", "heard.json", "inverter.json", "inverter.pt", "layer.json"),
         *("shuffled", "untrained", "wav"),
-    ]
+    }
     assert is_done(job.record, MADE_BY)
     assert not is_done(job.record, MADE_BY | {"seed": 2})
     assert not is_done(tmp_path / "none/layer.json", MADE_BY)
 
 
-def test_all_is_written_at_one_level(toy):
-    folder, controls_job = toy
-    scored = controls_job.scored
-    for condition in ("ref", "msbg"):
-        wav, _ = sf.read(folder / f"controls/original/{condition}/{scored[0].name}.wav")
-        assert 10 * np.log10(np.mean(wav**2)) == pytest.approx(LEVEL, abs=0.01)
-
-
-def test_the_record_says_how_it_was_made(toy):
-    record = json.loads((toy[0] / "mixture/layer.json").read_text())
-    assert record["made_by"] == MADE_BY
-    assert record["params"] > 10_000 and 0 < record["mel_l1_train"] < 2
-    assert record["layer"]["name"] == "mixture"
+@pytest.mark.parametrize("condition", ["ref", "msbg"])
+def test_all_is_written_at_one_level(toy, condition):
+    wav, _ = sf.read(toy.folder / f"original/{condition}/{toy.scored[0].name}.wav")
+    assert 10 * np.log10(np.mean(wav**2)) == pytest.approx(LEVEL, abs=0.01)
