@@ -137,10 +137,7 @@ def network_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
 def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     """Return the configuration and the experiment whose recogniser judges.
 
-    Raises
-    ------
-    RecipeError
-        `judge` is no recogniser's folder and no model of transformers.
+    A `judge` that is no recogniser's folder and no model of transformers is refused.
     """
     experiment = Experiment.from_config(cfg)
     judge = str(cfg.judge)

@@ -104,17 +104,13 @@ def fit_inverter(
 ) -> dict[str, float]:
     """Train a fresh inverter in place; its seed was set before it was made.
 
-    With `apart`, embedding and spectrogram are cut at different places, for a floor.
+    With `apart`, embedding and spectrogram are cut at different places, for a floor. Too few
+    utterances and a loss that is not finite raise a RecipeError.
 
     Returns
     -------
     dict
         `mel_l1_train`: mean absolute error in nats over the last tenth of the steps, and `steps`.
-
-    Raises
-    ------
-    RecipeError
-        Fewer utterances than `LEAST_PAIRS`, or a loss that is not finite.
     """
     check_enough(len(pairs))
     crops = Crops(pairs, inverter.spec, settings.seed, apart)

@@ -78,25 +78,13 @@ class LogMel:
         self.window = torch.hann_window(self.preset.window)
 
     def forward(self, speech: Tensor) -> Tensor:
-        """Analyse speech.
+        """Return the natural logarithm of the magnitude per band: (n_signals, frames, bands).
 
-        Parameters
-        ----------
-        speech : Tensor, (n_signals, n_samples)
-            16 kHz, at `LEVEL`.
-
-        Returns
-        -------
-        Tensor, (n_signals, frames, bands)
-            Natural logarithm of the magnitude per band; frames are centred, one per hop.
+        `speech` is (n_signals, n_samples), 16 kHz, at `LEVEL`; frames are centred, one per hop.
         """
         p = self.preset
         spectrum = torch.stft(
-            speech,
-            p.n_fft,
-            p.hop,
-            p.window,
-            self.window.to(speech.device),
+            *(speech, p.n_fft, p.hop, p.window, self.window.to(speech.device)),
             center=True,
             pad_mode="constant",
             return_complex=True,

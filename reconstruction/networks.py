@@ -115,8 +115,7 @@ class PatchNetwork:
     def __init__(self, model: nn.Module, device: torch.device):
         self.model, self.device, self.mel = model.to(device).eval(), device, LogMel("vggish")
         with torch.inference_mode():
-            blank = torch.zeros(1, PATCH_FRAMES, PATCH_BANDS, device=device)
-            found = self.model(blank)
+            found = self.model(torch.zeros(1, PATCH_FRAMES, PATCH_BANDS, device=device))
         self.layers = tuple(
             Layer(name, depth, PATCH, tuple(values.shape[1:]), patches=True)
             for depth, (name, values) in enumerate(found.items(), start=1)
@@ -200,13 +199,7 @@ def _frame_layers(embeddings: Mapping[str, Tensor]) -> tuple[Layer, ...]:
 
 
 def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[Layer]:
-    """Choose layers by name; None for all.
-
-    Raises
-    ------
-    RecipeError
-        A name that the network does not have: the known ones are listed.
-    """
+    """Choose layers by name, None for all; refuse a name that the network does not have."""
     known = {layer.name: layer for layer in layers}
     if names is None:
         return list(known.values())
@@ -219,10 +212,8 @@ def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[
 def load_weights(path: str | Path, model: nn.Module) -> None:
     """Load a network's tensors strictly, such as a VGGish in the common PyTorch layout.
 
-    Raises
-    ------
-    RecipeError
-        The file holds anything but these tensors (features.*, embeddings.*), or other sizes.
+    A file that holds anything but these tensors (features.*, embeddings.*), or other sizes, is
+    refused.
     """
     if not Path(path).is_file():
         raise RecipeError(f"weights={path}: no such file; expected the weights of a VGGish")

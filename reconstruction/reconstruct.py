@@ -131,12 +131,9 @@ def choose_signals(cfg: DictConfig, experiment: Experiment) -> Selection:
     scored = choose_scored(labelled["test"], cfg.reconstruct.n_scored, cfg.seed)
     check_disjoint(labelled["train"], labelled["test"])
     level = median_level([ear.wavs["ref"] for ear in training[:LEVEL_EARS]])
-    logger.info(
-        "%d signals to learn from, %d to score; the recogniser hears them at %.1f dB",
-        len(KINDS) * len(training),
-        len(KINDS) * len(scored),
-        level,
-    )
+    n_training, n_scored = len(KINDS) * len(training), len(KINDS) * len(scored)
+    logger.info("%d signals to learn from, %d to score", n_training, n_scored)
+    logger.info("The recogniser hears them at %.1f dB re full scale", level)
     return Selection(training, scored, labelled["train"], labelled["test"], level)
 
 

@@ -22,7 +22,6 @@ from reconstruction.utterances import CONDITIONS, EarSignals
 
 logger = logging.getLogger(__name__)
 
-CEILINGS = ("original", "copy")
 PLACES = {"original": -2, "copy": -1, "bandmean": 1_000}  # among the layers, by depth
 SHORT = {"ref": "ref", "msbg": "processed"}
 
@@ -153,23 +152,21 @@ def about_network(network: Mapping[str, Any]) -> str:
 
 
 def trends(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """Return rank correlations of depth with the error of the spectrogram and with lost words."""
+    """Return Spearman's correlations of depth with the spectrogram's error and with lost words.
+
+    None stands where one of them never changes.
+    """
     found = {}
     whole = table[(table["listener"] == ALL) & (table["kind"] == "layer")]
     for (source, inverter, condition), rows in whole.groupby(["source", "inverter", "condition"]):
         if len(rows) > 2:
-            found[f"{source} {inverter} {condition}"] = {
-                f"spearman_depth_{name}": _rank_correlation(rows["depth"], rows[name])
-                for name in ("mel_l1", "wer")
-            }
+            rhos: dict[str, float | None] = {}
+            for name in ("mel_l1", "wer"):
+                varies = rows["depth"].nunique() > 1 and rows[name].nunique() > 1
+                rho = float(spearmanr(rows["depth"], rows[name]).statistic) if varies else None
+                rhos[f"spearman_depth_{name}"] = rho
+            found[f"{source} {inverter} {condition}"] = rhos
     return found
-
-
-def _rank_correlation(one: pd.Series, other: pd.Series) -> float | None:
-    """Return Spearman's, None where one of them never changes."""
-    if one.nunique() < 2 or other.nunique() < 2:
-        return None
-    return float(spearmanr(one, other).statistic)
 
 
 def summary(table: pd.DataFrame, networks: Mapping[str, Mapping[str, Any]]) -> str:
@@ -203,7 +200,7 @@ def show_severities(rows: pd.DataFrame) -> pd.DataFrame:
     """Lay skill and WER of every layer out by severity, for processed signals."""
     shown = []
     severities = [name for name in SEVERITIES if name in set(rows["listener"])]
-    part = rows[(rows["condition"] == "msbg") & rows["kind"].isin(["layer", *CEILINGS])]
+    part = rows[(rows["condition"] == "msbg") & rows["kind"].isin(["layer", "original", "copy"])]
     for (layer, inverter), group in part.groupby(["layer", "inverter"], sort=False):
         line = {"layer": layer, "inverter": inverter}
         found = group.set_index("listener").reindex(severities)

@@ -118,10 +118,7 @@ def scene_labels(scene: Mapping[str, Any]) -> dict[str, Any]:
 def choose_scored(ears: Iterable[EarSignals], n_ears: int, seed: int) -> list[EarSignals]:
     """Choose ear signals to score: listeners in turn, and no reference twice.
 
-    Raises
-    ------
-    RecipeError
-        There are too few for a word error rate.
+    Too few for a word error rate are refused.
     """
     rng = np.random.default_rng(seed)
     waiting: dict[str, list[EarSignals]] = defaultdict(list)

@@ -57,12 +57,9 @@ def make_experiment(exp_folder: Path, n_train: int = 12, n_test: int = 4, scenes
             about = name, ear.scene, listener, ear.system, ear.prompt, 50.0
             if side == "left":
                 used[split].append(Presentation(*about, archive / "x.wav", archive / clean, 2.0))
-            entries[ear.scene] = {
-                "scene": ear.scene,
-                "target": {"name": ear.labels["talker"] + "_G0N"},
-                "interferer": {"type": "noise"},
-                "SNR": ear.labels["snr"],
-            }
+            entry = {"scene": ear.scene, "target": {"name": ear.labels["talker"] + "_G0N"}}
+            entry |= {"interferer": {"type": "noise"}, "SNR": ear.labels["snr"]}
+            entries[ear.scene] = entry
         for (side, kind), table in rows.items():
             write_table(experiment.table(side, split, kind), table)
         if scenes:
@@ -87,6 +84,12 @@ def finished(prepared) -> Path:
         give_judge(patch)
         run(prepared)
     return prepared / "reconstruct"
+
+
+@pytest.fixture
+def exp(prepared, tmp_path) -> Path:
+    """Return a copy of the experiment, with the results if there are any."""
+    return shutil.copytree(prepared, tmp_path / "exp")
 
 
 def give_judge(patch, recogniser=None) -> None:
@@ -136,11 +139,8 @@ KINDS = ("", ", untrained", ", shuffled")
 
 def test_rows_are_those_of_what_was_heard(finished):
     """Every row of the layers again, from heard.json, which test_jobs checks with the wavs."""
-    rows = {
-        (row["layer"], row["condition"], row["listener"]): row
-        for row in table(finished)
-        if row["inverter"] == "reccnn"
-    }
+    whole = [row for row in table(finished) if row["inverter"] == "reccnn"]
+    rows = {(row["layer"], row["condition"], row["listener"]): row for row in whole}
     controls = read_heard(finished / "controls" / "vggish")
     checked = 0
     for layer in ("pool1", "fc"):
@@ -190,8 +190,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(finished, prepared, judge
     assert all(name.endswith((".png", ".lock")) for name in changed), changed
 
 
-def test_what_was_made_with_other_settings_is_made_again(finished, prepared, judge, tmp_path):
-    exp = shutil.copytree(prepared, tmp_path / "exp")
+def test_what_was_made_with_other_settings_is_made_again(finished, exp, judge):
     record = exp / "reconstruct/smallenc-talker/pool1/reccnn/layer.json"
     before = read_json(record, dict)
     run(exp, "reconstruct.steps=4", "layers=[pool1]")
@@ -207,8 +206,7 @@ def test_what_was_made_with_other_settings_is_made_again(finished, prepared, jud
     assert {row["layer"] for row in rows if row["inverter"] == "reccnn"} == {"pool1"}
 
 
-def test_other_options_have_folders_of_their_own(prepared, judge, tmp_path):
-    exp = shutil.copytree(prepared, tmp_path / "exp")
+def test_other_options_have_folders_of_their_own(exp, judge):
     few = ("reconstruct.steps=1", "reconstruct.floor_steps=1", "layers=[pool1]")
     few += ("reconstruct.batch=null", "reconstruct.preset=paper")
     run(exp, *few, "inverter=recgan", "target=ref")
@@ -234,8 +232,7 @@ def test_what_the_user_gives_wins_over_the_preset(tmp_path, given, expected):
     assert settings.fit.paper == ("preset=paper" in given)
 
 
-def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
-    exp = shutil.copytree(prepared, tmp_path / "exp")
+def test_given_weights_stand_in_for_a_task(exp, judge, tmp_path):
     torch.save(VGGish(32).state_dict(), tmp_path / "vggish.pth")
     weights = f"weights={tmp_path / 'vggish.pth'}"
     run(exp, "network=vggish", weights, "layers=[pool4]", "reconstruct.steps=2")
@@ -265,25 +262,23 @@ def test_given_weights_stand_in_for_a_task(prepared, judge, tmp_path):
     ],
 )
 def test_bad_input_is_refused_before_any_work(prepared, judge, monkeypatch, overrides, message):
-    monkeypatch.setattr(reconstruct, "make_controls", None)
-    monkeypatch.setattr(reconstruct, "make_classifier", None)
+    for name in ("make_controls", "make_classifier"):
+        monkeypatch.setattr(reconstruct, name, None)
     with pytest.raises(RecipeError, match=message):
         run(prepared, *overrides)
 
 
-def test_embeddings_that_no_disk_has_room_for_are_refused(prepared, judge, monkeypatch, tmp_path):
-    exp = shutil.copytree(prepared, tmp_path / "exp")
+def test_embeddings_that_no_disk_has_room_for_are_refused(exp, judge, monkeypatch):
     monkeypatch.setattr(reconstruct, "EMBEDDING_BYTES", 1e15)
     with pytest.raises(RecipeError, match="GB are needed for the training embeddings of 1 layers"):
         run(exp, "reconstruct.steps=3")
 
 
-def test_a_judge_that_does_not_understand_is_refused(prepared, monkeypatch, tmp_path):
+def test_a_judge_that_does_not_understand_is_refused(exp, monkeypatch):
     class Deaf:
         def recognise(self, signals):
             yield from (Recognition({}, "ADA") for _ in signals)
 
-    exp = shutil.copytree(prepared, tmp_path / "exp")
     shutil.rmtree(exp / "reconstruct", ignore_errors=True)
     give_judge(monkeypatch, Deaf())
     monkeypatch.setattr(reconstruct, "make_classifier", None)
@@ -291,15 +286,11 @@ def test_a_judge_that_does_not_understand_is_refused(prepared, monkeypatch, tmp_
         run(exp)
 
 
-def test_tasks_of_a_release_without_a_list_of_scenes(tmp_path, judge):
-    make_experiment(tmp_path / "exp", scenes=False)
-    with pytest.raises(RecipeError, match="task=talker: not in the metadata; known here: severity"):
-        run(tmp_path / "exp")
-
-
-def test_scenes_that_are_learnt_from_are_not_scored(tmp_path, judge):
+def test_tasks_need_a_list_of_scenes_and_scored_scenes_are_not_learnt_from(tmp_path, judge):
     exp = tmp_path / "exp"
-    make_experiment(exp)
+    make_experiment(exp, scenes=False)
+    with pytest.raises(RecipeError, match="task=talker: not in the metadata; known here: severity"):
+        run(exp)
     experiment = Experiment(exp, exp / "transformer_cpc1")
     content = read_json(experiment.presentations, dict)
     content["test"][0]["scene"] = content["train"][0]["scene"]
@@ -308,11 +299,9 @@ def test_scenes_that_are_learnt_from_are_not_scored(tmp_path, judge):
         run(exp)
 
 
-def test_the_recognisers_own_layers(prepared, tmp_path, monkeypatch):
+def test_the_recognisers_own_layers(exp, monkeypatch):
     """A real recogniser is inverted; its untrained words are not asked for."""
-    exp = shutil.copytree(prepared, tmp_path / "exp")
     make_recogniser(exp / "transformer_cpc1")
-
     judge = Judge(ToyRecogniser(), -40.0)
     monkeypatch.setattr(jobs, "judge_of_process", lambda *_: judge)
     configured.network_of_process.cache_clear()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,13 @@ from reconstruction.utterances import (
 
 def ears(n_scenes: int, n_listeners: int = 3) -> list[EarSignals]:
     """Return ears without wavs: every listener hears every scene."""
-    return [
-        EarSignals(
-            f"{side}_S{scene}_L{listener}",
-            f"S{scene}",
-            f"L{listener}",
-            "E1",
-            "MILD",
-            "ADA BED",
-            {"ref": Path(f"{side}_S{scene}.wav"), "msbg": Path(f"{side}_S{scene}_L{listener}.wav")},
-        )
-        for scene in range(n_scenes)
-        for listener in range(n_listeners)
-        for side in ("left", "right")
-    ]
+    found = []
+    for scene, listener, side in product(range(n_scenes), range(n_listeners), ("left", "right")):
+        name = f"{side}_S{scene}_L{listener}"
+        wavs = {"ref": Path(f"{side}_S{scene}.wav"), "msbg": Path(f"{name}.wav")}
+        about = f"S{scene}", f"L{listener}", "E1", "MILD", "ADA BED", wavs
+        found.append(EarSignals(name, *about))
+    return found
 
 
 def test_listeners_are_scored_equally_often_and_no_reference_twice():
@@ -101,11 +95,8 @@ def test_the_level_is_the_median_of_what_can_be_heard(tmp_path):
 
 
 def test_labels_of_a_scene():
-    cpc1 = {
-        "target": {"name": "T010_G0N_02468"},
-        "interferer": {"type": "noise", "name": "CIN_fan_014"},
-        "SNR": 0.586,
-    }
+    interferer = {"type": "noise", "name": "CIN_fan_014"}
+    cpc1 = {"target": {"name": "T010_G0N_02468"}, "interferer": interferer, "SNR": 0.586}
     assert scene_labels(cpc1) == {"talker": "T010", "interferer": "noise", "snr": 0.586}
     assert scene_labels({}) == {}
     assert scene_labels({"target": "T010", "interferer": None, "SNR": "loud"}) == {}
