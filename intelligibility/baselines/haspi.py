@@ -61,10 +61,24 @@ def haspi(
 
 
 def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audiogram) -> float:
+    """Return one ear's index: clean speech with normal hearing, noisy with the hearing loss."""
     given = ClarityAudiogram(levels=audiogram.levels, frequencies=audiogram.frequencies)
     loss = tuple(given.resample(HASPI_AUDIOGRAM_FREQUENCIES).levels)
-    envelopes = ear_model(clean, noisy, rate, loss)
-    smoothed = [smoothed_envelopes(one) for one in envelopes]
+    # The ear model: envelopes in dB above threshold, (N_CHANNELS, n_samples) at MODEL_RATE.
+    clean, noisy = (eb.resample_24khz(signal, rate)[0] for signal in (clean, noisy))
+    n_samples = min(len(clean), len(noisy))
+    clean, noisy = eb.input_align(clean[:n_samples], noisy[:n_samples])
+    compressed, clean_db, bandwidths = _of_reference(np.ascontiguousarray(clean).tobytes())
+    _, noisy_db, _ = _hair_cells(noisy, loss, aligned_to=compressed)
+    # pyclarity draws noise for the basilar membrane, which HASPI does not read. It is drawn here
+    # too, so that the noise of the nerve fibres, which is drawn next, stays the same.
+    np.random.standard_normal((2, N_CHANNELS, len(clean)))
+    centres = eb.center_frequency(N_CHANNELS)
+    smoothed = [
+        smoothed_envelopes(eb.group_delay_compensate(one, bandwidths, centres, MODEL_RATE))
+        for one in (clean_db, noisy_db)
+    ]
+    # Correlation of the envelopes' modulations, and the networks that map it to intelligibility.
     cepstra = cepstral_correlation_coef(*smoothed, SILENCE, DITHER, N_CEPSTRA)
     clean_modulation, noisy_modulation, _ = fir_modulation_filter(*cepstra, ENVELOPE_RATE)
     correlations = modulation_cross_correlation(clean_modulation, noisy_modulation)
@@ -75,44 +89,6 @@ def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audio
 def seed_of(name: str) -> int:
     """Return the seed of a signal's noise: its name's MD5, modulo 10^8."""
     return int(hashlib.md5(name.encode()).hexdigest(), 16) % 10**8
-
-
-def ear_model(
-    clean: np.ndarray, noisy: np.ndarray, rate: float, hearing_loss: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the auditory nerve receives of the clean and of the noisy signal.
-
-    The clean signal is heard with normal hearing, the noisy one with the hearing loss.
-
-    Parameters
-    ----------
-    clean, noisy : (n_samples,) array
-        Full scale 1.
-    rate : float
-        Hz, of both.
-    hearing_loss : tuple of 6 float
-        dB HL at the frequencies of HASPI.
-
-    Returns
-    -------
-    clean_db, noisy_db : (N_CHANNELS, n_samples) array
-        dB above threshold, at `MODEL_RATE`.
-    """
-    clean, _ = eb.resample_24khz(clean, rate)
-    noisy, _ = eb.resample_24khz(noisy, rate)
-    n_samples = min(len(clean), len(noisy))
-    clean, noisy = eb.input_align(clean[:n_samples], noisy[:n_samples])
-    compressed, clean_db, bandwidths = _of_reference(np.ascontiguousarray(clean).tobytes())
-    _, noisy_db, _ = _hair_cells(noisy, hearing_loss, aligned_to=compressed)
-    # pyclarity draws noise for the basilar membrane, which HASPI does not read. It is drawn here
-    # too, so that the noise of the nerve fibres, which is drawn next, stays the same.
-    np.random.standard_normal((2, N_CHANNELS, len(clean)))
-    centres = eb.center_frequency(N_CHANNELS)
-    clean_db, noisy_db = (
-        eb.group_delay_compensate(one, bandwidths, centres, MODEL_RATE)
-        for one in (clean_db, noisy_db)
-    )
-    return clean_db, noisy_db
 
 
 @functools.lru_cache(maxsize=2)  # both ears of one scene; 60 MB each

@@ -106,29 +106,23 @@ def compare_binaural(clean: np.ndarray, noisy: np.ndarray) -> float:
     if n_frames < N_FRAMES:
         raise ValueError(f"{n_frames} frames of speech, expected at least {N_FRAMES}")
     bands, centres, edges, _, _ = thirdoct(MBSTOI_RATE, N_FFT, N_BANDS, LOWEST_BAND)
-    correlations, ratios = equalise_and_cancel(spectra, edges.astype(int), 2 * np.pi * centres[0])
+    correlations, ratios = _equalise_and_cancel(spectra, edges.astype(int), 2 * np.pi * centres[0])
     # Where one ear alone has the higher clean-to-noisy ratio, its correlation counts. pyclarity
     # does not do so in the last segment.
     powers = np.apply_along_axis(bands.dot, 1, np.abs(spectra) ** 2)
-    of_ear, ratios_of_ear = better_ear(np.ascontiguousarray(powers))
+    of_ear, ratios_of_ear = _better_ear(np.ascontiguousarray(powers))
     better = ratios_of_ear > ratios
     better[:, -1] = False
     correlations[better] = of_ear[better]
     return float(correlations.mean())
 
 
-def better_ear(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _better_ear(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compare the ears one by one, as STOI does, and choose the better in every segment.
 
-    Parameters
-    ----------
-    powers : (4, N_BANDS, n_frames) array
-        In third-octave bands: left and right clean, left and right noisy.
-
-    Returns
-    -------
-    correlations, ratios : (N_BANDS, n_segments) array
-        Correlation of clean and noisy, 0 where one is constant, and the clean-to-noisy ratio.
+    From the powers in bands, (4, N_BANDS, n_frames), of left and right clean, left and right noisy,
+    to the correlation of clean and noisy, 0 where one is constant, and the clean-to-noisy ratio,
+    (N_BANDS, n_segments) each.
     """
     segments = np.lib.stride_tricks.sliding_window_view(powers, N_FRAMES, axis=2)
     deviations = segments - segments.sum(axis=-1, keepdims=True) / N_FRAMES
@@ -141,25 +135,15 @@ def better_ear(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(ratios[0] > ratios[1], *found), np.maximum(*ratios)
 
 
-def equalise_and_cancel(
+def _equalise_and_cancel(
     spectra: list[np.ndarray], edges: np.ndarray, centres: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the delay and gain between the ears that leave the most speech (equations 7 and 8).
 
-    Parameters
-    ----------
-    spectra : list of 4 (n_bins, n_frames) complex arrays
-        Short-time spectra: left and right clean, left and right noisy.
-    edges : (N_BANDS, 2) int array
-        First and last bin of each band, from 1.
-    centres : (N_BANDS,) array
-        rad/s.
-
-    Returns
-    -------
-    correlations, ratios : (N_BANDS, n_segments) array
-        Correlation of clean and noisy at the trial with the highest clean-to-noisy ratio, and that
-        ratio.
+    From the spectra, (n_bins, n_frames) each, of left and right clean, left and right noisy, the
+    first and last bin of each band, from 1, and the bands' centres in rad/s, to the correlation of
+    clean and noisy at the trial with the highest clean-to-noisy ratio, and that ratio, (N_BANDS,
+    n_segments) each.
     """
     correlations, ratios = np.zeros((2, N_BANDS, spectra[0].shape[1] - N_FRAMES + 1))
     gain_jitter = np.exp(2 * LN_10**2 * SIGMA_EPSILON**2)

@@ -38,7 +38,7 @@ class Model:
     cfg: DictConfig
     experiment: Experiment
     mapping: FittedMapping
-    msbg_settings: Mapping[str, Any]
+    msbg_settings: dict[str, Any]
     made_by: dict[str, Any]
 
 

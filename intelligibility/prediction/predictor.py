@@ -3,7 +3,6 @@
 import functools
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -158,6 +157,7 @@ class Prediction:
         }
 
 
+@dataclass
 class Predictor:
     """A trained recogniser with a fitted mapping.
 
@@ -169,7 +169,7 @@ class Predictor:
         The recogniser.
     mapping : FittedMapping
         From similarity to percent words correct, fitted with this recogniser.
-    msbg_settings : mapping
+    msbg_settings : dict
         `MSBGEar` of config.yaml, with which the mapping was fitted.
     dtw : str
         How decoder states are aligned.
@@ -189,19 +189,22 @@ class Predictor:
     (71, 'dec')
     """
 
-    def __init__(
-        self,
-        recogniser: Recogniser,
-        mapping: FittedMapping,
-        msbg_settings: Mapping[str, Any],
-        dtw: str = "fastdtw",
-        by: str | None = None,
-    ):
-        self.recogniser = recogniser
-        self.mapping = mapping
-        self.msbg_settings = dict(msbg_settings)
-        self.dtw = dtw
-        self.by = measure_to_predict_by(mapping, by)
+    recogniser: Recogniser
+    mapping: FittedMapping
+    msbg_settings: dict[str, Any]
+    dtw: str = "fastdtw"
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        """Choose the measure to predict by."""
+        fits = self.mapping.fits
+        if self.by and self.by not in fits:
+            raise RecipeError(f"by={self.by}: the mapping has {', '.join(fits)}")
+        if not self.by and METHOD[0] in fits:
+            self.by = METHOD[0]
+        elif not self.by:
+            self.by = min(fits, key=lambda name: fits[name].rmse or np.inf)
+            logger.info("Predicted by %s, the best on dev", self.by)
 
     @classmethod
     def load(
@@ -226,7 +229,7 @@ class Predictor:
         """
         opened = open_model(model, revision)
         recogniser = load_recogniser(opened.cfg, opened.experiment, pick_device(device))
-        return cls(recogniser, opened.mapping, opened.msbg_settings, opened.cfg.dtw, by)
+        return cls(recogniser, opened.mapping, opened.msbg_settings, opened.cfg.dtw, by or "")
 
     def predict(
         self,
@@ -380,14 +383,3 @@ def predictor_of_process(
 ) -> Predictor:
     """Load a model once per process; the arguments are those of `Predictor.load`."""
     return Predictor.load(model, revision, device, by)
-
-
-def measure_to_predict_by(mapping: FittedMapping, by: str | None) -> str:
-    """Choose the measure: the requested one, the published one, or the best on dev."""
-    if by is not None and by not in mapping.fits:
-        raise RecipeError(f"by={by}: the mapping has {', '.join(mapping.fits)}")
-    if by is not None or METHOD[0] in mapping.fits:
-        return by or METHOD[0]
-    best = min(mapping.fits, key=lambda name: mapping.fits[name].rmse or np.inf)
-    logger.info("Predicted by %s, the best on dev", best)
-    return best

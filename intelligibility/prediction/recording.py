@@ -3,8 +3,10 @@
 Levels are in dB re full scale unless a name says dB SPL.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -37,27 +39,26 @@ class Recording:
     rate: int
     name: str
 
-    @property
-    def duration(self) -> float:
-        """Return the duration in s."""
-        return len(self.signal) / self.rate
-
 
 def read_recording(path: str | Path) -> Recording:
-    """Read a WAV or FLAC file; a mono one is the same at both ears.
+    """Read a WAV or FLAC file; a mono one is the same at both ears."""
+    signal, rate = _read(sf.read, path, dtype="float64", always_2d=True)
+    return recording_of(signal, rate, str(Path(path).expanduser()))
 
-    Raises
-    ------
-    RecipeError
-        It is missing, is not audio, or cannot be scored.
-    """
+
+def check_header(path: str | Path) -> None:
+    """Check that a file can be read as audio, without reading its samples."""
+    if not _read(sf.info, path).frames:
+        raise RecipeError(f"{path}: has no samples")
+
+
+def _read(read: Callable, path: str | Path, **options: Any) -> Any:
     path = Path(path).expanduser()
     try:
-        signal, rate = sf.read(path, dtype="float64", always_2d=True)
+        return read(path, **options)
     except (sf.SoundFileError, OSError) as error:
-        what = "no such file" if not path.is_file() else f"cannot be read as audio ({error})"
+        what = f"cannot be read as audio ({error})" if path.is_file() else "no such file"
         raise RecipeError(f"{path}: {what}; give a WAV or FLAC file") from None
-    return recording_of(signal, rate, str(path))
 
 
 def recording_of(signal: np.ndarray, rate: int, name: str) -> Recording:
@@ -87,11 +88,6 @@ def at_rate(recording: Recording, rate: int) -> Recording:
     return Recording(resample(recording.signal, recording.rate, rate), rate, recording.name)
 
 
-def n_clipped(recording: Recording) -> int:
-    """Count the samples at full scale or beyond."""
-    return int(np.sum(np.abs(recording.signal) >= CLIPPED))
-
-
 def active_level(recording: Recording) -> float:
     """Return the level of the louder ear, without pauses, in dB re full scale.
 
@@ -110,7 +106,7 @@ def quality_warnings(recording: Recording) -> list[str]:
     """Return what about a recording may make the prediction worse."""
     name, rate = recording.name, recording.rate
     warnings = []
-    if clipped := n_clipped(recording):
+    if clipped := int(np.sum(np.abs(recording.signal) >= CLIPPED)):
         warnings.append(f"{name}: {clipped} samples at full scale, probably clipped")
     if rate < 44100:
         warnings.append(f"{name}: {rate} Hz, so it holds nothing above {rate / 2000:g} kHz")

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import soundfile as sf
-
 from intelligibility.corpora.audiograms import listener_of
 from intelligibility.corpora.presentation import Problem
 from intelligibility.prediction.predictor import Conditions
+from intelligibility.prediction.recording import check_header
 from intelligibility.runs import MAX_JSON, RecipeError, file_stamp
 from intelligibility.words import words_of
 from msbg import Listener
@@ -109,23 +108,9 @@ def read_rows(
 
 
 def check_row(row: Row) -> None:
-    """Check a row without reading its recordings.
-
-    Raises
-    ------
-    RecipeError
-        It cannot be scored.
-    """
-    for path in (row.processed, row.reference):
-        if not path.is_file():
-            raise RecipeError(f"{path}: no such file")
-        try:
-            if not sf.info(path).frames:
-                raise RecipeError(f"{path}: has no samples")
-        except (sf.SoundFileError, OSError) as error:
-            raise RecipeError(
-                f"{path}: cannot be read as audio ({error}); give a WAV or FLAC file"
-            ) from None
+    """Refuse a row that cannot be scored, without reading its recordings."""
+    check_header(row.processed)
+    check_header(row.reference)
     if row.text is not None and not words_of(row.text):
         raise RecipeError(f"text {row.text!r:.60} contains no word")
 
@@ -208,12 +193,10 @@ def _row(
 
 
 def _correctness(text: str) -> float | None:
-    if not text:
-        return None
     try:
-        value = float(text)
+        value = float(text) if text else None
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 100:
+    if value is not None and not 0 <= value <= 100:
         raise RecipeError(f"correctness is {text!r:.40}, expected percent, 0 to 100")
     return value
