@@ -88,14 +88,14 @@ def run(cfg: DictConfig) -> None:
         for one in presentations
         for baseline in baselines
     ]
+    # A reference is analysed once for all pieces of its group.
+    pieces = [
+        Piece(one.key, one, group=f"{one.split} {one.presentation.reference}") for one in indices
+    ]
     with sole_run(experiment.exp_folder, experiment.baselines.stem, cfg.shard, cfg.n_shards):
         work = Work(
             experiment.baselines_journal,
-            # A reference is analysed once for all pieces of its group.
-            [
-                Piece(one.key, one, group=f"{one.split} {one.presentation.reference}")
-                for one in indices
-            ],
+            pieces,
             partial(made_by, msbg_settings=msbg_settings),
             *("indices", cfg.shard, cfg.n_shards),
         )
@@ -111,7 +111,7 @@ def run(cfg: DictConfig) -> None:
         for one in indices:
             file = experiment.baseline_file(one.split, one.baseline.name)
             values[file][one.presentation.name] = work.results[one.key]["index"]
-        write_baselines(experiment, values, describe(baselines, used, msbg_settings), cfg)
+        write_baselines(experiment, values, baselines, used, cfg)
     logger.info(
         "Wrote %s of %d signals to %s",
         *(", ".join(cfg.baselines), sum(map(len, splits.values())), experiment.exp_folder),
@@ -199,25 +199,11 @@ def compute(
 # The results
 
 
-def describe(
-    baselines: list[Baseline], used: dict[str, list[Presentation]], msbg_settings: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Return everything that determines the indices of each baseline, for the record."""
-    ear_signals = {archive: made_from_of(presentations) for archive, presentations in used.items()}
-    return {
-        one.name: {
-            "package": f"{one.package} {version_of(one)}",
-            "MSBGEar": msbg_settings if one.name == "mbstoi" else None,
-            "ear_signals": ear_signals,
-        }
-        for one in baselines
-    }
-
-
 def write_baselines(
     experiment: Experiment,
     values: dict[Path, dict[str, float]],
-    described: dict[str, dict[str, Any]],
+    baselines: list[Baseline],
+    used: dict[str, list[Presentation]],
     cfg: DictConfig,
 ) -> None:
     """Write a json per split and baseline, and last the record of how they were made.
@@ -225,11 +211,18 @@ def write_baselines(
     While its files change, a baseline is not in the record, so that evaluate.py cannot read a
     mixture of two runs. Baselines of other runs stay in the record.
     """
+    ear_signals = {archive: made_from_of(presentations) for archive, presentations in used.items()}
+    described = {
+        one.name: {
+            "package": f"{one.package} {version_of(one)}",
+            "MSBGEar": dict(cfg.MSBGEar) if one.name == "mbstoi" else None,
+            "ear_signals": ear_signals,
+        }
+        for one in baselines
+    }
     path = experiment.baselines
     record = read_json(path, dict) if path.is_file() else {}
-    others = {
-        name: one for name, one in record.get("baselines", {}).items() if name not in described
-    }
+    others = {k: one for k, one in record.get("baselines", {}).items() if k not in described}
     if any(not file.is_file() or read_json(file) != one for file, one in values.items()):
         write_json(path, record | {"baselines": others})
     for file, one in values.items():

@@ -314,7 +314,7 @@ def test_a_bundle_runs_no_code_of_its_own(experiment, tmp_path):
     bundle = shutil.copytree(experiment.parent / "bundle", tmp_path / "bundle")
     with (bundle / "transformer_cpc1.yaml").open("a") as stream:
         stream.write(f"harmless: !apply:os.mkdir\n    - {tmp_path}/ran\n")
-    with pytest.raises(RecipeError, match="!apply:os.mkdir: not among what transformer_cpc1"):
+    with pytest.raises(RecipeError, match="!apply:os.mkdir: not among the objects of"):
         Predictor.load(bundle)
     assert not (tmp_path / "ran").exists()
 
