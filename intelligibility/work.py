@@ -165,6 +165,7 @@ class Work(Generic[Item]):
             Hand all items to one call in this process, such as one that uses a GPU.
         """
         started = time.monotonic()
+        self._journal.create()
         done = _at_once(call, self.todo) if at_once else self._in_processes(call, n_jobs, at_most)
         for key, result in progress(done, self._what, len(self.todo), unit=self._what):
             if isinstance(result, ValueError):
@@ -281,12 +282,17 @@ class Journal:
             return None
         return entry["result"]
 
+    def create(self) -> None:
+        """Make this run's file where it is absent: others ask for it to know that a run began."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.open("ab").close()
+
     def add(self, key: str, made_by: dict[str, Any], result: Result) -> None:
         """Append one result; it is safe from a kill when this returns."""
         entry = {"key": key, "time": time.time(), "made_by": made_by, "result": result}
         line = json.dumps(entry, ensure_ascii=False)
         self.latest[key] = json.loads(line)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.create()
         with self.path.open("a+b") as stream:
             if stream.tell():
                 stream.seek(-1, 2)

@@ -44,7 +44,7 @@ N_READERS = 16  # headers read at once: a shared disk answers many requests as f
 class Source:
     """A stereo file of the release that two ear signals are made from.
 
-    `listener` is None for a reference, which nobody's hearing loss touches. `frames` and `rate`
+    `listener` is None for a reference, which gets no hearing-loss simulation. `frames` and `rate`
     (Hz) are what the header promises; `lead_in` (s) is dropped. Where it is None, the reference
     `cut_by` says where to cut, and how long the signal lasts.
     """
@@ -70,20 +70,13 @@ class Source:
         return self.frames / self.rate
 
 
-def processed_of(archive: str, one: Presentation) -> Source:
-    """Return the hearing aid's output as a source."""
-    lead_in, cut_by = _cut(one)
-    return Source(archive, "msbg", one.name, one.processed, lead_in, one.listener, cut_by)
-
-
-def reference_of(archive: str, one: Presentation) -> Source:
-    """Return the clean reference as a source, the same for all presentations of a scene."""
-    lead_in, cut_by = _cut(one)
-    return Source(archive, "ref", one.scene, one.reference, lead_in, None, cut_by)
-
-
-def _cut(one: Presentation) -> tuple[float | None, Path | None]:
-    return one.lead_in, one.reference if one.lead_in is None else None
+def sources_of(archive: str, one: Presentation) -> tuple[Source, Source]:
+    """Return the hearing aid's output and the clean reference, which a scene's signals share."""
+    cut_by = one.reference if one.lead_in is None else None
+    return (
+        Source(archive, "msbg", one.name, one.processed, one.lead_in, one.listener, cut_by),
+        Source(archive, "ref", one.scene, one.reference, one.lead_in, None, cut_by),
+    )
 
 
 def check_before_work(
@@ -109,16 +102,20 @@ def check_before_work(
     dev_scenes = {scene for scene, split in split_of.items() if split == "dev"}
     problems += check_later_stages(cfg, experiment, used, dev_scenes)
     keys = {
-        source(archive, one).key
+        source.key
         for archive, presentations in used.items()
         for one in presentations
-        for source in (processed_of, reference_of)
+        for source in sources_of(archive, one)
     }
     sources = [source for source in sources if source.key in keys]
     if cfg.hearing_loss == "none":
         sources = [replace(source, listener=None) for source in sources]
-    problems += [*check_something_left(archives, used), *check_disk(experiment, sources)]
-    return sources, used, problems
+    problems += [
+        Problem("no usable signal left", str(archive.metadata), blocking=True)
+        for name, archive in archives.items()
+        if not used[name]
+    ]
+    return sources, used, problems + check_disk(experiment, sources)
 
 
 def check_archives(archives: Mapping[str, Archive]) -> list[Problem]:
@@ -187,16 +184,17 @@ def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[P
     users: dict[Source, list[str]] = {}
     for name, archive in archives.items():
         for one in archive.presentations:
-            for source in (processed_of(name, one), reference_of(name, one)):
+            for source in sources_of(name, one):
                 users.setdefault(source, []).append(one.name)
-    sources, problems = {}, []
+    sources: dict[str, Source] = {}
+    problems: list[Problem] = []
     with ThreadPoolExecutor(N_READERS) as readers:
-        headers = readers.map(_read_header, users)
-        for source, header in zip(users, progress(headers, "headers", len(users)), strict=True):
-            if isinstance(header, str):
-                problems.append(Problem(header, str(source.path), tuple(users[source])))
+        found = readers.map(_read_header, users, users.values())
+        for one in progress(found, "headers", len(users)):
+            if isinstance(one, Problem):
+                problems.append(one)
             else:
-                sources[source.key] = replace(source, frames=header[0], rate=header[1])
+                sources[one.key] = one
     for name, archive in archives.items():
         problems += _check_lengths(name, archive, sources)
     return [sources[key] for key in sorted(sources)], problems
@@ -205,38 +203,41 @@ def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[P
 def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -> Iterator[Problem]:
     """Notice references that end long before or after the signal: most likely of another scene."""
     for one in archive.presentations:
-        keys = processed_of(name, one).key, reference_of(name, one).key
-        if not all(key in sources for key in keys):
-            continue
-        lasts, reference_lasts = (sources[key].duration for key in keys)
-        if abs(lasts - reference_lasts) > LENGTHS_DIFFER:
-            where = f"{one.name} of {lasts:.1f} s, reference {reference_lasts:.1f} s"
-            yield Problem("signal and reference of other lengths", where, stops="")
+        keys = [source.key for source in sources_of(name, one)]
+        if all(key in sources for key in keys):
+            lasts, reference_lasts = (sources[key].duration for key in keys)
+            if abs(lasts - reference_lasts) > LENGTHS_DIFFER:
+                where = f"{one.name} of {lasts:.1f} s, reference {reference_lasts:.1f} s"
+                yield Problem("signal and reference of other lengths", where, stops="")
 
 
-def _read_header(source: Source) -> tuple[int, int] | str:
-    """Return the frames and the rate that a header promises, or what is wrong with the file."""
+def _read_header(source: Source, users: list[str]) -> Source | Problem:
+    """Return a source with the frames and the rate of its header, or what is wrong with it."""
     try:
         if source.path.stat().st_size == 0:
-            return "empty file"
+            raise ValueError("empty file")
         header = sf.info(source.path, verbose=True)
+        if header.channels != 2:
+            raise ValueError(
+                f"{header.channels} channels where 2 are expected (left and right ear)"
+            )
+        if header.samplerate not in RATES:
+            raise ValueError(f"unexpected sample rate of {header.samplerate} Hz")
+        if "should be" in header.extra_info:  # libsndfile says so of a chunk that the file cuts off
+            raise ValueError("truncated file")
+        before = source.lead_in or 0.0
+        speech = header.frames / header.samplerate - before
+        if speech < SHORTEST:
+            raise ValueError(f"file no longer than the {before:g} s before the speech")
+        if speech > LONGEST:
+            raise ValueError(f"file with more than {LONGEST} s of speech")
     except FileNotFoundError:
-        return "missing file"
+        return Problem("missing file", str(source.path), tuple(users))
     except (OSError, sf.SoundFileError):
-        return "file that cannot be read as audio"
-    if header.channels != 2:
-        return f"{header.channels} channels where 2 are expected (left and right ear)"
-    if header.samplerate not in RATES:
-        return f"unexpected sample rate of {header.samplerate} Hz"
-    if "should be" in header.extra_info:  # libsndfile's words for a chunk that the file cuts short
-        return "truncated file"
-    before = source.lead_in or 0.0
-    speech = header.frames / header.samplerate - before
-    if speech < SHORTEST:
-        return f"file no longer than the {before:g} s before the speech"
-    if speech > LONGEST:
-        return f"file with more than {LONGEST} s of speech"
-    return header.frames, header.samplerate
+        return Problem("file that cannot be read as audio", str(source.path), tuple(users))
+    except ValueError as error:
+        return Problem(str(error), str(source.path), tuple(users))
+    return replace(source, frames=header.frames, rate=header.samplerate)
 
 
 def usable(
@@ -247,17 +248,6 @@ def usable(
         name: [one for one in archive.presentations if one.name not in left_out]
         for name, archive in archives.items()
     }
-
-
-def check_something_left(
-    archives: Mapping[str, Archive], used: Mapping[str, list[Presentation]]
-) -> list[Problem]:
-    """Notice archives of which nothing can be used."""
-    return [
-        Problem("no usable signal left", str(archive.metadata), blocking=True)
-        for name, archive in archives.items()
-        if not used[name]
-    ]
 
 
 def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:

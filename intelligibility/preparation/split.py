@@ -48,14 +48,15 @@ def choose_split(
             "train": [s for s in scenes if s not in train.dev_scenes],
             "dev": sorted(train.dev_scenes),
         }
-    files = {split: experiment.scene_list(split) for split in drawn}
-    found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
-    hand_made = len(found) == 2 and bool(scenes) and found != last_drawn(experiment)
+    found = _found_lists(experiment)
+    record = experiment.split_record
+    last_drawn = read_json(record, dict).get("drawn") if record.is_file() else None
+    hand_made = len(found) == 2 and bool(scenes) and found != last_drawn
     if hand_made:
         if sorted(map(str, found["train"] + found["dev"])) != scenes:
             raise RecipeError(
-                f"{files['dev'].parent}: the two scene lists were made by hand and do not hold "
-                f"each of the {len(scenes)} training scenes once; mend them, or delete both"
+                f"{record.parent}: the two scene lists were made by hand and do not hold "
+                f"each of the {len(scenes)} training scenes once; fix them, or delete both"
             )
         drawn = found
     elif scenes and found and found != drawn:
@@ -69,39 +70,33 @@ def draw_split(scenes: list[str], dev_percent: float, seed: int) -> dict[str, li
     return {"train": [scene for scene in scenes if scene not in dev], "dev": sorted(dev)}
 
 
-def last_drawn(experiment: Experiment) -> dict[str, list[str]] | None:
-    """Return the lists that the last run drew."""
-    record = experiment.split_record
-    return read_json(record, dict).get("drawn") if record.is_file() else None
+def _found_lists(experiment: Experiment) -> dict[str, list[str]]:
+    files = {split: experiment.scene_list(split) for split in ("train", "dev")}
+    return {split: read_json(path, list) for split, path in files.items() if path.is_file()}
 
 
 def write_split(
     experiment: Experiment, split_of: Mapping[str, str], cfg: DictConfig, hand_made: bool
 ) -> bool:
     """Write the lists of scenes, and how they were drawn; say whether there were others before."""
-    new = False
+    found = _found_lists(experiment)
     lists: dict[str, list[str]] = {"train": [], "dev": []}
     for scene, split in split_of.items():
         lists[split].append(scene)
+    draw = bool(split_of) and not hand_made and found != lists
     if hand_made:
         logger.info("Kept the scene lists found in %s", experiment.split_record.parent)
-    elif split_of:
-        files = {split: experiment.scene_list(split) for split in lists}
-        found = {split: read_json(path, list) for split, path in files.items() if path.is_file()}
-        if found != lists:
-            if found:
-                logger.warning(
-                    "Other scenes, seed or dev_percent than before: a new split is drawn"
-                )
-                new = True
-            for path in files.values():
-                path.unlink(missing_ok=True)  # half a new split must not look like one made by hand
-            record = {"seed": cfg.seed, "dev_percent": cfg.dev_percent, "drawn": lists}
-            write_json(experiment.split_record, record)
-            for split, path in files.items():
-                write_json(path, lists[split])
+    if draw:
+        if found:
+            logger.warning("Other scenes, seed or dev_percent than before: a new split is drawn")
+        for split in lists:  # half a new split must not look like one made by hand
+            experiment.scene_list(split).unlink(missing_ok=True)
+        record = {"seed": cfg.seed, "dev_percent": cfg.dev_percent, "drawn": lists}
+        write_json(experiment.split_record, record)
+        for split, scenes in lists.items():
+            write_json(experiment.scene_list(split), scenes)
     logger.info("%d training and %d dev scenes", len(lists["train"]), len(lists["dev"]))
-    return new
+    return draw and bool(found)
 
 
 def _refuse_another(experiment: Experiment) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from intelligibility.corpora.presentation import Presentation, digest
 from intelligibility.experiment import EARS, KINDS, SPLITS, Experiment, write_table
-from intelligibility.preparation.check import Source, processed_of, reference_of
+from intelligibility.preparation.check import Source, sources_of
 from intelligibility.runs import write_json
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def write_tables(
     for archive, presentations in used.items():
         for one in presentations:
             split = "test" if archive == "test" else split_of[one.scene]
-            for source in (processed_of(archive, one), reference_of(archive, one)):
+            for source in sources_of(archive, one):
                 for ear, wav in zip(EARS, ear_wavs(experiment, source), strict=True):
                     row = {
                         "ID": one.name,
@@ -65,19 +65,14 @@ def with_digests(
 ) -> dict[str, list[Presentation]]:
     """Return the presentations with a digest each of what determined their ear signals."""
     digests = {key: digest(made_by[key]) for key in results}
-    return {
-        archive: [
-            replace(
-                one,
-                lead_in=results[reference_of(archive, one).key]["lead_in"],
-                made_from=digest(
-                    [digests[of(archive, one).key] for of in (processed_of, reference_of)]
-                ),
-            )
-            for one in presentations
-        ]
-        for archive, presentations in used.items()
-    }
+    with_digest: dict[str, list[Presentation]] = {archive: [] for archive in used}
+    for archive, presentations in used.items():
+        for one in presentations:
+            keys = [source.key for source in sources_of(archive, one)]
+            made_from = digest([digests[key] for key in keys])
+            lead_in = results[keys[-1]]["lead_in"]
+            with_digest[archive].append(replace(one, lead_in=lead_in, made_from=made_from))
+    return with_digest
 
 
 def list_left_out(experiment: Experiment, reasons: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from benchmarks.made.recogniser import make_recogniser, small_settings
 from intelligibility.corpora import read_archives
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import Experiment
-from intelligibility.preparation.check import Source, processed_of, reference_of
+from intelligibility.preparation.check import Source, sources_of
 from intelligibility.preparation.tables import ear_wavs
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.similarity import similarities_of
@@ -32,7 +32,7 @@ def sources(shared: Path) -> tuple[Source, Source]:
     longest = max(presentations, key=lambda one: sf.info(one.processed).frames)
     return tuple(
         replace(source, frames=sf.info(source.path).frames, rate=sf.info(source.path).samplerate)
-        for source in (processed_of("train", longest), reference_of("train", longest))
+        for source in sources_of("train", longest)
     )
 
 

@@ -12,9 +12,7 @@ from intelligibility.corpora.presentation import Archive, Problem, left_out
 from intelligibility.preparation.check import (
     check_archives,
     check_headers,
-    check_something_left,
-    processed_of,
-    reference_of,
+    sources_of,
     usable,
 )
 from tests import faults
@@ -174,14 +172,6 @@ def test_a_scene_has_one_reference(release):
     assert problem.fault == "scene with two references" and problem.signals == (second.name,)
 
 
-def test_an_archive_of_which_nothing_is_left_blocks(release):
-    archives = read(release)
-    used = {"train": [], "test": archives["test"].presentations}
-    (problem,) = check_something_left(archives, used)
-    assert problem.fault == "no usable signal left" and problem.blocking
-    assert problem.where == str(archives["train"].metadata)
-
-
 def test_one_archive_alone_can_be_checked(release):
     archives = read(release, "path.cpc1_train_data=null")
     sources, problems = check_headers(archives)
@@ -191,6 +181,7 @@ def test_one_archive_alone_can_be_checked(release):
 def test_signals_share_the_source_of_their_reference(release):
     archives = read(release)
     first, second, third, *_ = archives["train"].presentations
-    assert reference_of("train", first) == reference_of("train", second)
-    assert reference_of("train", first) != reference_of("train", third)
-    assert processed_of("train", first) != processed_of("train", second)
+    (heard, clean), (other, same), (_, another) = (
+        sources_of("train", one) for one in (first, second, third)
+    )
+    assert clean == same != another and heard != other

@@ -79,7 +79,7 @@ def test_a_split_made_by_hand_is_kept_or_refused(experiment):
         split_of = split(experiment, ["S1", "S2", "S3"], seed, 0.4)
         assert split_of == {"S1": "train", "S2": "dev", "S3": "dev"}
         assert lists(experiment) == {"train": ["S1"], "dev": ["S2", "S3"]}
-    with pytest.raises(RecipeError, match="each of the 4 training scenes once; mend them, or del"):
+    with pytest.raises(RecipeError, match="each of the 4 training scenes once; fix them, or del"):
         split(experiment, ["S1", "S2", "S3", "S4"])
 
 
