@@ -51,17 +51,15 @@ from omegaconf import DictConfig
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import corpus_of, known_presentations, late_responses
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.challenge import (
     guard,
     scores_by_set,
     set_of_each,
     where_known,
-    write_submissions,
 )
-from intelligibility.evaluation.compare import comparisons, joined_with, read_other
+from intelligibility.evaluation.compare import SUBMISSION, comparisons, joined_with, read_other
 from intelligibility.evaluation.curve import CURVE
-from intelligibility.evaluation.figures import all_figures
+from intelligibility.evaluation.figures import all_figures, figure_numbers
 from intelligibility.evaluation.intervals import coverages
 from intelligibility.evaluation.layers import layer_scores
 from intelligibility.evaluation.layout import lay_out, show
@@ -276,7 +274,12 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
     ]
     write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(one for one in (*METHOD, *(one.name for one in MEASURES)) if one in measures)
-    write_submissions(experiment, test, chosen)
+    sets = {"": test} | {str(name): rows for name, rows in test.groupby("set") if name}
+    for name, rows in sets.items():
+        submission = rows[["signal", f"{chosen}_prediction"]].dropna()
+        write_text(
+            experiment.submission_of(name), submission.to_csv(index=False, header=list(SUBMISSION))
+        )
 
 
 def labelled(

@@ -1,6 +1,7 @@
 """The figures: similarity and response, means, residuals and hearing loss, reliability.
 
-One panel per measure. Bars are standard errors of the mean.
+One panel per measure. Bars are standard errors of the mean. results.json keeps all numbers that a
+figure shows, apart from those of single signals.
 """
 
 import math
@@ -25,6 +26,7 @@ from intelligibility.evaluation.drawing import (
     percent_axis,
 )
 from intelligibility.evaluation.intervals import PROBABILITY
+from intelligibility.evaluation.layers import layers_drawing
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.responses import IN_NATS
 from intelligibility.evaluation.tables import NAMES, rows_of
@@ -37,6 +39,75 @@ MAX_LABELS = 45  # group names along one axis before they touch
 MANY = 3000  # dots in one cloud; with more, nothing can be told apart
 JITTER = 1.5  # percent: values that are few would hide each other
 FEW_VALUES = 60
+MAX_BINS = 10
+MIN_PER_BIN = 8  # signals
+DECADES = np.arange(10, 100, 10)  # percent: edges of the bins of predictions
+
+
+# The numbers
+
+
+def figure_numbers(test: pd.DataFrame, measures: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the numbers of the scatter, reliability and residual figures, per measure.
+
+    Parameters
+    ----------
+    test : DataFrame
+        Labelled test signals with predictions and the columns of `better_ear`.
+    measures : list of str
+        Which predictions.
+    """
+    numbers: dict[str, dict[str, Any]] = {"scatter": {}, "reliability": {}, "residuals": {}}
+    for measure in measures:
+        rows = rows_of(test, measure)
+        similarity, prediction = f"{measure}_similarity", f"{measure}_prediction"
+        n_bins = max(1, min(MAX_BINS, len(rows) // MIN_PER_BIN))
+        tenth = pd.qcut(rows[similarity], n_bins, labels=False, duplicates="drop")
+        decade = np.searchsorted(DECADES, rows[prediction], side="right")
+        rows = rows.assign(error=rows[prediction] - rows["correctness"])
+        numbers["scatter"][measure] = _bins(rows, similarity, tenth)
+        numbers["reliability"][measure] = _bins(rows, prediction, decade)
+        numbers["residuals"][measure] = _residuals(rows.dropna(subset=["level"]))
+    return numbers
+
+
+def _bins(rows: pd.DataFrame, column: str, bins: Any) -> list[dict[str, float]]:
+    """Return the means of a column (x) and of the responses (y, with se) per bin, with its size."""
+    return [
+        {
+            "n": len(one),
+            "x": float(one[column].mean()),
+            "y": float(one["correctness"].mean()),
+            "se": _standard_error(one["correctness"]),
+        }
+        for _, one in rows.groupby(bins)
+    ]
+
+
+def _residuals(rows: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return the mean error of each listener, and of each category of hearing loss."""
+    listeners = [
+        {
+            "listener": name,
+            "level": float(one["level"].iloc[0]),
+            "n": len(one),
+            "mean": float(one["error"].mean()),
+            "se": _standard_error(one["error"]),
+        }
+        for name, one in rows.groupby("listener")
+    ]
+    categories = [
+        {"severity": str(name), "n": len(one), "mean": float(one["error"].mean())}
+        for name, one in rows.groupby("severity", observed=True)
+    ]
+    return {"listeners": listeners, "categories": categories}
+
+
+def _standard_error(values: pd.Series) -> float:
+    return float(np.std(values) / np.sqrt(len(values)))
+
+
+# The drawings
 
 
 def all_figures(
@@ -51,11 +122,16 @@ def all_figures(
 
     Parameters
     ----------
-    test, dev, measures, mapping
-        As for `scatter`; test with the columns of `better_ear` as well.
+    test, dev : DataFrame
+        From `read_signals`, test with predictions and the columns of `better_ear`; dev is None
+        where the mapping was fitted elsewhere.
+    measures : list of str
+        One panel each.
     groups : dict
         The output of `by_group` for each of listener, system and, where audiograms are known,
         severity.
+    mapping : FittedMapping
+        With each measure's curve.
     results : dict
         What results{track}.json holds.
     """
@@ -67,14 +143,14 @@ def all_figures(
             f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
             "equal size, with standard errors. Shaded: what to expect of one sentence at that "
             f"similarity, in {100 * PROBABILITY:.0f} % of all cases, from the residuals on dev.",
-            scatter(test, dev, measures, mapping, numbers["scatter"]),
+            _scatter(test, dev, measures, mapping, numbers["scatter"]),
         )
     }
     for by in (by for by in ("listener", "system") if by in groups):
         drawings[f"by_{by}"] = Drawing(
             f"Responses and predictions per {by}",
             "Means with their standard errors.",
-            means_of_groups(groups[by], measures),
+            _means_of_groups(groups[by], measures),
         )
     if any(one["measures"] for one in results["within"].values()):
         drawings["within"] = within_drawing(results["within"])
@@ -84,38 +160,28 @@ def all_figures(
             "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
             "2 to 8 kHz in the better ear; dotted: the limits of MSBG's categories. Above zero, "
             "intelligibility is overestimated.",
-            residuals(measures, numbers["residuals"]),
+            _draw_residuals(measures, numbers["residuals"]),
         )
     drawings["reliability"] = Drawing(
         "Reliability",
         "Mean observed per ten percent of predictions, with standard errors; above, the number of "
         "signals in each bin. On the dashed line predictions are right on average.",
-        reliability(measures, numbers["reliability"]),
+        _reliability(measures, numbers["reliability"]),
     )
+    if "layers" in results:
+        drawings["layers"] = layers_drawing(results["layers"])
     return drawings
 
 
 @rc_context(STYLE)
-def scatter(
+def _scatter(
     test: pd.DataFrame,
     dev: pd.DataFrame | None,
     measures: list[str],
     mapping: FittedMapping,
     bins: dict[str, list[dict[str, float]]],
 ) -> Figure:
-    """Draw similarity against percent correct with the fitted curve, dev and test marked (Fig. 2).
-
-    Parameters
-    ----------
-    test, dev : DataFrame
-        From `read_signals`, test with predictions; dev is None when the fit came from elsewhere.
-    measures : list of str
-        One panel each.
-    mapping : FittedMapping
-        With each measure's curve.
-    bins : dict
-        Binned means of each measure, from `figure_numbers`.
-    """
+    """Draw similarity, percent correct and the fitted curve, dev and test marked (Fig. 2)."""
     figure, panels = panels_of(len(measures))
     for axes, measure in zip(panels, measures, strict=True):
         column = f"{measure}_similarity"
@@ -169,16 +235,8 @@ def _cloud(
 
 
 @rc_context(STYLE)
-def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
-    """Draw the mean response of each listener or system beside the predicted one (Fig. 3).
-
-    Parameters
-    ----------
-    groups : DataFrame
-        From `by_group`.
-    measures : list of str
-        One panel each.
-    """
+def _means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
+    """Draw the mean response of each listener or system beside the predicted one (Fig. 3)."""
     by = groups.columns[0]
     order = groups.groupby(by)["observed"].mean().sort_values(kind="stable").index
     narrow = len(order) <= NARROW
@@ -212,16 +270,8 @@ def means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
 
 
 @rc_context(STYLE)
-def residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
-    """Draw each listener's mean residual against the hearing loss in the better ear.
-
-    Parameters
-    ----------
-    measures : list of str
-        One panel each.
-    numbers : dict
-        Per measure, from `figure_numbers`.
-    """
+def _draw_residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
+    """Draw each listener's mean residual against the hearing loss in the better ear."""
     figure, panels = panels_of(len(measures), sharey=True)
     for axes, measure in zip(panels, measures, strict=True):
         listeners = pd.DataFrame(numbers[measure]["listeners"])
@@ -262,16 +312,8 @@ def _mean_per_severity(
 
 
 @rc_context(STYLE)
-def reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) -> Figure:
-    """Draw mean observed against mean predicted percent correct, per ten percent of predictions.
-
-    Parameters
-    ----------
-    measures : list of str
-        One panel each.
-    bins : dict
-        Per measure, from `figure_numbers`.
-    """
+def _reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) -> Figure:
+    """Draw mean observed against mean predicted percent correct, per ten percent of predictions."""
     figure, panels = panels_of(len(measures), sharex=True, sharey=True)
     figure.set_layout_engine("compressed")
     for axes, measure in zip(panels, measures, strict=True):

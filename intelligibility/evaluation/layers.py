@@ -99,44 +99,41 @@ def layers_table(found: Mapping[str, Any]) -> Table:
     found : mapping
         From `layer_scores`.
     """
-    rows, shown = [], []
-    for layer, scores in found["scores"].items():
-        row: dict[str, Any] = {"layer": layer}
-        text = {"layer": f"{layer} (chosen)" if layer == found["chosen"] else layer}
-        for split in ("dev", "test"):
-            for name, digits in SHOWN.items():
-                row[f"{split} {name}"] = value = scores[split][name] if scores else None
-                text[f"{split} {name}"] = number(value, digits)
-        rows.append(row | {"chosen": layer == found["chosen"]})
-        shown.append(text)
+    nothing: dict[str, Any] = {"dev": {}, "test": {}}
+    rows = [
+        {"layer": layer}
+        | {
+            f"{split} {name}": (scores or nothing)[split].get(name)
+            for split in nothing
+            for name in SHOWN
+        }
+        | {"chosen": layer == found["chosen"]}
+        for layer, scores in found["scores"].items()
+    ]
+    long = pd.DataFrame(rows)
+    shown = long.drop(columns="chosen")
+    shown["layer"] += np.where(long["chosen"], " (chosen)", "")
+    for column in shown.columns[1:]:
+        digits = SHOWN[column.split()[1]]
+        shown[column] = [number(value, digits) for value in long[column]]
     caption = (
         f"A {CURVE} of each layer's similarity, fitted on dev, applied to dev and test. The layer "
         f"with the lowest RMSE on dev is {found['chosen']}; the test scores had no part in the "
         "choice. cnn: the front end; encoder.0, decoder.0: what enters the first block; encoder.n, "
         "decoder.n: what leaves the n-th."
     )
-    return Table(TITLE, caption, pd.DataFrame(rows), pd.DataFrame(shown))
+    return Table(TITLE, caption, long, shown)
 
 
+@rc_context(STYLE)
 def layers_drawing(found: Mapping[str, Any]) -> Drawing:
-    """Draw NCC and RMSE by layer, dev and test.
+    """Draw NCC and RMSE by layer, dev and test, from the front end to the decoder's last.
 
     Parameters
     ----------
     found : mapping
         From `layer_scores`.
     """
-    caption = (
-        f"Scores of a {CURVE} of each layer's similarity, fitted on dev. The dotted line marks the "
-        f"layer with the lowest RMSE on dev, {found['chosen']}; the test scores had no part in the "
-        "choice."
-    )
-    return Drawing(TITLE, caption, by_layer(found))
-
-
-@rc_context(STYLE)
-def by_layer(found: Mapping[str, Any]) -> Figure:
-    """Draw one panel per score; the layers from the front end to the decoder's last."""
     figure = Figure((PAGE, 3.2), layout="constrained")
     panels = figure.subplots(1, len(SHOWN))
     units = {"RMSE": "RMSE (% words correct)", "NCC": "NCC"}
@@ -147,7 +144,12 @@ def by_layer(found: Mapping[str, Any]) -> Figure:
         axes.set_xticks(range(len(found["scores"])), list(found["scores"]), rotation=90)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles[:2], labels[:2], loc="outside lower center", ncols=2)
-    return figure
+    caption = (
+        f"Scores of a {CURVE} of each layer's similarity, fitted on dev. The dotted line marks the "
+        f"layer with the lowest RMSE on dev, {found['chosen']}; the test scores had no part in the "
+        "choice."
+    )
+    return Drawing(TITLE, caption, figure)
 
 
 def _lines(axes: Axes, scores: Mapping[str, Any], name: str) -> None:

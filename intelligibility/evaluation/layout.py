@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from intelligibility.corpora import CORPORA, corpus_of
+from intelligibility.corpora import CORPORA
 from intelligibility.evaluation.compare import comparison_table
 from intelligibility.evaluation.drawing import Drawing, save
 from intelligibility.evaluation.intervals import intervals_table
-from intelligibility.evaluation.layers import layers_drawing, layers_table
+from intelligibility.evaluation.layers import layers_table
 from intelligibility.evaluation.report import write_report
 from intelligibility.evaluation.split_half import split_half_table
 from intelligibility.evaluation.tables import (
@@ -24,41 +24,6 @@ from intelligibility.evaluation.tables import (
 from intelligibility.evaluation.within import within_table
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.runs import logbook, read_json, write_text
-
-
-def all_tables(
-    results: Mapping[str, Any],
-    results_by_track: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, pd.DataFrame],
-) -> dict[str, Table]:
-    """Lay every table out, by the name of its file, the most important first.
-
-    Parameters
-    ----------
-    results : mapping
-        Contents of this track's results{track}.json.
-    results_by_track : mapping
-        The same of every track that was evaluated, as for `signals_table`.
-    groups : mapping
-        The output of `by_group` for each of listener, system and severity.
-    """
-    corpus = corpus_of(results["provenance"]["config"])
-    names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
-    tables = {"table1": signals_table(results_by_track, corpus)}
-    if results["averaged"]:
-        tables["table3"] = averages_table(results, corpus)
-    tables["within"] = within_table(results["within"])
-    if results["ranges"]["measures"]:
-        tables["ranges"] = intervals_table(results["ranges"])
-    if results["halves"]:
-        tables["halves"] = split_half_table(results["halves"], results["scores"])
-    if results["comparisons"]:
-        tables["comparisons"] = comparison_table(results["comparisons"], names)
-    for by, long in groups.items():
-        tables[f"by_{by.lower()}"] = group_table(long, names)
-    if "layers" in results:
-        tables["layers"] = layers_table(results["layers"])
-    return tables
 
 
 def lay_out(
@@ -76,19 +41,17 @@ def lay_out(
     results : mapping
         What results{track}.json holds.
     groups : mapping
-        As for `all_tables`.
+        The output of `by_group`, by what it groups.
     drawings : mapping
-        The figures by name, without that of the layers.
+        The figures by name.
 
     Returns
     -------
     dict of Path to Table
-        The tables by their files, without a suffix.
+        The tables by their files, without a suffix, the most important first.
     """
-    named = all_tables(results, _results_in_columns(experiment, results), groups)
+    named = _all_tables(experiment, results, groups)
     tables = {experiment.result_table(name): table for name, table in named.items()}
-    if "layers" in results:
-        drawings = {**drawings, "layers": layers_drawing(results["layers"])}
     for stem, table in tables.items():
         write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))  # numbers
         write_text(stem.with_suffix(".md"), markdown(table.shown))  # for reading
@@ -97,12 +60,35 @@ def lay_out(
     return tables
 
 
+def _all_tables(
+    experiment: Experiment, results: Mapping[str, Any], groups: Mapping[str, pd.DataFrame]
+) -> dict[str, Table]:
+    """Return every table by the name of its file, the most important first."""
+    corpus = CORPORA[experiment.corpus]
+    names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
+    tables = {"table1": signals_table(_results_in_columns(experiment, results), corpus)}
+    if results["averaged"]:
+        tables["table3"] = averages_table(results, corpus)
+    tables["within"] = within_table(results["within"])
+    if results["ranges"]["measures"]:
+        tables["ranges"] = intervals_table(results["ranges"])
+    if results["halves"]:
+        tables["halves"] = split_half_table(results["halves"], results["scores"])
+    if results["comparisons"]:
+        tables["comparisons"] = comparison_table(results["comparisons"], names)
+    for by, long in groups.items():
+        tables[f"by_{by.lower()}"] = group_table(long, names)
+    if "layers" in results:
+        tables["layers"] = layers_table(results["layers"])
+    return tables
+
+
 def _results_in_columns(
     experiment: Experiment, results: Mapping[str, Any]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return what stands side by side in Table 1: the tracks evaluated so far, or the sets.
+    """Return the columns of Table 1: the tracks evaluated so far, or the sets.
 
-    Sets are pooled where each has a mapping of its own.
+    Sets are pooled as well where each has its own mapping.
     """
     corpus = CORPORA[experiment.corpus]
     if not corpus.tracks:

@@ -16,32 +16,37 @@ from intelligibility.corpora.presentation import Presentation
 COUNTED = ("signals", "scenes", "listeners", "systems", "prompts")
 
 
-def signal_key(cec: str, scene: str, listener: str, system: str) -> str:
-    """Return the name by which a signal is known in every corpus.
+def keys_of(one: Presentation) -> dict[str, str | None]:
+    """Return the key of each kind for a presentation; None where it is not released."""
+    if one.cec:
+        return _keys(one.cec, one.scene, one.listener.id, one.system, one.prompt)
+    opaque = f"opaque {one.name}"
+    unknown = {"listeners": None, "systems": None}
+    return {"signals": opaque, "scenes": opaque, **unknown, "prompts": _words_of(one.prompt)}
 
-    >>> signal_key("CEC2", "S08503", "L0212", "E024_hr")
+
+def _keys_of_record(one: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the keys of a record in trained_on.json, as far as its tables told them."""
+    if one["scene"] is None or one["system"] is None:
+        return dict.fromkeys(COUNTED) | {"prompts": _words_of(one["prompt"])}
+    challenge = re.match(r"(CEC\d+)_", one["scene"])  # in a corpus of several challenges
+    cec = challenge[1] if challenge else "CEC1"
+    return _keys(cec, one["scene"], one["listener"], one["system"], one["prompt"])
+
+
+def _keys(cec: str, scene: str, listener: str, system: str, prompt: str) -> dict[str, str | None]:
+    """Return the names that hold in every corpus.
+
+    >>> _keys("CEC2", "CEC2_S08503", "L0212", "E024_hr", "Well, yes.")["signals"]
     'CEC2 S08503 L0212 E024'
     """
-    return f"{cec} {scene} {listener} {system.removesuffix('_hr')}"
-
-
-def keys_of(one: Presentation) -> dict[str, str | None]:
-    """Return by what each kind is known of a presentation; None where it is not released."""
-    prompt = _words_of(one.prompt)
-    if not one.cec:
-        own = f"opaque {one.name}"
-        unknown = {"listeners": None, "systems": None}
-        return {"signals": own, "scenes": own, **unknown, "prompts": prompt}
-    return {**_names(one.cec, one.scene, one.listener.id, one.system), "prompts": prompt}
-
-
-def _names(cec: str, scene: str, listener: str, system: str) -> dict[str, str]:
-    scene = scene.removeprefix(f"{cec}_")  # where a corpus tells scenes apart by the CEC
+    scene, system = scene.removeprefix(f"{cec}_"), system.removesuffix("_hr")
     return {
-        "signals": signal_key(cec, scene, listener, system),
+        "signals": f"{cec} {scene} {listener} {system}",
         "scenes": f"{cec} {scene}",
         "listeners": listener,
-        "systems": f"{cec} {system.removesuffix('_hr')}",
+        "systems": f"{cec} {system}",
+        "prompts": _words_of(prompt),
     }
 
 
@@ -57,30 +62,22 @@ class Seen:
 
     @classmethod
     def of(cls, presentations: Iterable[Presentation]) -> "Seen":
-        """Note what these presentations are known by."""
-        seen: dict[str, set[str]] = {kind: set() for kind in COUNTED}
-        for one in presentations:
-            for kind, key in keys_of(one).items():
-                if key is not None:
-                    seen[kind].add(key)
-        return cls({kind: frozenset(keys) for kind, keys in seen.items()})
+        """Collect the keys of these presentations."""
+        return cls._gathered(map(keys_of, presentations))
 
     @classmethod
     def of_records(cls, heard: Iterable[Mapping[str, Any]]) -> "Seen":
-        """Note what the records in a recogniser's trained_on.json are known by.
+        """Collect the keys of the records in a recogniser's trained_on.json.
 
         Each has name, scene, listener, system and prompt, None where the tables did not say.
         """
-        seen: dict[str, set[str]] = {kind: set() for kind in COUNTED}
-        for one in heard:
-            seen["prompts"].add(_words_of(one["prompt"]))
-            if one["scene"] is None or one["system"] is None:
-                continue
-            challenge = re.match(r"(CEC\d+)_", one["scene"])  # where a corpus tells scenes apart
-            cec = challenge[1] if challenge else "CEC1"
-            for kind, key in _names(cec, one["scene"], one["listener"], one["system"]).items():
-                seen[kind].add(key)
-        return cls({kind: frozenset(keys) for kind, keys in seen.items()})
+        return cls._gathered(map(_keys_of_record, heard))
+
+    @classmethod
+    def _gathered(cls, keys: Iterable[Mapping[str, str | None]]) -> "Seen":
+        known = list(keys)
+        by_kind = {kind: {one[kind] for one in known} for kind in COUNTED}
+        return cls({kind: frozenset(filter(None, keys)) for kind, keys in by_kind.items()})
 
     @classmethod
     def from_json(cls, content: Any) -> "Seen":
@@ -100,7 +97,7 @@ class Seen:
         return cls(by_kind)
 
     def as_json(self) -> dict[str, list[str]]:
-        """Return lists, for the files that remember."""
+        """Return sorted lists of keys by kind, as calibration.json holds them."""
         return {kind: sorted(self.by_kind[kind]) for kind in COUNTED}
 
     def signals_in(self, test: Iterable[Presentation]) -> list[str]:
@@ -122,14 +119,17 @@ class Seen:
         }
 
 
-def in_words(overlap: Mapping[str, Mapping[str, int]]) -> str:
-    """Say in a line what was seen of a test; empty where nothing was.
+def in_words(leaks: Mapping[str, Any]) -> list[str]:
+    """Return a sentence each on what the mapping and the recogniser saw of a test, if anything.
 
-    >>> in_words({"scenes": {"seen": 2, "known": 3}, "prompts": {"seen": 0, "known": 3}})
-    '2 of 3 scenes'
+    >>> prompts, scenes = {"seen": 0, "known": 3}, {"seen": 2, "known": 3}
+    >>> in_words({"mapping": None, "recogniser": {"scenes": scenes, "prompts": prompts}})
+    ['The recogniser was trained on some of the test: 2 of 3 scenes']
     """
-    return ", ".join(
-        f"{count['seen']} of {count['known']} {kind}"
-        for kind, count in overlap.items()
-        if count["seen"]
-    )
+    sentences = []
+    for who, verb in (("mapping", "fitted"), ("recogniser", "trained")):
+        overlap = leaks.get(who) or {}
+        counts = [f"{n['seen']} of {n['known']} {kind}" for kind, n in overlap.items() if n["seen"]]
+        if counts:
+            sentences.append(f"The {who} was {verb} on some of the test: {', '.join(counts)}")
+    return sentences

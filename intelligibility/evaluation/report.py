@@ -7,7 +7,7 @@ from typing import Any
 
 from intelligibility.corpora import CORPORA, corpus_of
 from intelligibility.evaluation.curve import CURVE
-from intelligibility.evaluation.figures import Drawing
+from intelligibility.evaluation.drawing import Drawing
 from intelligibility.evaluation.leaks import in_words
 from intelligibility.evaluation.mapping import read_curve
 from intelligibility.evaluation.tables import NAMES, OURS, Table
@@ -38,12 +38,15 @@ def write_report(
     drawings : mapping
         The PNG file of each figure, and the figure.
     """
+    config = results["provenance"]["config"]
+    corpus = corpus_of(config)
+    title = f"{config['cpc1_track']} track" if corpus.tracks else corpus.name.upper()
     write_html(
         path,
         Path(__file__).with_name("report.html"),
-        results["provenance"] | {"config": of_this_corpus(results["provenance"]["config"])},
+        results["provenance"] | {"config": _without_other_corpora(config)},
         facts(results),
-        title=title_of(results),
+        title=f"Speech intelligibility prediction, {title}",
         summary=summary(results),
         notes=notes(results),
         tables=list(tables),
@@ -54,22 +57,14 @@ def write_report(
     )
 
 
-def title_of(results: Mapping[str, Any]) -> str:
-    """Name the corpus: CPC1 by its track."""
-    corpus = corpus_of(results["provenance"]["config"])
-    track = f"{results['provenance']['config']['cpc1_track']} track"
-    title = track if corpus.tracks else corpus.name.upper()
-    return f"Speech intelligibility prediction, {title}"
-
-
-def of_this_corpus(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration without what is of other corpora, or of fetching them."""
+def _without_other_corpora(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration without the keys of other corpora, or of downloading them."""
     corpus = corpus_of(config)
     others = tuple(f"{name}_" for name, other in CORPORA.items() if other != corpus)
-    kept = {
-        key: value for key, value in config.items() if not key.startswith(others) and key != "only"
-    }
-    paths = {key: value for key, value in config["path"].items() if not key.startswith(others)}
+    kept, paths = (
+        {key: value for key, value in part.items() if not key.startswith(others) and key != "only"}
+        for part in (config, config["path"])
+    )
     return kept | {"path": paths}
 
 
@@ -85,15 +80,15 @@ def _embedded(file: Path, drawing: Drawing) -> dict[str, Any]:
 
 
 def summary(results: Mapping[str, Any]) -> list[str]:
-    """Say in words what was run on what, and how it went."""
-    counts, config = results["counts"], results["provenance"]["config"]
-    test = counts["test"]
-    fitted = (
-        f"fitted on {counts['dev']['matched']} held-out dev signals"
-        if counts["dev"]
-        else f"read from {config['calibration']}"
-    )
-    scores = {name: _rmse_in_words(one) for name, one in results["scores"].items()}
+    """Describe what was run on which data, and how well it predicted."""
+    dev, test = results["counts"]["dev"], results["counts"]["test"]
+    calibration = results["provenance"]["config"]["calibration"]
+    matched = f"fitted on {dev['matched']} held-out dev signals" if dev else None
+    errors = []
+    for name, scores in reversed(results["scores"].items()):
+        values = scores["RMSE"]["value"], *(scores["RMSE"]["interval"] or (None, None))
+        value, low, high = (number(one, 1) for one in values)
+        errors.append(f"{NAMES[name]} {value} % ({low} to {high})")
     heard = f"outputs of {test['systems']} hearing-aid systems for {test['listeners']} listeners"
     if not test["systems"]:
         heard = "outputs of hearing aids that go by opaque names"
@@ -101,26 +96,20 @@ def summary(results: Mapping[str, Any]) -> list[str]:
         f"A hearing-loss simulation (MSBG) and an end-to-end speech recogniser were run on the "
         f"{heard}: {test['matched']} test signals from {test['scenes']} scenes. The similarity "
         "between the recogniser's hidden representations of the processed signal and of the clean "
-        f"reference was mapped to percent words correct by a {CURVE} {fitted}, after Tu, Ma & "
-        "Barker (2022), arXiv 2204.04287.",
-        "Root mean square error: "
-        + "; ".join(f"{NAMES[name]} {text}" for name, text in reversed(scores.items()))
-        + ". In brackets: 95 % bootstrap intervals over test scenes, the {CURVE} held fixed.",
+        f"reference was mapped to percent words correct by a {CURVE} "
+        f"{matched or f'read from {calibration}'}, after Tu, Ma & Barker (2022), arXiv 2204.04287.",
+        f"Root mean square error: {'; '.join(errors)}. In brackets: 95 % bootstrap intervals over "
+        f"test scenes, the {CURVE} held fixed.",
     ]
 
 
-def _rmse_in_words(scores: Mapping[str, Any]) -> str:
-    low, high = scores["RMSE"]["interval"] or (None, None)
-    return f"{number(scores['RMSE']['value'], 1)} % ({number(low, 1)} to {number(high, 1)})"
-
-
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """Return what a reader has to know before comparing."""
-    said = []
-    config = results["provenance"]["config"]
+    """Return what a reader has to know before comparing these results with published ones."""
+    config, counts = results["provenance"]["config"], results["counts"]["test"]
     corpus, track = corpus_of(config), config["cpc1_track"]
-    sizes = {name: one["n_signals"] for name, one in results.get("sets", {}).items()}
-    for name, n in (sizes or {track: results["counts"]["test"]["matched"]}).items():
+    sizes = {name: one["n_signals"] for name, one in results["sets"].items()}
+    said = []
+    for name, n in (sizes or {track: counts["matched"]}).items():
         whole = corpus.n_test_signals.get(name)
         if whole is not None and n != whole:
             what = f"{track} test set" if corpus.tracks else f"set {name}"
@@ -128,32 +117,21 @@ def notes(results: Mapping[str, Any]) -> list[str]:
                 f"These are {n} test signals; the {what} of {corpus.name.upper()} has {whole}. The "
                 "published rows are for orientation only: they are of other signals."
             )
-    said += leaks_in_words(results.get("leaks", {}))
-    left_out = [
-        f"{number_of} {what}"
-        for what, number_of in results["counts"]["test"].items()
-        if what in ("missing", "double", "unknown", "unlabelled") and number_of
+    if n_left_out := results["leaks"]["left_out"]:
+        said.append(f"{n_left_out} test signals are left out: the mapping was fitted on them.")
+    said += [f"{sentence}." for sentence in in_words(results["leaks"])]
+    faults = [
+        f"{counts[what]} {what}"
+        for what in ("unlabelled", "missing", "double", "unknown")
+        if counts[what]
     ]
-    if left_out:
-        said.append(f"Not all test signals could be used as they are: {', '.join(left_out)}.")
-    return said
-
-
-def leaks_in_words(leaks: Mapping[str, Any]) -> list[str]:
-    """Say what the mapping and the recogniser saw of the test before."""
-    said = []
-    if leaks.get("left_out"):
-        said.append(
-            f"{leaks['left_out']} test signals are left out: the mapping was fitted on them."
-        )
-    for who, verb in (("mapping", "fitted"), ("recogniser", "trained")):
-        if words := in_words(leaks.get(who) or {}):
-            said.append(f"The {who} was {verb} on some of the test: {words}.")
+    if faults:
+        said.append(f"Not all test signals could be used as they are: {', '.join(faults)}.")
     return said
 
 
 def facts(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the page tells of how the results were made, besides time and versions."""
+    """Return how the results were made, apart from time and versions."""
     made = results["provenance"]
     fits = results["calibration"]["measures"]
     release = corpus_of(made["config"]).data_keys["test"]

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from intelligibility.evaluation.drawing import (
     BLUE,
@@ -266,26 +265,16 @@ def within_table(within: Mapping[str, Any]) -> Table:
     return Table("Within listener, within system", caption, pd.DataFrame(rows), pd.DataFrame(shown))
 
 
-def within_drawing(within: Mapping[str, Any]) -> Drawing:
-    """Draw the correlations within listeners and within systems, below their ceilings."""
-    return Drawing(
-        "Within listener and within system",
-        "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
-        "interval: the ceiling that the answers themselves allow.",
-        within_figure(within),
-    )
-
-
 @rc_context(STYLE)
-def within_figure(scored: Mapping[str, Any]) -> Figure:
+def within_drawing(within: Mapping[str, Any]) -> Drawing:
     """Draw each measure's correlation within listeners and within systems, below the ceiling.
 
     Parameters
     ----------
-    scored : mapping
+    within : mapping
         From `within_scores`.
     """
-    there = {by: one for by, one in scored.items() if one["measures"]}
+    there = {by: one for by, one in within.items() if one["measures"]}
     figure, panels = panels_of(len(there), height=2.6, sharey=True)
     for axes, (by, one) in zip(panels, there.items(), strict=True):
         names = list(one["measures"])
@@ -308,4 +297,9 @@ def within_figure(scored: Mapping[str, Any]) -> Figure:
         axes.set_axisbelow(True)
     panels[0].set_ylim(top=1.03)
     legend_below(figure, panels[0], columns=1)
-    return figure
+    return Drawing(
+        "Within listener and within system",
+        "Correlations of predicted and observed means, with 95 % intervals. Dashed, with its "
+        "interval: the ceiling that the answers themselves allow.",
+        figure,
+    )

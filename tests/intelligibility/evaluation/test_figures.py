@@ -8,10 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from intelligibility.evaluation.binned import figure_numbers
 from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.drawing import save
-from intelligibility.evaluation.figures import all_figures
+from intelligibility.evaluation.figures import all_figures, figure_numbers
 from intelligibility.evaluation.intervals import PredictionInterval
 from intelligibility.evaluation.mapping import Fit, FittedMapping
 from intelligibility.evaluation.scoring import draw_scenes
