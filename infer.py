@@ -1,8 +1,7 @@
 """Stage 3: compare what the recogniser makes of each processed signal and of its clean reference.
 
     python infer.py
-    python infer.py cpc1_track=open
-    python infer.py n_shards=8 shard=3    # one of eight parts; then without
+    python infer.py cpc1_track=open n_shards=8 shard=3    # one of eight parts; then without
     python infer.py recogniser=openai/whisper-small.en layers=all
 
 Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv and their wavs
@@ -105,7 +104,6 @@ def run(cfg: DictConfig) -> None:
     with (
         sole_run(experiment.results_folder, experiment.inference.stem, cfg.shard, cfg.n_shards),
         shared_use(experiment.data_folder, "prepare_data"),  # the wavs must not change meanwhile,
-        # Third-party recognisers do not change.
         shared_use(experiment.asr_folder, "train_asr") if is_trained_here(cfg) else nullcontext(),
     ):
         inference = inference_made_by(cfg, experiment, used)
@@ -135,9 +133,7 @@ def run(cfg: DictConfig) -> None:
 def measure(
     recogniser_of: tuple[str, str], dtw: str, all_layers: bool, pairs: list[Pair]
 ) -> Iterator[Result]:
-    """Measure signals; each reference goes through the recogniser once.
-
-    Pairs that share a reference follow one another.
+    """Measure signals; a reference is recognised once for all pairs in a row that share it.
 
     Yields
     ------
