@@ -22,6 +22,14 @@ CPU = torch.device("cpu")
 N_BANDS = 80
 
 
+def write_pair(folder, number: int, embedding: np.ndarray, log_mel: np.ndarray) -> TrainingPair:
+    """Write the two halves of a pair; two pairs are of one scene."""
+    halves = [folder / f"{number}-{what}.npy" for what in ("layer", "mel")]
+    for path, values in zip(halves, (embedding, log_mel), strict=True):
+        np.save(path, values.astype("float32"))
+    return TrainingPair(f"S{number // 2}", *halves)
+
+
 def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> list[TrainingPair]:
     """Write pairs whose values are their own times in samples, in all bands and features."""
     pairs, preset = [], LogMel(mel).preset
@@ -30,16 +38,11 @@ def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> lis
         n_frames = -(-(1 + n_samples // 160) * 160 // layer.samples)
         if layer.patches:
             n_frames = -(-(n_samples // 160) // 96)
-        times = np.arange(n_frames) * layer.samples
-        shape = (n_frames, *(1 for _ in layer.shape))
-        embedding = np.broadcast_to(times.reshape(shape), (n_frames, *layer.shape))
-        frames = np.arange(1 + n_samples // preset.hop) * preset.hop
-        log_mel = np.broadcast_to(frames[:, None], (len(frames), preset.n_bands))
-        files = (folder / f"{number}-{what}.npy" for what in ("layer", "mel"))
-        pair = TrainingPair(f"S{number // 2}", *files)
-        np.save(pair.embedding, embedding.astype("float32"))
-        np.save(pair.log_mel, log_mel.astype("float32"))
-        pairs.append(pair)
+        times = np.arange(n_frames).reshape(-1, *(1 for _ in layer.shape)) * layer.samples
+        frames = np.arange(1 + n_samples // preset.hop)[:, None] * preset.hop
+        embedding = np.broadcast_to(times, (n_frames, *layer.shape))
+        log_mel = np.broadcast_to(frames, (len(frames), preset.n_bands))
+        pairs.append(write_pair(folder, number, embedding, log_mel))
     return pairs
 
 
@@ -86,15 +89,10 @@ def learnable_pairs(folder) -> list[TrainingPair]:
     """Write embeddings that a linear map turns into the spectrogram."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((6, N_BANDS))
-    pairs = []
-    for number in range(16):
-        embedding = rng.standard_normal((30, 6))
-        files = (folder / f"{number}-{what}.npy" for what in ("layer", "mel"))
-        pair = TrainingPair(f"S{number // 2}", *files)
-        np.save(pair.embedding, embedding.astype("float32"))
-        np.save(pair.log_mel, np.repeat(embedding @ mixing, 4, axis=0).astype("float32"))
-        pairs.append(pair)
-    return pairs
+    embeddings = [rng.standard_normal((30, 6)) for _ in range(16)]
+    log_mels = [np.repeat(embedding @ mixing, 4, axis=0) for embedding in embeddings]
+    halves = zip(embeddings, log_mels, strict=True)
+    return [write_pair(folder, number, *both) for number, both in enumerate(halves)]
 
 
 def train(pairs, adversarial: bool = False, steps: int = 60, seed: int = 0):

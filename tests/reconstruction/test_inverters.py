@@ -5,13 +5,7 @@ import pytest
 import torch
 
 from intelligibility.runs import RecipeError
-from reconstruction.inverters import (
-    Discriminator,
-    Inverter,
-    PatchInverter,
-    Spec,
-    n_parameters,
-)
+from reconstruction.inverters import Discriminator, Inverter, PatchInverter, Spec, n_parameters
 from reconstruction.mel import PATCH, LogMel
 from reconstruction.networks import Layer, PatchNetwork, SmallEnc, VGGish
 
@@ -23,10 +17,7 @@ def published_layers() -> dict[str, Layer]:
     """Return the layers of the published VGGish."""
     found = VGGish()(torch.zeros(1, 96, 64))
     shapes = {name: tuple(values.shape[1:]) for name, values in found.items()}
-    return {
-        name: Layer(name, depth, PATCH, shape, patches=True)
-        for depth, (name, shape) in enumerate(shapes.items(), start=1)
-    }
+    return {name: Layer(name, 1, PATCH, shape, patches=True) for name, shape in shapes.items()}
 
 
 def test_the_ladder_has_the_published_sizes():
@@ -40,12 +31,8 @@ def test_the_ladder_has_the_published_sizes():
     }
     for name, expected in convolutions.items():
         ladder = PatchInverter(Spec(layers[name], "vggish", 256, 1))
-        found = [
-            (module.in_channels, module.out_channels)
-            for module in ladder.modules()
-            if isinstance(module, torch.nn.Conv2d)
-        ]
-        assert found == expected
+        found = [one for one in ladder.modules() if isinstance(one, torch.nn.Conv2d)]
+        assert [(one.in_channels, one.out_channels) for one in found] == expected
         assert n_parameters(ladder) == pytest.approx(PUBLISHED[name], rel=0.05)
     dense = [4096, 4096, 4096, 3072]
     for name, expected in {"fc1_1": dense[2:], "fc1_2": dense[1:], "fc2": dense}.items():

@@ -9,14 +9,7 @@ from speechbrain.lobes.models.HifiGAN import HifiganGenerator
 
 from intelligibility.runs import RecipeError
 from reconstruction import mel as mel_module
-from reconstruction.mel import (
-    LEVEL,
-    PRESETS,
-    LogMel,
-    NeuralVocoder,
-    at_level,
-    mel_bands,
-)
+from reconstruction.mel import LEVEL, PRESETS, LogMel, NeuralVocoder, at_level, mel_bands
 from tests.reconstruction.toy import ToyRecogniser, say
 
 

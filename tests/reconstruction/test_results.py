@@ -14,8 +14,8 @@ def make_row(
     """Return one row for all listeners."""
     inverter = {"layer": "reccnn", "untrained": "reccnn, untrained"}.get(kind, "")
     about = {"source": "net", "layer": layer, "depth": depth, "inverter": inverter, "kind": kind}
-    scores = {"condition": condition, "listener": "ALL", "wer": wer, "mel_l1": wer / 100}
-    return about | scores | VALUES | {"skill": 1 - wer / 100}
+    scores = {"listener": "ALL", "wer": wer, "mel_l1": wer / 100, "skill": 1 - wer / 100}
+    return about | scores | VALUES | {"condition": condition}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from intelligibility.runs import RecipeError
 from reconstruction.configured import check_judge
 from reconstruction.scoring import Transcript, rows_of, wer, wer_interval
+from reconstruction.utterances import CONDITIONS
 
 
 def heard(number: int, errors: int, condition: str = "ref", listener: str = "L1", l1=0.2):
@@ -19,10 +20,10 @@ def test_rows_hold_what_was_planted():
     first = [heard(k, k % 3) for k in range(6)] + [heard(9, 5, listener="L2", l1=0.6)]
     processed = [heard(k, 4, "msbg", l1=0.5) for k in range(6)]
     processed.append(heard(9, 7, "msbg", "L2", l1=0.9))
-    original = [heard(k, 0, c) for k in range(6) for c in ("ref", "msbg")]
-    original += [heard(9, 0, c, "L2") for c in ("ref", "msbg")]
-    copy = [heard(k, 1, c) for k in range(6) for c in ("ref", "msbg")]
-    copy += [heard(9, 1, c, "L2") for c in ("ref", "msbg")]
+    original, copy = (
+        [heard(k, errors, c, "L2" if k == 9 else "L1") for k in (*range(6), 9) for c in CONDITIONS]
+        for errors in (0, 1)
+    )
     rows = rows_of(first + processed, {"source": "x"}, original, copy, seed=0)
     table = {(row["condition"], row["listener"]): row for row in rows}
     assert list(table)[:3] == [("ref", "ALL"), ("ref", "MILD"), ("ref", "SEVERE")]

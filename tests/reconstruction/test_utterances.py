@@ -40,21 +40,17 @@ def test_listeners_are_scored_equally_often_and_no_reference_twice():
     assert chosen != choose_scored(ears(20), 18, seed=2)
 
 
-def test_where_references_run_out_fewer_are_scored():
+def test_fewer_are_scored_where_references_run_out_and_none_without_words():
     assert len(choose_scored(ears(5), 100, seed=1)) == 10
     with pytest.raises(RecipeError, match="6 ear signals to score, expected 8"):
         choose_scored(ears(3), 100, seed=1)
-
-
-def test_a_prompt_without_words_is_not_scored():
     every = [replace(ear, prompt="#") if ear.listener == "L1" else ear for ear in ears(20)]
     assert {ear.listener for ear in choose_scored(every, 18, seed=1)} == {"L0", "L2"}
 
 
 def test_training_signals_are_halved_between_the_conditions():
     chosen = choose_training(ears(20), 30, seed=1)
-    assert len(chosen) == 15
-    assert chosen == choose_training(reversed(ears(20)), 30, seed=1)
+    assert len(chosen) == 15 and chosen == choose_training(reversed(ears(20)), 30, seed=1)
     assert len(choose_training(ears(20), 10**6, seed=1)) == 120
 
 
