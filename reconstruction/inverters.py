@@ -10,7 +10,6 @@ is all that it takes to turn an embedding into speech.
 import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -257,16 +256,13 @@ class Inverter(nn.Module):
         files = LayerFolder(Path(folder))
         settings = read_json(files.inverter, dict)
         try:
-            inverter = cls(_spec(settings.pop("spec")), **settings)
+            values = settings.pop("spec")
+            layer = Layer(**values["layer"] | {"shape": tuple(values["layer"]["shape"])})
+            inverter = cls(Spec(**values | {"layer": layer}), **settings)
         except (KeyError, TypeError, ValueError) as error:
             raise RecipeError(f"{files.inverter}: {error!r}; train it again") from None
         load_strictly(inverter, load_safely(files.weights), str(files.weights), "train it again")
         return inverter.eval()
-
-
-def _spec(values: dict[str, Any]) -> Spec:
-    layer = values.pop("layer")
-    return Spec(Layer(**layer | {"shape": tuple(layer["shape"])}), **values)
 
 
 def n_parameters(module: nn.Module) -> int:

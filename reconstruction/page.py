@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
@@ -150,7 +149,11 @@ def by_depth(rows: pd.DataFrame) -> Figure:
             wer.errorbar(places, part["wer"], errors, capsize=2, **look)
             copy = whole[(whole["condition"] == condition) & (whole["kind"] == "copy")]
             wer.axhline(copy["wer"].iloc[0], color=colour, linestyle="--", linewidth=0.8)
-        _floors(wer, whole[whole["condition"] == "ref"], names)
+        clean = whole[whole["condition"] == "ref"]
+        for kind, style in (("untrained", ":"), ("shuffled", "-.")):  # a layer without words
+            part = clean[clean["kind"] == kind].set_index("layer").reindex(names)
+            label = f"{kind}, reference"
+            wer.plot(range(len(names)), part["wer"], style, color=GREY, label=label)
         lowest = min(0, skill.get_ylim()[0])
         skill.set(ylabel="skill: 1 - L1 / L1 of the band mean", ylim=(lowest, 1))
         wer.set(ylabel="word error rate (%)", ylim=(0, max(105, wer.get_ylim()[1])))
@@ -158,13 +161,6 @@ def by_depth(rows: pd.DataFrame) -> Figure:
             axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         figure.legend(*wer.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
-
-
-def _floors(axes: Axes, clean: pd.DataFrame, names: list[str]) -> None:
-    """Draw the word error rates that a layer without words would have."""
-    for kind, style in (("untrained", ":"), ("shuffled", "-.")):
-        part = clean[clean["kind"] == kind].set_index("layer").reindex(names)
-        axes.plot(range(len(names)), part["wer"], style, color=GREY, label=f"{kind}, reference")
 
 
 def spectrograms(wavs: Mapping[str, Sequence[Path]]) -> Figure:

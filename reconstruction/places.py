@@ -6,13 +6,7 @@ from intelligibility.experiment import Experiment
 
 
 class LayerFolder:
-    """The files of one layer, or of the controls, whose speech passed through no layer.
-
-    Parameters
-    ----------
-    path : Path
-        As `ReconstructionFolder` gives it, or a temporary name while it is being written.
-    """
+    """The files of one layer, or of the controls, whose speech passed through no layer."""
 
     def __init__(self, path: str | Path):
         self.path = path = Path(path)
@@ -37,13 +31,7 @@ class LayerFolder:
 
 
 class ReconstructionFolder:
-    """The networks, the layers and their table.
-
-    Parameters
-    ----------
-    path : Path
-        exp_folder/reconstruct{track}, or the same in the folder of a recogniser from the hub.
-    """
+    """The networks, the layers and their table."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -54,7 +42,7 @@ class ReconstructionFolder:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "ReconstructionFolder":
-        """Return the folder of an experiment."""
+        """Return that of an experiment; each recogniser from the hub has its own."""
         return cls(experiment.results_folder / f"reconstruct{experiment.track}")
 
     def network(self, source: str) -> Path:

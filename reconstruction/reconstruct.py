@@ -208,12 +208,9 @@ def judge_controls(
     selection: Selection,
     networks: Iterable[NetworkChoice],
 ) -> dict[str, ControlsJob]:
-    """Have original, copy and band mean judged; refuse a judge that fails on the originals.
+    """Have original, copy and band mean judged, by the preset of their spectrogram.
 
-    Returns
-    -------
-    dict of ControlsJob
-        The finished controls, by the preset of their spectrogram.
+    A judge that does not understand the originals is refused.
     """
     jobs = {
         mel: ControlsJob(

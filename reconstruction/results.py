@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from reconstruction.utterances import CONDITIONS, EarSignals
 logger = logging.getLogger(__name__)
 
 PLACES = {"original": -2, "copy": -1, "bandmean": 1_000}  # among the layers, by depth
+_number = partial(number, missing="")
 SHORT = {"ref": "ref", "msbg": "processed"}
 
 
@@ -209,7 +211,3 @@ def show_severities(rows: pd.DataFrame) -> pd.DataFrame:
             line |= {f"{name.lower()} WER": _number(row.wer, 1)}
         shown.append(line)
     return pd.DataFrame(shown)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return number(value, digits, missing="")
