@@ -67,11 +67,6 @@ def write_bundle(
         The experiment in which infer.py and evaluate.py ran, with the recogniser in its asr_folder.
     results : dict or None
         The scores of evaluate.py; None where no test response is known.
-
-    Raises
-    ------
-    RecipeError
-        The folder is not empty, or a file that belongs into it is missing.
     """
     check_new(folder)
     if not is_trained_here(cfg):

@@ -51,11 +51,6 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
         An experiment folder, a bundle, or the hub id of a bundle.
     revision : str, optional
         Of the hub id.
-
-    Raises
-    ------
-    RecipeError
-        Something is missing, or the mapping belongs to another recogniser or other settings.
     """
     folder = Path(model).expanduser().absolute()
     fetched = not folder.is_dir()

@@ -89,13 +89,7 @@ def at_rate(recording: Recording, rate: int) -> Recording:
 
 
 def active_level(recording: Recording) -> float:
-    """Return the level of the louder ear, without pauses, in dB re full scale.
-
-    Raises
-    ------
-    RecipeError
-        Nothing in it is audible.
-    """
+    """Return the level of the louder ear, without pauses, in dB re full scale."""
     rms = max(gated_rms(channel) for channel in recording.signal.T)
     if rms == 0:
         raise RecipeError(f"{recording.name}: nothing in it is loud enough to be heard")

@@ -86,11 +86,6 @@ def read_rows(
         Those that can be scored.
     problems : list of Problem
         What is wrong with each of the others.
-
-    Raises
-    ------
-    RecipeError
-        The table does not exist, or lacks a column.
     """
     rows: list[Row] = []
     problems: list[Problem] = []

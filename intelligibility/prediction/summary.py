@@ -50,12 +50,8 @@ def summarise(results: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]
         enough rows, interval; differences: between systems, paired; scores: RMSE and so on, where
         correctness is known.
     """
-    frame = pd.DataFrame(
-        [
-            {k: one[k] for k in ("listener", "system", "correctness", "percent", "pair")}
-            for one in results
-        ]
-    )
+    columns = ["listener", "system", "correctness", "percent", "pair"]
+    frame = pd.DataFrame(results, columns=columns)
     rng = np.random.default_rng(seed)
     summary: dict[str, Any] = {"rows": len(frame), "mean": _mean(frame["percent"], rng)}
     summary["means"] = {
