@@ -96,10 +96,10 @@ def kill_in_the_middle(
 def test_killed_at_random_moments(undisturbed, tmp_path):
     release, whole = undisturbed
     exp, rng = tmp_path / "exp", random.Random(8)
-    arguments = [f"path.root='{release}'", f"path.exp_folder='{exp}'", *SIZES]
-    for script, journal in (
-        ("prepare_data.py", exp / "cpc1_asr_data/prepared.jsonl"),
-        ("infer.py", exp / "inference.jsonl"),
+    paths = [f"path.root='{release}'", f"path.exp_folder='{exp}'"]
+    for script, arguments, journal in (
+        ("prepare_data.py", paths, exp / "cpc1_asr_data/prepared.jsonl"),
+        ("infer.py", [*paths, *SIZES], exp / "inference.jsonl"),
     ):
         for _ in range(N_KILLS):
             kill_in_the_middle(script, [*arguments, "n_jobs=2"], journal, rng)
@@ -268,10 +268,10 @@ def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:
 def test_shards_by_a_launcher_make_what_one_run_makes(undisturbed, tmp_path):
     pytest.importorskip("submitit", reason="requirements-cluster.txt is not installed")
     release, whole = undisturbed
-    arguments = [f"path.root='{release}'", f"path.exp_folder='{tmp_path}'", *SIZES]
-    for script, journals in (
-        ("prepare_data.py", "cpc1_asr_data/prepared-?of2.jsonl"),
-        ("infer.py", "inference-?of2.jsonl"),
+    paths = [f"path.root='{release}'", f"path.exp_folder='{tmp_path}'"]
+    for script, arguments, journals in (
+        ("prepare_data.py", paths, "cpc1_asr_data/prepared-?of2.jsonl"),
+        ("infer.py", [*paths, *SIZES], "inference-?of2.jsonl"),
     ):
         result = launch(script, *arguments)
         assert result.returncode == 0, result.stdout + result.stderr
@@ -296,7 +296,7 @@ def test_a_failed_shard_is_named_and_only_it_is_done_again(tmp_path):
     arguments = ["prepare_data.py", f"path.root={release}", f"path.exp_folder={tmp_path}/exp"]
     result = launch(*arguments)
     assert result.returncode == 1
-    assert "of 2: 1 of" in result.stderr and wav.name in result.stderr
+    assert "of 2: 1 of" in result.stderr and wav.stem in result.stderr
     assert "Traceback" not in result.stderr
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "exp").rglob("*.wav")}
