@@ -1,10 +1,12 @@
 """What many tests need: a release, a configuration, a script run as a user runs it."""
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 RECIPE = Path(__file__).resolve().parent.parent
 SHARED = RECIPE.parent / "shared"
+N_KILLS = int(os.environ.get("KILLS", "3"))  # of each stage, in test_interruptions.py
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -78,6 +81,29 @@ def configure(root: Path, exp_folder: Path, *overrides: str, own: str | None = N
 
 
 @pytest.fixture
+def refused(caplog: pytest.LogCaptureFixture) -> Callable[..., str]:
+    """Return a function that makes a call that has to end with a message, and returns the log."""
+
+    def call(stage: Callable, *arguments: object) -> str:
+        caplog.clear()
+        with pytest.raises(SystemExit) as stop:
+            stage(*arguments)
+        assert stop.value.code == 1
+        return caplog.text
+
+    return call
+
+
+def contents(folder: Path, *suffixes: str) -> dict[str, str]:
+    """Return the hashes of the files below a folder, by their relative paths."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (not suffixes or path.name.endswith(suffixes))
+    }
+
+
+@pytest.fixture
 def release(tmp_path: Path) -> Path:
     """Return the folder of a fresh small release."""
     return make_release(tmp_path / "cpc1")
@@ -89,6 +115,24 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no reference material beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def inferred(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a release and an experiment that waits for evaluate.py; read only."""
+    import infer
+    import prepare_data
+    from benchmarks.made.recogniser import make_recogniser
+    from tests.prepared_data import SIZES
+
+    folder = tmp_path_factory.mktemp("inferred")
+    # As a user's disk may have it: spaces, letters beyond ASCII, and the words of our own names.
+    release, exp = folder / "left ref/Hörgeräte msbg/cpc1", folder / "exp"
+    make_release(release, n_train=max(8, 2 * N_KILLS), n_test=3)
+    prepare_data.run(configure(release, exp))
+    make_recogniser(exp / "transformer_cpc1")
+    infer.run(configure(release, exp, *SIZES))
+    return release, exp
 
 
 # Trainings that several test modules look at; the imports are slow, and only these need them.

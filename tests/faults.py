@@ -1,5 +1,6 @@
 """Ways to damage the small release of conftest.py; each takes the release's folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,67 +17,39 @@ TEST_LISTENERS = OF_TEST / "metadata/listeners.CPC1_all.json"
 REFERENCE = OF_TRAIN / "clarity_data/scenes/S10003_target_anechoic.wav"
 
 
-def remove_wav(release: Path) -> None:
-    (release / TEST_WAV).unlink()
+def _file(file: Path, change: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Return a function that changes one file of the release that it is given."""
+    return lambda release: change(release / file)
 
 
-def remove_reference(release: Path) -> None:
-    (release / REFERENCE).unlink()
+def _wav(n_samples: int | tuple[int, int], rate: int = 44100) -> Callable[[Path], object]:
+    """Return a function that puts silence of this shape in the place of a signal."""
+    return _file(TRAIN_WAV, lambda path: sf.write(path, np.zeros(n_samples), rate))
 
 
-def empty_wav(release: Path) -> None:
-    (release / TRAIN_WAV).write_bytes(b"")
+def _list(change: Callable[[list[dict]], object]) -> Callable[[Path], object]:
+    return _file(TRAIN_LIST, lambda path: edit(path, change))
 
 
-def truncate_wav(release: Path) -> None:
-    (release / TRAIN_WAV).write_bytes((release / TRAIN_WAV).read_bytes()[:-1000])
+def _level(level: float | None) -> Callable[[Path], object]:
+    def change(listeners: dict) -> None:
+        listeners["L0001"]["audiogram_levels_r"][2] = level
+
+    return _file(TEST_LISTENERS, lambda path: edit(path, change))
 
 
-def mono_wav(release: Path) -> None:
-    sf.write(release / TRAIN_WAV, np.zeros(44100 * 3), 44100)
-
-
-def short_wav(release: Path) -> None:
-    sf.write(release / TRAIN_WAV, np.zeros((44100, 2)), 44100)
-
-
-def long_wav(release: Path) -> None:
-    sf.write(release / TRAIN_WAV, np.zeros((101 * 16000, 2)), 16000)
-
-
-def odd_rate(release: Path) -> None:
-    sf.write(release / TRAIN_WAV, np.zeros((44100 * 3, 2)), 12345)
-
-
-def no_audio(release: Path) -> None:
-    (release / TRAIN_WAV).write_text("this is no wav file")
-
-
-def unknown_listener(release: Path) -> None:
-    edit(release / TRAIN_LIST, lambda entries: entries[0].update(listener="L9999"))
-
-
-def null_level(release: Path) -> None:
-    def change(listeners):
-        listeners["L0001"]["audiogram_levels_r"][2] = None
-
-    edit(release / TEST_LISTENERS, change)
-
-
-def too_severe(release: Path) -> None:
-    def change(listeners):
-        listeners["L0001"]["audiogram_levels_r"][2] = 110
-
-    edit(release / TEST_LISTENERS, change)
-
-
-def doubled(release: Path) -> None:
-    edit(release / TRAIN_LIST, lambda entries: entries.append(dict(entries[4])))
-
-
-def empty_prompt(release: Path) -> None:
-    edit(release / TRAIN_LIST, lambda entries: entries[4].update(prompt=" "))
-
-
-def damaged_entry(release: Path) -> None:
-    edit(release / TRAIN_LIST, lambda entries: entries[4].update(correctness="many"))
+remove_wav = _file(TEST_WAV, Path.unlink)
+remove_reference = _file(REFERENCE, Path.unlink)
+empty_wav = _file(TRAIN_WAV, lambda path: path.write_bytes(b""))
+truncate_wav = _file(TRAIN_WAV, lambda path: path.write_bytes(path.read_bytes()[:-1000]))
+no_audio = _file(TRAIN_WAV, lambda path: path.write_text("this is no wav file"))
+mono_wav = _wav(44100 * 3)
+short_wav = _wav((44100, 2))
+long_wav = _wav((101 * 16000, 2), 16000)
+odd_rate = _wav((44100 * 3, 2), 12345)
+unknown_listener = _list(lambda entries: entries[0].update(listener="L9999"))
+doubled = _list(lambda entries: entries.append(dict(entries[4])))
+empty_prompt = _list(lambda entries: entries[4].update(prompt=" "))
+damaged_entry = _list(lambda entries: entries[4].update(correctness="many"))
+null_level = _level(None)
+too_severe = _level(110)

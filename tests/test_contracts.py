@@ -13,9 +13,9 @@ import soundfile as sf
 
 from benchmarks.made.experiment import make_experiment
 from benchmarks.made.release import babble, dump
-from intelligibility.experiment import EARS, write_table
 from intelligibility.runs import read_json, write_json
 from tests.conftest import RECIPE
+from tests.prepared_data import write_tables
 
 
 @pytest.fixture
@@ -48,21 +48,12 @@ def run(copy: Path, script: str, *arguments: str) -> str:
 
 
 def prepare(exp_folder: Path, names: dict[str, list[str]]) -> None:
-    """Write the signals of each split as prepare_data.py leaves them, all with one reference."""
+    """Write the signals of each split as prepare_data.py leaves them."""
     rng = np.random.default_rng(0)
     for split, signals in names.items():
-        for ear in EARS:
-            for kind in ("msbg", "ref"):
-                rows = []
-                for name in signals if kind == "msbg" else signals[:1]:
-                    wav = exp_folder / f"cpc1_asr_data/{split}/{ear}_{kind}/{name}.wav"
-                    wav.parent.mkdir(parents=True, exist_ok=True)
-                    noise = rng.standard_normal(8000).astype("float32")
-                    sf.write(wav, noise, 16000, subtype="FLOAT")
-                    rows.append({"duration": 0.5, "wav": wav, "spk_id": "L1", "wrd": "SIX OF"})
-                rows = rows if kind == "msbg" else rows * len(signals)
-                rows = [{"ID": name} | row for name, row in zip(signals, rows, strict=True)]
-                write_table(exp_folder / f"cpc1_asr_data/{ear}_{split}_{kind}.csv", rows)
+        signals = dict.fromkeys(signals, (0.5, "SIX OF"))
+        data = exp_folder / "cpc1_asr_data"
+        write_tables(data, split, signals, lambda *_: rng.standard_normal(8000))
 
 
 SPECTRA = '''
@@ -102,13 +93,13 @@ def test_a_kind_of_recogniser_is_its_own_file_and_a_branch(copy, tmp_path):
     room, exp_folder = copy / "intelligibility/recognisers", tmp_path / "exp"
     (room / "spectra.py").write_text(SPECTRA)
     insert(room / "__init__.py", "    hub = _hub()\n", CHOICE)
-    prepare(exp_folder, {"dev": ["dev"], "test": ["test"]})
+    prepare(exp_folder, {"dev": ["S1_L1_E1"], "test": ["S2_L1_E1"]})
     options = [f"path.exp_folder={exp_folder}", "recogniser=spectra", "device=cpu", "n_jobs=1"]
     run(copy, "infer.py", *options)
     results = exp_folder / "spectra"
-    assert read_json(results / "test_wcs_correctness.json") == {"test": 0.5}
-    found = {name: read_json(results / f"test_{name}_similarity.json") for name in ("enc", "dec")}
-    assert 0 < found["enc"]["test"] < 1 and 0 < found["dec"]["test"] < 1
+    assert read_json(results / "test_wcs_correctness.json") == {"S2_L1_E1": 0.5}
+    for name in ("enc", "dec"):
+        assert 0 < read_json(results / f"test_{name}_similarity.json")["S2_L1_E1"] < 1
     assert not (results / "test_pre_similarity.json").exists()
     assert "2 of 2 signals are done already" in run(copy, "infer.py", *options)
 

@@ -1,6 +1,5 @@
 """The inference stage with recognisers of others: small ones of each kind, with random weights."""
 
-import hashlib
 import inspect
 import shutil
 import sys
@@ -14,24 +13,17 @@ import torch
 import infer
 import intelligibility.recognisers
 import train_asr
-from intelligibility.experiment import EARS, Experiment, write_table
+from intelligibility.experiment import Experiment
 from intelligibility.measures import MEASURES
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
 from intelligibility.recognisers.whisper import WhisperRecogniser
 from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import RecipeError, read_json
 from tests.conftest import configure
-from tests.intelligibility.recognisers.small_hub import (
-    TEXTS,
-    load_folder,
-    small_ctc,
-    small_encoder,
-    small_whisper,
-    speech,
-)
+from tests.intelligibility.recognisers import small_hub
+from tests.prepared_data import LISTENERS, heard_by_both, seed_of, write_tables
 
 N_SCENES = {"dev": 1, "test": 2}
-LISTENERS = ("L0001", "L0002")  # both hear every scene
 N_HEARD = 2 * 3 * (len(LISTENERS) + 1)  # both ears of each signal, and of each reference once
 HAS = {
     "whisper": ["wcs", "pre", "enc", "dec", "prob"],
@@ -49,28 +41,18 @@ LAYERS = {
 def prepared(tmp_path_factory) -> Path:
     """Return a folder with exp, as prepare_data.py leaves it, and three recognisers."""
     root = tmp_path_factory.mktemp("prepared")
-    data = root / "exp/cpc1_asr_data"
-    for split, n_scenes in N_SCENES.items():
-        rows = {(ear, kind): [] for ear in EARS for kind in ("msbg", "ref")}
-        for number in range(n_scenes):
-            scene, seconds = f"S{split == 'test':d}{number:04d}", 1.2 + 0.3 * number
-            for listener in LISTENERS:
-                for (ear, kind), table in rows.items():
-                    name = scene if kind == "ref" else f"{scene}_{listener}_E001"
-                    wav = data / f"{split}/{ear}_{kind}/{name}.wav"
-                    seed = int(
-                        hashlib.sha256(str(wav.relative_to(data)).encode()).hexdigest()[:8], 16
-                    )
-                    wav.parent.mkdir(parents=True, exist_ok=True)
-                    sf.write(wav, speech(seed, seconds).numpy(), 16000, subtype="FLOAT")
-                    row = {"ID": f"{scene}_{listener}_E001", "duration": seconds, "wav": wav}
-                    table.append(row | {"spk_id": listener, "wrd": TEXTS[number % 2].upper()})
-        for (ear, kind), table in rows.items():
-            write_table(data / f"{ear}_{split}_{kind}.csv", table)
-    small_whisper(root / "whisper", multilingual=True)  # which hears words everywhere
-    small_ctc(root / "ctc")
-    small_encoder(root / "encoder")
+    prompts = [text.upper() for text in small_hub.TEXTS]
+    for split, n in N_SCENES.items():
+        signals = heard_by_both(split, (1.2, 1.5)[:n], prompts[:n])
+        write_tables(root / "exp/cpc1_asr_data", split, signals, sound)
+    small_hub.small_whisper(root / "whisper", multilingual=True)  # which hears words everywhere
+    small_hub.small_ctc(root / "ctc")
+    small_hub.small_encoder(root / "encoder")
     return root
+
+
+def sound(name: str, seconds: float) -> np.ndarray:
+    return small_hub.speech(seed_of(name), seconds).numpy()
 
 
 @pytest.fixture
@@ -103,7 +85,6 @@ def run(root: Path, recogniser: str, *overrides: str) -> Path:
 
 
 def values(folder: Path, split: str, name: str) -> dict[str, float]:
-    """Read one json of measures."""
     what = "correctness" if name == "wcs" else "similarity"
     return read_json(folder / f"{split}_{name}_{what}.json", dict)
 
@@ -121,21 +102,14 @@ def mean_of_best(processed: list[torch.Tensor], reference: list[torch.Tensor]) -
 
 
 @pytest.mark.parametrize("kind", HAS)
-def test_it_has_the_measures_that_it_can_have_and_no_others(root, kind):
+def test_measures_are_those_of_a_plain_loop(root, heard, kind):
+    """It has those that it can have and no others; each ear and each reference is heard once."""
     folder = run(root, kind)
-    for split, n_scenes in N_SCENES.items():
-        for name in HAS[kind]:
-            assert len(values(folder, split, name)) == n_scenes * len(LISTENERS)
-    files = {path.name for path in folder.glob("*_similarity.json")}
-    files |= {path.name for path in folder.glob("*_correctness.json")}
+    assert len(heard) == N_HEARD
+    files = [*folder.glob("*_similarity.json"), *folder.glob("*_correctness.json")]
     assert len(files) == 2 * len(HAS[kind])
     assert not list((root / "exp").glob("*.json*"))  # nothing where our own recogniser's would be
-
-
-@pytest.mark.parametrize("kind", HAS)
-def test_measures_are_those_of_a_plain_loop(root, kind):
-    folder = run(root, kind)
-    recogniser = load_folder(root / kind)
+    recogniser = small_hub.load_folder(root / kind)
     cfg = configure(root / "none", root / "exp", "device=cpu")
     pairs = infer.list_pairs(Experiment.from_config(cfg))
     assert len(pairs) == 6
@@ -156,12 +130,6 @@ def test_measures_are_those_of_a_plain_loop(root, kind):
         assert list(expected) and set(expected) == set(HAS[kind])
         for name, value in expected.items():
             assert values(folder, pair.split, name)[pair.name] == pytest.approx(value, abs=1e-5)
-
-
-@pytest.mark.parametrize("kind", HAS)
-def test_each_ear_and_each_reference_is_recognised_once(root, heard, kind):
-    run(root, kind)
-    assert len(heard) == N_HEARD
 
 
 @pytest.mark.parametrize("kind", HAS)
@@ -195,49 +163,17 @@ def test_along_its_own_words_only_the_decoder_differs(root):
     assert differ == {"dev_dec_similarity.json", "test_dec_similarity.json"}
 
 
-def test_a_second_run_changes_nothing(root, heard):
-    folder = run(root, "whisper")
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.json*")}
-    heard.clear()
-    run(root, "whisper")
-    assert not heard
-    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.glob("*.json*")}
-
-
-def test_a_killed_run_goes_on_where_it_was(root, heard, monkeypatch):
-    undisturbed = outputs(run(root, "whisper"))
-    shutil.rmtree(root / "exp/whisper")
-    plain, wavs = infer.read_speech, []
-
-    def killing(path, lengths):
-        wavs.append(path)
-        if len(wavs) > 10:
-            raise KeyboardInterrupt
-        return plain(path, lengths)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(infer, "read_speech", killing)
-        run(root, "whisper")
-    heard.clear()
-    assert outputs(run(root, "whisper")) == undisturbed
-    assert 0 < len(heard) < N_HEARD
-
-
-def test_shards_together_give_what_one_run_gives(root, heard):
+@pytest.mark.parametrize(
+    "parts", [[["n_shards=2", "shard=0"], ["n_shards=2", "shard=1"]], [["n_jobs=2"]]]
+)
+def test_shards_and_processes_give_what_one_run_gives(root, heard, parts):
     undisturbed = outputs(run(root, "ctc"))
     shutil.rmtree(root / "exp/ctc")
+    for part in parts:
+        run(root, "ctc", *part)
     heard.clear()
-    for shard in range(2):
-        run(root, "ctc", "n_shards=2", f"shard={shard}")
-    assert len(heard) == N_HEARD
     assert outputs(run(root, "ctc")) == undisturbed
-    assert len(heard) == N_HEARD
-
-
-def test_the_numbers_do_not_depend_on_the_number_of_processes(root):
-    alone = outputs(run(root, "ctc"))
-    shutil.rmtree(root / "exp/ctc")
-    assert outputs(run(root, "ctc", "n_jobs=2")) == alone
+    assert not heard
 
 
 def test_another_model_under_the_same_name_makes_all_again(root, heard, caplog):
@@ -271,7 +207,7 @@ def without_prompts(root: Path) -> None:
 def test_without_a_prompt_the_reference_says_what_was_said(root):
     without_prompts(root)
     folder = run(root, "whisper")
-    recogniser = load_folder(root / "whisper", all_layers=False)
+    recogniser = small_hub.load_folder(root / "whisper", all_layers=False)
     cfg = configure(root / "none", root / "exp", "device=cpu")
     pair = infer.list_pairs(Experiment.from_config(cfg), with_prompts=False)[0]
     ears = [

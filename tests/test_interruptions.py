@@ -3,8 +3,8 @@
 `KILLS=30 python -m pytest tests/test_interruptions.py` kills each stage thirty times.
 """
 
+import contextlib
 import errno
-import hashlib
 import json
 import os
 import random
@@ -19,39 +19,16 @@ import pytest
 import scipy.io.wavfile
 import soundfile as sf
 
-import infer
 import prepare_data
-from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.recogniser import make_recogniser
 from benchmarks.made.release import make_release
-from intelligibility.runs import RecipeError
-from tests.conftest import RECIPE, configure, run_script
-
-N_KILLS = int(os.environ.get("KILLS", "3"))
-SIZES = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Return (release, experiment) after both stages went through without a stop."""
-    folder = tmp_path_factory.mktemp("whole")
-    # As a user's disk may have it: spaces, letters beyond ASCII, and the words of our own names.
-    n_train = max(4, 2 * N_KILLS)  # a killed run does at least one signal: there must be enough
-    release = make_release(folder / "left ref/Hörgeräte msbg" / "cpc1", n_train=n_train)
-    exp = folder / "exp"
-    prepare_data.run(configure(release, exp))
-    make_recogniser(exp / "transformer_cpc1")
-    infer.run(configure(release, exp, *SIZES))
-    return release, exp
+from tests.conftest import N_KILLS, RECIPE, configure, contents, run_script
+from tests.prepared_data import SIZES
 
 
 def outputs(exp: Path) -> dict[str, str]:
     """Return the hash of every wav, table and measure, not of where and when they were made."""
-    kinds = (".wav", ".csv", "_similarity.json", "_correctness.json", "list.json")
-    return {
-        str(path.relative_to(exp)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(exp.rglob("*"))
-        if path.name.endswith(kinds)
-    }
+    return contents(exp, ".wav", ".csv", "_similarity.json", "_correctness.json", "list.json")
 
 
 def assert_no_partial_file(exp: Path) -> None:
@@ -67,34 +44,28 @@ def assert_no_partial_file(exp: Path) -> None:
             json.loads(path.read_text())
 
 
-def kill_in_the_middle(
-    script: str, arguments: list[str], journal: Path, rng: random.Random
-) -> None:
-    """Start a stage and kill -9 it, with its workers or without, soon after it has got on."""
-    command = [sys.executable, str(RECIPE / script), *arguments]
+def start(script: str, arguments: list[str], journal: Path) -> subprocess.Popen:
+    """Start a stage in a session of its own, as from a terminal, and wait until it got on."""
+    before = journal.stat().st_size if journal.is_file() else 0
     process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, str(RECIPE / script), *arguments, "n_jobs=2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    before = journal.stat().st_size if journal.is_file() else 0
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         if journal.is_file() and journal.stat().st_size > before:
             break
         time.sleep(0.01)
-    time.sleep(rng.uniform(0, 0.4))
-    try:
-        (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it had ended
-    process.wait()
+    return process
 
 
-def test_killed_at_random_moments(undisturbed, tmp_path):
-    release, whole = undisturbed
+def test_killed_at_random_moments(inferred, tmp_path):
+    """With the workers or without, soon after the stage has got on."""
+    release, whole = inferred
     exp, rng = tmp_path / "exp", random.Random(8)
     paths = [f"path.root='{release}'", f"path.exp_folder='{exp}'"]
     for script, arguments, journal in (
@@ -102,7 +73,11 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
         ("infer.py", [*paths, *SIZES], exp / "inference.jsonl"),
     ):
         for _ in range(N_KILLS):
-            kill_in_the_middle(script, [*arguments, "n_jobs=2"], journal, rng)
+            process = start(script, arguments, journal)
+            time.sleep(rng.uniform(0, 0.4))
+            with contextlib.suppress(ProcessLookupError):  # it had ended
+                (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
+            process.communicate()
             assert_no_partial_file(exp)
         done = len(journal.read_text().splitlines())
         assert done >= N_KILLS  # every run got on where the last one was killed
@@ -123,21 +98,11 @@ def long_release(tmp_path_factory) -> Path:
 def busy(long_release, tmp_path):
     """Return a run of prepare_data.py that is at work in two processes: its own, and its journal.
 
-    It leads a session of its own, as from a terminal; whatever is left of that is killed.
+    Whatever is left of its session is killed.
     """
-    exp = tmp_path / "exp"
-    command = [sys.executable, str(RECIPE / "prepare_data.py"), f"path.root={long_release}"]
-    process = subprocess.Popen(
-        [*command, f"path.exp_folder={exp}", "n_jobs=2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    journal = exp / "cpc1_asr_data/prepared.jsonl"
-    while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
-        time.sleep(0.01)
+    journal = tmp_path / "exp/cpc1_asr_data/prepared.jsonl"
+    paths = [f"path.root={long_release}", f"path.exp_folder={tmp_path / 'exp'}"]
+    process = start("prepare_data.py", paths, journal)
     assert process.poll() is None and len(in_session(process.pid)) >= 3  # with two workers
     yield process, journal
     for pid in in_session(process.pid):
@@ -191,9 +156,12 @@ def test_workers_do_not_outlive_a_script_that_was_killed(busy):
     assert wait_for_all(process.pid, 30) == []  # a second or two, on a machine that is not busy
 
 
-def write_until_full(monkeypatch, n_files):
-    """Let scipy write so many files and then find the disk full, in the middle of the next."""
-    write, room = scipy.io.wavfile.write, iter(range(n_files))
+def test_a_full_disk_stops_the_run_and_keeps_what_is_whole(
+    inferred, tmp_path, refused, monkeypatch
+):
+    """The disk is full in the middle of the eighth wav."""
+    release, whole = inferred
+    write, room = scipy.io.wavfile.write, iter(range(7))
 
     def write_or_fail(path, rate, samples):
         if next(room, None) is None:
@@ -201,19 +169,14 @@ def write_until_full(monkeypatch, n_files):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, rate, samples)
 
-    monkeypatch.setattr(scipy.io.wavfile, "write", write_or_fail)
-
-
-def test_a_full_disk_stops_the_run_and_keeps_what_is_whole(undisturbed, tmp_path, caplog):
-    release, whole = undisturbed
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-        write_until_full(patch, 7)
-        prepare_data.run(configure(release, tmp_path))
-    assert "No space left on device" in caplog.text and "make room" in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(scipy.io.wavfile, "write", write_or_fail)
+        message = refused(prepare_data.run, configure(release, tmp_path))
+    assert "No space left on device" in message and "make room" in message
     assert_no_partial_file(tmp_path)
     assert len(list(tmp_path.rglob("*.wav"))) == 7
     prepare_data.run(configure(release, tmp_path))
-    assert prepared(whole).items() <= outputs(tmp_path).items()
+    assert contents(whole, ".wav", ".csv").items() <= outputs(tmp_path).items()
 
 
 @pytest.fixture
@@ -228,46 +191,38 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_file_system_that_fills_up(undisturbed, small_disk, tmp_path, caplog, monkeypatch):
-    release, whole = undisturbed
-    with pytest.raises(SystemExit):
-        prepare_data.run(configure(release, small_disk / "exp"))
-    assert "disk too full" in caplog.text
+def test_a_file_system_that_fills_up(inferred, small_disk, tmp_path, refused, monkeypatch):
+    release, whole = inferred
+    cfg = configure(release, small_disk / "exp")
+    assert "disk too full" in refused(prepare_data.run, cfg)
     assert not (small_disk / "exp").exists()
 
     monkeypatch.setattr(prepare_data, "check_disk", lambda experiment, sources: [])
-    with pytest.raises(SystemExit):
-        prepare_data.run(configure(release, small_disk / "exp"))
-    assert "No space left on device" in caplog.text and "make room" in caplog.text
+    message = refused(prepare_data.run, cfg)
+    assert "No space left on device" in message and "make room" in message
     assert_no_partial_file(small_disk)
     shutil.copytree(small_disk / "exp", tmp_path / "exp")
     prepare_data.run(configure(release, tmp_path / "exp"))
-    assert prepared(whole).items() <= outputs(tmp_path / "exp").items()
+    assert contents(whole, ".wav", ".csv").items() <= outputs(tmp_path / "exp").items()
 
 
-def prepared(exp: Path) -> dict[str, str]:
-    """Return the hashes of what the prepare stage writes."""
-    return {name: sha for name, sha in outputs(exp).items() if name.endswith((".wav", ".csv"))}
-
-
-def test_a_read_only_release_will_do(undisturbed, tmp_path):
+def test_a_read_only_release_will_do(release, tmp_path):
     if os.geteuid() == 0:
         pytest.skip("nothing is read-only to root; that nothing is written there has its own test")
-    release, _ = undisturbed
     for folder in release.rglob("*"):
         folder.chmod(0o555 if folder.is_dir() else 0o444)
-    prepare_data.run(configure(release, tmp_path))
+    prepare_data.run(configure(release, tmp_path / "exp"))
 
 
 def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:
     """Run the shards of a stage as jobs of Hydra's submitit launcher on this machine."""
+    pytest.importorskip("submitit", reason="requirements-cluster.txt is not installed")
     launcher = ["-m", "hydra/launcher=submitit_local", "n_jobs=1", "n_shards=2", "shard=range(0,2)"]
     return run_script(script, *launcher, *arguments)
 
 
-def test_shards_by_a_launcher_make_what_one_run_makes(undisturbed, tmp_path):
-    pytest.importorskip("submitit", reason="requirements-cluster.txt is not installed")
-    release, whole = undisturbed
+def test_shards_by_a_launcher_make_what_one_run_makes(inferred, tmp_path):
+    release, whole = inferred
     paths = [f"path.root='{release}'", f"path.exp_folder='{tmp_path}'"]
     for script, arguments, journals in (
         ("prepare_data.py", paths, "cpc1_asr_data/prepared-?of2.jsonl"),
@@ -285,7 +240,6 @@ def test_shards_by_a_launcher_make_what_one_run_makes(undisturbed, tmp_path):
 
 
 def test_a_failed_shard_is_named_and_only_it_is_done_again(tmp_path):
-    pytest.importorskip("submitit", reason="requirements-cluster.txt is not installed")
     release = make_release(tmp_path / "cpc1", n_train=2)
     folder = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train"
     wav = min(folder.glob("*.wav"))
@@ -307,13 +261,3 @@ def test_a_failed_shard_is_named_and_only_it_is_done_again(tmp_path):
         p for p in (tmp_path / "exp").rglob("*.wav") if stamps.get(p) != p.stat().st_mtime_ns
     ]
     assert {path.stem for path in changed} == {wav.stem}
-
-
-def test_infer_and_prepare_may_not_share_a_folder_with_themselves(undisturbed, caplog):
-    release, exp = undisturbed
-    with infer.sole_run(exp, "inference"), pytest.raises(SystemExit):
-        infer.run(configure(release, exp, *SIZES))
-    assert "is in use (" in caplog.text
-    with pytest.raises(RecipeError, match="is in use"), infer.sole_run(exp, "inference"):
-        with infer.sole_run(exp, "inference"):
-            pass

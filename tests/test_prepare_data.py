@@ -1,7 +1,5 @@
 """The prepare stage, on a small release of noise in the CPC1 layout."""
 
-import csv
-import hashlib
 import json
 import shutil
 
@@ -12,13 +10,13 @@ import soundfile as sf
 import prepare_data
 from benchmarks.made.release import dump, make_release
 from intelligibility.corpora.presentation import read_presentations
-from intelligibility.ears import resample
-from intelligibility.experiment import Experiment, read_table
+from intelligibility.ears import ear_signals, resample
+from intelligibility.experiment import EARS, SPLITS, Experiment, read_table
 from intelligibility.preparation.check import Source
 from intelligibility.runs import sole_run
 from msbg import Listener, simulate
 from tests import faults
-from tests.conftest import configure, edit, run_script
+from tests.conftest import configure, contents, edit, run_script
 
 
 def prepare(release, exp, *overrides):
@@ -27,17 +25,9 @@ def prepare(release, exp, *overrides):
     return Experiment.from_config(cfg)
 
 
-def fingerprint(folder, *suffixes):
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in suffixes
-    }
-
-
 def made(exp):
     """Return the hashes of all that was made, with the records less when and by which command."""
-    prints = fingerprint(exp, ".wav", ".csv", ".json")
+    prints = contents(exp, ".wav", ".csv", ".json")
     for path in exp.glob("presentations*.json"):
         records = json.loads(path.read_text())
         assert records.pop("provenance")["seed"] == 1
@@ -45,38 +35,34 @@ def made(exp):
     return prints
 
 
+def ids(experiment, split, kind="msbg"):
+    """Return the names in a table."""
+    return [row["ID"] for row in read_table(experiment.table("left", split, kind))]
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Return a prepared experiment."""
     root = tmp_path_factory.mktemp("prepared")
-    release = make_release(root / "cpc1")
-    return prepare(release, root / "exp")
+    return prepare(make_release(root / "cpc1"), root / "exp")
 
 
 def test_every_table_has_its_rows(prepared):
-    rows = {"train": 6, "dev": 2, "test": 4}
-    for split, count in rows.items():
+    for split, count in {"train": 6, "dev": 2, "test": 4}.items():
         for kind in ("msbg", "ref"):
-            left = read_table(prepared.table("left", split, kind))
-            right = read_table(prepared.table("right", split, kind))
+            names = ids(prepared, split, kind)
             both = read_table(prepared.table("binaural", split, kind))
-            assert (len(left), len(right), len(both)) == (count, count, 2 * count)
-            ids = [row["ID"] for row in left]
-            assert ids == sorted(ids)
-            assert {row["ID"] for row in both} == {
-                f"{e}_{i}" for e in ("left", "right") for i in ids
-            }
+            assert len(names) == len(read_table(prepared.table("right", split, kind))) == count
+            assert names == sorted(names) and len(both) == 2 * count
+            assert {row["ID"] for row in both} == {f"{e}_{n}" for e in EARS for n in names}
             for row in both:
                 audio, rate = sf.read(row["wav"], dtype="float32")
                 assert (rate, audio.ndim) == (16000, 1)
                 assert len(audio) / rate == row["duration"]
                 assert row["wrd"] == row["wrd"].upper()
                 assert sf.info(row["wav"]).subtype == "FLOAT"
-
-
-def test_columns_are_speechbrains(prepared):
-    with prepared.table("left", "train", "msbg").open() as stream:
-        assert next(csv.reader(stream)) == ["ID", "duration", "wav", "spk_id", "wrd"]
+    columns = prepared.table("left", "train", "msbg").read_text().splitlines()[0]
+    assert columns == "ID,duration,wav,spk_id,wrd"  # SpeechBrain's
 
 
 def test_all_signals_of_a_scene_share_a_split(prepared):
@@ -84,8 +70,7 @@ def test_all_signals_of_a_scene_share_a_split(prepared):
     assert len(lists["dev"]) == 1  # floor(0.3 * 4)
     assert not set(lists["train"]) & set(lists["dev"])
     for split, scenes in lists.items():
-        for row in read_table(prepared.table("left", split, "msbg")):
-            assert row["ID"].split("_")[0] in scenes
+        assert {name.split("_")[0] for name in ids(prepared, split)} <= set(scenes)
 
 
 def test_a_reference_is_stored_once_for_all_who_heard_it(prepared):
@@ -94,16 +79,17 @@ def test_a_reference_is_stored_once_for_all_who_heard_it(prepared):
 
 
 def test_ear_signals_are_msbg_then_16_khz_without_the_first_two_seconds(prepared):
-    signal = read_presentations(prepared.presentations)["test"][0]
-    stereo, rate = sf.read(signal.processed)
-    expected = resample(simulate(stereo, signal.listener), rate, 16000)[32000:]
-    for channel, ear in enumerate(("left", "right")):
-        written, _ = sf.read(prepared.ear_wav("test", "msbg", ear, signal.name))
-        np.testing.assert_allclose(written, expected[:, channel], rtol=0, atol=1e-6)
-    reference, rate = sf.read(signal.reference)
-    written, _ = sf.read(prepared.ear_wav("test", "ref", "right", signal.scene))
-    expected = resample(reference, rate, 16000)[32000:, 1]
-    np.testing.assert_allclose(written, expected, rtol=0, atol=1e-6)
+    one = read_presentations(prepared.presentations)["test"][0]
+    stereo, rate = sf.read(one.processed)
+    reference, _ = sf.read(one.reference)
+    for kind, name, signal in (
+        ("msbg", one.name, simulate(stereo, one.listener)),
+        ("ref", one.scene, reference),
+    ):
+        expected = resample(signal, rate, 16000)[32000:]
+        for channel, ear in zip(expected.T, EARS, strict=True):
+            written, _ = sf.read(prepared.ear_wav("test", kind, ear, name))
+            np.testing.assert_allclose(written, channel, rtol=0, atol=1e-6)
 
 
 def test_the_records_hold_what_was_used(prepared):
@@ -125,37 +111,32 @@ def test_the_records_hold_what_was_used(prepared):
 @pytest.mark.parametrize("rate", [32000, 48000])
 def test_every_rate_is_brought_to_msbgs_and_counted(tmp_path, caplog, rate):
     release = make_release(tmp_path / "cpc1", n_train=1, n_test=1, rate=rate)
-    with caplog.at_level("INFO"):
-        experiment = prepare(release, tmp_path / "exp")
+    experiment = prepare(release, tmp_path / "exp")
     assert f"4 hearing-aid outputs at {rate} Hz went into MSBG resampled to 44100" in caplog.text
     row = read_table(experiment.table("left", "test", "msbg"))[0]
     assert row["duration"] == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_second_run_makes_nothing_and_leaves_every_byte(release, tmp_path, caplog):
+    """Neither run writes into the release."""
+    as_it_came = {path: path.stat().st_mtime_ns for path in sorted(release.rglob("*"))}
     exp = tmp_path / "exp"
     prepare(release, exp)
-    before = fingerprint(exp, ".csv", ".json", ".wav", ".jsonl")
-    with caplog.at_level("INFO"):
-        prepare(release, exp)
+    before = contents(exp, ".csv", ".json", ".wav", ".jsonl")
+    prepare(release, exp)
     assert "18 of 18 files are done already" in caplog.text
-    assert fingerprint(exp, ".csv", ".json", ".wav", ".jsonl") == before
+    assert contents(exp, ".csv", ".json", ".wav", ".jsonl") == before
     assert not list(exp.rglob("*.part*"))
+    assert {path: path.stat().st_mtime_ns for path in sorted(release.rglob("*"))} == as_it_came
 
 
 def test_two_processes_from_scratch_agree(release, tmp_path):
     prints = []
-    for number, n_jobs in (("1", 1), ("2", 2)):
-        exp = tmp_path / number
-        result = run_script(
-            "prepare_data.py",
-            f"path.root={release}",
-            f"path.exp_folder={exp}",
-            f"n_jobs={n_jobs}",
-            cwd=tmp_path,
-        )
+    for n_jobs in ("1", "2"):
+        paths = [f"path.root={release}", f"path.exp_folder={tmp_path / n_jobs}"]
+        result = run_script("prepare_data.py", *paths, f"n_jobs={n_jobs}", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        prints.append(made(exp))
+        prints.append(made(tmp_path / n_jobs))
     assert prints[0] == prints[1] and len(prints[0]) > 55
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2", "cpc1"]
 
@@ -165,13 +146,10 @@ def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
     wav = read_presentations(experiment.presentations)["test"][0].processed
     stereo, rate = sf.read(wav)
     sf.write(wav, 0.5 * stereo, rate)
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp")
+    prepare(release, tmp_path / "exp")
     assert "since these changed: {'source': 1}" in caplog.text
     assert "17 of 18 files are done already" in caplog.text
-    caplog.clear()
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
+    prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
     assert "since these changed: {'MSBGEar': 12}" in caplog.text  # the 6 references stay
     assert "6 of 18 files are done already" in caplog.text
 
@@ -199,32 +177,30 @@ def test_what_killed_runs_left_is_removed(release, tmp_path):
         ("MSBGEar.sample_rate=48000", "MSBGEar: "),
         ("MSBGEar.src_pos=FF", "MSBGEar: "),
         ("MSBGEar.ahr=nan", "MSBGEar.ahr=nan: expected dB"),
-        ("n_jobs=0", "n_jobs=0: expected a whole number of processes"),
-        ("seed=-1", "seed=-1: expected a whole number"),
         ("dev_percent=3", "dev_percent=3: expected a share"),
+        ("path.test_responses=/nope", "no test responses: /nope/CPC1.test.json: no such file"),
+        ("pretrained=/no/such/folder", "is no folder"),
+        ("pretrained=/dev", "asr.ckpt is missing"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_at_once(release, tmp_path, caplog, override, message):
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true", "from_scratch=true", override)
-    assert message in caplog.text
+def test_a_setting_that_cannot_be_is_refused_at_once(release, tmp_path, refused, override, message):
+    assert message in refused(prepare, release, tmp_path / "exp", "check_only=true", override)
 
 
-def test_a_split_without_a_usable_signal_is_refused(release, tmp_path, caplog):
+def test_a_split_without_a_usable_signal_is_refused(release, tmp_path, refused):
     shutil.rmtree(release / "clarity_CPC1_data_test/clarity_data/HA_outputs")
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "skip_bad=true")
-    assert "no usable signal left" in caplog.text
+    message = refused(prepare, release, tmp_path / "exp", "skip_bad=true")
+    assert "no usable signal left" in message
 
 
 def test_a_damaged_or_missing_ear_signal_is_made_again(release, tmp_path):
     experiment = prepare(release, tmp_path / "exp")
-    before = fingerprint(tmp_path / "exp", ".wav")
+    before = contents(tmp_path / "exp", ".wav")
     wavs = sorted(experiment.data_folder.rglob("*.wav"))
     wavs[0].unlink()
     wavs[5].write_bytes(wavs[5].read_bytes()[:1000])
     prepare(release, tmp_path / "exp")
-    assert fingerprint(tmp_path / "exp", ".wav") == before
+    assert contents(tmp_path / "exp", ".wav") == before
 
 
 def test_shards_together_make_the_whole(release, tmp_path):
@@ -241,72 +217,62 @@ def test_shards_together_make_the_whole(release, tmp_path):
     assert made(tmp_path / "parts") == made(tmp_path / "whole")
 
 
-def test_what_is_faulty_stops_the_run_or_is_left_out(release, tmp_path, caplog):
+def test_what_is_faulty_stops_the_run_or_is_left_out(release, tmp_path, refused):
     faults.mono_wav(release)
     faults.remove_reference(release)
     exp = tmp_path / "exp"
-    with pytest.raises(SystemExit) as stop:
-        prepare(release, exp)
-    assert stop.value.code == 1
-    assert "as listed above, or leave it out with skip_bad=true" in caplog.text
+    message = refused(prepare, release, exp)
+    assert "as listed above, or leave it out with skip_bad=true" in message
     assert not exp.exists()
     experiment = prepare(release, exp, "skip_bad=true")
     left_out = json.loads((exp / "left_out.json").read_text())
     assert sorted(left_out) == ["S10002_L0001_E001", "S10003_L0001_E001", "S10003_L0002_E001"]
     assert "1 channels where 2 are expected" in left_out["S10002_L0001_E001"]
-    tables = [
-        read_table(experiment.table("left", split, "msbg")) for split in ("train", "dev", "test")
-    ]
-    kept = {row["ID"] for table in tables for row in table}
+    kept = {name for split in SPLITS for name in ids(experiment, split)}
     assert len(kept) == 9 and not kept & set(left_out)
 
 
-def test_everything_wrong_is_reported_at_once(release, tmp_path, caplog):
+def test_everything_wrong_is_reported_at_once(release, tmp_path, refused):
     for spoil in (faults.remove_wav, faults.remove_reference, faults.mono_wav, faults.too_severe):
         spoil(release)
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true")
+    message = refused(prepare, release, tmp_path / "exp", "check_only=true")
     for words in ("2 x missing file", "1 x 1 channels", "1 x audiogram in listeners", "not ready"):
-        assert words in caplog.text
+        assert words in message
 
 
 READY = ("check_only=true", "from_scratch=true", "dev_percent=0.5")
 
 
 def test_check_only_is_content_with_a_whole_release(release, tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", *READY)
+    prepare(release, tmp_path / "exp", *READY)
     assert "Checked: ready" in caplog.text and "This stops" not in caplog.text
+    assert "1 x listener with losses above 80 dB HL" in caplog.text  # a notice
     assert not (tmp_path / "exp").exists()
 
 
-def test_check_only_looks_ahead(release, tmp_path, caplog):
+def test_check_only_looks_ahead(release, tmp_path, refused):
     path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
     edit(path, lambda entries: [entry.pop("correctness") for entry in entries])
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true")
-    assert "This stops train_asr.py:\n      1 x no recogniser to start from" in caplog.text
-    assert "This stops evaluate.py:\n      1 x too few dev responses: 0 dev signals" in caplog.text
-    assert "not ready, for the reasons above. Stopped: evaluate.py, train_asr.py" in caplog.text
-    assert "This stops prepare_data.py" not in caplog.text
+    message = refused(prepare, release, tmp_path / "exp", "check_only=true")
+    assert "This stops train_asr.py:\n      1 x no recogniser to start from" in message
+    assert "This stops evaluate.py:\n      1 x too few dev responses: 0 dev signals" in message
+    assert "not ready, for the reasons above. Stopped: evaluate.py, train_asr.py" in message
+    assert "This stops prepare_data.py" not in message
 
 
-def test_check_only_says_that_one_dev_scene_stops_the_fit(release, tmp_path, caplog):
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true", "from_scratch=true")
-    assert "too few dev responses: 2 dev signals with" in caplog.text
-    assert "use more training scenes, a larger dev_percent, or calibration=" in caplog.text
-    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in caplog.text
-    assert "Nothing was made" not in caplog.text
+def test_check_only_says_that_one_dev_scene_stops_the_fit(release, tmp_path, refused):
+    message = refused(prepare, release, tmp_path / "exp", "check_only=true", "from_scratch=true")
+    assert "too few dev responses: 2 dev signals with" in message
+    assert "use more training scenes, a larger dev_percent, or calibration=" in message
+    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in message
+    assert "Nothing was made" not in message
     assert not (tmp_path / "exp").exists()
 
 
-def test_answers_that_are_all_the_same_stop_the_fit(release, tmp_path, caplog):
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: [entry.update(correctness=40) for entry in entries])
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", *READY)
-    assert "4 dev signals with 1 different responses, the logistic needs 3" in caplog.text
+def test_answers_that_are_all_the_same_stop_the_fit(release, tmp_path, refused):
+    edit(release / faults.TRAIN_LIST, lambda entries: [e.update(correctness=40) for e in entries])
+    message = refused(prepare, release, tmp_path / "exp", *READY)
+    assert "4 dev signals with 1 different responses, the logistic needs 3" in message
 
 
 def test_what_stops_a_later_stage_does_not_stop_this_one(release, tmp_path, caplog):
@@ -316,61 +282,31 @@ def test_what_stops_a_later_stage_does_not_stop_this_one(release, tmp_path, capl
 
 
 def test_a_test_signal_without_a_response_is_a_notice(release, tmp_path, caplog):
-    path = release / "clarity_CPC1_data_test/metadata/CPC1.test.json"
+    path = release / faults.TEST_LIST
     edit(path, lambda entries: entries[2].pop("correctness"))
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", *READY)
+    prepare(release, tmp_path / "exp", *READY)
     assert "To know (it stops nothing):" in caplog.text and "Checked: ready" in caplog.text
     assert "1 x test signal without a response: predicted, but not scored: S20001_L" in caplog.text
-    caplog.clear()
-    folder = tmp_path / "responses"
-    folder.mkdir()
-    dump(folder / "CPC1.test.json", json.loads(path.read_text())[:1])
-    prepare(release, tmp_path / "exp", *READY, f"path.test_responses='{folder}'")
+    dump(tmp_path / path.name, json.loads(path.read_text())[:1])
+    prepare(release, tmp_path / "exp", *READY, f"path.test_responses='{tmp_path}'")
     assert "3 x test signal without a response" in caplog.text  # the late ones alone count
 
 
-def test_severe_losses_are_a_notice(release, tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", *READY)
-    assert "1 x listener with losses above 80 dB HL" in caplog.text
-    assert "Checked: ready" in caplog.text
-
-
-def test_check_only_looks_into_a_pretrained_folder(release, tmp_path, caplog):
-    for folder, message in (("/no/such/folder", "is no folder"), (tmp_path, "asr.ckpt is missing")):
-        with pytest.raises(SystemExit):
-            prepare(release, tmp_path / "exp", "check_only=true", f"pretrained='{folder}'")
-        assert message in caplog.text
-
-
-def test_check_only_names_a_folder_of_responses_that_is_not_there(release, tmp_path, caplog):
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "check_only=true", "path.test_responses=/nope")
-    assert "no test responses: /nope/CPC1.test.json: no such file" in caplog.text
-    assert "no recogniser to start from" in caplog.text
-    assert "Stopped: evaluate.py, train_asr.py" in caplog.text
-
-
-def test_a_full_disk_is_foreseen(release, tmp_path, caplog, monkeypatch):
+def test_a_full_disk_is_foreseen(release, tmp_path, refused, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", "skip_bad=true")
-    assert "disk too full" in caplog.text
+    assert "disk too full" in refused(prepare, release, tmp_path / "exp", "skip_bad=true")
 
 
-def test_samples_that_are_not_finite_are_named(release, tmp_path, caplog):
-    wav = release / "clarity_CPC1_data_test/clarity_data/HA_outputs/test/S20001_L0002_E001.wav"
+def test_samples_that_are_not_finite_are_named(release, tmp_path, refused):
     signal = np.zeros((44100 * 3, 2), dtype="float32")
     signal[7, 1] = np.nan
-    sf.write(wav, signal, 44100, subtype="FLOAT")
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp")
-    assert "1 of 18 files failed, the others are done" in caplog.text
-    assert "test/msbg/S20001_L0002_E001: samples that are not finite" in caplog.text
+    sf.write(release / faults.TEST_WAV, signal, 44100, subtype="FLOAT")
+    message = refused(prepare, release, tmp_path / "exp")
+    assert "1 of 18 files failed, the others are done" in message
+    assert "test/msbg/S20001_L0002_E001: samples that are not finite" in message
     experiment = prepare(release, tmp_path / "exp", "skip_bad=true")
-    assert len(read_table(experiment.table("left", "test", "msbg"))) == 3
+    assert len(ids(experiment, "test")) == 3
 
 
 def test_odd_sounds_are_used_and_named(release, tmp_path, caplog):
@@ -378,50 +314,31 @@ def test_odd_sounds_are_used_and_named(release, tmp_path, caplog):
     sf.write(release / silent, np.zeros((int(2.2 * 44100), 2)), 44100)
     signal, rate = sf.read(release / loud)
     sf.write(release / loud, 1e6 / np.abs(signal).max() * signal, rate, subtype="FLOAT")
-    experiment = prepare(release, tmp_path / "exp")
-    assert f"test/msbg/{loud.stem}: samples far beyond full scale (1)" in caplog.text
-    assert f"train/msbg/{silent.stem}: silent" in caplog.text
-    assert "2 files are used, but strange" in caplog.text
-    assert len(read_table(experiment.table("left", "test", "msbg"))) == 4
+    for _ in range(2):  # a second run makes nothing, and says it all the same
+        caplog.clear()
+        experiment = prepare(release, tmp_path / "exp")
+        assert f"test/msbg/{loud.stem}: samples far beyond full scale (1)" in caplog.text
+        assert f"train/msbg/{silent.stem}: silent" in caplog.text
+        assert "2 files are used, but strange" in caplog.text
+    assert len(ids(experiment, "test")) == 4
     for path in experiment.data_folder.rglob("*.wav"):
         assert np.isfinite(sf.read(path)[0]).all()
-    caplog.clear()
-    prepare(release, tmp_path / "exp")  # a second run makes nothing, and says it all the same
-    assert "2 files are used, but strange" in caplog.text
 
 
-def test_test_signals_alone(release, tmp_path, caplog):
+def test_test_signals_alone(release, tmp_path, refused, caplog):
     shutil.rmtree(release / "clarity_CPC1_data_train")
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp")
-    assert "path.cpc1_train_data=null does without this archive" in caplog.text
-    alone = "path.cpc1_train_data=null"
+    alone, exp = "path.cpc1_train_data=null", tmp_path / "exp"
+    assert f"{alone} does without this archive" in refused(prepare, release, exp)
     ahead = [alone, "check_only=true", "from_scratch=true"]
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp", *ahead)
-    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in caplog.text
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp", *ahead, "calibration=other/calibration.json")
+    message = refused(prepare, release, exp, *ahead)
+    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in message
+    prepare(release, exp, *ahead, "calibration=other/calibration.json")
     assert "Checked: ready" in caplog.text
-    experiment = prepare(release, tmp_path / "exp", alone)
+    experiment = prepare(release, exp, alone)
     assert list(read_presentations(experiment.presentations)) == ["test"]
-    sizes = {
-        split: len(read_table(experiment.table("left", split, "msbg")))
-        for split in ("train", "dev", "test")
-    }
-    assert sizes == {"train": 0, "dev": 0, "test": 4}
+    assert [len(ids(experiment, split)) for split in ("train", "dev", "test")] == [0, 0, 4]
     assert len(list(experiment.data_folder.rglob("*.wav"))) == 2 * (4 + 2)
-    assert not (tmp_path / "exp/data_split").exists()
-
-
-def test_a_copied_experiment_is_known_again(release, tmp_path, caplog):
-    """Files are told apart by what is in them: a copy of the release and of the work is as good."""
-    prepare(release, tmp_path / "exp")
-    shutil.copytree(release, tmp_path / "copy", copy_function=shutil.copyfile)
-    shutil.copytree(tmp_path / "exp", tmp_path / "exp2", copy_function=shutil.copyfile)
-    with caplog.at_level("INFO"):
-        prepare(tmp_path / "copy", tmp_path / "exp2")
-    assert "18 of 18 files are done already" in caplog.text
+    assert not (exp / "data_split").exists()
 
 
 def test_an_audiogram_that_changed_is_simulated_anew(release, tmp_path, caplog):
@@ -429,28 +346,23 @@ def test_an_audiogram_that_changed_is_simulated_anew(release, tmp_path, caplog):
     before = read_presentations(experiment.presentations)["test"]
     path = release / faults.TEST_LISTENERS
     edit(path, lambda listeners: listeners["L0001"].update(audiogram_levels_l=[50] * 8))
-    with caplog.at_level("INFO"):
-        prepare(release, tmp_path / "exp")
+    prepare(release, tmp_path / "exp")
     assert "since these changed: {'audiograms': 2}" in caplog.text
     after = read_presentations(experiment.presentations)["test"]
     changed = {a.name for a, b in zip(before, after, strict=True) if a.made_from != b.made_from}
     assert changed == {"S20000_L0001_E001", "S20001_L0001_E001"}
 
 
-def test_a_scene_of_the_test_is_not_trained_on(release, tmp_path, caplog):
+def test_a_scene_of_the_test_is_not_trained_on(release, tmp_path, refused):
     edit(release / faults.TEST_LIST, lambda entries: entries[0].update(scene="S10000"))
-    reference = "clarity_data/scenes/{}_target_anechoic.wav".format
-    shutil.copy(
-        release / faults.OF_TRAIN / reference("S10000"),
-        release / faults.OF_TEST / reference("S10000"),
-    )
-    with pytest.raises(SystemExit):
-        prepare(release, tmp_path / "exp")
-    assert "2 x scene in both training and test: S10000 of S10000_L0001_E001" in caplog.text
+    reference = "clarity_data/scenes/S10000_target_anechoic.wav"
+    shutil.copy(release / faults.OF_TRAIN / reference, release / faults.OF_TEST / reference)
+    message = refused(prepare, release, tmp_path / "exp")
+    assert "2 x scene in both training and test: S10000 of S10000_L0001_E001" in message
     experiment = prepare(release, tmp_path / "exp", "skip_bad=true")
     left_out = json.loads(experiment.left_out.read_text())
     assert sorted(left_out) == ["S10000_L0001_E001", "S10000_L0002_E001"]
-    assert len(read_table(experiment.table("left", "test", "msbg"))) == 4
+    assert len(ids(experiment, "test")) == 4
 
 
 def test_names_beyond_ascii_go_through(release, tmp_path):
@@ -462,21 +374,15 @@ def test_names_beyond_ascii_go_through(release, tmp_path):
         for path in (folder / "metadata").glob("CPC1.test*.json"):
             text = json.dumps(json.loads(path.read_text()), ensure_ascii=False)
             path.write_text(text.replace(scene, new), encoding="utf-8")
-    experiment = prepare(release, tmp_path / "exp")
-    rows = read_table(experiment.table("left", "test", "msbg"))
-    assert [row["ID"] for row in rows] == [
-        f"{scene}_{listener}_E001"
-        for scene in ("Höhle7", "场景")
-        for listener in ("L0001", "L0002")
-    ]
+    rows = read_table(prepare(release, tmp_path / "exp").table("left", "test", "msbg"))
+    names = [f"{scene}_L000{n}_E001" for scene in ("Höhle7", "场景") for n in (1, 2)]
+    assert [row["ID"] for row in rows] == names
     assert all(row["wav"].is_file() for row in rows)
 
 
 def test_a_file_truncated_after_the_check_is_named(release, tmp_path):
-    wav = release / "clarity_CPC1_data_test/clarity_data/HA_outputs/test/S20001_L0002_E001.wav"
-    listener = Listener.load_listener_dict(
-        release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
-    )["L0002"]
+    wav = release / faults.TEST_WAV
+    listener = Listener.load_listener_dict(release / faults.TEST_LISTENERS)["L0002"]
     source = Source("test", "msbg", "x", wav, 2.0, listener, None, sf.info(wav).frames, 44100)
     wav.write_bytes(wav.read_bytes()[:-4000])
     with pytest.raises(ValueError, match="the file changed while the run went on"):
@@ -484,23 +390,16 @@ def test_a_file_truncated_after_the_check_is_named(release, tmp_path):
     assert not (tmp_path / "exp").exists()
 
 
-def test_two_runs_on_one_folder_are_refused_by_name(release, tmp_path, caplog):
+def test_two_runs_on_one_folder_are_refused_by_name(release, tmp_path, refused):
     experiment = Experiment.from_config(configure(release, tmp_path / "exp"))
+    shard = ["shard=0", "n_shards=2"]
     with sole_run(experiment.data_folder, "prepare_data"):
-        for overrides in ([], ["shard=0", "n_shards=2"]):
-            with pytest.raises(SystemExit):
-                prepare(release, tmp_path / "exp", *overrides)
-            assert f"{experiment.data_folder} is in use (" in caplog.text
+        for overrides in ([], shard):
+            message = refused(prepare, release, tmp_path / "exp", *overrides)
+            assert f"{experiment.data_folder} is in use (" in message
     with sole_run(experiment.data_folder, "prepare_data", 1, 2):
-        prepare(release, tmp_path / "exp", "shard=0", "n_shards=2")
-        with pytest.raises(SystemExit):
-            prepare(release, tmp_path / "exp")
-
-
-def test_the_release_is_only_read(release, tmp_path):
-    before = {path: path.stat().st_mtime_ns for path in sorted(release.rglob("*"))}
-    prepare(release, tmp_path / "exp")
-    assert {path: path.stat().st_mtime_ns for path in sorted(release.rglob("*"))} == before
+        prepare(release, tmp_path / "exp", *shard)
+        refused(prepare, release, tmp_path / "exp")
 
 
 def test_a_terminal_user_sees_words_not_a_traceback(tmp_path):
@@ -512,13 +411,6 @@ def test_a_terminal_user_sees_words_not_a_traceback(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_help_lists_the_configuration():
-    result = run_script("prepare_data.py", "--help")
-    assert result.returncode == 0
-    for key in ("cpc1_track", "dev_percent", "MSBGEar", "equiv_0db_spl"):
-        assert key in result.stdout
-
-
 def test_two_real_signals(shared, tmp_path):
     experiment = prepare(shared / "cpc1_sample", tmp_path / "exp")
     assert json.loads(experiment.scene_list("dev").read_text()) == []
@@ -528,3 +420,45 @@ def test_two_real_signals(shared, tmp_path):
         assert row["duration"] == pytest.approx(5.8819 - 2, abs=0.01)
     (row,) = read_table(experiment.table("left", "test", "ref"))
     assert row["duration"] == pytest.approx(5.27 - 2, abs=0.001)
+
+
+# Without a hearing loss: the last row of the paper's Table 2
+
+
+@pytest.fixture(scope="module")
+def both(prepared):
+    """Return an experiment with a hearing loss and without."""
+    release, exp = prepared.exp_folder.parent / "cpc1", prepared.exp_folder
+    before = contents(exp)
+    assert len(before) > 20
+    without = prepare(release, exp, "hearing_loss=none")
+    assert before.items() <= contents(exp).items()
+    return prepared, without
+
+
+def test_an_experiment_without_a_hearing_loss_lies_apart(both):
+    with_, without = both
+    assert without.data_folder.is_relative_to(with_.exp_folder / "no_hearing_loss")
+    provenance = json.loads(without.presentations.read_text())["provenance"]
+    assert provenance["config"]["hearing_loss"] == "none"
+
+
+def test_it_has_the_same_signals_of_the_same_scenes(both):
+    with_, without = both
+    assert with_.scene_list("dev") == without.scene_list("dev")
+    for split in SPLITS:
+        for kind in ("msbg", "ref"):
+            assert ids(with_, split, kind) == ids(without, split, kind) != []
+
+
+def test_its_signals_are_at_16_khz_and_nothing_else(both):
+    with_, without = both
+    for one in read_presentations(without.presentations)["test"]:
+        signal, rate = sf.read(one.processed)
+        for ear, channel in zip(EARS, ear_signals(signal, rate, None, {}, 2.0).T, strict=True):
+            found, _ = sf.read(without.ear_wav("test", "msbg", ear, one.name), dtype="float32")
+            np.testing.assert_array_equal(found, channel)
+            impaired, _ = sf.read(with_.ear_wav("test", "msbg", ear, one.name), dtype="float32")
+            assert len(impaired) != len(found) or not np.allclose(impaired, found, atol=1e-4)
+            wavs = [each.ear_wav("test", "ref", ear, one.scene) for each in both]
+            assert wavs[0].read_bytes() == wavs[1].read_bytes()

@@ -14,23 +14,16 @@ import soundfile as sf
 
 import infer
 import prepare_data
-from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.recogniser import make_recogniser
 from benchmarks.made.release import dump, make_release
 from demo.layouts import lay_out
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.onset import FRAME, MARGIN
 from tests.conftest import configure, run_script
+from tests.prepared_data import SIZES, TRAINING_SIZES
 
 MEASURES = ("enc_similarity", "dec_similarity", "pre_similarity", "wcs_correctness")
 BEGINS = 2.0 + MARGIN + FRAME / 2  # s; the envelope rises in the frame before
-TRAINING = SETTINGS | {
-    "output_neurons": 40,
-    "number_of_epochs": 1,
-    "stage_one_epochs": 1,
-    "batch_size": 4,
-    "gradient_accumulation": 1,
-    "valid_beam_size": 2,
-}
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def configuration(folder: Path, corpus: str):
     """Return the configuration of one layout."""
-    listeners = f"path.listeners='{folder / 'cpc3/listeners.json'}'"
-    settings = [f"asr_overrides.{key}={value}" for key, value in SETTINGS.items()]
-    return configure(
-        folder / corpus,
-        folder / f"exp_{corpus}",
-        *(f"corpus={corpus}", "dev_percent=0.67", f"path.asr_folder='{folder / 'asr'}'"),
-        *([listeners] if corpus == "cpc3" else []),
-        *settings,
-    )
+    options = [f"corpus={corpus}", "dev_percent=0.67", f"path.asr_folder='{folder / 'asr'}'"]
+    if corpus == "cpc3":
+        options.append(f"path.listeners='{folder / 'cpc3/listeners.json'}'")
+    return configure(folder / corpus, folder / f"exp_{corpus}", *options, *SIZES)
 
 
 def similarities(folder: Path, corpus: str, split: str) -> dict[str, dict[str, float]]:
@@ -84,7 +72,6 @@ def test_the_cut_is_the_same(folder: Path) -> None:
 
 
 def test_cpc2_measures_what_cpc1_does(folder: Path) -> None:
-    """All test signals of CPC2 have the similarities that they have as CPC1's."""
     first, second = (similarities(folder, corpus, "test") for corpus in ("cpc1", "cpc2"))
     assert len(first["dec_similarity"]) == 4
     assert second == first
@@ -112,7 +99,6 @@ def test_another_audiogram_makes_another_similarity(folder: Path) -> None:
 
 
 def test_a_second_run_makes_nothing(folder: Path) -> None:
-    """What is there is found: no ear signal is written again."""
     for corpus in ("cpc2", "cpc3"):
         wavs = sorted((folder / f"exp_{corpus}").rglob("*.wav"))
         before = [wav.stat().st_mtime_ns for wav in wavs]
@@ -122,7 +108,6 @@ def test_a_second_run_makes_nothing(folder: Path) -> None:
 
 @pytest.mark.parametrize("corpus", ["cpc2", "cpc3"])
 def test_training_and_evaluation(folder: Path, corpus: str, tmp_path: Path) -> None:
-    """evaluate.py scores what was measured, and train_asr.py trains on it."""
     exp = Path(shutil.copytree(folder / f"exp_{corpus}", tmp_path / "exp"))
     arguments = [f"corpus={corpus}", f"path.exp_folder={exp}"]
     evaluated = run_script("evaluate.py", *arguments)
@@ -132,18 +117,14 @@ def test_training_and_evaluation(folder: Path, corpus: str, tmp_path: Path) -> N
     assert results["counts"]["test"]["matched"] == 4
     assert all(np.isfinite(results[f"{name}_results"]["RMSE"]) for name in ("enc", "dec"))
 
-    training = ["from_scratch=true", *(f"asr_overrides.{k}={v}" for k, v in TRAINING.items())]
-    trained = run_script("train_asr.py", *arguments, *training)
+    trained = run_script("train_asr.py", *arguments, "from_scratch=true", *TRAINING_SIZES)
     assert trained.returncode == 0, trained.stderr
     assert (exp / f"transformer_{corpus}/train_log.txt").is_file()
     evaluated = run_script("evaluate.py", *arguments)
     assert "the recogniser was trained since; run infer.py again" in evaluated.stderr
 
 
-def test_corpora_do_not_share_a_folder(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """An experiment on one corpus is not written over by another's."""
+def test_corpora_do_not_share_a_folder(folder: Path, refused) -> None:
     cfg = configuration(folder, "cpc2")
     cfg.path.exp_folder = str(folder / "exp_cpc1")
-    with pytest.raises(SystemExit):
-        prepare_data.run(cfg)
-    assert "holds an experiment on cpc1" in caplog.messages[-1]
+    assert "holds an experiment on cpc1" in refused(prepare_data.run, cfg)

@@ -7,7 +7,6 @@ processes against one within 1e-5 of the largest (sums in another order).
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import pty
 import re
@@ -17,6 +16,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,11 +32,9 @@ from intelligibility.runs import RECIPE, RecipeError, sole_run
 from intelligibility.training.data import make_dataset
 from intelligibility.training.settings import Vocabulary
 from tests import toy_asr
+from tests.conftest import contents
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
-
-
-GOLDEN = RECIPE.parent / "shared/golden/infer"
 
 
 def assert_same_state(one, other):
@@ -46,11 +44,12 @@ def assert_same_state(one, other):
         torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
 
 
-def in_a_process(code, *arguments):
-    """Run Python code in a process of its own, from another folder; return what it did."""
+def in_a_process(code, *arguments, torchrun=False):
+    """Run Python code, from another folder, in a process of its own or in two on the CPU."""
     paths = os.pathsep.join([str(RECIPE), str(RECIPE / "tests")])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, *(start if torchrun else []), code, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -88,33 +87,31 @@ def test_keeps_the_best_and_the_latest(learnt):
 
 def test_noam_sets_the_rate_in_both_stages(learnt):
     _, asr = learnt
-    size, warm_up = toy_asr.SETTINGS["d_model"], toy_asr.SETTINGS["n_warmup_steps"]
     for entry in toy_asr.epochs(asr):
-        steps = entry["steps"]
-        scale = min(steps**-0.5, steps * warm_up**-1.5)  # Vaswani et al. 2017, eq. 3
-        rate = toy_asr.SETTINGS["lr_adam"] * size**-0.5 * scale
+        rate = noam(entry["steps"], *(toy_asr.SETTINGS[key] for key in NOAM))
         assert entry["lr"] == pytest.approx(rate, rel=1e-9)
 
 
-def test_a_second_run_changes_nothing(learnt, monkeypatch, caplog):
-    data, asr = learnt
-    assert (asr / "trained_on.json").is_file()
-    before = {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
-    monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
-    monkeypatch.setattr(train_asr.ASR, "evaluate_batch", None)
-    toy_asr.train(data, asr, **toy_asr.LEARNS)
-    assert before == {path: path.read_bytes() for path in asr.rglob("*") if path.is_file()}
-    assert "other data" not in caplog.text
+NOAM = ("d_model", "lr_adam", "n_warmup_steps")
 
 
-def test_an_experiment_that_moved_computes_no_word_error_rates_again(
+def noam(steps, size, peak, warm_up):
+    """Return the learning rate after so many steps: Vaswani et al. 2017, eq. 3."""
+    return peak * size**-0.5 * np.minimum(steps**-0.5, steps * warm_up**-1.5)
+
+
+def test_a_second_run_changes_nothing_in_another_place_either(
     learnt, tmp_path, monkeypatch, caplog
 ):
     data, asr = (shutil.copytree(folder, tmp_path / folder.name) for folder in learnt)
+    assert (asr / "trained_on.json").is_file()
+    before = contents(asr)
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", None)
     monkeypatch.setattr(train_asr.ASR, "evaluate_batch", None)
-    with caplog.at_level(logging.INFO):
-        toy_asr.train(data, asr, **toy_asr.LEARNS)
+    toy_asr.train(data, asr, **toy_asr.LEARNS)
     assert "the word error rates of this recogniser are there" in caplog.text
+    assert contents(asr) == before
+    assert "other data" not in caplog.text
 
 
 def test_normaliser_is_that_of_the_training_set_and_stays(learnt):
@@ -159,10 +156,17 @@ toy_asr.train(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
+@pytest.fixture
+def script(tmp_path_factory):
+    """Return the path of a script to write."""
+    return tmp_path_factory.mktemp("script") / "script.py"
+
+
 @pytest.mark.parametrize("where, count", [("write", 10), ("step", 15)])
-def test_resumes_after_a_kill(toy_data, uninterrupted, tmp_path, where, count):
+def test_resumes_after_a_kill(toy_data, uninterrupted, tmp_path, script, where, count):
     """An epoch has four writes by torch and four steps: the third epoch is hit, and the fourth."""
-    run = in_a_process(KILLED, toy_data, tmp_path, where, count)
+    script.write_text(KILLED)
+    run = in_a_process(script, toy_data, tmp_path, where, count)
     assert run.returncode == -signal.SIGKILL, run.stderr
     reached = int((toy_asr.latest(tmp_path) / "counter.ckpt").read_text())
     assert 1 <= reached < toy_asr.SETTINGS["number_of_epochs"]
@@ -171,43 +175,50 @@ def test_resumes_after_a_kill(toy_data, uninterrupted, tmp_path, where, count):
     assert not list((tmp_path / "save").rglob(".part/*"))
 
 
-def test_resumes_within_an_epoch(toy_data, tmp_path, monkeypatch):
-    """From a checkpoint within an epoch, only the rest of its batches is trained on."""
-    steps = []
+def before_each_step(monkeypatch, call):
+    """Make a call with the brain and the batch before each step."""
     fit_batch = train_asr.ASR.fit_batch
 
-    def counted(brain, batch):
+    def step(brain, batch):
+        call(brain, batch)
+        return fit_batch(brain, batch)
+
+    monkeypatch.setattr(train_asr.ASR, "fit_batch", step)
+
+
+def test_resumes_within_an_epoch(toy_data, tmp_path):
+    """From a checkpoint within an epoch, only the rest of its batches is trained on."""
+    steps = []
+
+    def stop_at_the_fourth(brain, batch):
         if len(steps) == 3:
             raise KeyboardInterrupt
         steps.append(batch.id)
-        return fit_batch(brain, batch)
 
-    monkeypatch.setattr(train_asr.ASR, "fit_batch", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        before_each_step(patch, stop_at_the_fourth)
         toy_asr.train(toy_data, tmp_path, {"ckpt_interval_steps": 2, "ckpt_interval_minutes": 0})
-    monkeypatch.setattr(train_asr.ASR, "fit_batch", fit_batch)
     toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
     assert toy_asr.load(toy_asr.latest(tmp_path) / "noam_scheduler.ckpt")["n_steps"] == 4
 
 
-def watch_training(monkeypatch):
-    """Record epoch, optimiser and learning rate of each update."""
+@pytest.fixture
+def seen(monkeypatch):
+    """Return a list of the first weights, and then each update's epoch, optimiser and rate."""
     seen = []
-    fit_batch = train_asr.ASR.fit_batch
 
-    def watched(brain, batch):
+    def note(brain, batch):
         if not seen:
             model = brain.hparams.model.state_dict()
             seen.append({name: value.clone() for name, value in model.items()})
         state = brain.hparams.epoch_counter.current, type(brain.optimizer).__name__
         seen.append((*state, brain.optimizer.param_groups[0]["lr"]))
-        return fit_batch(brain, batch)
 
-    monkeypatch.setattr(train_asr.ASR, "fit_batch", watched)
+    before_each_step(monkeypatch, note)
     return seen
 
 
-def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps, lr_sgd, epoch):
+def assert_resumed(seen, start, asr, steps_before, schedule, epoch):
     """One epoch of SGD from the start: weights, normaliser, Noam, checkpoints."""
     weights, *updates = seen
     model = {
@@ -216,10 +227,8 @@ def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps
     }
     torch.testing.assert_close(weights, model, rtol=0, atol=0)
     assert {update[:2] for update in updates} == {(epoch, "SGD")}
-    steps = steps_before + np.arange(1, len(updates))
-    noam = lr_adam * size**-0.5 * np.minimum(steps**-0.5, steps * n_warmup_steps**-1.5)
-    rates = [rate for *_, rate in updates]
-    np.testing.assert_allclose(rates, [lr_sgd, *noam], rtol=1e-9)
+    rates = [2.5e-5, *noam(steps_before + np.arange(1.0, len(updates)), *schedule)]
+    np.testing.assert_allclose([rate for *_, rate in updates], rates, rtol=1e-9)
 
     latest = toy_asr.latest(asr)
     assert toy_asr.load(latest / "noam_scheduler.ckpt")["n_steps"] == steps_before + len(updates)
@@ -230,46 +239,42 @@ def assert_resumed(seen, start, asr, steps_before, size, lr_adam, n_warmup_steps
     assert [path.name for path in (asr / "start").iterdir()] == [start.name]
 
 
-def test_resumes_a_published_checkpoint(toy_data, uninterrupted, tmp_path, monkeypatch, caplog):
+def test_resumes_a_published_checkpoint(toy_data, uninterrupted, tmp_path, seen, caplog):
     start = toy_asr.published_form(
         toy_asr.latest(uninterrupted), tmp_path / "kept/CKPT+old+00", epoch=110
     )
     shutil.copytree(start, tmp_path / "asr/save/CKPT+old+00")
     shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "asr/save")
     (tmp_path / "asr/trained_on.json").write_text("{}")  # of what was in the folder before
-    seen = watch_training(monkeypatch)
     stages = {"number_of_epochs": 111, "stage_one_epochs": 90, "lr_sgd": 2.5e-5}
     toy_asr.train(toy_data, tmp_path / "asr", from_scratch=False, **stages)
     steps = toy_asr.load(start / "noam_scheduler.ckpt")["n_steps"]
-    noam = [toy_asr.SETTINGS[key] for key in ("d_model", "lr_adam", "n_warmup_steps")]
-    assert_resumed(seen, start, tmp_path / "asr", steps, *noam, 2.5e-5, 111)
+    schedule = [toy_asr.SETTINGS[key] for key in NOAM]
+    assert_resumed(seen, start, tmp_path / "asr", steps, schedule, 111)
     assert "other data" not in caplog.text
     assert json.loads((tmp_path / "asr/trained_on.json").read_text())["signals"] == 32
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no reference material beside this checkout")
-def test_resumes_the_reference_checkpoint(tmp_path, monkeypatch):
+def test_resumes_the_reference_checkpoint(shared, tmp_path, seen):
     """A folder that SpeechBrain 0.5.9 wrote itself, with its own sizes and signals."""
-    found = json.loads((GOLDEN / "expected.json").read_text())
-    asr, data = tmp_path / "asr", tmp_path / "data"
-    shutil.copytree(GOLDEN / "save", asr / "save")
-    shutil.copytree(GOLDEN / "wavs", data / "wavs")
+    golden, asr, data = shared / "golden/infer", tmp_path / "asr", tmp_path / "data"
+    shutil.copytree(golden / "save", asr / "save")
+    shutil.copytree(golden / "wavs", data / "wavs")
     rows = []
     for wav in sorted((data / "wavs").glob("*_msbg.wav")):
         seconds = soundfile.info(wav).duration
         row = {"ID": wav.stem, "duration": seconds, "wav": wav, "spk_id": "L0001"}
         rows.append(row | {"wrd": "ONE TWO THREE"})
-    assert len(rows) == 14 and found
+    assert len(rows) == 14
     for name in ("binaural_train_msbg", "binaural_dev_msbg", "left_dev_msbg", "right_dev_msbg"):
         write_table(data / f"{name}.csv", rows[: None if "train" in name else 1])
-    seen = watch_training(monkeypatch)
-    sizes = json.loads((GOLDEN / "settings.json").read_text())
+    sizes = json.loads((golden / "settings.json").read_text())
     sizes |= {"number_of_epochs": 23, "batch_size": 4, "gradient_accumulation": 1, "num_workers": 0}
     folders = {"data_folder": str(data), "output_folder": str(asr)}
     hparams = train_asr.read_settings(RECIPE / "transformer_cpc1.yaml", sizes | folders)
     train_asr.train(hparams, train_asr.run_options({"noprogressbar": True}, "cpu"))
-    start = next((GOLDEN / "save").glob("CKPT+*"))
-    assert_resumed(seen, start, asr, 3300, 128, 1.0, 25000, 2.5e-5, 23)
+    start = next((golden / "save").glob("CKPT+*"))
+    assert_resumed(seen, start, asr, 3300, (128, 1.0, 25000), 23)
 
 
 @pytest.mark.parametrize(
@@ -314,15 +319,13 @@ def test_checkpoints_of_two_trainings_are_refused(toy_data, uninterrupted, tmp_p
 
 def test_data_may_not_be_prepared_meanwhile(toy_data, tmp_path, monkeypatch):
     tried = []
-    fit_batch = train_asr.ASR.fit_batch
 
     def tries(brain, batch):
         with pytest.raises(RecipeError, match="is in use"), sole_run(toy_data, "prepare_data"):
             pass
         tried.append(batch.id)
-        return fit_batch(brain, batch)
 
-    monkeypatch.setattr(train_asr.ASR, "fit_batch", tries)
+    before_each_step(monkeypatch, tries)
     toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
     assert len(tried) == 4
     with sole_run(toy_data, "prepare_data"), pytest.raises(RecipeError, match="is in use"):
@@ -370,15 +373,6 @@ def test_says_which_batch_did_not_fit(toy_data, tmp_path, part, remedy):
 # Several processes
 
 
-def torchrun(script, *arguments):
-    """Run a script in two processes on this machine's CPU."""
-    paths = os.pathsep.join([str(RECIPE), str(RECIPE / "tests")])
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(script), *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
 GRADIENTS = """
 import os, sys
 from pathlib import Path
@@ -417,14 +411,13 @@ if "RANK" in os.environ:
 """
 
 
-def test_two_processes_step_as_one_does(learnt, tmp_path):
+def test_two_processes_step_as_one_does(learnt, tmp_path, script):
     data, asr = learnt
-    copy, script = shutil.copytree(asr, tmp_path / "asr"), tmp_path / "gradients.py"
+    copy = shutil.copytree(asr, tmp_path / "asr")
     script.write_text(GRADIENTS)
-    single = in_a_process(GRADIENTS, data, copy, tmp_path / "single")
-    assert single.returncode == 0, single.stderr
-    double = torchrun(script, data, copy, tmp_path / "double")
-    assert double.returncode == 0, double.stderr
+    for result, torchrun in (("single", False), ("double", True)):
+        run = in_a_process(script, data, copy, tmp_path / result, torchrun=torchrun)
+        assert run.returncode == 0, run.stderr
     expected = toy_asr.load(tmp_path / "single.0")
     assert len(expected) > 40 and all(value.abs().max() > 0 for value in expected.values())
     for rank in (0, 1):
@@ -435,23 +428,20 @@ def test_two_processes_step_as_one_does(learnt, tmp_path):
             torch.testing.assert_close(found[name], value, rtol=0, atol=float(limit), msg=name)
 
 
-def command_line(folder, asr):
-    """Return the toy settings as Hydra takes them."""
-    overrides = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1}
-    del overrides["from_scratch"], overrides["seed"]
-    changes = [
-        f"asr_overrides.{key}={value}".replace("'", "").replace(" ", "")
-        for key, value in overrides.items()
-    ]
-    paths = [f"path.exp_folder={folder}", f"path.asr_folder={asr}"]
-    return [
-        *paths,
-        "seed=3",
-        "device=cpu",
-        "from_scratch=true",
-        "run_opts.noprogressbar=true",
-        *changes,
-    ]
+def command_line(folder, asr, way="hydra", **changes):
+    """Return a command that trains for an epoch, with Hydra or on the settings file alone."""
+    settings = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1} | changes
+    script = [sys.executable, str(RECIPE / "train_asr.py")]
+    if way == "published":
+        settings |= {"data_folder": folder / "cpc1_asr_data", "output_folder": asr}
+        options = [f"--{key}={value}".replace("'", "") for key, value in settings.items()]
+        file = str(RECIPE / "transformer_cpc1.yaml")
+        return [*script, file, *options, "--noprogressbar", "--device=cpu"]
+    options = [f"path.exp_folder={folder}", f"path.asr_folder={asr}", "device=cpu"]
+    options += [f"seed={settings.pop('seed')}", f"from_scratch={settings.pop('from_scratch')}"]
+    options += [f"asr_overrides.{key}={value}" for key, value in settings.items()]
+    options = [option.replace("'", "").replace(" ", "") for option in options]
+    return [*script, *options, "run_opts.noprogressbar=true"]
 
 
 @pytest.fixture(scope="session")
@@ -474,43 +464,30 @@ assert not any("gloo" in thread for thread in threads), threads
 """
 
 
-def test_two_processes_train_and_end(experiment, tmp_path):
-    script = tmp_path / "threads.py"
+def test_two_processes_train_and_end(experiment, tmp_path, script):
     script.write_text(THREADS)
-    run = torchrun(script, RECIPE / "train_asr.py", *command_line(experiment, tmp_path))
+    run = in_a_process(script, *command_line(experiment, tmp_path)[1:], torchrun=True)
     assert run.returncode == 0, run.stderr
     for line in ("epoch 1 of 1: ", "word error rates: ", "Done in "):  # by one of the two
         assert (run.stdout + run.stderr).count(line) == 1
     assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # 32 signals, 8 each for two processes
     assert len(list((tmp_path / "save").glob("CKPT+*"))) == 1
-    assert set(json.loads((tmp_path / "wer.json").read_text())["WER"]) == {
-        "left_dev_msbg",
-        "right_dev_msbg",
-    }
+    rates = json.loads((tmp_path / "wer.json").read_text())["WER"]
+    assert set(rates) == {"left_dev_msbg", "right_dev_msbg"}
 
 
-def test_both_ways_of_starting_are_one(experiment, toy_data, tmp_path):
+WAYS = ("hydra", "published")
+
+
+def test_both_ways_of_starting_are_one(experiment, tmp_path):
     """With Hydra, and on the settings file alone as published: the same weights."""
-    hydra = [
-        sys.executable,
-        str(RECIPE / "train_asr.py"),
-        *command_line(experiment, tmp_path / "hydra"),
-    ]
-    overrides = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1}
-    overrides |= {"data_folder": os.path.relpath(toy_data, tmp_path), "output_folder": "published"}
-    published = [f"--{key}={value}".replace("'", "") for key, value in overrides.items()]
-    published = [
-        *hydra[:2],
-        str(RECIPE / "transformer_cpc1.yaml"),
-        *published,
-        "--noprogressbar",
-        "--device=cpu",
-    ]
-    for command in (hydra, published):
+    for way in WAYS:
+        folder = Path(os.path.relpath(experiment, tmp_path))
+        command = command_line(folder, Path(way), way)
         run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
-    assert_same_state(toy_asr.latest(tmp_path / "hydra"), toy_asr.latest(tmp_path / "published"))
-    (one,), (other,) = (toy_asr.epochs(tmp_path / way) for way in ("hydra", "published"))
+    assert_same_state(*(toy_asr.latest(tmp_path / way) for way in WAYS))
+    (one,), (other,) = (toy_asr.epochs(tmp_path / way) for way in WAYS)
     assert one == other
 
 
@@ -519,12 +496,11 @@ def test_both_ways_of_starting_are_one(experiment, toy_data, tmp_path):
     [
         ("from_scratch=false", "no checkpoint to start from"),
         ("asr_overrides=5", "asr_overrides=5: expected one of its keys, such as asr_overrides."),
-        ("n_jobs=8", "n_jobs: train_asr.py does not read this"),
     ],
 )
 def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path, change, message):
-    command = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path)]
     key = change.split("=")[0]
+    command = command_line(experiment, tmp_path)
     command = [word for word in command if not word.startswith((f"{key}.", f"{key}="))] + [change]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1
@@ -552,7 +528,7 @@ def read_all(shown):
 
 
 def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path, terminal):
-    command = [sys.executable, str(RECIPE / "train_asr.py"), *command_line(experiment, tmp_path)]
+    command = command_line(experiment, tmp_path)
     command.remove("run_opts.noprogressbar=true")
     shown, written = terminal
     with subprocess.Popen(command, stderr=written, stdout=written) as run:
@@ -570,18 +546,9 @@ def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path, terminal
     assert len(re.findall(epoch, log.read_text())) == 1
 
 
-@pytest.mark.parametrize("way", ["hydra", "published"])
-def test_ctrl_c_is_a_line_and_the_same_command_goes_on(experiment, toy_data, tmp_path, way):
-    options = {"num_workers": 2, "number_of_epochs": 40}
-    if way == "hydra":
-        command = [*command_line(experiment, tmp_path)]
-        command += [f"asr_overrides.{key}={value}" for key, value in options.items()]
-    else:
-        settings = toy_asr.SETTINGS | options
-        settings |= {"data_folder": toy_data, "output_folder": tmp_path, "device": "cpu"}
-        command = [str(RECIPE / "transformer_cpc1.yaml"), "--noprogressbar"]
-        command += [f"--{key}={value}".replace("'", "") for key, value in settings.items()]
-    command = [sys.executable, str(RECIPE / "train_asr.py"), *command]
+@pytest.mark.parametrize("way", WAYS)
+def test_ctrl_c_is_a_line_and_the_same_command_goes_on(experiment, tmp_path, way):
+    command = command_line(experiment, tmp_path, way, num_workers=2, number_of_epochs=40)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
@@ -600,14 +567,17 @@ def test_ctrl_c_is_a_line_and_the_same_command_goes_on(experiment, toy_data, tmp
     assert toy_asr.epochs(tmp_path)[0]["epoch"] == 1
 
 
-def test_trains_on_batches_of_similar_length(toy_data, tmp_path):
-    toy_asr.train(toy_data, tmp_path, dynamic_batching=True, max_batch_length=9, number_of_epochs=1)
-    assert toy_asr.epochs(tmp_path)[0]["steps"] > 1
-
-
-def test_gradients_are_accumulated(toy_data, tmp_path):
-    toy_asr.train(toy_data, tmp_path, gradient_accumulation=2, number_of_epochs=1)
-    assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # four batches
+@pytest.mark.parametrize(
+    "changes, steps",
+    [
+        ({"dynamic_batching": True, "max_batch_length": 9}, range(2, 32)),
+        ({"gradient_accumulation": 2}, [2]),  # four batches
+    ],
+    ids=["of similar length", "accumulated"],
+)
+def test_batches_become_steps(toy_data, tmp_path, changes, steps):
+    toy_asr.train(toy_data, tmp_path, **changes, number_of_epochs=1)
+    assert toy_asr.epochs(tmp_path)[0]["steps"] in steps
 
 
 # The losses
@@ -653,17 +623,13 @@ def test_bfloat16_trains_and_saves_float32(toy_data, tmp_path):
     assert [entry["epoch"] for entry in toy_asr.epochs(tmp_path)] == [1, 2]
 
 
-def test_published_names_reach_speechbrain(toy_data, tmp_path):
-    def options(**run_opts):
-        hparams = toy_asr.settings(
-            toy_data, tmp_path, gradient_clipping=1.5, gradient_accumulation=3
-        )
-        given = train_asr.run_options(run_opts, "cpu")
-        brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, given, None)
-        return brain.max_grad_norm, brain.grad_accumulation_factor
-
-    assert options() == (1.5, 3)
-    assert options(max_grad_norm=7.0) == (7.0, 3)
+@pytest.mark.parametrize("given, norm", [({}, 1.5), ({"max_grad_norm": 7.0}, 7.0)])
+def test_published_names_reach_speechbrain(toy_data, tmp_path, given, norm):
+    published = {"gradient_clipping": 1.5, "gradient_accumulation": 3}
+    hparams = toy_asr.settings(toy_data, tmp_path, **published)
+    options = train_asr.run_options(given, "cpu")
+    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
+    assert (brain.max_grad_norm, brain.grad_accumulation_factor) == (norm, 3)
 
 
 @pytest.mark.parametrize(

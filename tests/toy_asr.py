@@ -21,31 +21,14 @@ from intelligibility.training.settings import Tables
 
 RATE = 16000  # Hz
 WORDS = ("ADA", "BED", "COB", "DOG", "EEL", "FIG")
-SETTINGS = {
-    "seed": 3,
-    "from_scratch": True,
-    "train_csv": ["binaural_train_msbg.csv", "binaural_train_ref.csv"],
-    "number_of_epochs": 4,
-    "stage_one_epochs": 3,
-    "batch_size": 8,
-    "gradient_accumulation": 1,
-    "ctc_weight": 0.5,
-    "lr_adam": 0.1,
-    "n_warmup_steps": 30,
-    "num_workers": 0,
-    "cnn_out_channels": [4, 4, 8],
-    "d_model": 48,
-    "nhead": 2,
-    "num_encoder_layers": 1,
-    "num_decoder_layers": 1,
-    "d_ffn": 64,
-    "transformer_dropout": 0.1,
-    "output_neurons": 40,
-    "valid_search_interval": 4,
-    "valid_beam_size": 2,
-    "test_beam_size": 4,
-    "valid_dataloader_opts": {"batch_size": 8},
-}
+SETTINGS = {"seed": 3, "from_scratch": True, "number_of_epochs": 4, "stage_one_epochs": 3}
+SETTINGS |= {"train_csv": ["binaural_train_msbg.csv", "binaural_train_ref.csv"]}
+SETTINGS |= {"batch_size": 8, "gradient_accumulation": 1, "num_workers": 0}
+SETTINGS |= {"ctc_weight": 0.5, "lr_adam": 0.1, "n_warmup_steps": 30}
+SETTINGS |= {"cnn_out_channels": [4, 4, 8], "d_model": 48, "nhead": 2, "d_ffn": 64}
+SETTINGS |= {"num_encoder_layers": 1, "num_decoder_layers": 1, "transformer_dropout": 0.1}
+SETTINGS |= {"output_neurons": 40, "valid_dataloader_opts": {"batch_size": 8}}
+SETTINGS |= {"valid_search_interval": 4, "valid_beam_size": 2, "test_beam_size": 4}
 
 NO_MASKS = {"augmentation": {"min_augmentations": 0, "max_augmentations": 0}}
 LEARNS = NO_MASKS | {"number_of_epochs": 14, "stage_one_epochs": 13, "valid_search_interval": 14}

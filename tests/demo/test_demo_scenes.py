@@ -21,10 +21,6 @@ def material():
     return target, scenes.speech_spectrum([target]), talkers
 
 
-def scene(interferer, azimuths, snr):
-    return scenes.Scene("S90001", "alan", "en+m2", interferer, snr, 0.0, azimuths)
-
-
 @pytest.mark.parametrize("snr", [-3.0, 5.0])
 @pytest.mark.parametrize(("kind", "azimuths"), [("noise", (0.0,)), ("talkers", (0.0, 0.0))])
 def test_levels_and_timing(material, kind, azimuths, snr):
@@ -32,7 +28,8 @@ def test_levels_and_timing(material, kind, azimuths, snr):
     # noise.
     target, spectrum, talkers = material
     rng = np.random.default_rng(1)
-    spoken, interferer = scenes.render(scene(kind, azimuths, snr), target, spectrum, talkers, rng)
+    scene = scenes.Scene("S90001", "alan", "en+m2", kind, snr, 0.0, azimuths)
+    spoken, interferer = scenes.render(scene, target, spectrum, talkers, rng)
     before, after = round(scenes.BEFORE * SAMPLE_RATE), round(scenes.AFTER * SAMPLE_RATE)
     assert spoken.shape == interferer.shape == (before + len(target) + after, 2)
     assert np.abs(spoken[: before - 441]).max() < 0.01 * np.abs(spoken).max()
@@ -53,17 +50,13 @@ def test_a_source_on_the_right_is_earlier_and_louder_there():
     assert delay == pytest.approx(woodworth, abs=1e-4)
 
 
-def test_a_source_in_front_reaches_both_ears_alike():
+def test_a_source_in_front_reaches_both_ears_alike_and_a_low_tone_with_its_level():
     noise = np.random.default_rng(2).standard_normal(4410)
     left, right = scenes.at_ears(noise, 0.0).T
     np.testing.assert_allclose(left, right, atol=1e-12)
-
-
-def test_a_low_tone_keeps_its_level_at_both_ears():
     tone = np.sin(2 * np.pi * 100 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
-    left, right = scenes.at_ears(tone, 60.0).T
-    assert level(left) == pytest.approx(level(tone), abs=0.5)
-    assert level(right) == pytest.approx(level(tone), abs=0.5)
+    for ear in scenes.at_ears(tone, 60.0).T:
+        assert level(ear) == pytest.approx(level(tone), abs=0.5)
 
 
 def test_noise_has_the_spectrum_of_the_speech():

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import soundfile as sf
@@ -11,10 +10,9 @@ import soundfile as sf
 from demo import hearing_aids, listeners, make_miniature
 from demo.make_miniature import HELD_OUT_LISTENERS, HELD_OUT_SYSTEM, Settings, build
 from intelligibility.corpora import read_archives
-from tests.conftest import configure
+from tests.conftest import configure, contents
 
 SMALL = Settings(5, 4, signals_per_scene=3, signals_per_train_scene=3)
-SAMPLE = Path(__file__).parents[2] / "../shared/cpc1_sample"
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +24,24 @@ def miniature(tmp_path_factory):
 
 @pytest.mark.parametrize("layout", ["cpc2", "cpc3"])
 def test_other_layouts_hold_the_same_signals(miniature, tmp_path, layout):
-    """Laid out as another corpus, the same scenes are heard by the same listeners."""
     build(tmp_path / "data", replace(SMALL, layout=layout), n_jobs=1)
     found = read_archives(configure(tmp_path / "data", tmp_path, f"corpus={layout}"), "")
     as_cpc1 = read_archives(configure(miniature, tmp_path), "")
     for archive in ("train", "test"):
-        ours, theirs = found[archive].presentations, as_cpc1[archive].presentations
-        assert len(ours) == len(theirs)
-        for what in ("processed", "reference"):
-            sounds = [
-                sorted(getattr(one, what).read_bytes() for one in ones) for ones in (ours, theirs)
-            ]
-            assert sounds[0] == sounds[1]
-        answers = [sorted((one.prompt, one.correctness) for one in ones) for ones in (ours, theirs)]
-        assert answers[0] == answers[1]
+        ours, theirs = (
+            sorted(
+                (
+                    one.processed.read_bytes(),
+                    one.reference.read_bytes(),
+                    one.prompt,
+                    one.correctness,
+                )
+                for one in archives[archive].presentations
+            )
+            for archives in (found, as_cpc1)
+        )
+        assert ours == theirs != []
     assert layout.upper() in (tmp_path / "data/README.md").read_text()
-
-
-def files_of(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def metadata(folder, split, name):
@@ -53,20 +50,18 @@ def metadata(folder, split, name):
 
 def test_two_builds_are_identical(miniature, tmp_path):
     build(tmp_path / "again", SMALL, n_jobs=2)
-    first, second = files_of(miniature), files_of(tmp_path / "again")
-    assert set(first) == set(second)
-    assert [name for name in first if first[name] != second[name]] == []
+    assert contents(tmp_path / "again") == contents(miniature)
 
 
 def test_a_second_build_does_nothing_and_another_seed_replaces(tmp_path):
     tiny = Settings(n_train_scenes=1, n_test_scenes=1, signals_per_scene=1)
     folder = tmp_path / "data"
     assert build(folder, tiny, n_jobs=1)
-    before = files_of(folder)
+    before = contents(folder)
     assert not build(folder, tiny, n_jobs=1)
-    assert files_of(folder) == before
-    assert build(folder, Settings(1, 1, 1, seed=2), n_jobs=1)
-    assert files_of(folder) != before
+    assert contents(folder) == before
+    assert build(folder, replace(tiny, seed=2), n_jobs=1)
+    assert contents(folder) != before
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
@@ -111,29 +106,26 @@ def test_responses_have_the_fields_of_the_release_and_agree_with_themselves(mini
         assert entry["correctness"] == 100 * entry["hits"] / 5
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the real sample, ../shared/cpc1_sample")
-def test_fields_are_those_of_the_real_release(miniature):
+def test_fields_are_those_of_the_real_release(miniature, shared):
+    sample = shared / "cpc1_sample"
     for split, name in (("train", "CPC1.train"), ("test", "CPC1.test")):
-        real, ours = metadata(SAMPLE, split, name)[0], metadata(miniature, split, name)[0]
+        real, ours = (metadata(folder, split, name)[0] for folder in (sample, miniature))
         assert list(ours) == list(real)
         assert {k: type(v) for k, v in ours.items()} == {k: type(v) for k, v in real.items()}
     for split, name in (("train", "listeners.CPC1_train"), ("test", "listeners.CPC1_all")):
-        real = metadata(SAMPLE, split, name)["L0200"]
+        real = metadata(sample, split, name)["L0200"]
         ours = metadata(miniature, split, name)["L9001"]
         assert list(ours) == list(real)
         assert ours["audiogram_cfs"] == real["audiogram_cfs"]
 
 
 def test_the_open_track_is_unseen_in_its_training(miniature):
-    train = metadata(miniature, "train", "CPC1.train_indep")
-    assert not {r["system"] for r in train} & {HELD_OUT_SYSTEM}
-    assert not {r["listener"] for r in train} & set(HELD_OUT_LISTENERS)
+    def is_unseen(response):
+        return response["system"] == HELD_OUT_SYSTEM or response["listener"] in HELD_OUT_LISTENERS
+
+    assert not any(map(is_unseen, metadata(miniature, "train", "CPC1.train_indep")))
     everything = metadata(miniature, "test", "CPC1.test")
-    unseen = [
-        r
-        for r in everything
-        if r["system"] == HELD_OUT_SYSTEM or r["listener"] in HELD_OUT_LISTENERS
-    ]
+    unseen = list(filter(is_unseen, everything))
     assert metadata(miniature, "test", "CPC1.test_indep") == unseen
     assert 0 < len(unseen) < len(everything)
 

@@ -1,6 +1,7 @@
 """Where everything is kept, and the tables that SpeechBrain reads."""
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,12 +121,10 @@ def test_everything_lies_below_the_two_folders(tmp_path):
 
 def test_dev_signals_lie_with_the_training_signals(tmp_path):
     experiment = Experiment(tmp_path, tmp_path)
-    assert experiment.ear_wav("dev", "ref", "left", "S1") == experiment.ear_wav(
-        "train", "ref", "left", "S1"
+    train, dev, test = (
+        experiment.ear_wav(split, "ref", "left", "S1") for split in ("train", "dev", "test")
     )
-    assert experiment.ear_wav("test", "ref", "left", "S1") != experiment.ear_wav(
-        "train", "ref", "left", "S1"
-    )
+    assert train == dev != test
 
 
 def test_folders_may_be_relative_or_in_the_home(tmp_path, monkeypatch):
@@ -137,9 +136,20 @@ def test_folders_may_be_relative_or_in_the_home(tmp_path, monkeypatch):
     assert experiment.asr_folder == tmp_path / "asr"
 
 
-def test_a_misspelt_track_is_named(tmp_path):
-    with pytest.raises(RecipeError, match="cpc1_track=closd: expected closed or open"):
-        Experiment.from_config(configure(tmp_path, tmp_path, "cpc1_track=closd"))
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("cpc1_track=closd", "cpc1_track=closd: expected closed or open"),
+        ("hearing_loss=some", "hearing_loss=some: expected msbg or none"),
+        *(
+            (f"recogniser={name}", "expected a hub id, or a folder with a name")
+            for name in ("/", "tables", "data_split")  # which would lie on other files
+        ),
+    ],
+)
+def test_a_setting_that_names_no_place_is_refused(tmp_path, word, message):
+    with pytest.raises(RecipeError, match=message):
+        Experiment.from_config(configure(tmp_path, tmp_path, word))
 
 
 def row(folder: Path, name: str = "a") -> dict:
@@ -162,46 +172,47 @@ def test_tables_hold_relative_paths_and_can_be_moved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
+    "row",
     [
-        "ID,wav\n",
-        "",
-        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/../../secret.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0,/etc/passwd,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,long,$data_root/a.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,nan,$data_root/a.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,-1,$data_root/a.wav,L1,A\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a.wav,L1," + "A" * 200_000 + "\n",
-        "ID,duration,wav,spk_id,wrd\na,1.0,$data_root/a\x00.wav,L1,A\n",
+        None,
+        "a,1.0,$data_root/../../secret.wav,L1,A",
+        "a,1.0,/etc/passwd,L1,A",
+        "a,long,$data_root/a.wav,L1,A",
+        "a,nan,$data_root/a.wav,L1,A",
+        "a,-1,$data_root/a.wav,L1,A",
+        "a,1.0",
+        "a,1.0,$data_root/a.wav,L1," + "A" * 200_000,
+        "a,1.0,$data_root/a\x00.wav,L1,A",
     ],
 )
-def test_a_damaged_table_is_named(tmp_path, text):
+def test_a_damaged_table_is_named(tmp_path, row):
     path = tmp_path / "left_dev_msbg.csv"
-    path.write_text(text)
+    path.write_text("ID,wav\n" if row is None else f"ID,duration,wav,spk_id,wrd\n{row}\n")
     with pytest.raises(RecipeError, match="left_dev_msbg.csv"):
         read_table(path)
 
 
-def test_a_table_of_absurd_size_is_refused_unread(tmp_path):
-    with (tmp_path / "left_dev_msbg.csv").open("wb") as stream:
-        stream.truncate(10**12)
-    with pytest.raises(RecipeError, match="1000000 MB where at most 500 MB.*prepare_data.py again"):
-        read_table(tmp_path / "left_dev_msbg.csv")
-
-
-def test_a_missing_table_tells_which_script_makes_it(tmp_path):
+def test_a_table_that_is_missing_empty_or_of_absurd_size_is_named(tmp_path):
+    path = tmp_path / "left_dev_msbg.csv"
     with pytest.raises(RecipeError, match=r"run prepare_data\.py first"):
-        read_table(tmp_path / "left_dev_msbg.csv")
+        read_table(path)
+    path.touch()
+    with pytest.raises(RecipeError, match="left_dev_msbg.csv"):
+        read_table(path)
+    os.truncate(path, 10**12)  # refused unread
+    with pytest.raises(RecipeError, match="1000000 MB where at most 500 MB.*prepare_data.py again"):
+        read_table(path)
 
 
 def test_recognisers_share_what_is_prepared_and_nothing_else(tmp_path):
+    (tmp_path / "models/mine").mkdir(parents=True)
     ours, theirs, others = (
         Experiment.from_config(configure(tmp_path, tmp_path / "exp", f"recogniser={recogniser}"))
-        for recogniser in ("null", "openai/whisper-small.en", "openai/whisper-base.en")
+        for recogniser in ("null", "openai/whisper-small.en", f"'{tmp_path}/models/mine/'")
     )
     assert ours.data_folder == theirs.data_folder == others.data_folder
     assert theirs.results_folder == tmp_path / "exp/openai--whisper-small.en"
+    assert others.results_folder == tmp_path / "exp/mine"  # a folder gives its last part
     measured = ("inference", "inference_journal", "results", "predictions", "calibration", "report")
     for name in measured:
         paths = {getattr(one, name) for one in (ours, theirs, others)}
@@ -209,19 +220,6 @@ def test_recognisers_share_what_is_prepared_and_nothing_else(tmp_path):
         assert getattr(theirs, name).parent == theirs.results_folder
     assert theirs.measure_file("dev", "prob").parent == theirs.results_folder
     assert theirs.figure("scatter") == theirs.results_folder / "figures/scatter"
-
-
-def test_a_folder_gives_its_last_part(tmp_path):
-    (tmp_path / "models/mine").mkdir(parents=True)
-    cfg = configure(tmp_path, tmp_path / "exp", f"recogniser='{tmp_path}/models/mine/'")
-    assert Experiment.from_config(cfg).results_folder == tmp_path / "exp/mine"
-
-
-@pytest.mark.parametrize("name", ["/", "tables", "data_split"])
-def test_a_recogniser_that_would_lie_on_other_files_is_refused(tmp_path, name):
-    cfg = configure(tmp_path, tmp_path / "exp", f"recogniser={name}")
-    with pytest.raises(RecipeError, match="expected a hub id, or a folder with a name"):
-        Experiment.from_config(cfg)
 
 
 def test_without_a_hearing_loss_all_lies_apart_but_the_scenes(tmp_path):
@@ -235,6 +233,3 @@ def test_without_a_hearing_loss_all_lies_apart_but_the_scenes(tmp_path):
     assert lists <= same <= lists | {"exp_folder", "baselines", "baselines_journal"}
     assert without.data_folder == tmp_path / "exp/no_hearing_loss/cpc1_asr_data"
     assert without.asr_folder == tmp_path / "exp/no_hearing_loss/transformer_cpc1"
-    cfg = configure(tmp_path, tmp_path / "exp", "hearing_loss=some")
-    with pytest.raises(RecipeError, match="hearing_loss=some: expected msbg or none"):
-        Experiment.from_config(cfg)

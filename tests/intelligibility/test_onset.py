@@ -38,14 +38,12 @@ def test_onset_in_silence(quiet_then_speech: np.ndarray) -> None:
 
 @pytest.mark.parametrize("floor", [-80, -60, -50])
 def test_a_noise_floor_is_no_speech(quiet_then_speech: np.ndarray, floor: float) -> None:
-    """Steady noise below the speech does not count as its beginning."""
     noise = np.random.default_rng(2).standard_normal(quiet_then_speech.shape)
     noisy = quiet_then_speech + 10 ** (floor / 20) * noise
     assert speech_onset(noisy, RATE) == pytest.approx(BEGINS, abs=2 * TOLERANCE)
 
 
 def test_nothing_is_cut_where_no_quiet_precedes_the_speech() -> None:
-    """Speech from the first sample, or in noise as loud as itself, loses nothing."""
     rng = np.random.default_rng(3)
     assert lead_in_of(speech(rng), RATE) == 0
     assert lead_in_of(rng.standard_normal((3 * RATE, 2)), RATE) == 0
@@ -58,14 +56,12 @@ def test_a_click_before_the_speech_is_no_onset(quiet_then_speech: np.ndarray) ->
 
 
 def test_speech_in_one_ear_counts(quiet_then_speech: np.ndarray) -> None:
-    """A talker far to one side still begins to speak there."""
     quiet_then_speech[:, 1] *= 1e-3
     assert speech_onset(quiet_then_speech, RATE) == pytest.approx(BEGINS, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("n_samples", [RATE, 5])
 def test_silence_has_no_onset(n_samples: int) -> None:
-    """A silent reference is refused by name."""
     with pytest.raises(ValueError, match="silent reference"):
         speech_onset(np.zeros((n_samples, 2)), RATE)
 

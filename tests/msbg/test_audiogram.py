@@ -1,7 +1,6 @@
 """Audiograms and the listeners file: what is read, and what is refused by name and value."""
 
 import json
-import logging
 import pickle
 
 import numpy as np
@@ -19,34 +18,19 @@ ENTRY = {
 
 
 @pytest.mark.parametrize(
-    ("mean_loss", "severity"),
-    [
-        (15, "NOTHING"),
-        (15.1, "MILD"),
-        (35, "MILD"),
-        (35.1, "MODERATE"),
-        (56, "MODERATE"),
-        (56.1, "SEVERE"),
-    ],
+    ("severity", "means"),
+    zip(SEVERITIES, [(15,), (15.1, 35), (35.1, 56), (56.1,)], strict=True),
 )
-def test_severity_is_the_mean_from_2_to_8_khz(mean_loss: float, severity: str) -> None:
-    """Limits are exclusive; entries outside 2 to 8 kHz do not count."""
-    levels = [90, 90, 90, *[mean_loss] * 5, 90]
-    audiogram = Audiogram(levels, [250, 500, 1999, 2000, 3000, 4000, 6000, 8000, 8001])
-    assert audiogram.severity == severity
-
-
-def test_severity_without_critical_frequencies() -> None:
-    """As in the reference, nothing between 2 and 8 kHz counts as no loss."""
-    audiogram = Audiogram([60, 60], [500, 1000])
-    assert (audiogram.mean_level, audiogram.severity) == (0, "NOTHING")
-
-
-def test_severities_ascend() -> None:
-    """In the order of their limits."""
+def test_severity_is_the_mean_from_2_to_8_khz(severity: str, means: tuple[float, ...]) -> None:
+    """Limits are exclusive; entries outside 2 to 8 kHz do not count, and none there is no loss."""
+    for mean_loss in means:
+        levels = [90, 90, 90, *[mean_loss] * 5, 90]
+        audiogram = Audiogram(levels, [250, 500, 1999, 2000, 3000, 4000, 6000, 8000, 8001])
+        assert audiogram.severity == severity
+    without = Audiogram([60, 60], [500, 1000])  # as in the reference
+    assert (without.mean_level, without.severity) == (0, "NOTHING")
     assert SEVERITIES == ("NOTHING", "MILD", "MODERATE", "SEVERE")
-    means = (0, *(limit + 0.1 for limit in SEVERITY_LIMITS_DB_HL.values()))
-    assert tuple(Audiogram([mean] * 8).severity for mean in means) == SEVERITIES
+    assert list(SEVERITY_LIMITS_DB_HL.values()) == sorted(SEVERITY_LIMITS_DB_HL.values())
 
 
 def test_the_better_ear_has_the_lower_mean_level() -> None:
@@ -59,11 +43,18 @@ def test_the_better_ear_has_the_lower_mean_level() -> None:
     assert Listener(left, left).better_ear is left
 
 
-def test_default_frequencies_are_those_of_clarity() -> None:
-    """Levels alone are enough for Clarity's eight frequencies."""
-    audiogram = Audiogram([0] * 8)
+def test_audiogram_cannot_change_after_its_check() -> None:
+    """Neither by a new attribute, nor through the arrays, nor through the caller's list."""
+    levels = np.array([10.0] * 8)
+    audiogram = Audiogram(levels)  # at Clarity's eight frequencies
     assert audiogram.frequencies.tolist() == ENTRY["audiogram_cfs"]
-    assert audiogram.levels.dtype == audiogram.frequencies.dtype == np.float64
+    levels[0] = 200
+    assert audiogram.levels.tolist() == [10] * 8
+    assert Audiogram([0] * 8).levels.dtype == audiogram.frequencies.dtype == np.float64
+    with pytest.raises(AttributeError):
+        audiogram.levels = levels
+    with pytest.raises(ValueError, match="read-only"):
+        audiogram.levels[0] = 200
 
 
 @pytest.mark.parametrize(
@@ -89,25 +80,11 @@ def test_default_frequencies_are_those_of_clarity() -> None:
     ],
 )
 def test_refused_audiograms(levels: object, frequencies: object, message: str) -> None:
-    """Every refusal says what was found."""
     with pytest.raises(ValueError, match=message):
         Audiogram(levels, frequencies)
 
 
-def test_audiogram_cannot_change_after_its_check() -> None:
-    """Neither by a new attribute, nor through the arrays, nor through the caller's list."""
-    levels = np.array([10.0, 20.0])
-    audiogram = Audiogram(levels, [500, 1000])
-    levels[0] = 200
-    assert audiogram.levels.tolist() == [10, 20]
-    with pytest.raises(AttributeError):
-        audiogram.levels = levels
-    with pytest.raises(ValueError, match="read-only"):
-        audiogram.levels[0] = 200
-
-
 def write(path: object, content: object) -> object:
-    """Write json."""
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
@@ -125,33 +102,23 @@ def test_reads_a_listeners_file(tmp_path: object) -> None:
         assert listener.audiogram_right.frequencies.tolist() == ENTRY["audiogram_cfs"]
 
 
-@pytest.mark.parametrize("key", list(ENTRY))
-@pytest.mark.parametrize("value", ["missing", None, 7])
-def test_refused_entries_name_file_listener_and_key(
-    tmp_path: object, key: str, value: object
-) -> None:
-    """A key may be missing, null, or of the wrong type."""
-    entry = {**ENTRY, key: value}
-    if value == "missing":
-        del entry[key]
-    path = write(tmp_path / "listeners.json", {"L0000": ENTRY, "L0001": entry})
-    found = {"missing": "is missing", None: "is null", 7: "7"}[value]
-    with pytest.raises(ValueError, match=f"listeners.json: listener L0001: .*'{key}'.*{found}"):
-        Listener.load_listener_dict(path)
-
-
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("change", "message"),
     [
-        ("audiogram_levels_r", [10] * 7, "'audiogram_levels_r'.*7 levels for 8 frequencies"),
-        ("audiogram_levels_l", [None] * 8, r"'audiogram_levels_l'.*levels\[0\] is None"),
-        ("audiogram_levels_l", [10] * 7 + [105], "105 dB HL at 8000 Hz"),
-        ("audiogram_cfs", [8000, 6000, 4000, 3000, 2000, 1000, 500, 250], "ascending"),
+        *(({key: "missing"}, f"'{key}'.*is missing") for key in ENTRY),
+        *(({key: None}, f"'{key}'.*is null") for key in ENTRY),
+        *(({key: 7}, f"'{key}'.*7") for key in ENTRY),
+        ({"audiogram_levels_r": [10] * 7}, "'audiogram_levels_r'.*7 levels for 8 frequencies"),
+        ({"audiogram_levels_l": [None] * 8}, r"'audiogram_levels_l'.*levels\[0\] is None"),
+        ({"audiogram_levels_l": [10] * 7 + [105]}, "105 dB HL at 8000 Hz"),
+        ({"audiogram_cfs": ENTRY["audiogram_cfs"][::-1]}, "ascending"),
     ],
 )
-def test_refused_values_in_a_file(tmp_path: object, key: str, value: object, message: str) -> None:
-    """What an audiogram refuses is passed on with file and listener."""
-    path = write(tmp_path / "listeners.json", {"L0001": {**ENTRY, key: value}})
+def test_refused_entries_name_file_listener_and_key(
+    tmp_path: object, change: dict, message: str
+) -> None:
+    entry = {key: value for key, value in (ENTRY | change).items() if value != "missing"}
+    path = write(tmp_path / "listeners.json", {"L0000": ENTRY, "L0001": entry})
     with pytest.raises(ValueError, match=f"listeners.json: listener L0001: .*{message}"):
         Listener.load_listener_dict(path)
 
@@ -165,7 +132,6 @@ def test_refused_values_in_a_file(tmp_path: object, key: str, value: object, mes
     ],
 )
 def test_refused_files(tmp_path: object, text: str, message: str) -> None:
-    """Not JSON, or not a mapping of listeners."""
     path = tmp_path / "listeners.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"listeners.json: {message}"):
@@ -174,21 +140,15 @@ def test_refused_files(tmp_path: object, text: str, message: str) -> None:
 
 def test_one_warning_per_severe_listener(tmp_path: object, caplog: object) -> None:
     """Both ears too severe: one line. Exactly 80 dB HL: none. A copy in a worker: none."""
-    severe = [*[20] * 7, 81]
-    entries = {
-        "L0001": ENTRY,
-        "L0002": ENTRY
-        | {"name": "L0002", "audiogram_levels_l": severe, "audiogram_levels_r": severe},
-    }
-    with caplog.at_level(logging.DEBUG):
-        listeners = Listener.load_listener_dict(write(tmp_path / "listeners.json", entries))
-        pickle.loads(pickle.dumps(listeners))
+    severe = dict.fromkeys(("audiogram_levels_l", "audiogram_levels_r"), [*[20] * 7, 81])
+    entries = {"L0001": ENTRY, "L0002": {**ENTRY, "name": "L0002", **severe}}
+    listeners = Listener.load_listener_dict(write(tmp_path / "listeners.json", entries))
+    pickle.loads(pickle.dumps(listeners))
     assert len(caplog.records) == 1
     assert "Listener L0002: losses up to 81 (left) and 81 dB HL" in caplog.text
 
 
 def test_real_listeners(shared: object) -> None:
-    """All 27 listeners of CPC1 can be read."""
     folder = shared / "cpc1_sample/clarity_CPC1_data_test/metadata"
     listeners = Listener.load_listener_dict(folder / "listeners.CPC1_all.json")
     assert len(listeners) == 27

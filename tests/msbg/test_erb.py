@@ -7,7 +7,6 @@ from msbg.erb import erb, erb_number, frequency
 
 
 def test_bandwidth_at_one_kilohertz() -> None:
-    """24.7 Hz at the bottom, 132.6 Hz at 1 kHz."""
     assert erb(1000) == pytest.approx(24.7 * 5.37)
     assert erb(np.array([0, 1000])).tolist() == pytest.approx([24.7, 132.639])
 
@@ -20,6 +19,5 @@ def test_one_number_is_one_bandwidth() -> None:
 
 
 def test_frequency_undoes_the_number() -> None:
-    """There and back."""
     hertz = np.array([0.0, 50.0, 1000.0, 20_000.0])
     assert frequency(erb_number(hertz)) == pytest.approx(hertz, rel=1e-12)

@@ -22,11 +22,8 @@ def test_channels_equal_the_plain_design(severity: str) -> None:
     """Each channel's sections, delay and bandwidth."""
     bank = filterbank(severity)
     channels = oracle.sections(severity)
-    assert (
-        len(channels)
-        == len(bank.centres_hz)
-        == {"SEVERE": 19, "MODERATE": 28, "MILD": 36}[severity]
-    )
+    n_channels = {"SEVERE": 19, "MODERATE": 28, "MILD": 36}[severity]
+    assert len(channels) == len(bank.centres_hz) == n_channels
     for number, channel in enumerate(channels):
         b, a = channel["gammatone"]
         assert bank.gammatone[number] == pytest.approx([*b, 0, *a], abs=TOLERANCE)
@@ -50,11 +47,8 @@ def test_banks_equal_the_published_tables(severity: str, shared: object) -> None
     assert (design.broadening, design.spacing) == (table["BROADEN"], table["SPACING"])
     assert design.first_high_passed == first
     assert bank.delays.tolist() == table["GTnDelays"]
-    for computed, published in (
-        (bank.centres_hz, table["GTn_CentFrq"]),
-        (bank.erbs_hz, table["ERBn_CentFrq"]),
-    ):
-        assert computed == pytest.approx(published, rel=TOLERANCE)
+    assert bank.centres_hz == pytest.approx(table["GTn_CentFrq"], rel=TOLERANCE)
+    assert bank.erbs_hz == pytest.approx(table["ERBn_CentFrq"], rel=TOLERANCE)
     for computed, published in (
         (bank.gammatone[:, :3], table["GTn_nums"]),
         (bank.gammatone[:, 3:], table["GTn_denoms"]),

@@ -14,7 +14,6 @@ TOLERANCE = 1e-10
 
 
 def test_noise_equals_the_plain_version() -> None:
-    """The same white noise, shaped."""
     white = np.random.default_rng(3).random(10_000) - 0.5
     expected = oracle.speech_noise(white)
     assert np.abs(speech_shaped(white) - expected).max() < TOLERANCE * np.abs(expected).max()
@@ -49,6 +48,5 @@ def test_they_go_around_every_channel() -> None:
 
 
 def test_around_silence_they_are_silent() -> None:
-    """There is no level to give them."""
     (heard,) = Ear().process(np.zeros(1000), between_level_sounds=True)
     assert not heard.any()

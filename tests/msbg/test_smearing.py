@@ -37,7 +37,6 @@ def test_equals_the_plain_version(severity: str, n_samples: int) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 1500))
 def test_output_is_192_to_255_samples_longer(n_samples: int) -> None:
-    """In whole shifts."""
     smeared = smearing.smear(np.ones(n_samples), "MILD")
     assert len(smeared) % 64 == 0
     assert 192 <= len(smeared) - n_samples <= 255
@@ -82,5 +81,4 @@ def test_linear_in_level(severity: str) -> None:
 
 
 def test_silence_stays_silence() -> None:
-    """Bins without power have no phase, and no NaN."""
     assert not smearing.smear(np.zeros(1000), "SEVERE").any()

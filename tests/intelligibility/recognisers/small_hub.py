@@ -4,14 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import (
-    HubertConfig,
-    HubertForCTC,
-    Wav2Vec2Config,
-    Wav2Vec2ForCTC,
-    WavLMConfig,
-    WavLMModel,
-)
+import transformers
 
 from benchmarks.made.hub_models import letters_tokenizer, make_whisper, save, wave_extractor
 from intelligibility.recognisers.batches import BatchRecogniser
@@ -21,18 +14,10 @@ from intelligibility.recognisers.whisper import WhisperRecogniser
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 TEXTS = ["Oscar bought six blue clocks", "Henry carried four round bottles"]
-CONVOLUTIONS = {
-    "conv_dim": (16,) * 7,
-    "num_feat_extract_layers": 7,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "vocab_size": 32,
-    "pad_token_id": 0,
-}
+CONVOLUTIONS = {"conv_dim": (16,) * 7, "num_feat_extract_layers": 7, "vocab_size": 32}
+CONVOLUTIONS |= {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+CONVOLUTIONS |= {"intermediate_size": 48, "num_conv_pos_embeddings": 16, "pad_token_id": 0}
+CONVOLUTIONS |= {"num_conv_pos_embedding_groups": 4}
 
 
 def speech(seed: int, seconds: float) -> torch.Tensor:
@@ -55,18 +40,10 @@ def scatter(model: torch.nn.Module, seed: int = 0) -> None:
 
 def small_whisper(folder: Path, multilingual: bool = False) -> Path:
     """Write a Whisper that hears 5 s."""
-    parts = make_whisper(
-        TEXTS,
-        multilingual=multilingual,
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=3,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=48,
-        decoder_ffn_dim=48,
-        max_target_positions=24,
-    )
+    sizes = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 3, "max_target_positions": 24}
+    for part in ("encoder", "decoder"):
+        sizes |= {f"{part}_attention_heads": 2, f"{part}_ffn_dim": 48}
+    parts = make_whisper(TEXTS, multilingual=multilingual, **sizes)
     model, _, tokenizer = parts
     scatter(model)
     model.generation_config.max_length = 16
@@ -78,8 +55,8 @@ def small_whisper(folder: Path, multilingual: bool = False) -> Path:
 def small_ctc(folder: Path, kind: str = "wav2vec2", norm: str = "group") -> Path:
     """Write a wav2vec 2.0 or HuBERT with a CTC head; "layer": as the large ones are built."""
     config, network = {
-        "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForCTC),
-        "hubert": (HubertConfig, HubertForCTC),
+        "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2ForCTC),
+        "hubert": (transformers.HubertConfig, transformers.HubertForCTC),
     }[kind]
     stable = norm == "layer"
     model = network(config(feat_extract_norm=norm, do_stable_layer_norm=stable, **CONVOLUTIONS))
@@ -89,7 +66,9 @@ def small_ctc(folder: Path, kind: str = "wav2vec2", norm: str = "group") -> Path
 
 def small_encoder(folder: Path) -> Path:
     """Write a WavLM without a head."""
-    model = WavLMModel(WavLMConfig(num_buckets=20, max_bucket_distance=40, **CONVOLUTIONS))
+    model = transformers.WavLMModel(
+        transformers.WavLMConfig(num_buckets=20, max_bucket_distance=40, **CONVOLUTIONS)
+    )
     scatter(model)
     return save(folder, model, wave_extractor())
 

@@ -7,14 +7,7 @@ import pytest
 import torch
 
 from intelligibility.recognisers.decoder_cache import DecoderCache
-from tests.intelligibility.recognisers.small_models import (
-    BOS,
-    D_MODEL,
-    decode_plainly,
-    encoded,
-    layers_plainly,
-    random_model,
-)
+from tests.intelligibility.recognisers import small_models as small
 
 TOLERANCE = 1e-9
 
@@ -22,21 +15,21 @@ TOLERANCE = 1e-9
 @pytest.mark.parametrize("normalize_before", [False, True])
 def test_tokens_one_by_one_give_the_states_of_all_at_once(normalize_before):
     """Beams branch off one another at every step; an utterance is dropped on the way."""
-    model = random_model(0, normalize_before=normalize_before)
+    model = small.random_model(0, normalize_before=normalize_before)
     lengths = [11, 6, 8]
-    frames = torch.full((3, 11, D_MODEL), 1e3, dtype=torch.float64)
+    frames = torch.full((3, 11, small.D_MODEL), 1e3, dtype=torch.float64)
     for row, length in enumerate(lengths):
-        frames[row, :length] = encoded(row, length)
+        frames[row, :length] = small.encoded(row, length)
     valid = torch.arange(11) < torch.tensor(lengths)[:, None]
     cache = DecoderCache(model.transformer, frames, valid, beam_size=3)
     generator = torch.Generator().manual_seed(1)
-    tokens = torch.full((3, 1, 1), BOS)
+    tokens = torch.full((3, 1, 1), small.BOS)
     history = torch.zeros(3, 1, 1, dtype=torch.long)
     for step in range(20):  # more than the cache has room for at first
         found = cache.step(tokens[..., -1], history)[-1]
         for row, (length, beams) in enumerate(zip(lengths, tokens, strict=True)):
             alone = frames[row, :length].expand(len(beams), -1, -1)
-            expected = decode_plainly(model, alone, beams)[:, -1]
+            expected = small.decode_plainly(model, alone, beams)[:, -1]
             torch.testing.assert_close(found[row], expected, atol=TOLERANCE, rtol=0)
         if step == 6:
             rows = torch.tensor([2, 0])
@@ -63,23 +56,23 @@ def branch(
 
 @pytest.mark.parametrize("normalize_before", [False, True])
 def test_every_layer_has_the_states_of_speechbrains(normalize_before):
-    model = random_model(1, normalize_before=normalize_before)
-    frames = torch.stack([encoded(row, 9) for row in range(2)])
+    model = small.random_model(1, normalize_before=normalize_before)
+    frames = torch.stack([small.encoded(row, 9) for row in range(2)])
     cache = DecoderCache(model.transformer, frames, torch.ones(2, 9, dtype=bool), beam_size=1)
-    tokens = torch.tensor([[BOS, 7, 3, 3, 12], [BOS, 5, 39, 4, 4]])
+    tokens = torch.tensor([[small.BOS, 7, 3, 3, 12], [small.BOS, 5, 39, 4, 4]])
     history = torch.zeros(2, 1, tokens.shape[1], dtype=torch.long)
     found = [
         torch.stack(cache.step(tokens[:, step, None], history[..., : step + 1]))
         for step in range(tokens.shape[1])
     ]
-    expected = layers_plainly(model, frames, tokens)
+    expected = small.layers_plainly(model, frames, tokens)
     assert len(expected) == 1 + len(model.transformer.decoder.layers) == 3
     torch.testing.assert_close(torch.cat(found, 2), expected, atol=TOLERANCE, rtol=0)
     assert (expected[1] - expected[2]).abs().max() > 0.1  # no layer stands for another
 
 
 def test_other_kinds_of_attention_are_refused():
-    model = random_model(0)
+    model = small.random_model(0)
     model.transformer.attention_type = "RelPosMHAXL"
     with pytest.raises(ValueError, match="expected regularMHA"):
-        DecoderCache(model.transformer, encoded(0, 3)[None], torch.ones(1, 3, dtype=bool), 1)
+        DecoderCache(model.transformer, small.encoded(0, 3)[None], torch.ones(1, 3, dtype=bool), 1)

@@ -1,7 +1,7 @@
 """Fetching recognisers, from a server on this machine that speaks the hub's API."""
 
-import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from intelligibility.recognisers.hub import fetch_model, load, made_by
 from intelligibility.runs import RecipeError
+from tests.conftest import edit
+from tests.intelligibility.recognisers import small_hub
 from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, asked_by_all
-from tests.intelligibility.recognisers.small_hub import (
-    TEXTS,
-    load_folder,
-    small_ctc,
-    small_whisper,
-    speech,
-)
 
 NAME = "somebody/whisper-small.en"
 CPU = torch.device("cpu")
@@ -25,8 +20,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory):
-    """Return the folder of a small Whisper."""
-    return small_whisper(tmp_path_factory.mktemp("models") / "whisper")
+    return small_hub.small_whisper(tmp_path_factory.mktemp("models") / "whisper")
 
 
 @pytest.fixture
@@ -55,10 +49,10 @@ def test_it_is_fetched_once_and_its_commit_is_known(hub, whisper, revision):
 
 
 def test_it_recognises_as_its_folder_does(hub, whisper):
-    signal = speech(1, 2)
+    signal = small_hub.speech(1, 2)
     ours, theirs = (
-        next(one.recognise([signal], TEXTS[:1]))
-        for one in (load(fetch_model(NAME), CPU), load_folder(whisper))
+        next(one.recognise([signal], small_hub.TEXTS[:1]))
+        for one in (load(fetch_model(NAME), CPU), small_hub.load_folder(whisper))
     )
     assert ours.text == theirs.text
     assert ours.layers["decoder"].equal(theirs.layers["decoder"])
@@ -71,13 +65,11 @@ def test_a_fetch_that_was_stopped_is_completed(hub, monkeypatch):
     assert (fetched.folder / "model.safetensors").is_file()
 
 
-def test_a_revision_that_is_not_there_is_named(hub):
-    with pytest.raises(
-        RecipeError, match="recogniser_revision=v9: the hub has .* no such revision"
-    ):
-        fetch_model(NAME, "v9")
-    with pytest.raises(RecipeError, match="no such revision"):
-        fetch_model(NAME, "f" * 40)
+@pytest.mark.parametrize("revision", ["v9", "f" * 40])
+def test_a_revision_that_is_not_there_is_named(hub, revision):
+    message = f"recogniser_revision={revision}: the hub has .* no such revision"
+    with pytest.raises(RecipeError, match=message):
+        fetch_model(NAME, revision)
 
 
 @pytest.mark.parametrize("name", ["somebody/else", "not a name", "/no/such/folder", "a/b/c"])
@@ -99,19 +91,14 @@ def test_a_network_that_is_not_there_is_named(tmp_path, monkeypatch):
         fetch_model(NAME)
 
 
-def change(folder, **settings):
-    """Change config.json."""
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+def change(folder, name="config.json", **settings):
+    edit(folder / name, lambda content: content.update(settings))
 
 
 def test_a_kind_that_is_not_served_is_named_before_its_weights_are_fetched(hub):
     change(hub.models[NAME], architectures=["MoonshineForConditionalGeneration"])
-    with pytest.raises(
-        RecipeError,
-        match=r"is a Moonshine.*not served; expected an encoder-decoder \(Whisper.*Wav2Vec2ForCTC"
-        ".*WavLMModel",
-    ):
+    served = r"an encoder-decoder \(Whisper.*Wav2Vec2ForCTC.*WavLMModel"
+    with pytest.raises(RecipeError, match=f"is a Moonshine.*not served; expected {served}"):
         fetch_model(NAME)
     assert not any("safetensors" in path for path in hub.asked if "/resolve/" in path)
 
@@ -122,55 +109,44 @@ def test_weights_that_could_run_code_are_not_read(hub):
         fetch_model(NAME)
 
 
-def test_a_folder_of_something_else_is_named(tmp_path):
+def test_a_folder_of_something_else_and_one_with_a_revision_are_named(whisper, tmp_path):
     with pytest.raises(RecipeError, match="not a model of transformers .*config.json: no such"):
         fetch_model(str(tmp_path))
-
-
-def test_a_folder_has_no_revision(whisper):
     with pytest.raises(RecipeError, match="recogniser_revision=v1: .* is a folder, not on the hub"):
         fetch_model(str(whisper), "v1")
 
 
 @pytest.mark.parametrize(
-    ("make", "name"),
+    ("make", "name", "spoil"),
     [
-        (small_whisper, "preprocessor_config.json"),
-        (small_whisper, "tokenizer.json"),
-        (small_ctc, "preprocessor_config.json"),
-        (small_ctc, "vocab.json"),
+        (small_hub.small_whisper, "preprocessor_config.json", Path.unlink),
+        (small_hub.small_whisper, "tokenizer.json", Path.unlink),
+        (small_hub.small_ctc, "preprocessor_config.json", Path.unlink),
+        (small_hub.small_ctc, "vocab.json", Path.unlink),
+        (small_hub.small_ctc, "model.safetensors", lambda path: path.write_bytes(b"damaged")),
     ],
 )
-def test_a_file_that_is_missing_is_named(tmp_path, make, name):
-    folder = make(tmp_path)
-    (folder / name).unlink()
+def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, make, name, spoil):
+    spoil(make(tmp_path) / name)
     with pytest.raises(RecipeError, match="cannot be loaded .*a file is missing or damaged"):
-        load_folder(folder)
-
-
-def test_weights_that_are_damaged_are_named(whisper, tmp_path):
-    folder = shutil.copytree(whisper, tmp_path / "whisper")
-    (folder / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(RecipeError, match="cannot be loaded .*a file is missing or damaged"):
-        load_folder(folder)
+        small_hub.load_folder(tmp_path)
 
 
 def test_a_weight_that_is_missing_is_named(tmp_path):
     """Otherwise transformers would draw it, and the words would be those of a coin."""
-    folder = small_ctc(tmp_path / "ctc")
+    folder = small_hub.small_ctc(tmp_path / "ctc")
     weights = load_file(folder / "model.safetensors")
     del weights["lm_head.weight"]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(RecipeError, match="1 weights are not in the files: lm_head.weight"):
-        load_folder(folder)
+        small_hub.load_folder(folder)
 
 
 def test_a_window_that_does_not_fit_is_named(whisper, tmp_path):
     folder = shutil.copytree(whisper, tmp_path / "whisper")
-    path = folder / "preprocessor_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"chunk_length": 30}))
+    change(folder, "preprocessor_config.json", chunk_length=30)
     with pytest.raises(RecipeError, match="a window of 480000 samples.*set chunk_length to 5"):
-        load_folder(folder)
+        small_hub.load_folder(folder)
 
 
 def test_another_model_has_another_hash(whisper, tmp_path):

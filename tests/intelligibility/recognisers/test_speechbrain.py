@@ -17,25 +17,23 @@ from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, checkpoint_files
 from intelligibility.runs import RECIPE, RecipeError
+from tests.conftest import contents
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def save_folder(tmp_path) -> Path:
-    """Return the checkpoints of a small recogniser."""
     return make_recogniser(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory) -> SpeechBrainRecogniser:
-    """Return a small recogniser."""
     save_folder = make_recogniser(tmp_path_factory.mktemp("asr"))
     return SpeechBrainRecogniser.load(small_settings(), save_folder, CPU)
 
 
 def checkpoint(save_folder: Path, name: str = "model", number: int = 0) -> Path:
-    """Return one file of one checkpoint."""
     return save_folder / f"CKPT+epoch_{number}/{name}.ckpt"
 
 
@@ -77,11 +75,8 @@ def test_all_checkpoints_of_the_folder_are_averaged(tmp_path):
         torch.testing.assert_close(tensor.double(), mean, atol=1e-7, rtol=0)
     # The normaliser is that of the latest.
     assert hparams["normalize"].glob_mean[0] == -20 + 2
-    assert [path.name for path in checkpoint_files(save_folder)] == [
-        *["model.ckpt"] * 3,
-        "normalizer.ckpt",
-        "tokenizer.ckpt",
-    ]
+    names = [path.name for path in checkpoint_files(save_folder)]
+    assert names == [*["model.ckpt"] * 3, "normalizer.ckpt", "tokenizer.ckpt"]
 
 
 def test_names_of_the_old_version_load(save_folder, recogniser):
@@ -121,19 +116,15 @@ def test_the_old_versions_checkpoint_gives_its_features(shared):
     assert compared == 8
 
 
-def test_decoder_states_are_those_that_were_asked_for(save_folder):
+@pytest.mark.parametrize("kind", ["last_beam", "best_hypothesis"])
+def test_decoder_states_are_those_that_were_asked_for(save_folder, kind):
     signal = babble(2, 0.8)
-    found = {}
-    for kind in ("last_beam", "best_hypothesis"):
-        recogniser = SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, kind)
-        (found[kind],) = recogniser.recognise([signal])
-        _, encoded, _ = recogniser.encode([signal])
-        (result,) = recogniser.search(encoded)
-    for kind, states in (
-        ("last_beam", result.last_beam_states),
-        ("best_hypothesis", result.best_states),
-    ):
-        torch.testing.assert_close(found[kind].layers["decoder"], states, atol=1e-5, rtol=0)
+    recogniser = SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, kind)
+    (found,) = recogniser.recognise([signal])
+    _, encoded, _ = recogniser.encode([signal])
+    (result,) = recogniser.search(encoded)
+    states = result.last_beam_states if kind == "last_beam" else result.best_states
+    torch.testing.assert_close(found.layers["decoder"], states, atol=1e-5, rtol=0)
     tokens = torch.tensor([[1, *result.hypotheses[0].tokens]])
     plain, _ = recogniser.transformer.decode(tokens, encoded)
     n_states = len(result.best_states)
@@ -144,23 +135,20 @@ def test_decoder_states_are_those_that_were_asked_for(save_folder):
 
 def test_signals_recognised_together_come_out_as_alone(recogniser, monkeypatch):
     signals = [babble(number, seconds) for number, seconds in enumerate((0.9, 0.3, 1.4, 0.6, 0.31))]
-    alone = list(recogniser.recognise(signals))
+    alone, again = (list(recogniser.recognise(signals)) for _ in range(2))
     monkeypatch.setattr(recogniser, "batch_size", 3)
     together = list(recogniser.recognise(signals))
     assert len(together) == 5
-    for a, b in zip(alone, together, strict=True):
+    for a, same, b in zip(alone, again, together, strict=True):
+        assert_same(a, same, tolerance=0)
         assert_same(a, b, tolerance=1e-5)
 
 
-def test_two_runs_agree_to_the_bit(recogniser):
-    signals = [babble(number, 0.5) for number in range(3)]
-    for a, b in zip(recogniser.recognise(signals), recogniser.recognise(signals), strict=True):
-        assert_same(a, b, tolerance=0)
-
-
 def load(save_folder: Path, **changes) -> SpeechBrainRecogniser:
-    """Load with settings that may not fit."""
     return SpeechBrainRecogniser.load(small_settings(**changes), save_folder, CPU)
+
+
+# What does not fit
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path):
@@ -170,57 +158,62 @@ def test_a_folder_without_checkpoints_is_named(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
-def test_a_truncated_checkpoint_is_named(save_folder):
-    path = checkpoint(save_folder)
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(RecipeError, match="epoch_0/model.ckpt: is damaged or not a checkpoint"):
+@pytest.mark.parametrize(
+    "file, spoil, message",
+    [
+        (
+            "model",
+            lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+            "epoch_0/model.ckpt: is damaged or not a checkpoint",
+        ),
+        (
+            "normalizer",
+            lambda path: torch.save({"glob_mean": path}, path),  # whose reading runs code
+            "normalizer.ckpt: is damaged or not a checkpoint",
+        ),
+        ("normalizer", Path.unlink, "CKPT.epoch_0: has no normalizer.ckpt"),
+        (
+            "normalizer",
+            lambda path: change(path, lambda state: state.update(glob_std=torch.ones(40))),
+            r"normalizer.ckpt: glob_std is \(40,\), expected 80",
+        ),
+        ("../tokenizer", Path.unlink, "tokenizer.ckpt: no tokenizer"),
+        (
+            "../tokenizer",
+            lambda path: path.write_bytes(make_tokenizer(28)),
+            "tokenizer.ckpt: has 28 tokens, expected 30",
+        ),
+        (
+            "../tokenizer",
+            lambda path: path.write_bytes(b"not a model"),
+            "tokenizer.ckpt: is not a SentencePiece model",
+        ),
+    ],
+)
+def test_a_file_that_is_missing_damaged_or_another_is_named(save_folder, file, spoil, message):
+    spoil(checkpoint(save_folder, file))
+    with pytest.raises(RecipeError, match=message):
         load(save_folder)
 
 
-def test_a_checkpoint_that_runs_code_is_refused(save_folder, tmp_path):
-    torch.save({"glob_mean": tmp_path}, checkpoint(save_folder, "normalizer"))
-    with pytest.raises(RecipeError, match="normalizer.ckpt: is damaged or not a checkpoint"):
-        load(save_folder)
-
-
-def test_a_checkpoint_of_other_sizes_is_named_with_its_tensors(save_folder):
-    with pytest.raises(RecipeError) as error:
-        load(save_folder, d_model=64)
-    message = str(error.value)
-    assert "CKPT+epoch_0/model.ckpt: does not fit the settings" in message
-    assert "1.positional_encoding.pe is (1, 2500, 32), expected (1, 2500, 64)" in message
-    assert "more; set d_model" in message
-    with pytest.raises(
-        RecipeError, match="encoder.layers.1.self_att.att.in_proj_weight is missing"
-    ):
-        load(save_folder, num_encoder_layers=2)
-    with pytest.raises(RecipeError, match="decoder.layers.1.* is not in the model"):
-        load(save_folder, num_decoder_layers=1)
-
-
-def test_missing_files_are_named(save_folder):
-    checkpoint(save_folder, "normalizer").rename(save_folder / "kept")
-    with pytest.raises(RecipeError, match="CKPT.epoch_0: has no normalizer.ckpt"):
-        load(save_folder)
-    (save_folder / "kept").rename(checkpoint(save_folder, "normalizer"))
-    (save_folder / "tokenizer.ckpt").unlink()
-    with pytest.raises(RecipeError, match="tokenizer.ckpt: no tokenizer"):
-        load(save_folder)
-
-
-def test_another_tokenizer_is_refused(save_folder):
-    (save_folder / "tokenizer.ckpt").write_bytes(make_tokenizer(28))
-    with pytest.raises(RecipeError, match="tokenizer.ckpt: has 28 tokens, expected 30"):
-        load(save_folder)
-    (save_folder / "tokenizer.ckpt").write_bytes(b"not a model")
-    with pytest.raises(RecipeError, match="tokenizer.ckpt: is not a SentencePiece model"):
-        load(save_folder)
-
-
-def test_a_normaliser_of_other_features_is_refused(save_folder):
-    change(checkpoint(save_folder, "normalizer"), lambda s: s.update(glob_std=torch.ones(40)))
-    with pytest.raises(RecipeError, match=r"normalizer.ckpt: glob_std is \(40,\), expected 80"):
-        load(save_folder)
+@pytest.mark.parametrize(
+    "changes, messages",
+    [
+        (
+            {"d_model": 64},
+            [
+                "CKPT.epoch_0/model.ckpt: does not fit the settings",
+                r"1.positional_encoding.pe is \(1, 2500, 32\), expected \(1, 2500, 64\)",
+                "more; set d_model",
+            ],
+        ),
+        ({"num_encoder_layers": 2}, ["encoder.layers.1.self_att.att.in_proj_weight is missing"]),
+        ({"num_decoder_layers": 1}, ["decoder.layers.1.* is not in the model"]),
+    ],
+)
+def test_a_checkpoint_of_other_sizes_is_named_with_its_tensors(save_folder, changes, messages):
+    with pytest.raises(RecipeError, match=".*".join(messages)):
+        load(save_folder, **changes)
 
 
 def test_weights_that_are_not_finite_are_reported(save_folder):
@@ -230,6 +223,6 @@ def test_weights_that_are_not_finite_are_reported(save_folder):
 
 
 def test_loading_leaves_the_checkpoints_as_they_are(save_folder):
-    before = {path: path.read_bytes() for path in save_folder.rglob("*") if path.is_file()}
+    before = contents(save_folder)
     load(save_folder)
-    assert before == {path: path.read_bytes() for path in save_folder.rglob("*") if path.is_file()}
+    assert contents(save_folder) == before

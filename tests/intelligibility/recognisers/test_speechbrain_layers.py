@@ -13,12 +13,10 @@ N_ENCODER, N_DECODER = SETTINGS["num_encoder_layers"], SETTINGS["num_decoder_lay
 
 @pytest.fixture(scope="module")
 def save_folder(tmp_path_factory):
-    """Return the checkpoints of a small recogniser."""
     return make_recogniser(tmp_path_factory.mktemp("asr"))
 
 
 def load(save_folder, states, all_layers):
-    """Load it."""
     return SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, states, all_layers)
 
 

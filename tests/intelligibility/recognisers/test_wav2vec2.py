@@ -5,41 +5,30 @@ import torch
 from transformers import AutoModel
 
 from intelligibility.runs import RecipeError
-from tests.intelligibility.recognisers.small_hub import (
-    TEXTS,
-    TOLERANCE,
-    assert_alike_alone_and_in_a_batch,
-    load_folder,
-    small_ctc,
-    small_encoder,
-    speech,
-)
+from tests.intelligibility.recognisers import small_hub
 
 MAKERS = {
-    "wav2vec2": small_ctc,
-    "wav2vec2-large": lambda folder: small_ctc(folder, norm="layer"),
-    "hubert": lambda folder: small_ctc(folder, "hubert"),
-    "wavlm": small_encoder,
+    "wav2vec2": small_hub.small_ctc,
+    "wav2vec2-large": lambda folder: small_hub.small_ctc(folder, norm="layer"),
+    "hubert": lambda folder: small_hub.small_ctc(folder, "hubert"),
+    "wavlm": small_hub.small_encoder,
 }
 
 
 @pytest.fixture(scope="module", params=MAKERS)
 def folder(request, tmp_path_factory):
-    """Return one of the small models."""
     folder = MAKERS[request.param](tmp_path_factory.mktemp(request.param) / "model")
     return folder
 
 
 @pytest.fixture
 def recogniser(folder):
-    """Return it, with all its layers."""
-    return load_folder(folder)
+    return small_hub.load_folder(folder)
 
 
 @pytest.fixture
 def ctc(tmp_path):
-    """Return a wav2vec 2.0 with a head."""
-    return load_folder(small_ctc(tmp_path), all_layers=False)
+    return small_hub.load_folder(small_hub.small_ctc(tmp_path), all_layers=False)
 
 
 def values(recogniser, signal):
@@ -50,29 +39,31 @@ def values(recogniser, signal):
 
 @pytest.mark.parametrize("seconds", [1.0, 1.7])
 def test_layers_are_those_of_transformers(folder, recogniser, seconds):
-    signal = speech(1, seconds)
-    found = next(recogniser.recognise([signal], TEXTS[:1])).layers
+    signal = small_hub.speech(1, seconds)
+    found = next(recogniser.recognise([signal], small_hub.TEXTS[:1])).layers
     plain = AutoModel.from_pretrained(folder).eval()
     inputs = values(recogniser, signal)
     expected = plain(inputs, output_hidden_states=True)
     assert len(expected.hidden_states) == 4
     for n, layer in enumerate(expected.hidden_states):
-        torch.testing.assert_close(found[f"encoder.{n}"], layer[0], **TOLERANCE)
-    torch.testing.assert_close(found["encoder"], expected.last_hidden_state[0], **TOLERANCE)
+        torch.testing.assert_close(found[f"encoder.{n}"], layer[0], **small_hub.TOLERANCE)
+    torch.testing.assert_close(
+        found["encoder"], expected.last_hidden_state[0], **small_hub.TOLERANCE
+    )
     front = plain.feature_extractor(inputs)[0].T
-    torch.testing.assert_close(found["cnn"], front, **TOLERANCE)
+    torch.testing.assert_close(found["cnn"], front, **small_hub.TOLERANCE)
 
 
 def test_alone_and_in_a_batch_are_the_same(recogniser):
-    signals = [speech(seed, seconds) for seed, seconds in enumerate((0.6, 1.9, 1.2))]
-    texts = [TEXTS[0], TEXTS[1], None]
-    assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
+    signals = [small_hub.speech(seed, seconds) for seed, seconds in enumerate((0.6, 1.9, 1.2))]
+    texts = [small_hub.TEXTS[0], small_hub.TEXTS[1], None]
+    small_hub.assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
 
 
 def test_words_and_log_probabilities_are_those_of_transformers(ctc):
-    signal = speech(2, 2)
-    found = next(ctc.recognise([signal], TEXTS[:1]))
-    labels = ctc.tokenizer(TEXTS[0].upper(), return_tensors="pt").input_ids
+    signal = small_hub.speech(2, 2)
+    found = next(ctc.recognise([signal], small_hub.TEXTS[:1]))
+    labels = ctc.tokenizer(small_hub.TEXTS[0].upper(), return_tensors="pt").input_ids
     ctc.model.config.ctc_loss_reduction = "sum"
     plain = ctc.model(values(ctc, signal), labels=labels)
     assert found.text == ctc.tokenizer.batch_decode(plain.logits.argmax(-1))[0]
@@ -82,8 +73,8 @@ def test_words_and_log_probabilities_are_those_of_transformers(ctc):
 
 
 def test_without_a_head_there_are_no_words(tmp_path):
-    recogniser = load_folder(small_encoder(tmp_path), all_layers=False)
-    found = next(recogniser.recognise([speech(2, 2)], TEXTS[:1]))
+    recogniser = small_hub.load_folder(small_hub.small_encoder(tmp_path), all_layers=False)
+    found = next(recogniser.recognise([small_hub.speech(2, 2)], small_hub.TEXTS[:1]))
     assert found.text is None and found.log_prob is None
     assert not recogniser.has_words
 
@@ -96,11 +87,11 @@ def test_letters_are_those_that_the_recogniser_knows(ctc):
 @pytest.mark.parametrize(("text", "n_tokens"), [("1960", 0), ("a long prompt " * 20, 280)])
 def test_a_text_that_was_not_said_is_named(ctc, text, n_tokens):
     with pytest.raises(RecipeError, match="is it what was said"):
-        list(ctc.recognise([speech(1, 1)], [text]))
+        list(ctc.recognise([small_hub.speech(1, 1)], [text]))
 
 
 def test_one_frame_is_the_shortest_signal(recogniser):
     shortest, _ = recogniser.lengths
     assert shortest == 400
-    found = next(recogniser.recognise([speech(1, shortest / 16000)], [None]))
+    found = next(recogniser.recognise([small_hub.speech(1, shortest / 16000)], [None]))
     assert len(found.layers["cnn"]) == len(found.layers["encoder"]) == 1

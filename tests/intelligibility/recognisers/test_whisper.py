@@ -4,28 +4,19 @@ import pytest
 import torch
 
 from intelligibility.runs import RecipeError
-from tests.intelligibility.recognisers.small_hub import (
-    TEXTS,
-    TOLERANCE,
-    assert_alike_alone_and_in_a_batch,
-    load_folder,
-    small_whisper,
-    speech,
-)
+from tests.intelligibility.recognisers import small_hub
 
 SECONDS = (1.234, 2.5, 4.99)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["english", "multilingual"])
 def folder(request, tmp_path_factory):
-    """Return a small Whisper."""
-    return small_whisper(tmp_path_factory.mktemp("whisper"), request.param)
+    return small_hub.small_whisper(tmp_path_factory.mktemp("whisper"), request.param)
 
 
 @pytest.fixture
 def recogniser(folder):
-    """Return it, with all its layers."""
-    return load_folder(folder, "teacher", True)
+    return small_hub.load_folder(folder, "teacher", True)
 
 
 def features(recogniser, signal):
@@ -49,26 +40,30 @@ def prefixed(recogniser, signal):
 
 @pytest.mark.parametrize("seconds", SECONDS)
 def test_encoder_layers_are_those_of_transformers(recogniser, seconds):
-    signal = speech(1, seconds)
-    found = next(recogniser.recognise([signal], TEXTS[:1])).layers
+    signal = small_hub.speech(1, seconds)
+    found = next(recogniser.recognise([signal], small_hub.TEXTS[:1])).layers
     encoder = recogniser.model.get_encoder()
     expected = encoder(features(recogniser, signal), output_hidden_states=True).hidden_states
     n_frames = -(-len(signal) // 320)
     assert len(expected) == 3
     for n, layer in enumerate(expected):
-        torch.testing.assert_close(found[f"encoder.{n}"], layer[0, :n_frames], **TOLERANCE)
+        torch.testing.assert_close(
+            found[f"encoder.{n}"], layer[0, :n_frames], **small_hub.TOLERANCE
+        )
     assert found["encoder"] is found["encoder.2"]
 
 
 def test_the_front_end_is_what_the_positions_are_added_to(recogniser):
-    found = next(recogniser.recognise([speech(1, 2)], TEXTS[:1])).layers
+    found = next(recogniser.recognise([small_hub.speech(1, 2)], small_hub.TEXTS[:1])).layers
     positions = recogniser.model.get_encoder().embed_positions.weight
-    torch.testing.assert_close(found["cnn"] + positions[:100], found["encoder.0"], **TOLERANCE)
+    torch.testing.assert_close(
+        found["cnn"] + positions[:100], found["encoder.0"], **small_hub.TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_words_are_those_of_generate(recogniser, seed):
-    signal = speech(seed, 2)
+    signal = small_hub.speech(seed, 2)
     own = recogniser.generate(recogniser.encode([signal])[1][-1])[0]
     expected = prefixed(recogniser, signal).sequences[0].tolist()
     assert expected[: len(recogniser.prefix)] == recogniser.prefix
@@ -81,14 +76,14 @@ def test_words_are_those_of_generate(recogniser, seed):
 
 def test_some_words_end_and_some_do_not(recogniser):
     """Otherwise the tests of words would see one case only."""
-    signals = [speech(seed, 2) for seed in range(12)]
+    signals = [small_hub.speech(seed, 2) for seed in range(12)]
     own = recogniser.generate(recogniser.encode(signals)[1][-1])
     assert len({len(tokens) for tokens in own}) > 1
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", small_hub.TEXTS)
 def test_log_probabilities_are_those_of_the_loss(recogniser, text):
-    signal = speech(2, 3)
+    signal = small_hub.speech(2, 3)
     found = next(recogniser.recognise([signal], [text])).log_prob
     tokens = recogniser.tokenizer(" " + text, add_special_tokens=False).input_ids
     ignored = [-100] * len(recogniser.prefix)
@@ -101,9 +96,9 @@ def test_log_probabilities_are_those_of_the_loss(recogniser, text):
 
 
 def test_decoder_layers_along_a_text_are_those_of_transformers(recogniser):
-    signal = speech(2, 3)
-    found = next(recogniser.recognise([signal], TEXTS[:1])).layers
-    tokens = recogniser.tokenizer(" " + TEXTS[0], add_special_tokens=False).input_ids
+    signal = small_hub.speech(2, 3)
+    found = next(recogniser.recognise([signal], small_hub.TEXTS[:1])).layers
+    tokens = recogniser.tokenizer(" " + small_hub.TEXTS[0], add_special_tokens=False).input_ids
     given = torch.tensor([[*recogniser.prefix, *tokens]])
     expected = recogniser.model(
         features(recogniser, signal), decoder_input_ids=given, output_hidden_states=True
@@ -112,49 +107,53 @@ def test_decoder_layers_along_a_text_are_those_of_transformers(recogniser):
     for n, layer in enumerate(expected):
         steps = layer[0, len(recogniser.prefix) - 1 :]
         assert len(steps) == len(tokens) + 1
-        torch.testing.assert_close(found[f"decoder.{n}"], steps, **TOLERANCE)
+        torch.testing.assert_close(found[f"decoder.{n}"], steps, **small_hub.TOLERANCE)
 
 
 def test_decoder_layers_along_its_own_words_are_those_of_generate(folder):
-    recogniser = load_folder(folder, "generated", True)
-    signal = speech(2, 2)
-    found = next(recogniser.recognise([signal], TEXTS[:1]))
+    recogniser = small_hub.load_folder(folder, "generated", True)
+    signal = small_hub.speech(2, 2)
+    found = next(recogniser.recognise([signal], small_hub.TEXTS[:1]))
     generated = prefixed(recogniser, signal)
     n_steps = len(found.layers["decoder"])
     for n in range(4):
         steps = torch.cat([step[n][0, -1:] for step in generated.decoder_hidden_states])
         assert n_steps - len(steps) in (0, 1)  # without an end, the step after the last word
-        torch.testing.assert_close(found.layers[f"decoder.{n}"][: len(steps)], steps, **TOLERANCE)
+        torch.testing.assert_close(
+            found.layers[f"decoder.{n}"][: len(steps)], steps, **small_hub.TOLERANCE
+        )
 
 
 def test_the_log_probability_is_that_of_the_text_in_either_mode(folder, recogniser):
-    generated = load_folder(folder, "generated", False)
-    signal = speech(2, 2)
-    one, other = (next(r.recognise([signal], TEXTS[:1])) for r in (recogniser, generated))
+    generated = small_hub.load_folder(folder, "generated", False)
+    signal = small_hub.speech(2, 2)
+    one, other = (next(r.recognise([signal], small_hub.TEXTS[:1])) for r in (recogniser, generated))
     assert one.log_prob == other.log_prob
 
 
 @pytest.mark.parametrize("dec_mode", ["teacher", "generated"])
 def test_alone_and_in_a_batch_are_the_same(folder, dec_mode):
-    recogniser = load_folder(folder, dec_mode, True)
-    signals = [speech(seed, seconds) for seed, seconds in enumerate(SECONDS)]
-    texts = [TEXTS[0], TEXTS[1], None]
-    assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
+    recogniser = small_hub.load_folder(folder, dec_mode, True)
+    signals = [small_hub.speech(seed, seconds) for seed, seconds in enumerate(SECONDS)]
+    texts = [small_hub.TEXTS[0], small_hub.TEXTS[1], None]
+    small_hub.assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
 
 
 def test_silence_that_fills_the_window_never_gets_out(recogniser):
     frames = [
         len(found.layers[name])
-        for found in recogniser.recognise([speech(1, s) for s in SECONDS], TEXTS[:1] * 3)
+        for found in recogniser.recognise(
+            [small_hub.speech(1, s) for s in SECONDS], small_hub.TEXTS[:1] * 3
+        )
         for name in ("cnn", "encoder", "encoder.0")
     ]
     assert frames == [62] * 3 + [125] * 3 + [250] * 3
 
 
 def test_without_a_text_it_decodes_along_its_own_words(folder):
-    signal = speech(3, 2)
+    signal = small_hub.speech(3, 2)
     found = [
-        next(load_folder(folder, mode, False).recognise([signal], [None]))
+        next(small_hub.load_folder(folder, mode, False).recognise([signal], [None]))
         for mode in ("teacher", "generated")
     ]
     torch.testing.assert_close(found[0].layers["decoder"], found[1].layers["decoder"])
@@ -169,9 +168,9 @@ def test_capitals_are_written_as_a_sentence(recogniser):
 @pytest.mark.parametrize("text", ["", "a long prompt " * 20])
 def test_a_text_that_does_not_fit_is_named(recogniser, text):
     with pytest.raises(RecipeError, match="tokens; the recogniser takes 1 to"):
-        list(recogniser.recognise([speech(1, 1)], [text] if text else [" "]))
+        list(recogniser.recognise([small_hub.speech(1, 1)], [text] if text else [" "]))
 
 
 def test_a_misspelt_mode_is_named(folder):
     with pytest.raises(RecipeError, match="dec_mode=own: expected teacher or generated"):
-        load_folder(folder, "own", False)
+        small_hub.load_folder(folder, "own", False)

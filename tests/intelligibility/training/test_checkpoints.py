@@ -14,6 +14,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from intelligibility.recognisers.checkpoints import training_of
 from intelligibility.runs import RecipeError
 from intelligibility.training.checkpoints import WholeCheckpointer
+from tests.conftest import contents
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def save(checkpointer, accuracy):
     return checkpointer.save_and_keep_only({"ACC": accuracy})
 
 
-def test_keeps_best_and_latest(checkpointer):
-    saved = [save(checkpointer, accuracy).path for accuracy in (0.2, 0.6, 0.5, 0.4)]
-    assert names(checkpointer) == sorted([saved[1].name, saved[3].name])
-
-
-def test_of_equals_the_later_is_best(checkpointer):
-    saved = [save(checkpointer, accuracy).path for accuracy in (0.5, 0.5)]
-    assert names(checkpointer) == [saved[1].name]
+@pytest.mark.parametrize(
+    "accuracies, kept",
+    [((0.2, 0.6, 0.5, 0.4), (1, 3)), ((0.5, 0.5), (1,))],
+    ids=["two", "of equals the later"],
+)
+def test_keeps_best_and_latest(checkpointer, accuracies, kept):
+    saved = [save(checkpointer, accuracy).path.name for accuracy in accuracies]
+    assert names(checkpointer) == sorted(saved[number] for number in kept)
 
 
 def test_within_an_epoch_the_last_epoch_stays(checkpointer):
@@ -107,8 +108,8 @@ def test_a_start_may_lie_beside_its_training_but_no_other_may(checkpointer):
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(checkpointer):
-    before = save(checkpointer, 0.5)
-    content = {path: path.read_bytes() for path in before.path.iterdir()}
+    before = save(checkpointer, 0.5).path
+    content = contents(before)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # a file of 4 MB does not fit
     try:
@@ -116,33 +117,29 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(checkpointer):
             save(checkpointer, 0.9)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert names(checkpointer) == [before.path.name]
-    assert content == {path: path.read_bytes() for path in before.path.iterdir()}
-    assert len(names(checkpointer)) == 1 and save(checkpointer, 0.9)
+    assert names(checkpointer) == [before.name]
+    assert contents(before) == content
+    assert save(checkpointer, 0.9)
 
 
 def test_a_folder_without_all_its_files_is_passed_over(checkpointer):
-    whole = save(checkpointer, 0.5)
-    half = shutil.copytree(whole.path, whole.path.with_name("CKPT+2199-01-01+00-00-00+00"))
+    whole = save(checkpointer, 0.5).path
+    half = shutil.copytree(whole, whole.with_name("CKPT+2199-01-01+00-00-00+00"))
     meta = yaml.safe_load((half / "CKPT.yaml").read_text()) | {"unixtime": 7e9}
     (half / "CKPT.yaml").write_text(yaml.dump(meta))
     assert checkpointer.find_checkpoint().path == half
     (half / "model.ckpt").unlink()
-    assert checkpointer.find_checkpoint().path == whole.path
+    assert checkpointer.find_checkpoint().path == whole
     assert Checkpointer(checkpointer.checkpoints_dir).find_checkpoint().path == half
 
 
-def test_a_damaged_checkpoint_is_named(checkpointer):
-    saved = save(checkpointer, 0.5)
-    (saved.path / "model.ckpt").write_bytes(b"half")
-    with pytest.raises(RecipeError, match="CKPT.* cannot be loaded"):
-        checkpointer.recover_if_possible()
-
-
-def test_weights_come_back(checkpointer):
+def test_weights_come_back_and_damaged_ones_are_named(checkpointer):
     model = checkpointer.recoverables["model"]
     weights = model.weight.detach().clone()
-    save(checkpointer, 0.5)
+    saved = save(checkpointer, 0.5)
     torch.nn.init.zeros_(model.weight)
     checkpointer.recover_if_possible()
     assert torch.equal(model.weight, weights)
+    (saved.path / "model.ckpt").write_bytes(b"half")
+    with pytest.raises(RecipeError, match="CKPT.* cannot be loaded"):
+        checkpointer.recover_if_possible()

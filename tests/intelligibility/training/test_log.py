@@ -1,11 +1,8 @@
 """The course of training: a line per epoch, and training.json, whole after interruptions."""
 
-import doctest
-
 import pytest
 
 from intelligibility.runs import RecipeError, read_json, write_json
-from intelligibility.training import log
 from intelligibility.training.log import add_epoch, epoch_in_a_line, read_epochs
 
 ENTRY = {"train_loss": 14.6, "valid_loss": 23.9, "ACC": 0.898, "lr": 1e-3, "optimizer": "Adam"}
@@ -16,11 +13,11 @@ def entry(epoch, **changes):
 
 
 def test_the_line_of_an_epoch():
-    assert doctest.testmod(log).attempted == 2 and doctest.testmod(log).failed == 0
-    assert "word error" not in epoch_in_a_line(entry(3), 15)
+    assert "word error" not in epoch_in_a_line(entry(3), 15)  # test_examples.py has the others
 
 
 def test_adds_epochs_and_draws_them(tmp_path):
+    assert read_epochs(tmp_path) == []
     for epoch in (1, 2, 3):
         add_epoch(tmp_path, entry(epoch, **({"WER": 40.0} if epoch == 2 else {})), {"seed": 1})
     assert [found["epoch"] for found in read_epochs(tmp_path)] == [1, 2, 3]
@@ -41,7 +38,3 @@ def test_a_damaged_course_is_named(tmp_path, content):
     write_json(tmp_path / "training.json", content)
     with pytest.raises(RecipeError, match="training.json: does not hold epochs"):
         read_epochs(tmp_path)
-
-
-def test_no_course_yet(tmp_path):
-    assert read_epochs(tmp_path) == []

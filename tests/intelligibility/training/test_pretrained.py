@@ -33,11 +33,8 @@ STAGES = {"from_scratch": False, "number_of_epochs": 111, "stage_one_epochs": 90
 
 
 def test_starts_from_a_folder_and_then_without_it(toy_data, hub_files, tmp_path, caplog):
-    asr, wanted = (
-        tmp_path / "asr",
-        {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500},
-    )
-    caplog.set_level("INFO")
+    asr = tmp_path / "asr"
+    wanted = {**STAGES, "pretrained": str(hub_files), "pretrained_steps": 500}
     toy_asr.train(toy_data, asr, **wanted)
     assert sha256_of([hub_files / "asr.ckpt"]) in caplog.text and str(hub_files) in caplog.text
     course = toy_asr.epochs(asr)
@@ -72,37 +69,34 @@ def test_says_that_the_hub_is_out_of_reach(tmp_path, toy_data, monkeypatch):
         raise LocalEntryNotFoundError("no network and nothing in the cache")
 
     monkeypatch.setattr(pretrained, "hf_hub_download", download)
-    with pytest.raises(
-        RecipeError, match=r"(?s)asr.ckpt could not be fetched from some/model.*folder"
-    ):
+    message = r"(?s)asr.ckpt could not be fetched from some/model.*folder"
+    with pytest.raises(RecipeError, match=message):
         toy_asr.train(toy_data, tmp_path / "asr", **STAGES, pretrained="some/model")
 
 
 @pytest.mark.parametrize(
-    "spoil, message",
+    "file, spoil, message",
     [
-        (lambda state: state.pop("2.w.bias"), "2.w.bias is missing"),
-        (lambda state: state.update(extra=torch.zeros(1)), "extra is not in the model"),
+        ("asr", lambda state: state.pop("2.w.bias"), "2.w.bias is missing"),
+        ("asr", lambda state: state.update(extra=torch.zeros(1)), "extra is not in the model"),
         (
+            "asr",
             lambda state: state.update({"2.w.bias": torch.zeros(5000)}),
             "2.w.bias is .5000,., expected .40,.",
         ),
+        (
+            "normalizer",
+            lambda state: state["glob_mean"][3].fill_(torch.nan),
+            "normalizer.ckpt: glob_mean.*finite",
+        ),
     ],
 )
-def test_loads_pretrained_files_strictly(toy_data, hub_files, tmp_path, spoil, message):
-    state = toy_asr.load(hub_files / "asr.ckpt")
+def test_loads_pretrained_files_strictly(toy_data, hub_files, tmp_path, file, spoil, message):
+    path = hub_files / f"{file}.ckpt"
+    state = toy_asr.load(path)
     spoil(state)
-    torch.save(state, hub_files / "asr.ckpt")
+    torch.save(state, path)
     with pytest.raises(RecipeError, match=f"(?s){message}.*pretrained_revision"):
-        toy_asr.train(toy_data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
-    assert not list((tmp_path / "asr/save").glob("CKPT+*"))
-
-
-def test_refuses_pretrained_statistics_that_are_not_finite(toy_data, hub_files, tmp_path):
-    statistics = toy_asr.load(hub_files / "normalizer.ckpt")
-    statistics["glob_mean"][3] = torch.nan
-    torch.save(statistics, hub_files / "normalizer.ckpt")
-    with pytest.raises(RecipeError, match="(?s)normalizer.ckpt: glob_mean.*finite.*revision"):
         toy_asr.train(toy_data, tmp_path / "asr", **STAGES, pretrained=str(hub_files))
     assert not list((tmp_path / "asr/save").glob("CKPT+*"))
 
@@ -118,11 +112,10 @@ def test_a_checkpoint_without_its_tokenizer_is_no_start(toy_data, uninterrupted,
     shutil.copytree(uninterrupted / "save", tmp_path / "save")
     (tmp_path / "save/tokenizer.ckpt").unlink()
     remedy = "asr_overrides.(pretrained_lm_tokenizer_path)=<folder that holds tokenizer.ckpt>"
-    with pytest.raises(
-        RecipeError, match=f"no such file, but there is a checkpoint.*{remedy}"
-    ) as e:
+    message = f"no such file, but there is a checkpoint.*{remedy}"
+    with pytest.raises(RecipeError, match=message) as error:
         toy_asr.train(toy_data, tmp_path)
-    key = re.search(remedy, str(e.value))[1]
+    key = re.search(remedy, str(error.value))[1]
     toy_asr.train(toy_data, tmp_path, **{key: str(uninterrupted / "save")})
     assert (tmp_path / "save/tokenizer.ckpt").is_file()
 
@@ -138,20 +131,24 @@ def test_a_tokenizer_trained_on_the_prompts(learnt):
     assert len(tokenizer.encode_as_ids("ADA BED COB")) < 9
     again = asr.parent / "again.ckpt"
     rows = toy_asr.training_rows(hparams)
-    pretrained.train_tokenizer(
-        pick(Vocabulary, hparams), [row["wrd"] for row in reversed(rows)], again
-    )
+    prompts = [row["wrd"] for row in reversed(rows)]
+    pretrained.train_tokenizer(pick(Vocabulary, hparams), prompts, again)
     assert again.read_bytes() == (asr / "save/tokenizer.ckpt").read_bytes()
 
 
-def test_more_pieces_than_the_prompts_yield(toy_data, tmp_path):
-    with pytest.raises(RecipeError, match="output_neurons=5000: the prompts do not yield"):
-        toy_asr.train(toy_data, tmp_path, output_neurons=5000)
-    assert not (tmp_path / "save/tokenizer.ckpt").exists()
-
-
-def test_a_tokenizer_of_another_size_is_named(toy_data, uninterrupted, tmp_path):
-    (tmp_path / "save").mkdir()
-    shutil.copy(uninterrupted / "save/tokenizer.ckpt", tmp_path / "save")
-    with pytest.raises(RecipeError, match="has 40 tokens, expected 44 .output_neurons"):
-        toy_asr.train(toy_data, tmp_path, output_neurons=44)
+@pytest.mark.parametrize(
+    "given, size, message",
+    [
+        (False, 5000, "output_neurons=5000: the prompts do not yield"),
+        (True, 44, "has 40 tokens, expected 44 .output_neurons"),
+    ],
+    ids=["more than the prompts yield", "another size"],
+)
+def test_a_tokenizer_that_does_not_fit(toy_data, uninterrupted, tmp_path, given, size, message):
+    file = tmp_path / "save/tokenizer.ckpt"
+    if given:
+        file.parent.mkdir()
+        shutil.copy(uninterrupted / "save/tokenizer.ckpt", file)
+    with pytest.raises(RecipeError, match=message):
+        toy_asr.train(toy_data, tmp_path, output_neurons=size)
+    assert file.exists() == given
