@@ -1,13 +1,14 @@
 """An experiment on CPC2 or CPC3 as infer.py leaves it, from planted numbers: no audio."""
 
 import hashlib
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from intelligibility.corpora.listeners import stand_in
 from intelligibility.corpora.presentation import Presentation, write_presentations
+from intelligibility.runs import write_json
 
 GRADES = ("Mild", "Moderate", "Moderately severe")
 NOISE = {"dec": 0.6, "enc": 1.0}
@@ -41,24 +42,21 @@ def make_challenge(
                 one = _presentation(corpus, archive, cec, scene, number, int(person), rng)
                 logit = ease + rng.normal(0, 0.8)
                 correctness = 20 * round(5 / (1 + np.exp(-logit)))
-                if archive == "test" and not set(one.sets) & set(labelled):
-                    correctness = None
-                used[archive].append(_with(one, correctness))
-                split = "test" if archive == "test" else "dev"
+                is_labelled = archive == "train" or set(one.sets) & set(labelled)
+                used[archive].append(replace(one, correctness=correctness if is_labelled else None))
                 if archive == "train" and number % 2:
                     continue  # the recogniser is trained on it
+                split = "test" if archive == "test" else "dev"
                 shift = SHIFTS[one.sets[0]] if corpus == "cpc2" and archive == "test" else 0
                 for measure, noise in NOISE.items():
                     similar = 0.6 + shift + 0.25 / (1 + np.exp(-logit - rng.normal(0, noise)))
                     similarities.setdefault((split, measure), {})[one.name] = float(similar)
-    exp.mkdir(parents=True, exist_ok=True)
     write_presentations(exp / "presentations.json", used, {})
     dev = sorted({o.scene for o in used["train"] if o.name in similarities["dev", "dec"]})
-    (exp / "data_split").mkdir()
-    (exp / "data_split/scene_dev_list.json").write_text(json.dumps(dev))
+    write_json(exp / "data_split/scene_dev_list.json", dev)
     for (split, measure), values in similarities.items():
-        (exp / f"{split}_{measure}_similarity.json").write_text(json.dumps(values))
-    (exp / "inference.json").write_text("{}")
+        write_json(exp / f"{split}_{measure}_similarity.json", values)
+    write_json(exp / "inference.json", {})
     return used
 
 
@@ -66,27 +64,16 @@ def _presentation(
     corpus: str, archive: str, cec: str, scene: str, number: int, person: int, rng
 ) -> Presentation:
     listener, system = f"L{person:04d}", f"E{rng.integers(4):03d}"
-    prompt, grade = f"sentence {scene}", GRADES[person % 3]
-    nowhere = Path("/nowhere.wav")
+    who = stand_in(GRADES[person % 3], listener)
     if corpus == "cpc2":
         third = str(person // 3 + 1)
         sets = (third,) if archive == "test" else tuple(k for k in "123" if k != third)
         names = f"{scene}_{listener}_{system}", f"{cec}_{scene}"
-        who = stand_in(grade, listener)
     elif archive == "train":
         names, sets = (f"{cec}_{system}_{scene}_{listener}", f"{cec}_{scene}"), ("train",)
-        who = stand_in(grade, listener)
     else:
         opaque = hashlib.sha256(f"{scene}{listener}".encode()).hexdigest()[:24]
         names, sets = (opaque, opaque), ("dev" if number % 3 == 0 else "eval",)
-        who, system, cec = stand_in(grade, grade), "", ""
-    return Presentation(
-        *(names[0], names[1], who, system, prompt, None, nowhere, nowhere, 1.5),
-        made_from="",
-        cec=cec,
-        sets=sets,
-    )
-
-
-def _with(one: Presentation, correctness: float | None) -> Presentation:
-    return Presentation(**{**vars(one), "correctness": correctness})
+        who, system, cec = stand_in(*[GRADES[person % 3]] * 2), "", ""
+    place = (f"sentence {scene}", None, Path("/nowhere.wav"), Path("/nowhere.wav"), 1.5)
+    return Presentation(*names, who, system, *place, made_from="", cec=cec, sets=sets)

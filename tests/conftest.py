@@ -104,6 +104,22 @@ def contents(folder: Path, *suffixes: str) -> dict[str, str]:
 
 
 @pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that fills with the lengths of the signals that a recogniser takes."""
+    from intelligibility.recognisers.batches import BatchRecogniser
+
+    lengths = []
+    for kind in BatchRecogniser.__subclasses__():
+
+        def noting(self, batch, plain=kind.recognise_batch):
+            lengths.extend(len(signal) for signal, _ in batch)
+            return plain(self, batch)
+
+        monkeypatch.setattr(kind, "recognise_batch", noting)
+    return lengths
+
+
+@pytest.fixture
 def release(tmp_path: Path) -> Path:
     """Return the folder of a fresh small release."""
     return make_release(tmp_path / "cpc1")

@@ -1,4 +1,4 @@
-"""What infer.py reads: tables and ear signals as prepare_data.py leaves them, small sizes."""
+"""What infer.py reads, as prepare_data.py leaves it, and what infer.py writes."""
 
 import json
 import zlib
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+import torch
 
 from benchmarks.made.recogniser import SETTINGS
 from intelligibility.experiment import EARS, write_table
+from intelligibility.runs import read_json
+from tests.conftest import contents
 
 LISTENERS = ("L0001", "L0002")
 SIZES = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
@@ -55,3 +58,20 @@ def write_tables(
 def seed_of(name: str) -> int:
     """Return a seed for a wav by its name."""
     return zlib.crc32(name.encode())
+
+
+def measures(folder: Path, split: str, name: str) -> dict[str, float]:
+    """Read one json of measures."""
+    what = "correctness" if name == "wcs" else "similarity"
+    return read_json(folder / f"{split}_{name}_{what}.json", dict)
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Return the hashes of all measures."""
+    return contents(folder, "_similarity.json", "_correctness.json")
+
+
+def mean_of_best(processed: list[torch.Tensor], reference: list[torch.Tensor]) -> float:
+    """Compare sequences of one length plainly: the best pair of ears counts in each frame."""
+    cosines = [torch.cosine_similarity(a, b, dim=-1) for a in processed for b in reference]
+    return torch.stack(cosines).amax(0).mean().item()

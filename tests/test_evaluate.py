@@ -108,11 +108,10 @@ def test_results_hold_provenance_counts_and_intervals(evaluated):
 def test_predictions_and_submission(evaluated):
     _, exp = evaluated
     predictions = pd.read_csv(exp / "predictions.csv")
+    measures = ("wcs", "pre", "enc", "dec")
     expected = ["signal", "scene", "listener", "system", "correctness"]
-    for measure in ("wcs", "pre", "enc", "dec"):
-        expected += [f"{measure}_similarity", f"{measure}_prediction"]
-    for measure in ("wcs", "pre", "enc", "dec"):
-        expected += [f"{measure}_low", f"{measure}_high"]
+    expected += [f"{name}_{what}" for name in measures for what in ("similarity", "prediction")]
+    expected += [f"{name}_{what}" for name in measures for what in ("low", "high")]
     assert list(predictions) == expected and len(predictions) == 72
     assert predictions.filter(like="prediction").stack().between(0, 100).all()
     submission = pd.read_csv(exp / "submission.csv")
@@ -123,13 +122,12 @@ def test_predictions_and_submission(evaluated):
 
 def test_every_table_is_there_twice_and_every_figure(evaluated):
     _, exp = evaluated
-    stems = ["by_listener", "by_severity", "by_grade", "by_system", "comparisons", "ranges"]
-    stems += ["table1", "table3", "within"]
-    names = {path.name for path in (exp / "tables").iterdir()}
-    assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md")}
+    tables = ["by_listener", "by_severity", "by_grade", "by_system", "comparisons", "ranges"]
+    tables += ["table1", "table3", "within"]
     figures = ["by_listener", "by_system", "reliability", "residuals", "scatter", "within"]
-    names = {path.name for path in (exp / "figures").iterdir()}
-    assert names == {f"{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf")}
+    for folder, stems, kinds in (("tables", tables, "csv md"), ("figures", figures, "png pdf")):
+        names = {path.name for path in (exp / folder).iterdir()}
+        assert names == {f"{stem}.{kind}" for stem in stems for kind in kinds.split()}
     long = pd.read_csv(exp / "tables/table1.csv")
     ours = long[(long["source"] == "this run") & (long["measure"] == "dec")].iloc[0]
     assert ours["RMSE"] == load(exp / "results.json")["dec_results"]["RMSE"]
@@ -307,6 +305,7 @@ def test_results_name_what_was_left_out(experiment):
 
 
 def test_a_calibration_replaces_the_dev_data(experiment, caplog):
+    """One of another checkpoint warns."""
     root, exp = experiment
     evaluate.run(configure(root, exp))
     expected = load(exp / "results.json")["dec_results"]
@@ -314,17 +313,13 @@ def test_a_calibration_replaces_the_dev_data(experiment, caplog):
     (exp / "calibration.json").rename(kept)
     for path in [*exp.glob("dev_*"), exp / "data_split/scene_dev_list.json"]:
         path.unlink()
-    evaluate.run(configure(root, exp, f"calibration='{kept}'"))
+    cfg = configure(root, exp, f"calibration='{kept}'")
+    evaluate.run(cfg)
     assert load(exp / "results.json")["dec_results"] == expected
     assert f"checkpoint {CHECKPOINT[:12]}" not in caplog.text
     assert not (exp / "calibration.json").exists()
-
-
-def test_a_calibration_of_another_checkpoint_warns(experiment, caplog):
-    root, exp = experiment
-    evaluate.run(configure(root, exp))
     swap(exp / "inference.json", checkpoint_sha256="00" * 32)
-    evaluate.run(configure(root, exp, f"calibration='{exp / 'calibration.json'}'"))
+    evaluate.run(cfg)
     assert f"checkpoint {CHECKPOINT[:12]}" in caplog.text and "0" * 12 in caplog.text
 
 
@@ -385,9 +380,8 @@ def test_another_run_is_compared_in_pairs(experiment, tmp_path):
         (lambda t: t.assign(dec_prediction=np.inf), "neither a predictions.csv.*percent"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(experiment, tmp_path, refused, change, says):
-    root, exp = experiment
-    evaluate.run(configure(root, exp))
+def test_what_cannot_be_compared_is_refused(evaluated, tmp_path, refused, change, says):
+    root, exp = evaluated
     change(pd.read_csv(exp / "predictions.csv")).to_csv(tmp_path / "other.csv", index=False)
     message = refused(evaluate.run, configure(root, exp, f"compare='{tmp_path / 'other.csv'}'"))
     assert re.search(says, message), message
@@ -528,10 +522,10 @@ def test_results_keep_the_numbers_of_every_figure(evaluated):
     for name in ("scatter", "reliability"):
         for measure in ALL:
             assert sum(one["n"] for one in results["figures"][name][measure]) == 72
+    names = [f"L{n:04d}" for n in range(1, 7)]
     listeners = results["figures"]["residuals"]["dec"]["listeners"]
-    assert [one["listener"] for one in listeners] == sorted(f"L{n:04d}" for n in range(1, 7))
-    shown = {one["listener"] for one in results["groups"]["listener"]}
-    assert shown == {one["listener"] for one in listeners}
+    assert [one["listener"] for one in listeners] == names
+    assert {one["listener"] for one in results["groups"]["listener"]} == set(names)
     assert {one["grade"] for one in results["groups"]["grade"]} <= set(WHO_GRADES)
     within = results["within"]["listener"]  # too few signals per listener and system here
     assert within["ceiling"] is None and "listeners have 3 systems" in within["reason"]

@@ -8,20 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
 
 import infer
 import intelligibility.recognisers
 import train_asr
 from intelligibility.experiment import Experiment
 from intelligibility.measures import MEASURES
-from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
-from intelligibility.recognisers.whisper import WhisperRecogniser
 from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import RecipeError, read_json
+from tests import prepared_data
 from tests.conftest import configure
 from tests.intelligibility.recognisers import small_hub
-from tests.prepared_data import LISTENERS, heard_by_both, seed_of, write_tables
+from tests.prepared_data import LISTENERS, measures, outputs
 
 N_SCENES = {"dev": 1, "test": 2}
 N_HEARD = 2 * 3 * (len(LISTENERS) + 1)  # both ears of each signal, and of each reference once
@@ -43,8 +41,8 @@ def prepared(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("prepared")
     prompts = [text.upper() for text in small_hub.TEXTS]
     for split, n in N_SCENES.items():
-        signals = heard_by_both(split, (1.2, 1.5)[:n], prompts[:n])
-        write_tables(root / "exp/cpc1_asr_data", split, signals, sound)
+        signals = prepared_data.heard_by_both(split, (1.2, 1.5)[:n], prompts[:n])
+        prepared_data.write_tables(root / "exp/cpc1_asr_data", split, signals, sound)
     small_hub.small_whisper(root / "whisper", multilingual=True)  # which hears words everywhere
     small_hub.small_ctc(root / "ctc")
     small_hub.small_encoder(root / "encoder")
@@ -52,27 +50,13 @@ def prepared(tmp_path_factory) -> Path:
 
 
 def sound(name: str, seconds: float) -> np.ndarray:
-    return small_hub.speech(seed_of(name), seconds).numpy()
+    return small_hub.speech(prepared_data.seed_of(name), seconds).numpy()
 
 
 @pytest.fixture
 def root(prepared, tmp_path) -> Path:
     """Return a fresh copy of it, times of change included."""
     return shutil.copytree(prepared, tmp_path / "root")
-
-
-@pytest.fixture
-def heard(monkeypatch) -> list[int]:
-    """Return a list that fills with the lengths of the signals that a recogniser takes."""
-    lengths = []
-    for kind in (WhisperRecogniser, Wav2Vec2Recogniser):
-
-        def noting(self, batch, plain=kind.recognise_batch):
-            lengths.extend(len(signal) for signal, _ in batch)
-            return plain(self, batch)
-
-        monkeypatch.setattr(kind, "recognise_batch", noting)
-    return lengths
 
 
 def run(root: Path, recogniser: str, *overrides: str) -> Path:
@@ -82,23 +66,6 @@ def run(root: Path, recogniser: str, *overrides: str) -> Path:
     infer.recogniser_of_process.cache_clear()
     inspect.unwrap(infer.run)(cfg)
     return root / "exp" / recogniser
-
-
-def values(folder: Path, split: str, name: str) -> dict[str, float]:
-    what = "correctness" if name == "wcs" else "similarity"
-    return read_json(folder / f"{split}_{name}_{what}.json", dict)
-
-
-def outputs(folder: Path) -> dict[str, bytes]:
-    """Return the results, without the record of the run."""
-    files = folder.glob("*.json")
-    return {path.name: path.read_bytes() for path in files if path.name != "inference.json"}
-
-
-def mean_of_best(processed: list[torch.Tensor], reference: list[torch.Tensor]) -> float:
-    """Compare sequences of one length plainly: the best pair of ears counts in each frame."""
-    cosines = [torch.cosine_similarity(a, b, dim=-1) for a in processed for b in reference]
-    return torch.stack(cosines).amax(0).mean().item()
 
 
 @pytest.mark.parametrize("kind", HAS)
@@ -119,7 +86,9 @@ def test_measures_are_those_of_a_plain_loop(root, heard, kind):
             for wav in (*pair.processed, *pair.reference)
         ]
         expected = {
-            name: mean_of_best(*([ear.layers[layer] for ear in e] for e in (ears[:2], ears[2:])))
+            name: prepared_data.mean_of_best(
+                *([ear.layers[layer] for ear in e] for e in (ears[:2], ears[2:]))
+            )
             for name, layer in (("pre", "cnn"), ("enc", "encoder"), ("dec", "decoder"))
             if name in HAS[kind]
         }
@@ -129,7 +98,7 @@ def test_measures_are_those_of_a_plain_loop(root, heard, kind):
             expected["prob"] = best[0] - best[1]
         assert list(expected) and set(expected) == set(HAS[kind])
         for name, value in expected.items():
-            assert values(folder, pair.split, name)[pair.name] == pytest.approx(value, abs=1e-5)
+            assert measures(folder, pair.split, name)[pair.name] == pytest.approx(value, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", HAS)
@@ -139,9 +108,9 @@ def test_all_layers_in_one_pass(root, heard, kind):
     for split in N_SCENES:
         layers = read_json(folder / f"{split}_layers_similarity.json", dict)
         assert list(layers) == LAYERS[kind]
-        assert layers["cnn"] == values(folder, split, "pre")
+        assert layers["cnn"] == measures(folder, split, "pre")
         if kind != "ctc":  # whose head takes what leaves the last block, as it is
-            assert layers[f"encoder.{2 + (kind == 'encoder')}"] == values(folder, split, "enc")
+            assert layers[f"encoder.{2 + (kind == 'encoder')}"] == measures(folder, split, "enc")
 
 
 def test_layers_are_measured_where_they_are_missing_only(root, heard):
@@ -217,9 +186,9 @@ def test_without_a_prompt_the_reference_says_what_was_said(root):
     assert len(text) > 3
     found = list(recogniser.recognise(ears, [text] * 4))
     layers = [[ear.layers["decoder"] for ear in ones] for ones in (found[:2], found[2:])]
-    expected = mean_of_best(*layers)
-    assert values(folder, pair.split, "dec")[pair.name] == pytest.approx(expected, abs=1e-5)
-    assert set(values(folder, "test", "prob")) == set(values(folder, "test", "enc"))
+    expected = prepared_data.mean_of_best(*layers)
+    assert measures(folder, pair.split, "dec")[pair.name] == pytest.approx(expected, abs=1e-5)
+    assert set(measures(folder, "test", "prob")) == set(measures(folder, "test", "enc"))
 
 
 def test_without_a_prompt_and_without_words_the_layers_remain(root):

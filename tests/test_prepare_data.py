@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 import prepare_data
-from benchmarks.made.release import dump, make_release
+from benchmarks.made.release import make_release
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.ears import ear_signals, resample
 from intelligibility.experiment import EARS, SPLITS, Experiment, read_table
@@ -178,9 +178,6 @@ def test_what_killed_runs_left_is_removed(release, tmp_path):
         ("MSBGEar.src_pos=FF", "MSBGEar: "),
         ("MSBGEar.ahr=nan", "MSBGEar.ahr=nan: expected dB"),
         ("dev_percent=3", "dev_percent=3: expected a share"),
-        ("path.test_responses=/nope", "no test responses: /nope/CPC1.test.json: no such file"),
-        ("pretrained=/no/such/folder", "is no folder"),
-        ("pretrained=/dev", "asr.ckpt is missing"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_at_once(release, tmp_path, refused, override, message):
@@ -251,28 +248,14 @@ def test_check_only_is_content_with_a_whole_release(release, tmp_path, caplog):
 
 
 def test_check_only_looks_ahead(release, tmp_path, refused):
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: [entry.pop("correctness") for entry in entries])
+    """One dev scene is too little to fit, and there is no recogniser to start from."""
     message = refused(prepare, release, tmp_path / "exp", "check_only=true")
     assert "This stops train_asr.py:\n      1 x no recogniser to start from" in message
-    assert "This stops evaluate.py:\n      1 x too few dev responses: 0 dev signals" in message
-    assert "not ready, for the reasons above. Stopped: evaluate.py, train_asr.py" in message
-    assert "This stops prepare_data.py" not in message
-
-
-def test_check_only_says_that_one_dev_scene_stops_the_fit(release, tmp_path, refused):
-    message = refused(prepare, release, tmp_path / "exp", "check_only=true", "from_scratch=true")
-    assert "too few dev responses: 2 dev signals with" in message
+    assert "This stops evaluate.py:\n      1 x too few dev responses: 2 dev signals with" in message
     assert "use more training scenes, a larger dev_percent, or calibration=" in message
-    assert "Checked: not ready, for the reasons above. Stopped: evaluate.py" in message
-    assert "Nothing was made" not in message
+    assert "not ready, for the reasons above. Stopped: evaluate.py, train_asr.py" in message
+    assert "This stops prepare_data.py" not in message and "Nothing was made" not in message
     assert not (tmp_path / "exp").exists()
-
-
-def test_answers_that_are_all_the_same_stop_the_fit(release, tmp_path, refused):
-    edit(release / faults.TRAIN_LIST, lambda entries: [e.update(correctness=40) for e in entries])
-    message = refused(prepare, release, tmp_path / "exp", *READY)
-    assert "4 dev signals with 1 different responses, the logistic needs 3" in message
 
 
 def test_what_stops_a_later_stage_does_not_stop_this_one(release, tmp_path, caplog):
@@ -282,14 +265,10 @@ def test_what_stops_a_later_stage_does_not_stop_this_one(release, tmp_path, capl
 
 
 def test_a_test_signal_without_a_response_is_a_notice(release, tmp_path, caplog):
-    path = release / faults.TEST_LIST
-    edit(path, lambda entries: entries[2].pop("correctness"))
+    edit(release / faults.TEST_LIST, lambda entries: entries[2].pop("correctness"))
     prepare(release, tmp_path / "exp", *READY)
     assert "To know (it stops nothing):" in caplog.text and "Checked: ready" in caplog.text
     assert "1 x test signal without a response: predicted, but not scored: S20001_L" in caplog.text
-    dump(tmp_path / path.name, json.loads(path.read_text())[:1])
-    prepare(release, tmp_path / "exp", *READY, f"path.test_responses='{tmp_path}'")
-    assert "3 x test signal without a response" in caplog.text  # the late ones alone count
 
 
 def test_a_full_disk_is_foreseen(release, tmp_path, refused, monkeypatch):
@@ -351,18 +330,6 @@ def test_an_audiogram_that_changed_is_simulated_anew(release, tmp_path, caplog):
     after = read_presentations(experiment.presentations)["test"]
     changed = {a.name for a, b in zip(before, after, strict=True) if a.made_from != b.made_from}
     assert changed == {"S20000_L0001_E001", "S20001_L0001_E001"}
-
-
-def test_a_scene_of_the_test_is_not_trained_on(release, tmp_path, refused):
-    edit(release / faults.TEST_LIST, lambda entries: entries[0].update(scene="S10000"))
-    reference = "clarity_data/scenes/S10000_target_anechoic.wav"
-    shutil.copy(release / faults.OF_TRAIN / reference, release / faults.OF_TEST / reference)
-    message = refused(prepare, release, tmp_path / "exp")
-    assert "2 x scene in both training and test: S10000 of S10000_L0001_E001" in message
-    experiment = prepare(release, tmp_path / "exp", "skip_bad=true")
-    left_out = json.loads(experiment.left_out.read_text())
-    assert sorted(left_out) == ["S10000_L0001_E001", "S10000_L0002_E001"]
-    assert len(ids(experiment, "test")) == 4
 
 
 def test_names_beyond_ascii_go_through(release, tmp_path):

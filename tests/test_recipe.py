@@ -78,11 +78,16 @@ def copied(inferred, tmp_path, monkeypatch) -> tuple[Path, Path]:
     return release, exp
 
 
-def test_similarities_of_an_audiogram_of_before_are_refused(copied, refused):
-    release, exp = copied
-    cfg = configure(release, exp)
+@pytest.fixture
+def evaluated(copied):
+    """Return release, experiment, configuration and results."""
+    cfg = configure(*copied)
     evaluate.run(cfg)
-    before = read_json(exp / "results.json")
+    return *copied, cfg, read_json(copied[1] / "results.json")
+
+
+def test_similarities_of_an_audiogram_of_before_are_refused(evaluated, refused):
+    release, exp, cfg, before = evaluated
     edit(
         release / faults.TEST_LISTENERS,
         lambda people: people["L0001"].update(audiogram_levels_l=[50] * 8),
@@ -98,11 +103,8 @@ def test_similarities_of_an_audiogram_of_before_are_refused(copied, refused):
     assert read_json(exp / "results.json")["dec_results"] != before["dec_results"]
 
 
-def test_answers_that_changed_need_no_second_measurement(copied):
-    release, exp = copied
-    cfg = configure(release, exp)
-    evaluate.run(cfg)
-    before = read_json(exp / "results.json")
+def test_answers_that_changed_need_no_second_measurement(evaluated):
+    release, exp, cfg, before = evaluated
     edit(
         release / faults.TEST_LIST,
         lambda entries: [entry.update(correctness=100 - entry["correctness"]) for entry in entries],
@@ -114,9 +116,8 @@ def test_answers_that_changed_need_no_second_measurement(copied):
     assert after["dec_results"] != before["dec_results"]
 
 
-def test_test_signals_alone_go_through_with_a_mapping_of_another_run(copied, tmp_path, refused):
-    release, whole = copied
-    evaluate.run(configure(release, whole))
+def test_test_signals_alone_go_through_with_a_mapping_of_another_run(evaluated, tmp_path, refused):
+    release, whole, _, before = evaluated
     (whole / "calibration.json").rename(tmp_path / "kept.json")
     shutil.rmtree(release / "clarity_CPC1_data_train")
     alone, exp = "path.cpc1_train_data=null", tmp_path / "alone"
@@ -127,9 +128,9 @@ def test_test_signals_alone_go_through_with_a_mapping_of_another_run(copied, tmp
     assert "give calibration=, another run's calibration.json, where test signals" in message
     evaluate.run(configure(release, exp, f"calibration='{tmp_path}/kept.json'"))
     assert (exp / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
-    results = [read_json(folder / "results.json") for folder in (whole, exp)]
-    assert results[0]["dec_results"] == results[1]["dec_results"]
-    assert results[1]["counts"]["test"]["matched"] == 6
+    results = read_json(exp / "results.json")
+    assert results["dec_results"] == before["dec_results"]
+    assert results["counts"]["test"]["matched"] == 6
 
 
 def test_a_copy_on_another_disk_is_worth_the_original(copied, tmp_path, caplog):

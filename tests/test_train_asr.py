@@ -277,6 +277,12 @@ def test_resumes_the_reference_checkpoint(shared, tmp_path, seen):
     assert_resumed(seen, start, asr, 3300, (128, 1.0, 25000), 23)
 
 
+@pytest.fixture
+def saved(uninterrupted, tmp_path):
+    """Return a copy of the folder of checkpoints."""
+    return shutil.copytree(uninterrupted / "save", tmp_path / "save")
+
+
 @pytest.mark.parametrize(
     "changes, recorded, message",
     [
@@ -286,25 +292,22 @@ def test_resumes_the_reference_checkpoint(shared, tmp_path, seen):
         ({"Transformer": {"normalize_before": True}}, True, "Transformer.normalize_before is True"),
     ],
 )
-def test_other_settings_than_the_checkpoints_are_named(
-    toy_data, uninterrupted, tmp_path, changes, recorded, message
-):
-    shutil.copytree(uninterrupted / "save", tmp_path / "save")
+def test_other_settings_than_the_checkpoints_are_named(toy_data, saved, changes, recorded, message):
     if not recorded:
-        (tmp_path / "save/model_settings.json").unlink()
+        (saved / "model_settings.json").unlink()
     with pytest.raises(RecipeError, match=message):
-        toy_asr.train(toy_data, tmp_path, **changes)
+        toy_asr.train(toy_data, saved.parent, **changes)
 
 
-def test_a_garbled_checkpoint_is_named(toy_data, uninterrupted, tmp_path):
-    shutil.copytree(uninterrupted / "save", tmp_path / "save")
-    counter = toy_asr.latest(tmp_path) / "counter.ckpt"
-    counter.write_bytes(b"\x00\xff nine")
-    with pytest.raises(RecipeError, match=f"{counter.name}: holds no epoch .*move its folder"):
-        toy_asr.train(toy_data, tmp_path)
-    (counter.parent / "CKPT.yaml").write_text("{ACC: [0.5")
-    with pytest.raises(RecipeError, match="CKPT.yaml: cannot be read .*move its folder away"):
-        toy_asr.train(toy_data, tmp_path)
+def test_a_garbled_checkpoint_is_named(toy_data, saved):
+    counter = toy_asr.latest(saved.parent) / "counter.ckpt"
+    for garbled, content, message in (
+        (counter, b"\x00\xff nine", "holds no epoch .*move its folder"),
+        (counter.with_name("CKPT.yaml"), b"{ACC: [0.5", "cannot be read .*move its folder away"),
+    ):
+        garbled.write_bytes(content)
+        with pytest.raises(RecipeError, match=f"{garbled.name}: {message}"):
+            toy_asr.train(toy_data, saved.parent)
 
 
 def test_checkpoints_of_two_trainings_are_refused(toy_data, uninterrupted, tmp_path):
@@ -508,32 +511,19 @@ def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path, change, mes
     assert "Traceback" not in run.stdout + run.stderr
 
 
-@pytest.fixture
-def terminal():
-    """Return the two ends of a terminal of its own: what shows, and what a process writes to."""
-    shown, written = pty.openpty()
-    size = struct.pack("HHHH", 40, 120, 0, 0)  # lines and columns
-    fcntl.ioctl(written, termios.TIOCSWINSZ, size)
-    yield shown, written
-    os.close(shown)
-
-
-def read_all(shown):
-    """Return what a terminal shows until the last process has left it."""
-    text = b""
-    with contextlib.suppress(OSError):  # of Linux, at its end
-        while block := os.read(shown, 65536):
-            text += block
-    return text.decode()
-
-
-def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path, terminal):
+def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path):
     command = command_line(experiment, tmp_path)
     command.remove("run_opts.noprogressbar=true")
-    shown, written = terminal
+    shown, written = pty.openpty()
+    fcntl.ioctl(written, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # lines, columns
+    text = b""
     with subprocess.Popen(command, stderr=written, stdout=written) as run:
         os.close(written)
-        text = read_all(shown)
+        with contextlib.suppress(OSError):  # of Linux, at its end
+            while block := os.read(shown, 65536):
+                text += block
+    os.close(shown)
+    text = text.decode()
     assert run.returncode == 0, text
     assert re.search(r"4/4 \[.*train_loss=", text)  # SpeechBrain's bar over the batches
     epoch = (
@@ -587,12 +577,9 @@ def test_losses_by_their_formulas(learnt):
     """CTC by torch, and label smoothing written out: Szegedy et al. 2016, section 7."""
     hparams = toy_asr.trained_settings(*learnt)
     rows = toy_asr.training_rows(hparams)[:4]
-    options = train_asr.run_options({}, "cpu")
-    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
-    loader = brain.make_dataloader(
-        make_dataset(rows, pick(Vocabulary, hparams)), sb.Stage.VALID, None, batch_size=4
-    )
-    batch = next(iter(loader))
+    brain = toy_asr.brain_of(hparams)
+    dataset = make_dataset(rows, pick(Vocabulary, hparams))
+    batch = next(iter(brain.make_dataloader(dataset, sb.Stage.VALID, None, batch_size=4)))
     torch.manual_seed(0)
     p_ctc = torch.randn(4, 60, 40).log_softmax(-1)
     p_seq = torch.randn(4, batch.tokens_eos[0].shape[1], 40).log_softmax(-1)
@@ -626,9 +613,7 @@ def test_bfloat16_trains_and_saves_float32(toy_data, tmp_path):
 @pytest.mark.parametrize("given, norm", [({}, 1.5), ({"max_grad_norm": 7.0}, 7.0)])
 def test_published_names_reach_speechbrain(toy_data, tmp_path, given, norm):
     published = {"gradient_clipping": 1.5, "gradient_accumulation": 3}
-    hparams = toy_asr.settings(toy_data, tmp_path, **published)
-    options = train_asr.run_options(given, "cpu")
-    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
+    brain = toy_asr.brain_of(toy_asr.settings(toy_data, tmp_path, **published), **given)
     assert (brain.max_grad_norm, brain.grad_accumulation_factor) == (norm, 3)
 
 

@@ -104,6 +104,12 @@ def epochs(asr: Path) -> list[dict[str, Any]]:
     return json.loads((asr / "training.json").read_text())["epochs"]
 
 
+def brain_of(hparams: dict[str, Any], **run_opts: Any) -> train_asr.ASR:
+    """Return what trains with these settings, on the CPU and without checkpoints."""
+    options = train_asr.run_options(run_opts, "cpu")
+    return train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, None)
+
+
 def latest(asr: Path) -> Path:
     """Return the latest checkpoint's folder."""
     return max((asr / "save").glob("CKPT+*"))

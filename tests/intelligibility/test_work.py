@@ -13,19 +13,15 @@ def path(tmp_path):
     return tmp_path / "data" / "prepared.jsonl"
 
 
-def test_results_outlive_the_run(path):
+def test_results_outlive_the_run_and_what_changed_is_counted(path):
+    made_by = {"source": [1, 2], "MSBGEar": {"ahr": 20}}
+    with Journal(path) as journal:
+        journal.add("a", made_by, {"duration": 1.5})
+        journal.add("b", made_by, {})
     journal = Journal(path)
-    journal.add("a", {"source": [1, 2]}, {"duration": 1.5})
-    assert Journal(path).result("a", {"source": [1, 2]}) == {"duration": 1.5}
-    assert Journal(path).result("b", {"source": [1, 2]}) is None
-
-
-def test_what_changed_is_counted(path):
-    journal = Journal(path)
-    journal.add("a", {"source": [1, 2], "MSBGEar": {"ahr": 20}}, {})
-    journal.add("b", {"source": [1, 2], "MSBGEar": {"ahr": 20}}, {})
-    journal = Journal(path)
-    assert journal.result("a", {"source": [1, 2], "MSBGEar": {"ahr": 15}}) is None
+    assert journal.result("a", made_by) == {"duration": 1.5}
+    assert journal.result("c", made_by) is None
+    assert journal.result("a", made_by | {"MSBGEar": {"ahr": 15}}) is None
     assert journal.result("b", {"source": [9, 2], "MSBGEar": {"ahr": 15}}) is None
     assert journal.outdated == {"MSBGEar": 2, "source": 1}
 

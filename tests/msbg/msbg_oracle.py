@@ -67,16 +67,11 @@ def ear_filter(src_pos: str, backward: bool) -> np.ndarray:
         eardrum = [float(np.interp(hertz, ITU_HZ, ITU_DB)) for hertz in FREQUENCIES_HZ]
     else:
         eardrum = {"ff": FREE_FIELD_DB, "df": DIFFUSE_FIELD_DB}[src_pos]
-    points = []
-    for hertz, at_eardrum, lost in zip(FREQUENCIES_HZ, eardrum, MIDDLE_EAR_DB, strict=True):
-        points.append((hertz, at_eardrum - lost))
-    below = [point for point in points if point[0] < RATE / 2]
-    (low, low_db), (high, high_db) = below[-1], points[len(below)]
-    at_nyquist = low_db + (high_db - low_db) * (RATE / 2 - low) / (high - low)
-    below.append((RATE / 2, at_nyquist))
+    cochlea = [at_eardrum - lost for at_eardrum, lost in zip(eardrum, MIDDLE_EAR_DB, strict=True)]
+    below = [*(hertz for hertz in FREQUENCIES_HZ if hertz < RATE / 2), RATE / 2]
     sign = -1 if backward else 1
-    gains = [10 ** (sign * decibel / 20) for _, decibel in below]
-    return sampled_fir([hertz / (RATE / 2) for hertz, _ in below], gains, kaiser(1015, 4))
+    gains = [10 ** (sign * np.interp(hertz, FREQUENCIES_HZ, cochlea) / 20) for hertz in below]
+    return sampled_fir([hertz / (RATE / 2) for hertz in below], gains, kaiser(1015, 4))
 
 
 def sampled_fir(frequencies: list[float], gains: list[float], window: np.ndarray) -> np.ndarray:
@@ -138,12 +133,7 @@ def smearing_matrix(severity: str) -> np.ndarray:
 def smear(signal: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Frame by frame. A ring of four frames is read from its oldest one when the signal ends."""
     n = len(signal)
-    window = np.array(
-        [
-            (0.5 - 0.5 * math.cos(2 * math.pi * (k - 0.5) / 256)) / math.sqrt(1.5)
-            for k in range(1, 257)
-        ]
-    )
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(1, 257) - 0.5) / 256)) / math.sqrt(1.5)
     frame = np.zeros(256)
     frame[: min(n, 256)] = signal[:256]
     ring = [np.zeros(256) for _ in range(4)]  # newest first

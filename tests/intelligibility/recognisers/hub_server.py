@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,28 +15,16 @@ import pytest
 from huggingface_hub import constants
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = ("main", "v1", COMMIT)  # the names of the one commit that each model has
 
 
+@dataclass
 class Hub:
-    """What the server holds, and what it was asked for.
+    """What the server holds, and what it was asked for."""
 
-    Attributes
-    ----------
-    models : dict
-        The folder of every model by its id.
-    revisions : dict
-        The names of the one commit that each model has.
-    gated : set
-        Models that ask for consent.
-    asked : list of str
-        The paths that were asked for.
-    """
-
-    def __init__(self) -> None:
-        self.models: dict[str, Path] = {}
-        self.revisions = {"main": COMMIT, "v1": COMMIT, COMMIT: COMMIT}
-        self.gated: set[str] = set()
-        self.asked: list[str] = []
+    models: dict[str, Path] = field(default_factory=dict)  # folders by their ids
+    gated: set[str] = field(default_factory=set)  # models whose owners ask for consent
+    asked: list[str] = field(default_factory=list)  # paths
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and content."""
@@ -46,46 +35,33 @@ class Hub:
             return 403, {"X-Error-Code": "GatedRepo"}, b"{}"
         if name not in self.models:
             return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
-        if (revision or "main") not in self.revisions:
+        if (revision or "main") not in REVISIONS:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
         folder = self.models[name]
         if what == "resolve":
             if not (folder / file).is_file():
                 return 404, {"X-Error-Code": "EntryNotFound"}, b"{}"
             content = (folder / file).read_bytes()
-            tag = hashlib.sha1(content).hexdigest()
-            return 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}, content
+            return 200, {"ETag": f'"{sha1(content)}"', "X-Repo-Commit": COMMIT}, content
+        paths = {str(one.relative_to(folder)): one for one in sorted(folder.rglob("*"))}
+        paths = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         if what == "tree":
-            return 200, {}, json.dumps([_listed(one, folder) for one in _files(folder)]).encode()
-        files = [{"rfilename": str(one.relative_to(folder))} for one in _files(folder)]
+            listed = [
+                {"type": "file", "path": path, "size": len(content), "oid": sha1(content)}
+                for path, content in paths.items()
+            ]
+            return 200, {}, json.dumps(listed).encode()
+        files = [{"rfilename": path} for path in paths]
         return 200, {}, json.dumps({"id": name, "sha": COMMIT, "siblings": files}).encode()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _listed(file: Path, folder: Path) -> dict:
-    content = file.read_bytes()
-    oid = hashlib.sha1(content).hexdigest()
-    path = str(file.relative_to(folder))
-    return {"type": "file", "path": path, "size": len(content), "oid": oid}
+def sha1(content: bytes) -> str:
+    return hashlib.sha1(content).hexdigest()
 
 
 @contextmanager
 def asked_by_all(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Serve as the hub that huggingface_hub asks, with a cache of its own."""
-    with serving(hub) as address:
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-        yield hub
-
-
-@contextmanager
-def serving(hub: Hub) -> Iterator[str]:
-    """Serve, and give the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -102,12 +78,14 @@ def serving(hub: Hub) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        try:
+            yield hub
+        finally:
+            server.shutdown()

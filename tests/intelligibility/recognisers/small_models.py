@@ -35,19 +35,10 @@ def random_model(
 ) -> Heads:
     """Return random weights in float64; `sharpness` is how far apart it holds the tokens."""
     torch.manual_seed(seed)
-    transformer = transformer_module.TransformerASR(
-        n_tokens,
-        16,
-        D_MODEL,
-        nhead=4,
-        num_encoder_layers=1,
-        num_decoder_layers=2,
-        d_ffn=64,
-        dropout=0.0,
-        activation=torch.nn.GELU,
-        normalize_before=normalize_before,
-        causal=False,
-    )
+    sizes = {"nhead": 4, "num_encoder_layers": 1, "num_decoder_layers": 2, "d_ffn": 64}
+    options = {"dropout": 0.0, "activation": torch.nn.GELU, "causal": False}
+    options["normalize_before"] = normalize_before
+    transformer = transformer_module.TransformerASR(n_tokens, 16, D_MODEL, **sizes, **options)
     heads = [Linear(input_size=D_MODEL, n_neurons=n_tokens) for _ in range(2)]
     with torch.no_grad():
         for head in heads:
@@ -155,28 +146,19 @@ class SpeechBrainSearch(S2STransformerBeamSearcher):
     def __init__(self, model: Heads, settings: SearchSettings):
         ctc = CTCScorer(model.ctc_lin, settings.blank_index, settings.eos_index)
         ctc.softmax = torch.nn.LogSoftmax(-1)  # its own rounds to float32
-        super().__init__(
-            [model.transformer, model.seq_lin],
-            bos_index=settings.bos_index,
-            eos_index=settings.eos_index,
-            min_decode_ratio=settings.min_decode_ratio,
-            max_decode_ratio=settings.max_decode_ratio,
-            beam_size=settings.beam_size,
-            scorer=ScorerBuilder(full_scorers=[ctc], weights={"ctc": settings.ctc_weight}),
-            using_eos_threshold=False,
-            length_normalization=True,
-            return_topk=True,
-            topk=settings.beam_size,
-        )
+        names = ("bos_index", "eos_index", "min_decode_ratio", "max_decode_ratio", "beam_size")
+        options = {name: getattr(settings, name) for name in names} | {"topk": settings.beam_size}
+        options |= {"using_eos_threshold": False, "length_normalization": True, "return_topk": True}
+        scorer = ScorerBuilder(full_scorers=[ctc], weights={"ctc": settings.ctc_weight})
+        super().__init__([model.transformer, model.seq_lin], scorer=scorer, **options)
         self.heads = model
         self.last_beam_tokens = torch.empty(0, dtype=torch.long)
         self.last_beam_states = torch.empty(0)
 
     def forward_step(self, inp_tokens, memory, enc_states, enc_lens):
         """Decode all tokens so far anew, as SpeechBrain does, and note beam 0."""
-        memory = (
-            inp_tokens[:, None] if memory is None else torch.cat([memory, inp_tokens[:, None]], 1)
-        )
+        tokens = inp_tokens[:, None]
+        memory = tokens if memory is None else torch.cat([memory, tokens], 1)
         states = decode_plainly(self.heads, enc_states, memory)
         self.last_beam_tokens, self.last_beam_states = memory[0], states[0]
         return self.softmax(self.fc(states))[:, -1], memory, None

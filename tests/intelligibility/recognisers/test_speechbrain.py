@@ -12,7 +12,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from benchmarks.made.recogniser import babble, make_recogniser, make_tokenizer, small_settings
+from benchmarks.made import recogniser as made
+from benchmarks.made.recogniser import SETTINGS, babble, make_recogniser, small_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, checkpoint_files
@@ -20,6 +21,7 @@ from intelligibility.runs import RECIPE, RecipeError
 from tests.conftest import contents
 
 CPU = torch.device("cpu")
+N_ENCODER, N_DECODER = SETTINGS["num_encoder_layers"], SETTINGS["num_decoder_layers"]
 
 
 @pytest.fixture
@@ -29,8 +31,12 @@ def save_folder(tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory) -> SpeechBrainRecogniser:
-    save_folder = make_recogniser(tmp_path_factory.mktemp("asr"))
-    return SpeechBrainRecogniser.load(small_settings(), save_folder, CPU)
+    """Return a small recogniser that gives all its layers."""
+    return load_all(make_recogniser(tmp_path_factory.mktemp("asr")), "last_beam", True)
+
+
+def load_all(save_folder: Path, states: str, all_layers: bool) -> SpeechBrainRecogniser:
+    return SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, states, all_layers)
 
 
 def checkpoint(save_folder: Path, name: str = "model", number: int = 0) -> Path:
@@ -47,16 +53,43 @@ def change(path: Path, alter) -> None:
 def assert_same(a: Recognition, b: Recognition, tolerance: float) -> None:
     """Compare all that the recogniser gives for one signal."""
     assert a.text == b.text
-    for layer in ("cnn", "encoder", "decoder"):
-        torch.testing.assert_close(a.layers[layer], b.layers[layer], atol=tolerance, rtol=0)
+    assert {"cnn", "encoder", "decoder"} <= a.layers.keys() <= b.layers.keys()
+    for name, layer in a.layers.items():
+        torch.testing.assert_close(layer, b.layers[name], atol=tolerance, rtol=0)
 
 
 def test_features_have_the_shapes_of_the_network(recogniser):
     (found,) = recogniser.recognise([babble(0, 1.0)])
     assert found.layers["cnn"].shape == (26, 160)
-    assert found.layers["encoder"].shape == (26, 32)
-    assert found.layers["decoder"].shape[1] == 32
-    assert 1 <= len(found.layers["decoder"]) <= 26
+    n_steps = len(found.layers["decoder"])
+    assert 1 <= n_steps <= 26
+    for name in ("encoder", *(f"encoder.{n}" for n in range(N_ENCODER + 1))):
+        assert found.layers[name].shape == (26, 32)
+    for name in ("decoder", *(f"decoder.{n}" for n in range(N_DECODER + 1))):
+        assert found.layers[name].shape == (n_steps, 32)
+    assert len(found.layers) == 3 + N_ENCODER + 1 + N_DECODER + 1
+
+
+@pytest.mark.parametrize("states", ["last_beam", "best_hypothesis"])
+def test_with_all_layers_what_is_compared_stays_the_same_to_the_bit(save_folder, states):
+    signals = [babble(1, 1.0), babble(2, 0.7)]
+    few, every = (load_all(save_folder, states, all_layers) for all_layers in (False, True))
+    for one, other in zip(few.recognise(signals), every.recognise(signals), strict=True):
+        assert list(one.layers) == ["cnn", "encoder", "decoder"]
+        assert_same(one, other, tolerance=0)
+        assert other.layers["encoder"].equal(other.layers[f"encoder.{N_ENCODER}"])
+        assert other.layers["decoder"].equal(other.layers[f"decoder.{N_DECODER}"])
+
+
+@torch.inference_mode()
+def test_each_layer_is_made_of_the_one_before(recogniser):
+    encoder = recogniser.transformer.encoder
+    (found,) = recogniser.recognise([babble(1, 1.0)])
+    states = found.layers["encoder.0"][None]
+    for block in encoder.layers:
+        states = block(states)[0]
+    expected = encoder.norm(states)[0]
+    torch.testing.assert_close(found.layers["encoder"], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_samples", SpeechBrainRecogniser.lengths)
@@ -86,7 +119,7 @@ def test_names_of_the_old_version_load(save_folder, recogniser):
 
     change(checkpoint(save_folder), rename)
     change(checkpoint(save_folder, "normalizer"), lambda s: s.update(spk_dict_mean={}))
-    old = SpeechBrainRecogniser.load(small_settings(), save_folder, CPU)
+    old = load(save_folder)
     signal = babble(1, 0.7)
     (a,), (b,) = old.recognise([signal]), recogniser.recognise([signal])
     assert_same(a, b, tolerance=1e-5)
@@ -119,7 +152,7 @@ def test_the_old_versions_checkpoint_gives_its_features(shared):
 @pytest.mark.parametrize("kind", ["last_beam", "best_hypothesis"])
 def test_decoder_states_are_those_that_were_asked_for(save_folder, kind):
     signal = babble(2, 0.8)
-    recogniser = SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, kind)
+    recogniser = load_all(save_folder, kind, False)
     (found,) = recogniser.recognise([signal])
     _, encoded, _ = recogniser.encode([signal])
     (result,) = recogniser.search(encoded)
@@ -158,40 +191,30 @@ def test_a_folder_without_checkpoints_is_named(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
+SPOIL = {
+    "is cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+    "runs code": lambda path: torch.save({"glob_mean": path}, path),
+    "has 40 bands": lambda path: change(path, lambda state: state.update(glob_std=torch.ones(40))),
+    "is missing": Path.unlink,
+    "is of 28 tokens": lambda path: path.write_bytes(made.make_tokenizer(28)),
+    "is text": lambda path: path.write_bytes(b"not a model"),
+}
+
+
 @pytest.mark.parametrize(
     "file, spoil, message",
     [
-        (
-            "model",
-            lambda path: path.write_bytes(path.read_bytes()[:-1000]),
-            "epoch_0/model.ckpt: is damaged or not a checkpoint",
-        ),
-        (
-            "normalizer",
-            lambda path: torch.save({"glob_mean": path}, path),  # whose reading runs code
-            "normalizer.ckpt: is damaged or not a checkpoint",
-        ),
-        ("normalizer", Path.unlink, "CKPT.epoch_0: has no normalizer.ckpt"),
-        (
-            "normalizer",
-            lambda path: change(path, lambda state: state.update(glob_std=torch.ones(40))),
-            r"normalizer.ckpt: glob_std is \(40,\), expected 80",
-        ),
-        ("../tokenizer", Path.unlink, "tokenizer.ckpt: no tokenizer"),
-        (
-            "../tokenizer",
-            lambda path: path.write_bytes(make_tokenizer(28)),
-            "tokenizer.ckpt: has 28 tokens, expected 30",
-        ),
-        (
-            "../tokenizer",
-            lambda path: path.write_bytes(b"not a model"),
-            "tokenizer.ckpt: is not a SentencePiece model",
-        ),
+        ("model", "is cut", "epoch_0/model.ckpt: is damaged or not a checkpoint"),
+        ("normalizer", "runs code", "normalizer.ckpt: is damaged or not a checkpoint"),
+        ("normalizer", "is missing", "CKPT.epoch_0: has no normalizer.ckpt"),
+        ("normalizer", "has 40 bands", r"normalizer.ckpt: glob_std is \(40,\), expected 80"),
+        ("../tokenizer", "is missing", "tokenizer.ckpt: no tokenizer"),
+        ("../tokenizer", "is of 28 tokens", "tokenizer.ckpt: has 28 tokens, expected 30"),
+        ("../tokenizer", "is text", "tokenizer.ckpt: is not a SentencePiece model"),
     ],
 )
-def test_a_file_that_is_missing_damaged_or_another_is_named(save_folder, file, spoil, message):
-    spoil(checkpoint(save_folder, file))
+def test_a_file_that_does_not_fit_is_named(save_folder, file, spoil, message):
+    SPOIL[spoil](checkpoint(save_folder, file))
     with pytest.raises(RecipeError, match=message):
         load(save_folder)
 

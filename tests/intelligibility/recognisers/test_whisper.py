@@ -47,18 +47,14 @@ def test_encoder_layers_are_those_of_transformers(recogniser, seconds):
     n_frames = -(-len(signal) // 320)
     assert len(expected) == 3
     for n, layer in enumerate(expected):
-        torch.testing.assert_close(
-            found[f"encoder.{n}"], layer[0, :n_frames], **small_hub.TOLERANCE
-        )
+        assert_close(found[f"encoder.{n}"], layer[0, :n_frames])
     assert found["encoder"] is found["encoder.2"]
+    positions = encoder.embed_positions.weight[:n_frames]  # which are added to the front end
+    assert_close(found["cnn"] + positions, found["encoder.0"])
 
 
-def test_the_front_end_is_what_the_positions_are_added_to(recogniser):
-    found = next(recogniser.recognise([small_hub.speech(1, 2)], small_hub.TEXTS[:1])).layers
-    positions = recogniser.model.get_encoder().embed_positions.weight
-    torch.testing.assert_close(
-        found["cnn"] + positions[:100], found["encoder.0"], **small_hub.TOLERANCE
-    )
+def assert_close(found, expected):
+    torch.testing.assert_close(found, expected, **small_hub.TOLERANCE)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -82,32 +78,26 @@ def test_some_words_end_and_some_do_not(recogniser):
 
 
 @pytest.mark.parametrize("text", small_hub.TEXTS)
-def test_log_probabilities_are_those_of_the_loss(recogniser, text):
+def test_log_probability_and_decoder_layers_along_a_text_are_those_of_transformers(
+    recogniser, text
+):
     signal = small_hub.speech(2, 3)
-    found = next(recogniser.recognise([signal], [text])).log_prob
+    found = next(recogniser.recognise([signal], [text]))
     tokens = recogniser.tokenizer(" " + text, add_special_tokens=False).input_ids
-    ignored = [-100] * len(recogniser.prefix)
-    labels = torch.tensor([[*ignored[1:], *tokens]])
-    given = torch.tensor([[*recogniser.prefix, *tokens[:-1]]])
-    loss = recogniser.model(
-        features(recogniser, signal), decoder_input_ids=given, labels=labels
-    ).loss
-    assert found == pytest.approx(-loss.item(), abs=1e-5)
-
-
-def test_decoder_layers_along_a_text_are_those_of_transformers(recogniser):
-    signal = small_hub.speech(2, 3)
-    found = next(recogniser.recognise([signal], small_hub.TEXTS[:1])).layers
-    tokens = recogniser.tokenizer(" " + small_hub.TEXTS[0], add_special_tokens=False).input_ids
+    n_before = len(recogniser.prefix) - 1
     given = torch.tensor([[*recogniser.prefix, *tokens]])
+    labels = torch.tensor([[*[-100] * n_before, *tokens, -100]])
     expected = recogniser.model(
-        features(recogniser, signal), decoder_input_ids=given, output_hidden_states=True
-    ).decoder_hidden_states
-    assert len(expected) == 4
-    for n, layer in enumerate(expected):
-        steps = layer[0, len(recogniser.prefix) - 1 :]
-        assert len(steps) == len(tokens) + 1
-        torch.testing.assert_close(found[f"decoder.{n}"], steps, **small_hub.TOLERANCE)
+        features(recogniser, signal),
+        decoder_input_ids=given,
+        labels=labels,
+        output_hidden_states=True,
+    )
+    assert found.log_prob == pytest.approx(-expected.loss.item(), abs=1e-5)
+    assert len(expected.decoder_hidden_states) == 4
+    for n, layer in enumerate(expected.decoder_hidden_states):
+        assert len(found.layers[f"decoder.{n}"]) == len(tokens) + 1
+        assert_close(found.layers[f"decoder.{n}"], layer[0, n_before:])
 
 
 def test_decoder_layers_along_its_own_words_are_those_of_generate(folder):
@@ -119,9 +109,7 @@ def test_decoder_layers_along_its_own_words_are_those_of_generate(folder):
     for n in range(4):
         steps = torch.cat([step[n][0, -1:] for step in generated.decoder_hidden_states])
         assert n_steps - len(steps) in (0, 1)  # without an end, the step after the last word
-        torch.testing.assert_close(
-            found.layers[f"decoder.{n}"][: len(steps)], steps, **small_hub.TOLERANCE
-        )
+        assert_close(found.layers[f"decoder.{n}"][: len(steps)], steps)
 
 
 def test_the_log_probability_is_that_of_the_text_in_either_mode(folder, recogniser):
