@@ -575,3 +575,98 @@ def test_systems_of_two_challenges_and_snrs_are_told_apart(presented):
     assert found["SNR"] == {f"{limits} dB" for limits in ranges}
     assert found["system"] == {f"CEC{cec} E00{n}" for cec in (1, 2) for n in (1, 2, 3)}
     assert set(pd.read_csv(exp / "predictions.csv")["system"]) == {"E001", "E002", "E003"}
+
+
+# What a recogniser from the hub measured
+
+
+HUB = "somebody/small"
+
+
+@pytest.fixture(scope="module")
+def of_another(evaluated):
+    """Return the paths of an experiment, evaluated with our recogniser's measures and another's.
+
+    The other has no decoder and no words, but a log-probability, and layers.
+    """
+    root, exp = evaluated
+    folder = exp / HUB.replace("/", "--")
+    rng = np.random.default_rng(0)
+    record = {"checkpoint_sha256": "ab" * 32, "checkpoints": ["0123"], "recogniser": HUB}
+    write_json(folder / "inference.json", record)
+    for split in ("dev", "test"):
+        enc = load(exp / f"{split}_enc_similarity.json")
+        noisy = {name: value + 0.2 * rng.standard_normal() for name, value in enc.items()}
+        measured = {"enc": enc, "pre": enc}
+        measured["prob"] = {name: 8 * (value - 0.9) for name, value in enc.items()}  # nats
+        measured["layers"] = {"cnn": noisy, "encoder.0": enc, "decoder.0": dict.fromkeys(enc, 1.0)}
+        for name, values in measured.items():
+            write_json(folder / f"{split}_{name}_similarity.json", values)
+    before = contents(exp)
+    evaluate.run(configure(root, exp, f"recogniser={HUB}"))
+    assert before.items() <= contents(exp).items()
+    return root, exp, folder
+
+
+@pytest.fixture
+def results(of_another):
+    """Return the results of the other recogniser."""
+    return load(of_another[2] / "results.json")
+
+
+def test_its_results_lie_in_a_folder_of_their_own(of_another):
+    _, _, folder = of_another
+    names = ("results.json", "predictions.csv", "calibration.json", "report.html")
+    for name in (*names, "figures/scatter.png", "tables/table1.md"):
+        assert (folder / name).is_file()
+
+
+def test_measures_that_it_does_not_have_are_absent_everywhere(of_another, results):
+    _, _, folder = of_another
+    assert set(results["scores"]) == {"prior", "enc", "pre", "prob"}
+    assert set(results["calibration"]["measures"]) == {"enc", "pre", "prob"}
+    header = (folder / "predictions.csv").read_text().splitlines()[0].split(",")
+    assert "prob_prediction" in header
+    assert not [name for name in header if name.startswith(("dec_", "wcs_"))]
+    lines = (folder / "tables/table1.md").read_text().splitlines()
+    ours = [line for line in lines if "this run" in line]
+    assert len(ours) >= 4
+    assert not [line for line in ours if "decoder" in line or "word correctness" in line]
+
+
+def test_a_log_probability_is_mapped_as_a_similarity_is(results):
+    """It is a straight line of enc here, and so is the logistic of it."""
+    for name in ("RMSE", "NCC"):
+        one, other = (results["scores"][measure][name]["value"] for measure in ("enc", "prob"))
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_layers_are_in_results_tables_and_figures(of_another, results):
+    _, exp, folder = of_another
+    assert results["layers"]["chosen"] == "encoder.0"
+    expected = results["scores"]["enc"]["RMSE"]["value"]
+    assert results["layers"]["scores"]["encoder.0"]["test"]["RMSE"] == pytest.approx(expected)
+    assert "encoder.0 (chosen)" in (folder / "tables/layers.md").read_text()
+    assert (folder / "figures/layers.png").is_file()
+    assert "Layers of the recogniser" in (folder / "report.html").read_text()
+    assert "layers" not in load(exp / "results.json")  # ours were not measured
+    assert not (exp / "tables/layers.md").exists()
+
+
+def test_our_own_recognisers_layers_count_and_two_recognisers_are_compared(
+    of_another, tmp_path, no_figures
+):
+    """Neither needs the signals to be prepared twice."""
+    root, _, _ = of_another
+    root = shutil.copytree(root, tmp_path / "root")
+    exp = root / of_another[1].relative_to(of_another[0])
+    for path in exp.glob("somebody--small/*_layers_similarity.json"):
+        shutil.copy(path, exp)
+    evaluate.run(configure(root, exp))
+    assert load(exp / "results.json")["layers"]["chosen"] == "encoder.0"
+    compare = f"compare='{exp}/predictions.csv'"
+    evaluate.run(configure(root, exp, f"recogniser={HUB}", compare))
+    compared = load(exp / "somebody--small/results.json")["comparisons"]
+    pairs = {(one["a"], one["b"]) for one in compared}
+    assert {("enc", "other enc"), ("pre", "other pre")} <= pairs
+    assert not [pair for pair in pairs if "dec" in " ".join(pair)]

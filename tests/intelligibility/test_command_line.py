@@ -115,22 +115,18 @@ def test_a_number_that_no_stage_can_use_is_named(tmp_path, changes, message):
         ("start=true", "a number"),
         ("path=5", "one of its keys, such as path.root=..."),
         ("asr_overrides=5", "one of its keys"),
+        *((word, None) for word in ("n_jobs=2", "seed=choice(1,2)", "asr_overrides.x=[1,2]")),
+        *((word, None) for word in ("start=null", "ahr/x=1")),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_the_one_that_is_expected(word, expected):
     known = command_line.known_keys(command_line.register("score.yaml", ScoreSettings))
-    with pytest.raises(SystemExit) as stop:
+    if expected is None:
         command_line.check_word(word, known)
-    assert str(stop.value).startswith(f"{word}: expected {expected}")
-
-
-@pytest.mark.parametrize(
-    "word", ["n_jobs=2", "seed=choice(1,2)", "asr_overrides.x=[1,2]", "start=null", "ahr/x=1"]
-)
-def test_a_value_of_the_right_type_passes(word):
-    command_line.check_word(
-        word, command_line.known_keys(command_line.register("score.yaml", ScoreSettings))
-    )
+    else:
+        with pytest.raises(SystemExit) as stop:
+            command_line.check_word(word, known)
+        assert str(stop.value).startswith(f"{word}: expected {expected}")
 
 
 # From a terminal

@@ -60,25 +60,22 @@ def test_a_garbled_epoch_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "metas",
+    "metas, named",
     [
-        [{}, {}],  # published: an average of many
-        [OURS, OURS],  # of a version without ids
-        [OURS | {"training": "12"}, OURS | {"training": "12"}],
+        ([{}, {}], None),  # published: an average of many
+        ([OURS, OURS], None),  # of a version without ids
+        ([OURS | {"training": "12"}] * 2, None),
+        ([OURS | {"training": "12"}, {}], "elsewhere"),
+        ([OURS | {"training": "12"}, OURS], "train_asr.py"),
+        ([OURS | {"training": "12"}, OURS | {"training": "34"}], "training 34"),
     ],
 )
-def test_one_training(tmp_path, metas):
-    for number, meta in enumerate(metas):
-        make(tmp_path, str(number), **meta)
-    check_one_training(read_checkpoints(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "meta, named",
-    [({}, "elsewhere"), (OURS, "train_asr.py"), (OURS | {"training": "34"}, "training 34")],
-)
-def test_several_trainings_are_named(tmp_path, meta, named):
-    make(tmp_path, "a", **OURS, training="12")
-    make(tmp_path, "b", **meta)
-    with pytest.raises(RecipeError, match=rf"CKPT.a from training 12; CKPT.b from {named}; leave"):
+def test_several_trainings_are_named(tmp_path, metas, named):
+    for name, meta in zip("ab", metas, strict=True):
+        make(tmp_path, name, **meta)
+    if named is None:
         check_one_training(read_checkpoints(tmp_path))
+    else:
+        message = rf"CKPT.a from training 12; CKPT.b from {named}; leave"
+        with pytest.raises(RecipeError, match=message):
+            check_one_training(read_checkpoints(tmp_path))
