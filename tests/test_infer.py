@@ -4,6 +4,7 @@ The published similarities are met to 1e-4 (1.2e-7 measured).
 """
 
 import inspect
+import itertools
 import json
 import math
 import os
@@ -53,6 +54,12 @@ def prepared(tmp_path_factory) -> Path:
 
 def sound(name: str, seconds: float) -> np.ndarray:
     return babble(prepared_data.seed_of(name), seconds).numpy()
+
+
+@pytest.fixture
+def done(undisturbed, tmp_path) -> Path:
+    """Return a fresh copy of an experiment after inference, times of change included."""
+    return shutil.copytree(undisturbed, tmp_path / "exp")
 
 
 @pytest.fixture
@@ -111,12 +118,7 @@ def test_the_record_says_how_the_measures_were_made(undisturbed):
     assert record["provenance"]["config"]["seed"] == 1
 
 
-def test_each_reference_is_recognised_once(exp, heard):
-    run(exp)
-    assert len(heard) == N_HEARD
-
-
-def test_no_more_is_held_than_a_reference_and_a_signal(exp, monkeypatch):
+def test_each_reference_is_recognised_once_and_only_one_is_held(exp, heard, monkeypatch):
     plain = SpeechBrainRecogniser.recognise_batch
     held, most = weakref.WeakSet(), []
 
@@ -129,17 +131,16 @@ def test_no_more_is_held_than_a_reference_and_a_signal(exp, monkeypatch):
     monkeypatch.setattr(SpeechBrainRecogniser, "recognise_batch", noting)
     monkeypatch.setattr(Recognition, "__hash__", object.__hash__)
     run(exp)
+    assert len(heard) == N_HEARD
     # The two ears of a reference and of a signal, and the signal before until it is replaced.
     assert max(most) <= 6 < len(most)
 
 
-def test_a_second_run_changes_nothing(exp, heard):
-    run(exp)
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in exp.glob("*.json*")}
-    heard.clear()
-    run(exp)
+def test_a_second_run_changes_nothing(done, heard):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in done.glob("*.json*")}
+    run(done)
     assert not heard
-    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in exp.glob("*.json*")}
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in done.glob("*.json*")}
 
 
 @pytest.mark.parametrize("n_before", [1, 5, 13])
@@ -183,16 +184,13 @@ def test_shards_together_give_what_one_run_gives(exp, undisturbed, heard):
     assert outputs(exp) == outputs(undisturbed)
 
 
-def test_only_what_is_stale_is_made_again(exp, heard, caplog):
-    run(exp)
-    first = measures(exp, "dev", "enc")
-    wav = exp / "cpc1_asr_data/dev/left_msbg/S00000_L0001_E001.wav"
+def test_only_what_is_stale_is_made_again(done, undisturbed, heard, caplog):
+    wav = done / "cpc1_asr_data/dev/left_msbg/S00000_L0001_E001.wav"
     sf.write(wav, babble(77, 0.3).numpy(), 16000, subtype="FLOAT")
     os.utime(wav, (0, 0))
-    heard.clear()
-    run(exp)
+    run(done)
     assert len(heard) == 4
-    second = measures(exp, "dev", "enc")
+    first, second = (measures(folder, "dev", "enc") for folder in (undisturbed, done))
     assert {name for name in first if first[name] != second[name]} == {"S00000_L0001_E001"}
     assert "signals to be done anew, since these changed: {'wavs': 1}" in caplog.text
 
@@ -207,24 +205,19 @@ def test_only_what_is_stale_is_made_again(exp, heard, caplog):
         "asr_overrides.compute_features.f_max=4000",
     ],
 )
-def test_another_setting_makes_all_again(exp, heard, caplog, change):
-    run(exp)
-    heard.clear()
-    run(exp, change)
+def test_another_setting_makes_all_again(done, heard, caplog, change):
+    run(done, change)
     assert len(heard) == N_HEARD
     assert f"since these changed: {{'settings': {N_SIGNALS}}}" in caplog.text
 
 
-def test_another_recogniser_makes_all_again(exp, heard, caplog):
-    run(exp)
-    heard.clear()
-    before = measures(exp, "test", "dec")
-    make_recogniser(exp / "transformer_cpc1", n_checkpoints=2)
-    run(exp)
+def test_another_recogniser_makes_all_again(done, undisturbed, heard, caplog):
+    make_recogniser(done / "transformer_cpc1", n_checkpoints=2)
+    run(done)
     assert len(heard) == N_HEARD
     assert f"since these changed: {{'checkpoint_sha256': {N_SIGNALS}}}" in caplog.text
-    assert measures(exp, "test", "dec") != before
-    assert read_json(exp / "inference.json")["checkpoints"] == ["CKPT+epoch_0", "CKPT+epoch_1"]
+    assert measures(done, "test", "dec") != measures(undisturbed, "test", "dec")
+    assert read_json(done / "inference.json")["checkpoints"] == ["CKPT+epoch_0", "CKPT+epoch_1"]
 
 
 def test_the_open_track_has_files_of_its_own(exp, undisturbed):
@@ -329,66 +322,59 @@ def test_the_published_similarities(shared, tmp_path):
     data = tmp_path / "exp/cpc1_asr_data"
     shutil.copytree(folder / "wavs", data / "wavs")
     for split, names in (("dev", sorted(expected)[:3]), ("test", sorted(expected)[3:])):
-        for ear in EARS:
-            for kind in ("msbg", "ref"):
-                rows = []
-                for name in names:
-                    wav, one = data / f"wavs/{name}_{ear}_{kind}.wav", expected[name]
-                    row = {"ID": name, "duration": 2.0, "wav": wav}
-                    rows.append(row | {"spk_id": one["listener"], "wrd": one["prompt"]})
-                write_table(data / f"{ear}_{split}_{kind}.csv", rows)
+        for ear, kind in itertools.product(EARS, ("msbg", "ref")):
+            rows = []
+            for name in names:
+                wav, one = data / f"wavs/{name}_{ear}_{kind}.wav", expected[name]
+                row = {"ID": name, "duration": 2.0, "wav": wav}
+                rows.append(row | {"spk_id": one["listener"], "wrd": one["prompt"]})
+            write_table(data / f"{ear}_{split}_{kind}.csv", rows)
     settings = read_json(folder / "settings.json", dict)
     overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in settings.items()]
     run(tmp_path / "exp", f"path.asr_folder='{folder}'", *overrides)
-    compared = 0
-    for split in N_SCENES:
-        for name in ("enc", "dec"):
-            for key, value in measures(tmp_path / "exp", split, name).items():
-                assert value == pytest.approx(expected[key][f"{name}_similarity"], abs=1e-4)
-                compared += 1
-    assert compared == 2 * len(expected)
+    for name in ("enc", "dec"):
+        found = {
+            k: v for split in N_SCENES for k, v in measures(tmp_path / "exp", split, name).items()
+        }
+        published = {key: one[f"{name}_similarity"] for key, one in expected.items()}
+        assert found == pytest.approx(published, abs=1e-4)
 
 
-def test_settings_of_another_recogniser_are_refused(exp, heard):
-    cfg = configure(exp, exp, *SIZES)
+def test_settings_of_another_recogniser_are_refused(done, heard):
+    cfg = configure(done, done, *SIZES)
     settings = plain_settings(cfg, Experiment.from_config(cfg))["model_settings"]
-    write_model_settings(exp / "transformer_cpc1/save", settings)
-    run(exp)
-    heard.clear()
+    write_model_settings(done / "transformer_cpc1/save", settings)
     with pytest.raises(RecipeError, match=r"normalize_before is True, trained with False.*asr_ov"):
-        run(exp, "asr_overrides.Transformer.normalize_before=true")
+        run(done, "asr_overrides.Transformer.normalize_before=true")
     assert not heard
-    run(exp, "asr_overrides.test_beam_size=3")  # the search is no part of what was trained
+    run(done, "asr_overrides.test_beam_size=3")  # the search is no part of what was trained
     assert heard
 
 
-def test_the_record_knows_the_ear_signals_when_they_are_known(exp):
-    run(exp)
-    assert "ear_signals" not in read_json(exp / "inference.json", dict)  # prepared elsewhere
-    frequencies = [250, 500, 1000, 2000, 3000, 4000, 6000, 8000]
-    person = Listener(*(Audiogram([40] * 8, frequencies) for _ in "lr"), "L0001")
+def test_the_record_knows_the_ear_signals_when_they_are_known(done):
+    assert "ear_signals" not in read_json(done / "inference.json", dict)  # prepared elsewhere
+    person = Listener(Audiogram([40] * 8), Audiogram([40] * 8), "L0001")
     one = Presentation(
         *("S10000_L0001_E001", "S10000", person, "E001", "anna keeps", 50.0),
         *(Path("/a.wav"), Path("/b.wav"), 2.0, "ab12"),
     )
-    write_presentations(exp / "presentations.json", {"test": [one]}, {})
-    run(exp)
-    assert read_json(exp / "inference.json")["ear_signals"] == {"test": made_from_of([one])}
+    write_presentations(done / "presentations.json", {"test": [one]}, {})
+    run(done)
+    assert read_json(done / "inference.json")["ear_signals"] == {"test": made_from_of([one])}
 
 
-def test_a_stop_between_the_files_leaves_no_record(exp, monkeypatch):
-    run(exp)
-    (exp / "dev_enc_similarity.json").unlink()
+def test_a_stop_between_the_files_leaves_no_record(done, monkeypatch):
+    (done / "dev_enc_similarity.json").unlink()
 
     def stop(path, content):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(infer, "write_json", stop)
-        run(exp)
-    assert not (exp / "inference.json").exists()
-    run(exp)
-    assert (exp / "inference.json").is_file()
+        run(done)
+    assert not (done / "inference.json").exists()
+    run(done)
+    assert (done / "inference.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -113,11 +113,16 @@ def test_all_layers_in_one_pass(root, heard, kind):
             assert layers[f"encoder.{2 + (kind == 'encoder')}"] == measures(folder, split, "enc")
 
 
-def test_layers_are_measured_where_they_are_missing_only(root, heard):
+def test_layers_are_measured_where_they_are_missing_only_and_the_record_says_by_whom(root, heard):
     run(root, "whisper")
     heard.clear()
     folder = run(root, "whisper", "layers=all")
     assert len(heard) == N_HEARD
+    record = read_json(folder / "inference.json", dict)
+    assert record["recogniser"] == str(root / "whisper")
+    assert len(record["checkpoint_sha256"]) == 64
+    assert record["settings"]["dec_mode"] == "teacher"
+    assert record["settings"]["architecture"] == "WhisperForConditionalGeneration"
     heard.clear()
     run(root, "whisper")
     assert not heard
@@ -155,14 +160,6 @@ def test_another_model_under_the_same_name_makes_all_again(root, heard, caplog):
     assert "signals to be done anew, since these changed: {'checkpoint_sha256': 6" in caplog.text
     assert not (folder / "dev_dec_similarity.json").exists()
     assert (folder / "dev_enc_similarity.json").is_file()
-
-
-def test_the_record_says_which_recogniser_it_was(root):
-    record = read_json(run(root, "whisper") / "inference.json", dict)
-    assert record["recogniser"] == str(root / "whisper")
-    assert len(record["checkpoint_sha256"]) == 64
-    assert record["settings"]["dec_mode"] == "teacher"
-    assert record["settings"]["architecture"] == "WhisperForConditionalGeneration"
 
 
 def without_prompts(root: Path) -> None:

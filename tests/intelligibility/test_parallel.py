@@ -39,10 +39,12 @@ def state_of_process(_):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_every_call_is_made_once(n_jobs):
+def test_every_call_is_made_once_and_its_error_comes_through(n_jobs):
     calls = [(n, 2) for n in range(20)]
     assert sorted(in_processes(divide, calls, n_jobs)) == [n / 2 for n in range(20)]
     assert list(in_processes(divide, [], n_jobs)) == []
+    with pytest.raises(ZeroDivisionError):
+        list(in_processes(divide, [(1, 1), (1, 0)], n_jobs))
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -51,12 +53,6 @@ def test_each_process_has_one_thread_and_its_libraries_are_no_garbage(n_jobs):
     assert all(threads == {1} for _, threads, _ in states)
     assert all(n_frozen > 10_000 for _, _, n_frozen in states)
     assert (os.getpid() in {pid for pid, _, _ in states}) == (n_jobs == 1)
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_the_error_of_a_call_comes_through(n_jobs):
-    with pytest.raises(ZeroDivisionError):
-        list(in_processes(divide, [(1, 1), (1, 0)], n_jobs))
 
 
 def test_this_process_gets_its_threads_back():

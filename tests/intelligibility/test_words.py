@@ -28,12 +28,8 @@ def test_a_prompt_without_words_is_refused():
 
 
 def test_lost_words_are_marked():
-    assert words.marked_words("ada fig cob", "Ada bed cob, dog") == [
-        ("ADA", False),
-        ("BED", True),
-        ("COB", False),
-        ("DOG", True),
-    ]
+    marked = words.marked_words("ada fig cob", "Ada bed cob, dog")
+    assert marked == [("ADA", False), ("BED", True), ("COB", False), ("DOG", True)]
 
 
 def test_word_errors_count_every_kind():
