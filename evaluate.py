@@ -38,7 +38,7 @@ refused; allow_leak=true leaves such signals out of the test instead.
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import corpus_of, known_presentations, late_responses
-from intelligibility.corpora.presentation import Presentation
+from intelligibility.corpora.presentation import Presentation, Response
 from intelligibility.evaluation.challenge import (
     guard,
     scores_by_set,
@@ -64,7 +64,7 @@ from intelligibility.evaluation.intervals import coverages
 from intelligibility.evaluation.layers import layer_scores
 from intelligibility.evaluation.layout import lay_out, show
 from intelligibility.evaluation.mapping import FittedMapping, fit_mapping
-from intelligibility.evaluation.responses import Answers, better_ear, read_signals, with_conditions
+from intelligibility.evaluation.responses import better_ear, read_signals, with_conditions
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.split_half import checked_seeds, spread_over_halves
 from intelligibility.evaluation.stale import (
@@ -104,15 +104,19 @@ def run(cfg: DictConfig) -> None:
     seeds, other = check_asked_for(cfg)
     with sole_run(experiment.results_folder, "evaluate"):
         remove_partial_files(experiment.results_folder)
-        presentations, answers = read_answers(cfg, experiment)
+        presentations = known_presentations(cfg, experiment.track, experiment.presentations)
+        refuse_stale(experiment, presentations)
+        late = None
+        if cfg.path.test_responses is not None:
+            late = late_responses(cfg, experiment.track, presentations.get("test", []))
         train, tested = (presentations.get(archive, []) for archive in ("train", "test"))
 
         # Fit the mapping from similarity to percent words correct on dev, or take another run's.
         fit = partial(fit_mapping, train=train, per_set=corpus_of(cfg).mapping_per_set)
-        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, answers, fit)
+        mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, presentations, fit)
 
         # Predict every test signal, with a response or without, that the mapping was not fitted on.
-        test, test_counts, leaks = test_signals(cfg, experiment, mapping, answers, tested)
+        test, test_counts, leaks = test_signals(cfg, experiment, mapping, presentations, late)
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
@@ -123,7 +127,7 @@ def run(cfg: DictConfig) -> None:
             return
 
         # Score the predictions and compare them, in the data and in resamples of the test scenes.
-        test = labelled(test, answers, tested)
+        test = labelled(test, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         resampler = Resampler(drawn)
         groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
@@ -179,22 +183,10 @@ def check_asked_for(cfg: DictConfig) -> tuple[list[int] | None, pd.DataFrame | N
     return seeds, read_other(cfg.compare) if cfg.compare else None
 
 
-def read_answers(
-    cfg: DictConfig, experiment: Experiment
-) -> tuple[dict[str, list[Presentation]], Answers]:
-    """Read the records of prepare_data.py, per archive, and what the listeners answered."""
-    presentations = known_presentations(cfg, experiment.track, experiment.presentations)
-    refuse_stale(experiment, presentations)
-    late = None
-    if cfg.path.test_responses is not None:
-        late = late_responses(cfg, experiment.track, presentations.get("test", []))
-    return presentations, Answers.of(presentations, late)
-
-
 def mapping_and_dev(
     cfg: DictConfig,
     experiment: Experiment,
-    answers: Answers,
+    presentations: Mapping[str, list[Presentation]],
     fit: Callable[..., FittedMapping],
 ) -> tuple[FittedMapping, pd.DataFrame | None, dict[str, int]]:
     """Return the mapping, with the dev signals that it was fitted on and their counts."""
@@ -203,7 +195,7 @@ def mapping_and_dev(
         mapping = FittedMapping.read(cfg.calibration)
         mapping.warn_unless_made_with(checkpoint, cfg.calibration)
         return mapping, None, {}
-    dev, counts = read_signals(experiment, "dev", answers)
+    dev, counts = read_signals(experiment, "dev", presentations)
     if experiment.presentations.is_file() and (counts["missing"] or counts["unknown"]):
         raise RecipeError(
             f"{experiment.scene_list('dev')}: {counts['missing']} of its signals have no "
@@ -219,14 +211,14 @@ def test_signals(
     cfg: DictConfig,
     experiment: Experiment,
     mapping: FittedMapping,
-    answers: Answers,
-    tested: list[Presentation],
+    presentations: Mapping[str, list[Presentation]],
+    late: list[Response] | None,
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
     """Return the test signals that may be scored, how many there are, and what was seen before."""
-    test, counts = read_signals(experiment, "test", answers)
-    test["set"] = set_of_each(test["signal"], tested)
+    test, counts = read_signals(experiment, "test", presentations, late)
+    test["set"] = set_of_each(test["signal"], presentations.get("test", []))
     trained_on = experiment.trained_on if is_trained_here(cfg) else None
-    test, leaks = guard(mapping, test, tested, trained_on, cfg.allow_leak)
+    test, leaks = guard(mapping, test, presentations.get("test", []), trained_on, cfg.allow_leak)
     counts["matched"] = int(test["correctness"].notna().sum())
     return test, counts, leaks
 
@@ -282,13 +274,11 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
         )
 
 
-def labelled(
-    test: pd.DataFrame, answers: Answers, presentations: list[Presentation]
-) -> pd.DataFrame:
+def labelled(test: pd.DataFrame, presentations: list[Presentation]) -> pd.DataFrame:
     """Return the test signals with a response, with `scene_number` and their hearing losses."""
-    test = test[test["correctness"].notna()].join(
-        better_ear(answers.listeners, test["listener"]), on="listener"
-    )
+    listeners = {one.listener.id: one.listener for one in presentations}
+    test = test[test["correctness"].notna()]
+    test = test.join(better_ear(listeners, test["listener"]), on="listener")
     test = where_known(with_conditions(test, presentations), presentations)
     test["scene_number"], scenes = pd.factorize(test["scene"], sort=True)
     if len(scenes) < FEW_SCENES:

@@ -24,9 +24,6 @@ SUBMISSION = ("signal_ID", "intelligibility_score")  # the columns that the chal
 SUBMITTED = "submission"  # its name among the measures
 
 
-# What `compare` names
-
-
 def read_other(path: str | Path) -> pd.DataFrame:
     """Read the predictions of another run, or a submission to a challenge.
 
@@ -84,23 +81,14 @@ def _predictions(file: Path) -> pd.DataFrame:
 def joined_with(
     test: pd.DataFrame, measures: list[str], other: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Join the predictions of another run or a submission to the test signals.
-
-    Parameters
-    ----------
-    test : DataFrame
-        Labelled test signals with predictions.
-    measures : list of str
-        Which predictions.
-    other : DataFrame or None
-        From `read_other`; None where this run is compared with nothing else.
+    """Join the predictions from `read_other`, if any, to the labelled test signals.
 
     Returns
     -------
     test : DataFrame
         With the other's `{name}_prediction`.
     pairs : list of (str, str)
-        The names to compare.
+        The names to compare: those in `measures` with each other and with the other's.
 
     Raises
     ------
@@ -131,9 +119,6 @@ def joined_with(
     return joined, [*pairs, *((measure, f"other {measure}") for measure in shared)]
 
 
-# The paired bootstrap
-
-
 def comparisons(
     signals: pd.DataFrame, pairs: list[tuple[str, str]], resampler: Resampler
 ) -> list[dict[str, Any]]:
@@ -160,48 +145,29 @@ def comparisons(
         both = rows_of(rows_of(signals, a), b)
         if both.empty:
             raise RecipeError(f"{a} and {b} predict no signal in common; nothing to compare")
-        scored = [resampler.scores(both, name) for name in (a, b)]
+        (scores_a, resamples_a), (scores_b, resamples_b) = (
+            resampler.scores(both, name) for name in (a, b)
+        )
         for name in DIGITS:
-            row = {"a": a, "b": b, "score": name, "n_signals": len(both)}
-            rows.append(row | _difference(row, *((s[name], r[name]) for s, r in scored)))
+            value_a, value_b = scores_a[name], scores_b[name]
+            difference = None if value_a is None or value_b is None else value_a - value_b
+            resamples = resamples_a[name] - resamples_b[name]
+            bounds = interval(resamples, difference)
+            p = better = None
+            if bounds and difference is not None:
+                p = paired_p(resamples, difference)
+                if not bounds[0] <= 0 <= bounds[1]:
+                    better = a if (bounds[1] < 0) == (name == "RMSE") else b
+            rows.append(
+                {"a": a, "b": b, "score": name, "n_signals": len(both)}
+                | {"value_a": value_a, "value_b": value_b, "difference": difference}
+                | {"interval": bounds, "p": p, "better": better}
+            )
     return rows
 
 
-def _difference(
-    row: dict[str, Any],
-    of_a: tuple[float | None, np.ndarray],
-    of_b: tuple[float | None, np.ndarray],
-) -> dict[str, Any]:
-    """Compare one score of two predictions, each given as its value and its resamples."""
-    (value_a, resamples_a), (value_b, resamples_b) = of_a, of_b
-    difference = None if value_a is None or value_b is None else value_a - value_b
-    bounds = interval(resamples_a - resamples_b, difference)
-    better = None
-    if bounds and not bounds[0] <= 0 <= bounds[1]:
-        a_is_lower = bounds[1] < 0
-        better = row["a"] if a_is_lower == (row["score"] == "RMSE") else row["b"]
-    return {
-        "value_a": value_a,
-        "value_b": value_b,
-        "difference": difference,
-        "interval": bounds,
-        "p": paired_p(resamples_a - resamples_b, difference)
-        if bounds and difference is not None
-        else None,
-        "better": better,
-    }
-
-
 def comparison_table(compared: list[Mapping[str, Any]], names: str) -> Table:
-    """Lay the comparisons out.
-
-    Parameters
-    ----------
-    compared : list of mapping
-        From `comparisons`.
-    names : str
-        What the short names of the measures stand for.
-    """
+    """Lay the output of `comparisons` out; `names` explains the short names of the measures."""
     rows, shown = [], []
     for one in compared:
         low, high = one["interval"] or (None, None)

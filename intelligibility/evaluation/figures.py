@@ -125,13 +125,10 @@ def all_figures(
     test, dev : DataFrame
         From `read_signals`, test with predictions and the columns of `better_ear`; dev is None
         where the mapping was fitted elsewhere.
-    measures : list of str
-        One panel each.
+    measures, mapping
+        One panel per measure, with its fitted curve.
     groups : dict
-        The output of `by_group` for each of listener, system and, where audiograms are known,
-        severity.
-    mapping : FittedMapping
-        With each measure's curve.
+        The output of `by_group`, by listener, system, and severity where audiograms are known.
     results : dict
         What results{track}.json holds.
     """

@@ -1,10 +1,10 @@
-"""What range of words correct to expect for one sentence, and for the mean of twenty.
+"""Prediction intervals of words correct for one sentence, and for the mean of twenty.
 
 Split conformal prediction (V. Vovk, A. Gammerman & G. Shafer 2005, Algorithmic Learning in a Random
-World): the residuals of the dev signals, observed less predicted, say how far the answers of new
+World): the residuals of the dev signals, observed less predicted, tell how far the answers to new
 signals lie from their predictions. Residuals differ along the scale (a listener gets few words or
 all of them more often than half), so each tenth of the predictions has its own. No distribution is
-assumed; that dev and test are drawn alike is.
+assumed, but dev and test must be drawn alike.
 """
 
 import math
@@ -47,13 +47,7 @@ class PredictionInterval:
 
     @classmethod
     def of_residuals(cls, predicted: np.ndarray, observed: np.ndarray) -> "PredictionInterval":
-        """Take the ranges of bins of equal size from dev signals.
-
-        Parameters
-        ----------
-        predicted, observed : (n_signals,) array
-            Percent words correct.
-        """
+        """Take the intervals of bins of equal size from dev signals, (n_signals,), in percent."""
         n_bins = max(1, min(MAX_BINS, len(predicted) // MIN_PER_BIN))
         edges = np.unique(np.quantile(predicted, np.linspace(0, 1, n_bins + 1)[1:-1]))
         which = np.searchsorted(edges, predicted, side="right")
@@ -64,7 +58,7 @@ class PredictionInterval:
 
     @classmethod
     def of_all(cls, residuals: np.ndarray) -> "PredictionInterval":
-        """Take one range for all predictions."""
+        """Take one interval for all predictions."""
         low, high = conformal_ends(residuals)
         return cls((50.0,), (low,), (high,))
 
@@ -77,7 +71,7 @@ class PredictionInterval:
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a file."""
-        return {"at": list(self.at), "low": list(self.low), "high": list(self.high)}
+        return {name: list(values) for name, values in vars(self).items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "PredictionInterval":
@@ -111,23 +105,13 @@ def conformal_ends(residuals: np.ndarray) -> tuple[float, float]:
     return float(ordered[rank - 1]), float(ordered[n - rank])
 
 
-# The mean of several sentences
-
-
 def mean_residuals(
     predicted: np.ndarray, observed: np.ndarray, system: np.ndarray
 ) -> np.ndarray | None:
-    """Return residuals of means of twenty signals, drawn within one system each; None without.
+    """Return residuals of means of twenty signals, drawn within one hearing aid (`system`) each.
 
     What a hearing aid does to all of its sentences does not average out, so means of signals drawn
-    from all systems alike would look too certain.
-
-    Parameters
-    ----------
-    predicted, observed : (n_signals,) array
-        Percent words correct.
-    system : (n_signals,) array
-        The hearing aid of each.
+    from all systems alike would look too certain. None where too few systems have enough signals.
     """
     residual = observed - predicted
     groups = [np.flatnonzero(system == name) for name in sorted(set(system[pd.notna(system)]))]
@@ -135,16 +119,8 @@ def mean_residuals(
     if len(groups) < MIN_SYSTEMS:
         return None
     rng = np.random.default_rng(SEED)
-    return np.array(
-        [
-            residual[rng.choice(group, SENTENCES, replace=False)].mean()
-            for group in groups
-            for _ in range(DRAWS)
-        ]
-    )
-
-
-# How it went on test
+    drawn = [rng.choice(group, SENTENCES, replace=False) for group in groups for _ in range(DRAWS)]
+    return np.array([residual[one].mean() for one in drawn])
 
 
 def coverages(
@@ -157,10 +133,8 @@ def coverages(
 
     Parameters
     ----------
-    signals : DataFrame
+    signals, measures
         Labelled test signals with `scene_number`, system, and per measure predictions, low, high.
-    measures : list of str
-        Which predictions.
     of_means : mapping of str to PredictionInterval or None
         Per measure, the interval of means of twenty.
     counts : (n_resamples, n_scenes) int array
@@ -178,52 +152,36 @@ def coverages(
     for measure in measures:
         if f"{measure}_low" not in signals:
             continue
-        low, high = (signals[f"{measure}_{end}"].to_numpy() for end in ("low", "high"))
-        inside = _inside(signals["correctness"].to_numpy(), low, high)
-        scene = signals["scene_number"].to_numpy()
+        columns = (f"{measure}_prediction", "correctness", "system", f"{measure}_low")
+        predicted, observed, system, low = (signals[name].to_numpy() for name in columns)
+        high, scene = signals[f"{measure}_high"].to_numpy(), signals["scene_number"].to_numpy()
+        inside = _inside(observed, low, high)
         resampled = group_means(inside, np.zeros(len(inside), int), scene, counts)[:, 0]
-        share = float(inside.mean())
+        share, means = float(inside.mean()), None
+        residuals, expected = mean_residuals(predicted, observed, system), of_means[measure]
+        if expected is not None and residuals is not None:
+            ends = expected.low[0], expected.high[0]
+            means = {
+                "coverage": float(_inside(residuals, *ends).mean()),
+                "width": ends[1] - ends[0],
+                "n_sets": len(residuals),
+            }
         covered[measure] = {
             "one": {
                 "coverage": {"value": share, "interval": interval(resampled, share, (0, 1))},
                 "width": float(np.mean(high - low)),
             },
-            "means": _covered_means(signals, measure, of_means[measure]),
+            "means": means,
         }
     return {"level": PROBABILITY, "sentences": SENTENCES, "measures": covered}
-
-
-def _covered_means(
-    signals: pd.DataFrame, measure: str, expected: PredictionInterval | None
-) -> dict[str, Any] | None:
-    columns = (f"{measure}_prediction", "correctness", "system")
-    predicted, observed, system = (signals[name].to_numpy() for name in columns)
-    residuals = mean_residuals(predicted, observed, system)
-    if expected is None or residuals is None:
-        return None
-    low, high = expected.low[0], expected.high[0]
-    return {
-        "coverage": float(_inside(residuals, low, high).mean()),
-        "width": high - low,
-        "n_sets": len(residuals),
-    }
 
 
 def _inside(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
     return (values >= low - 1e-9) & (values <= high + 1e-9)
 
 
-# The table
-
-
 def intervals_table(ranges: Mapping[str, Any]) -> Table:
-    """Lay out how many of the answers lie within the prediction intervals, and how wide these are.
-
-    Parameters
-    ----------
-    ranges : mapping
-        From `coverages`.
-    """
+    """Lay out the output of `coverages`: the share of answers inside, and the widths."""
     rows, shown = [], []
     for measure, one in ranges["measures"].items():
         single, means = one["one"], one["means"] or {"coverage": None, "width": None}

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from intelligibility.evaluation.curve import CURVE, fit_curve
@@ -52,20 +51,19 @@ def layer_scores(
         return None
     splits = {"dev": dev, "test": test}
     layers = {split: _layers_of(experiment, split, rows) for split, rows in splits.items()}
-    answers = {split: rows["correctness"].to_numpy() for split, rows in splits.items()}
-    known = {split: np.isfinite(values) for split, values in answers.items()}
+    known = {split: rows[rows["correctness"].notna()] for split, rows in splits.items()}
     scores: dict[str, dict[str, dict[str, float | None]] | None] = {}
     for layer in map(str, layers["dev"]):
         try:
-            heard = layers["dev"][layer].to_numpy()[known["dev"]]
-            curve = fit_curve(heard, answers["dev"][known["dev"]])
+            similarity = layers["dev"].loc[known["dev"]["signal"], layer].to_numpy()
+            curve = fit_curve(similarity, known["dev"]["correctness"])
         except RecipeError:  # along one text, what enters the decoder is the same everywhere
             scores[layer] = None
             continue
         scored = scores[layer] = {}
-        for split in splits:
-            predicted = curve.predict(layers[split][layer].to_numpy()[known[split]])
-            found = score(predicted, answers[split][known[split]])
+        for split, rows in known.items():
+            similarity = layers[split].loc[rows["signal"], layer].to_numpy()
+            found = score(curve.predict(similarity), rows["correctness"])
             scored[split] = {name: found[name] for name in SHOWN}
     on_dev = {layer: one["dev"]["RMSE"] or 0.0 for layer, one in scores.items() if one}
     if not on_dev:
@@ -92,13 +90,7 @@ def _layers_of(experiment: Experiment, split: str, signals: pd.DataFrame) -> pd.
 
 
 def layers_table(found: Mapping[str, Any]) -> Table:
-    """Lay out the scores of every layer.
-
-    Parameters
-    ----------
-    found : mapping
-        From `layer_scores`.
-    """
+    """Lay out the scores of every layer, as `layer_scores` found them."""
     nothing: dict[str, Any] = {"dev": {}, "test": {}}
     rows = [
         {"layer": layer}
@@ -127,21 +119,22 @@ def layers_table(found: Mapping[str, Any]) -> Table:
 
 @rc_context(STYLE)
 def layers_drawing(found: Mapping[str, Any]) -> Drawing:
-    """Draw NCC and RMSE by layer, dev and test, from the front end to the decoder's last.
-
-    Parameters
-    ----------
-    found : mapping
-        From `layer_scores`.
-    """
+    """Draw NCC and RMSE by layer, dev and test, as `layer_scores` found them."""
     figure = Figure((PAGE, 3.2), layout="constrained")
     panels = figure.subplots(1, len(SHOWN))
     units = {"RMSE": "RMSE (% words correct)", "NCC": "NCC"}
+    layers = list(found["scores"])
+    parts = [layer.split(".")[0] for layer in layers]
     for axes, name in zip(panels, SHOWN, strict=True):
-        _lines(axes, found["scores"], name)
-        axes.axvline(list(found["scores"]).index(found["chosen"]), color=GREY, ls=":", lw=0.9)
+        for part in dict.fromkeys(parts):  # joined by a line
+            at = [n for n, one in enumerate(layers) if parts[n] == part and found["scores"][one]]
+            for split, colour, marker in (("dev", ORANGE, "^"), ("test", BLUE, "o")):
+                values = [found["scores"][layers[n]][split][name] for n in at]
+                values = [np.nan if value is None else value for value in values]
+                axes.plot(at, values, marker=marker, ms=4, lw=0.9, color=colour, label=split)
+        axes.axvline(layers.index(found["chosen"]), color=GREY, ls=":", lw=0.9)
         axes.set(ylabel=units[name])
-        axes.set_xticks(range(len(found["scores"])), list(found["scores"]), rotation=90)
+        axes.set_xticks(range(len(layers)), layers, rotation=90)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles[:2], labels[:2], loc="outside lower center", ncols=2)
     caption = (
@@ -150,15 +143,3 @@ def layers_drawing(found: Mapping[str, Any]) -> Drawing:
         "choice."
     )
     return Drawing(TITLE, caption, figure)
-
-
-def _lines(axes: Axes, scores: Mapping[str, Any], name: str) -> None:
-    """Join the layers of one part of the recogniser by a line."""
-    layers = list(scores)
-    parts = [layer.split(".")[0] for layer in layers]
-    for part in dict.fromkeys(parts):
-        at = [n for n, layer in enumerate(layers) if parts[n] == part and scores[layer]]
-        for split, colour, marker in (("dev", ORANGE, "^"), ("test", BLUE, "o")):
-            values = [scores[layers[n]][split][name] for n in at]
-            values = [np.nan if value is None else value for value in values]
-            axes.plot(at, values, marker=marker, ms=4, lw=0.9, color=colour, label=split)

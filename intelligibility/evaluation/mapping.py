@@ -8,7 +8,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -102,22 +102,30 @@ class FittedMapping:
     @classmethod
     def _of(cls, content: dict[str, Any]) -> "FittedMapping":
         numbers = dict(content["measures"])
-        fits = {measure: _read_fit(numbers[measure]) for measure in NAMES if measure in numbers}
-        mean = _finite(content["mean_correctness"], 0, 100)
-        seen = None if content.get("seen") is None else Seen.from_json(content["seen"])
-        by_set = {name: cls._of(one) for name, one in dict(content.get("sets") or {}).items()}
-        sha256 = checked_sha256(content.get("checkpoint_sha256"))
-        return cls(fits, mean, sha256, seen, by_set)
+        return cls(
+            fits={measure: _read_fit(numbers[measure]) for measure in NAMES if measure in numbers},
+            mean_correctness=_finite(content["mean_correctness"], 0, 100),
+            checkpoint_sha256=checked_sha256(content.get("checkpoint_sha256")),
+            seen=None if content.get("seen") is None else Seen.from_json(content["seen"]),
+            by_set={name: cls._of(one) for name, one in dict(content.get("sets") or {}).items()},
+        )
 
     def write(self, path: Path) -> None:
         """Write calibration.json, with the names of what the mapping was fitted on."""
-        write_json(path, self._whole())
+        write_json(path, self.as_json(seen=True))
 
-    def _whole(self) -> dict[str, Any]:
-        content = self.as_json()
+    def as_json(self, seen: bool = False) -> dict[str, Any]:
+        """Return the fits, of the whole and of each set; with `seen`, what was fitted on too."""
+        content: dict[str, Any] = {
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "mean_correctness": self.mean_correctness,
+            "measures": {measure: _numbers(fit) for measure, fit in self.fits.items()},
+        }
         if self.by_set:
-            content["sets"] = {name: one._whole() for name, one in self.by_set.items()}
-        return content | ({"seen": self.seen.as_json()} if self.seen is not None else {})
+            content["sets"] = {name: one.as_json(seen) for name, one in self.by_set.items()}
+        if seen and self.seen is not None:
+            content["seen"] = self.seen.as_json()
+        return content
 
     def of_set(self, name: str) -> "FittedMapping":
         """Return the mapping for a set of the challenge: its own where each set has one.
@@ -136,16 +144,6 @@ class FittedMapping:
                 "its training list is missing, or has no dev signal that was measured"
             )
         return self.by_set[name]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the parameters and the fit on dev, of the whole and of each set."""
-        numbers = {
-            "checkpoint_sha256": self.checkpoint_sha256,
-            "mean_correctness": self.mean_correctness,
-            "measures": {measure: _numbers(fit) for measure, fit in self.fits.items()},
-        }
-        sets = {name: one.as_json() for name, one in self.by_set.items()}
-        return numbers | ({"sets": sets} if sets else {})
 
     def predict(self, measure: str, similarity: np.ndarray) -> np.ndarray:
         """Return percent words correct, 0..100, for similarities, 0..1, by one measure."""
@@ -212,8 +210,8 @@ def _fit_all(
                 if measure in METHOD:
                     raise
                 logger.warning("%s is left out: %s", NAMES[measure], error)
-    labelled = dev[dev["correctness"].notna()]
-    seen = Seen.of(known[name] for name in labelled["signal"] if name in known)
+    labelled = dev.loc[dev["correctness"].notna(), "signal"]
+    seen = Seen.of(known[name] for name in labelled if name in known)
     return FittedMapping(fits, float(dev["correctness"].mean()), checkpoint_sha256, seen)
 
 
@@ -250,14 +248,18 @@ def _numbers(fit: Fit) -> dict[str, Any]:
 
 
 def _read_fit(content: dict[str, Any]) -> Fit:
-    """Read one measure's numbers; older files say less about the dev signals."""
-    intervals = [
-        None if content.get(name) is None else PredictionInterval.from_json(content[name])
-        for name in ("range", "range_of_means")
-    ]
-    rmse = None if content.get("RMSE") is None else _finite(content["RMSE"], 0)
-    n_signals = None if content.get("n_signals") is None else int(_finite(content["n_signals"], 0))
-    return Fit(read_curve(content), n_signals, rmse, *intervals)
+    """Read one measure's numbers; older files hold fewer."""
+
+    def optional(name: str, read: Callable[[Any], Any]) -> Any:
+        return None if content.get(name) is None else read(content[name])
+
+    return Fit(
+        read_curve(content),
+        optional("n_signals", lambda value: int(_finite(value, 0))),
+        optional("RMSE", lambda value: _finite(value, 0)),
+        optional("range", PredictionInterval.from_json),
+        optional("range_of_means", PredictionInterval.from_json),
+    )
 
 
 def read_curve(numbers: Mapping[str, Any]) -> Curve:

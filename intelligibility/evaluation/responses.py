@@ -1,11 +1,11 @@
 """Similarities of a split matched with what the listeners answered, one row per signal."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,41 +31,11 @@ SNR_CLASS = 6  # dB
 IN_NATS = {measure.name for measure in MEASURES if measure.unit == "nats"}
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What the listeners answered, as far as it is known, and who they are.
-
-    Attributes
-    ----------
-    train, test : list of Response
-        Of the signals that were prepared; those of training hold dev as well.
-    late : list of Response or None
-        Test responses that were released beside the data; they count instead of those in `test`.
-    listeners : dict of str to Listener
-        The test listeners with the audiograms that their ear signals were made with.
-    """
-
-    train: list[Response]
-    test: list[Response]
-    late: list[Response] | None
-    listeners: dict[str, Listener]
-
-    @classmethod
-    def of(
-        cls, presentations: Mapping[str, list[Presentation]], late: list[Response] | None
-    ) -> "Answers":
-        """Take the answers out of the presentations of both archives."""
-        test = presentations.get("test", [])
-        return cls(
-            train=[Response.of(one) for one in presentations.get("train", [])],
-            test=[Response.of(one) for one in test],
-            late=late,
-            listeners={one.listener.id: one.listener for one in test},
-        )
-
-
 def read_signals(
-    experiment: Experiment, split: str, answers: Answers
+    experiment: Experiment,
+    split: str,
+    presentations: Mapping[str, list[Presentation]],
+    late: list[Response] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Read what is known of a split's signals.
 
@@ -75,8 +45,10 @@ def read_signals(
         Where the files are.
     split : str
         "dev" or "test".
-    answers : Answers
-        What is known of the signals.
+    presentations : mapping
+        Those of each archive; "train" holds dev as well.
+    late : list of Response, optional
+        Test responses that were released beside the data; they replace those in the archive.
 
     Returns
     -------
@@ -94,18 +66,27 @@ def read_signals(
         No similarities, none that matches, or two responses to a signal that contradict each other.
     """
     similarities = read_similarities(experiment, split)
+    archive = presentations.get("train" if split == "dev" else "test", [])
+    listed_ones = [Response.of(one) for one in archive]
     if split == "dev":
-        known, double = _one_response_each(_dev_responses(experiment, answers.train))
-    else:
-        known, double = _one_response_each(answers.test if answers.late is None else answers.late)
-        # Late responses can be released for a part of the signals only.
-        known = {one.signal: one for one in answers.test} | known
-    labelled = [name for name in sorted(known) if known[name].correctness is not None]
-    missing = [name for name in labelled if name not in similarities.index]
-    unknown = sorted(name for name in similarities.index if name not in known)
-    _warn(split, "with a response, but with no similarity", missing)
-    _warn(split, "with more than one response", double)
-    _warn(split, f"with a similarity, but not among the {split} signals: left out", unknown)
+        scenes = _dev_scenes(experiment)
+        listed_ones = [one for one in listed_ones if one.scene in scenes]
+    known, double = _one_response_each(listed_ones if late is None else late)
+    # Late responses can be released for a part of the signals only.
+    known = {one.signal: one for one in listed_ones} | known
+    missing = [
+        name
+        for name, one in sorted(known.items())
+        if one.correctness is not None and name not in similarities.index
+    ]
+    unknown = sorted(set(similarities.index) - set(known))
+    for what, names in (
+        ("with a response, but with no similarity", missing),
+        ("with more than one response", double),
+        (f"with a similarity, but not among the {split} signals: left out", unknown),
+    ):
+        if names:
+            logger.warning("%s: %d signals %s: %s", split, len(names), what, listed(names))
 
     found = [vars(known[name]) for name in similarities.index if name in known]
     if not found and len(similarities):
@@ -124,7 +105,7 @@ def read_signals(
     }
 
 
-def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Response]:
+def _dev_scenes(experiment: Experiment) -> set[str]:
     path = experiment.scene_list("dev")
     if not path.is_file():
         raise RecipeError(
@@ -138,28 +119,18 @@ def _dev_responses(experiment: Experiment, train: list[Response]) -> list[Respon
             f"it needs at least {MIN_SIGNALS} dev signals with a response. Use more training "
             "scenes or a larger dev_percent, or calibration=other/calibration.json of another run"
         )
-    return [response for response in train if response.scene in scenes]
+    return scenes
 
 
 def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
     """Read what infer.py and baselines.py measured: one row per signal, sorted, 0..1."""
     files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
     files |= {one.name: experiment.baseline_file(split, one.name) for one in BASELINES}
-    columns = {}
-    for measure, path in files.items():
-        if path.is_file():
-            values = read_json(path, dict)
-            fits, expected = (
-                (_is_finite, "nats")
-                if measure in IN_NATS
-                else (_is_similarity, "similarities, -1 to 1")
-            )
-            wrong = [f"{name}: {one!r}" for name, one in values.items() if not fits(one)]
-            if wrong:
-                raise RecipeError(
-                    f"{path}: {listed(wrong)}; expected {expected}; run infer.py again"
-                )
-            columns[f"{measure}_similarity"] = pd.Series(values, dtype=float)
+    columns = {
+        f"{measure}_similarity": _read_values(path, measure in IN_NATS)
+        for measure, path in files.items()
+        if path.is_file()
+    }
     if not columns:
         raise RecipeError(
             f"{files['enc']}: no such file; run infer.py first, with the same config, so that each "
@@ -167,6 +138,19 @@ def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
         )
     _check_same_signals(split, columns)
     return pd.DataFrame(columns).sort_index()
+
+
+def _read_values(path: Path, nats: bool) -> pd.Series:
+    """Read one number per signal: nats, or similarities from -1 to 1, give or take rounding."""
+    values, limit = read_json(path, dict), sys.float_info.max if nats else 1.001
+    if wrong := [
+        f"{name}: {one!r}"
+        for name, one in values.items()
+        if not (is_number(one) and abs(one) <= limit)
+    ]:
+        expected = "nats" if nats else "similarities, -1 to 1"
+        raise RecipeError(f"{path}: {listed(wrong)}; expected {expected}; run infer.py again")
+    return pd.Series(values, dtype=float)
 
 
 def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
@@ -182,14 +166,6 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
             f"{split}: the measures are not of the same signals: {', '.join(faults)}; run infer.py "
             "again, and baselines.py, or remove the files of the measure that is old"
         )
-
-
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and np.isfinite(value)
-
-
-def _is_similarity(value: Any) -> bool:
-    return is_number(value) and -1.001 <= value <= 1.001  # a cosine, give or take rounding
 
 
 def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], list[str]]:
@@ -209,11 +185,6 @@ def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], 
     return known, sorted(name for name, n in times.items() if n > 1)
 
 
-def _warn(split: str, what: str, names: list[str]) -> None:
-    if names:
-        logger.warning("%s: %d signals %s: %s", split, len(names), what, listed(names))
-
-
 def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFrame:
     """Return each listener's hearing loss in the better ear, indexed by listener.
 
@@ -221,33 +192,25 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
     both ears, speech is understood mostly through it, and the similarity takes the better of both
     ears too.
 
-    Returns
-    -------
-    DataFrame
-        level: mean threshold from 2 to 8 kHz, dB HL, the range that MSBG grades by; severity:
-        MSBG's category of that ear; grade: the WHO's of 2021.
+    Columns: level, the mean threshold from 2 to 8 kHz in dB HL, the range that MSBG grades by;
+    severity, MSBG's category of that ear; grade, the WHO's of 2021.
     """
     if unknown := sorted(set(names) - set(listeners)):
         logger.warning(
             "Nothing by severity for %d listeners without audiograms: %s",
             *(len(unknown), listed(unknown)),
         )
-    rows = {}
-    for name in sorted(set(names) & set(listeners)):
-        ear = listeners[name].better_ear
-        rows[name] = {
-            "level": ear.mean_level,
-            "severity": str(ear.severity),
-            "grade": who_grade(listeners[name]),
-        }
+    rows = {
+        name: (ear.mean_level, str(ear.severity), who_grade(listeners[name]))
+        for name in sorted(set(names) & set(listeners))
+        for ear in [listeners[name].better_ear]
+    }
     columns = ["level", "severity", "grade"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return table.astype(
-        {
-            "severity": pd.CategoricalDtype(list(SEVERITIES), ordered=True),
-            "grade": pd.CategoricalDtype(list(WHO_GRADES), ordered=True),
-        }
-    )
+    ordered = {
+        "severity": pd.CategoricalDtype(list(SEVERITIES), ordered=True),
+        "grade": pd.CategoricalDtype(list(WHO_GRADES), ordered=True),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).astype(ordered)
 
 
 def who_grade(listener: Listener) -> str:
@@ -272,15 +235,12 @@ def with_conditions(test: pd.DataFrame, presentations: Iterable[Presentation]) -
 
     Where several challenges are mixed, their systems are others under the same names.
     """
-    known = {one.name: one for one in presentations}
-    cecs = [known[name].cec or None if name in known else None for name in test["signal"]]
-    test = test.assign(CEC=pd.Series(cecs, test.index, dtype=object))
-    if test["CEC"].nunique() > 1:
-        test["system"] = (
-            test["CEC"].str.cat(test["system"], " ").where(test["CEC"].notna(), test["system"])
-        )
-    snrs = [known[name].snr if name in known else None for name in test["signal"]]
-    snr = pd.Series(snrs, test.index, dtype=float)
+    presentations = list(presentations)
+    cecs = test["signal"].map({one.name: one.cec for one in presentations if one.cec})
+    test = test.assign(CEC=cecs)
+    if cecs.nunique() > 1:
+        test["system"] = cecs.str.cat(test["system"], " ").where(cecs.notna(), test["system"])
+    snr = test["signal"].map({one.name: one.snr for one in presentations}).astype(float)
     if snr.notna().any():
         edges = SNR_CLASS * np.arange(
             np.floor(snr.min() / SNR_CLASS), np.floor(snr.max() / SNR_CLASS) + 2

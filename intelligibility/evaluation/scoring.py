@@ -223,17 +223,9 @@ def interval(
 def paired_p(resamples: np.ndarray, difference: float) -> float:
     """Return the two-sided p of a difference between scores, from its paired resamples.
 
-    Parameters
-    ----------
-    resamples : (n_resamples,) array
-        The difference in the same resamples of both; NaN where undefined.
-    difference : float
-        In the data; the resamples are moved to it, as in `interval`.
-
-    Returns
-    -------
-    float
-        Twice the smaller share of resamples on one side of zero, at least 2 / (n_resamples + 1).
+    Twice the smaller share of resamples on one side of zero, at least 2 / (n_resamples + 1). The
+    resamples, (n_resamples,) with NaN where undefined, are moved to the difference in the data, as
+    in `interval`.
     """
     defined = resamples[np.isfinite(resamples)]
     moved = defined - (defined.mean() - difference)
@@ -250,16 +242,8 @@ def group_means(
 ) -> np.ndarray:
     """Return each group's mean in every resample, (n_resamples, n_groups); NaN where it is empty.
 
-    Parameters
-    ----------
-    values : (n_signals,) array
-        What to average.
-    group : (n_signals,) int array
-        The group of each signal, counted from 0; -1 for none.
-    scene, counts
-        As for `bootstrap_scores`.
-    n_groups : int, optional
-        How many groups there are; those that occur, without it.
+    `group`, (n_signals,) int, counts from 0, -1 for none; `n_groups` defaults to those that occur;
+    `scene` and `counts` are as for `bootstrap_scores`.
     """
     n_scenes, n_groups = counts.shape[1], n_groups or group.max() + 1
     there = group >= 0
@@ -277,12 +261,9 @@ def bootstrap_averaged_scores(
     scene: np.ndarray,
     counts: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Return the scores of group means in every resample; arguments as `group_means`.
+    """Return the scores of group means in every resample, (n_resamples,) each, NaN if undefined.
 
-    Returns
-    -------
-    dict
-        (n_resamples,) arrays; NaN in resamples where a score is not defined.
+    The arguments are those of `bootstrap_scores` and `group_means`.
     """
     p = group_means(predicted, group, scene, counts)
     y = group_means(observed, group, scene, counts)

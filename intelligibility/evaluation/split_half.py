@@ -49,10 +49,8 @@ def spread_over_halves(
         From `read_signals`; test labelled.
     seeds : list of int
         One half each.
-    fit : callable
-        From dev signals to a mapping.
-    predict : callable
-        Adds predictions to the test signals; returns the measures.
+    fit, predict : callable
+        From dev signals to a mapping; from test signals and mapping to the measures predicted.
 
     Returns
     -------
@@ -82,12 +80,10 @@ def spread_over_halves(
 
 def _spread(values: list[float | None]) -> dict[str, Any]:
     defined = [value for value in values if value is not None]
-    whole = len(defined) == len(values)
-    return {
-        "values": values,
-        "mean": float(np.mean(defined)) if whole else None,
-        "sd": float(np.std(defined, ddof=1)) if whole else None,
-    }
+    mean = sd = None
+    if len(defined) == len(values):
+        mean, sd = float(np.mean(defined)), float(np.std(defined, ddof=1))
+    return {"values": values, "mean": mean, "sd": sd}
 
 
 def split_half_table(halves: Mapping[str, Any], scores: Mapping[str, Any]) -> Table:
@@ -98,13 +94,13 @@ def split_half_table(halves: Mapping[str, Any], scores: Mapping[str, Any]) -> Ta
         for name, digits in SHOWN.items():
             one, whole = spread[name], scores[measure][name]["value"]
             defined = [value for value in one["values"] if value is not None]
-            ends = (min(defined), max(defined)) if defined else (None, None)
             rows.append(
                 {"measure": measure, "score": name, "all_of_dev": whole}
-                | {"mean": one["mean"], "sd": one["sd"], "lowest": ends[0], "highest": ends[1]}
+                | {"mean": one["mean"], "sd": one["sd"]}
+                | {"lowest": min(defined, default=None), "highest": max(defined, default=None)}
             )
-            line[f"{name}, all of dev"] = number(whole, digits)
             mean, sd = (number(one[part], digits) for part in ("mean", "sd"))
+            line[f"{name}, all of dev"] = number(whole, digits)
             line[f"{name}, halves: mean ± sd"] = "–" if mean == "–" else f"{mean} ± {sd}"
         shown.append(line)
     caption = (

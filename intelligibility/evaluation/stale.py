@@ -1,7 +1,7 @@
 """Are the similarities still those of the ear signals and of the recogniser that lie here now?
 
 infer.py and baselines.py record what they measured; a later run of prepare_data.py or train_asr.py
-makes it stale. What the records of the stages tell besides, the results repeat.
+makes it stale. results.json repeats what else these records tell: checkpoint, seeds, left out.
 """
 
 import logging
@@ -19,13 +19,6 @@ logger = logging.getLogger(__name__)
 
 def refuse_stale(experiment: Experiment, presentations: Mapping[str, list[Presentation]]) -> None:
     """Refuse similarities of other ear signals, or of another recogniser, than there are now.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Where the records lie.
-    presentations : mapping
-        What prepare_data.py recorded, per archive.
 
     Raises
     ------

@@ -61,13 +61,7 @@ def with_intervals(scores: Mapping[str, Any], resamples: Mapping[str, np.ndarray
 
 
 class Resampler:
-    """Scores of predictions and their resamples, each computed once: tables share them.
-
-    Parameters
-    ----------
-    counts : (n_resamples, n_scenes) int array
-        From `draw_scenes`.
-    """
+    """Scores of predictions, and their resamples in `counts`, each computed once for all tables."""
 
     def __init__(self, counts: np.ndarray):
         self.counts = counts
@@ -99,15 +93,11 @@ def averaged_scores_of(
     """Score each measure over the means of listeners or systems (`by`), with 95 % intervals."""
     scored = {}
     for measure in measures:
-        rows = rows_of(signals, measure)
-        means = rows.groupby(by)[[f"{measure}_prediction", "correctness"]].mean()
-        resamples = bootstrap_averaged_scores(
-            rows[f"{measure}_prediction"].to_numpy(),
-            rows["correctness"].to_numpy(),
-            pd.factorize(rows[by], sort=True)[0],
-            rows["scene_number"].to_numpy(),
-            counts,
-        )
+        rows, pair = rows_of(signals, measure), [f"{measure}_prediction", "correctness"]
+        means = rows.groupby(by)[pair].mean()
+        scene, group = rows["scene_number"].to_numpy(), pd.factorize(rows[by], sort=True)[0]
+        predicted, observed = rows[pair].to_numpy().T
+        resamples = bootstrap_averaged_scores(predicted, observed, group, scene, counts)
         scored[measure] = with_intervals(score(*means.to_numpy().T), resamples)
     return scored
 
@@ -119,12 +109,8 @@ def by_group(
 
     Parameters
     ----------
-    signals : DataFrame
-        From `read_signals`, with predictions and `scene_number`.
-    measures : list of str
-        Which predictions.
-    by : str
-        listener, system or severity.
+    signals, measures, by
+        Labelled test signals with `scene_number`, predictions by the measures, and this column.
     counts : (n_resamples, n_scenes) int array
         From `draw_scenes`.
 
@@ -139,7 +125,6 @@ def by_group(
 
 
 def _groups_of(rows: pd.DataFrame, measure: str, by: str, counts: np.ndarray) -> pd.DataFrame:
-    """Return the part of `by_group` that is about one measure."""
     group, names = pd.factorize(rows[by], sort=True)
     scene = rows["scene_number"].to_numpy()
     error = (rows[f"{measure}_prediction"] - rows["correctness"]).to_numpy()
@@ -203,29 +188,29 @@ def _beside_published(
                 for name, scored in scores[measure].items():
                     row |= with_ends(name, scored)
                 rows.append(row)
-        for (of, source), numbers in published.items():
-            for column in ours:
-                if of == measure and column in numbers:
-                    row = {"measure": measure, "source": source, across: column}
-                    rows.append(row | dict(zip(DIGITS, numbers[column], strict=True)))
+        rows += [
+            {"measure": measure, "source": source, across: column}
+            | dict(zip(DIGITS, numbers[column], strict=True))
+            for (of, source), numbers in published.items()
+            for column in ours
+            if of == measure and column in numbers
+        ]
     return pd.DataFrame(rows)
 
 
 def _show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
     """Return text, one column per score and track; intervals below the scores."""
-    shown = []
+    shown: list[dict[str, str]] = []
     for names, rows in long.groupby(["measure", "source"], sort=False):
         measure, source = map(str, names)
         values = {"measure": NAMES[measure], "source": source}
         bounds = {"measure": "", "source": INTERVAL}
-        for _, row in rows.iterrows():
+        for row in rows.to_dict("records"):
             for name, digits in DIGITS.items():
                 values[f"{row[across]} {name}"] = number(row[name], digits)
                 ends = row[f"{name}_low"], row[f"{name}_high"]
                 bounds[f"{row[across]} {name}"] = between(ends, min(digits, 2))
-        shown.append(values)
-        if source == OURS:
-            shown.append(bounds)
+        shown += [values, bounds] if source == OURS else [values]
     columns = [f"{column} {name}" for column in long[across].unique() for name in DIGITS]
     return pd.DataFrame(shown, columns=["measure", "source", *columns]).fillna("–")
 
@@ -233,20 +218,17 @@ def _show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
 def group_table(long: pd.DataFrame, names: str) -> Table:
     """Lay the output of `by_group` out; `names` says what the short names of the measures mean."""
     by = long.columns[0]
-    shown: dict[str, Any] = {
-        by: long[by],
-        "signals": long["n_signals"].astype(str),
-        "measure": long["measure"],
-    }
+    shown = long[[by, "measure"]]
+    shown.insert(1, "signals", long["n_signals"].astype(str))
+    text = {name: [number(value, 1) for value in long[name]] for name in long.columns[3:]}
     for name in ("observed", "predicted"):
-        shown[name] = long[name].map(lambda value: number(value, 1))
+        shown[name] = text[name]
     for name in ("RMSE", "bias"):
-        columns = zip(long[name], long[f"{name}_low"], long[f"{name}_high"], strict=True)
-        texts = [[number(value, 1) for value in row] for row in columns]
-        shown[f"{name} (95 %)"] = [f"{value} ({low} to {high})" for value, low, high in texts]
+        parts = zip(text[name], text[f"{name}_low"], text[f"{name}_high"], strict=True)
+        shown[f"{name} (95 %)"] = [f"{value} ({low} to {high})" for value, low, high in parts]
     caption = f"RMSE and bias (predicted less observed) in percent words correct. {names}."
     caption += f" {GROUP_CAPTIONS[by]}" if by in GROUP_CAPTIONS else ""
-    return Table(f"By {GROUP_TITLES.get(by, by)}", caption, long, pd.DataFrame(shown))
+    return Table(f"By {GROUP_TITLES.get(by, by)}", caption, long, shown)
 
 
 # Numbers and text

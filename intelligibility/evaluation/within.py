@@ -21,23 +21,9 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 
-from intelligibility.evaluation.drawing import (
-    BLUE,
-    GREY,
-    STYLE,
-    Drawing,
-    legend_below,
-    panels_of,
-)
+from intelligibility.evaluation.drawing import BLUE, GREY, STYLE, Drawing, legend_below, panels_of
 from intelligibility.evaluation.scoring import CONSTANT, group_means, interval
-from intelligibility.evaluation.tables import (
-    INTERVAL,
-    NAMES,
-    OURS,
-    Table,
-    between,
-    with_ends,
-)
+from intelligibility.evaluation.tables import INTERVAL, NAMES, OURS, Table, between, with_ends
 from intelligibility.pages import number
 
 WITHIN = {"listener": "system", "system": "listener"}  # the means within the first vary over these
@@ -56,10 +42,8 @@ def within_scores(
 
     Parameters
     ----------
-    signals : DataFrame
-        Labelled test signals with listener, system, `scene_number` and predictions.
-    measures : list of str
-        Which predictions.
+    signals, measures
+        Labelled test signals with listener, system, `scene_number` and predictions by the measures.
     counts : (n_resamples, n_scenes) int array
         From `draw_scenes`.
     seed : int
@@ -91,22 +75,12 @@ def within_scores(
 
 @dataclass(frozen=True)
 class Grid:
-    """Where each signal's mean stands: groups (rows) by what they are averaged over (columns).
+    """Which mean each signal enters: groups (rows) by what varies within them (columns)."""
 
-    Attributes
-    ----------
-    cell : (n_signals,) int array
-        Counted row by row; -1 for signals that are in no mean.
-    shape : (int, int)
-        Groups, and what varies within them.
-    n_groups, n_means : int
-        Rows with enough cells, and their cells with enough signals.
-    """
-
-    cell: np.ndarray
+    cell: np.ndarray  # (n_signals,) int, counted row by row; -1 for signals that are in no mean
     shape: tuple[int, int]
-    n_groups: int
-    n_means: int
+    n_groups: int  # rows with enough cells
+    n_means: int  # their cells with enough signals
 
     @classmethod
     def of(cls, by: pd.Series, over: pd.Series) -> "Grid":
@@ -128,16 +102,9 @@ class Grid:
 
 
 def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlate along the last axis, where both are finite; NaN with fewer than three or no spread.
+    """Correlate (..., n) arrays along the last axis, over the places where both are finite.
 
-    Parameters
-    ----------
-    x, y : (..., n) array
-        What to correlate.
-
-    Returns
-    -------
-    (...) array
+    Returns (...), NaN where there are fewer than three such places or no spread.
     """
     there = np.isfinite(x) & np.isfinite(y)
     n = there.sum(axis=-1)
@@ -166,31 +133,30 @@ def spearman_brown(r: np.ndarray) -> np.ndarray:
 def _scored(
     rows: pd.DataFrame, grid: Grid, measures: list[str], counts: np.ndarray, seed: int
 ) -> dict[str, Any]:
-    """Return one entry of `within_scores`."""
-    scene = rows["scene_number"].to_numpy()
-    observed = rows["correctness"].to_numpy()
+    """Return one entry of `within_scores`; the first row of `at_once` is the data themselves."""
+    scene, observed = rows["scene_number"].to_numpy(), rows["correctness"].to_numpy()
     once = np.ones((1, counts.shape[1]), dtype=np.int32)
-    rng = np.random.default_rng(seed)
-    ceiling = float(_ceilings(grid, observed, scene, once, N_HALVINGS, rng)[0])
-    ceilings = _ceilings(grid, observed, scene, counts, N_HALVINGS_RESAMPLED, rng)
     at_once = np.concatenate([once, counts])
+    rng = np.random.default_rng(seed)
+    ceiling = _ceilings(grid, observed, scene, once, N_HALVINGS, rng)
+    resampled = _ceilings(grid, observed, scene, counts, N_HALVINGS_RESAMPLED, rng)
+    ceilings = np.concatenate([ceiling, resampled])
     observed_means = grid.means(observed, scene, at_once)
     scored = {}
     for measure in measures:
         predicted = rows[f"{measure}_prediction"].to_numpy()
         r = mean_of(correlations(grid.means(predicted, scene, at_once), observed_means), axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            explained = np.maximum(r, 0) ** 2 / np.append(ceiling, ceilings)
+            explained = np.maximum(r, 0) ** 2 / ceilings
         scored[measure] = {
             "correlation": _with_interval(r, (-1, 1)),
             "explained": _with_interval(explained, (0, np.inf)),
         }
-    n_groups = int(np.isfinite(observed_means[0]).any(axis=1).sum())
     return {
         "reason": None,
-        "n_groups": n_groups,
+        "n_groups": int(np.isfinite(observed_means[0]).any(axis=1).sum()),
         "n_means": grid.n_means,
-        "ceiling": _with_interval(np.append(ceiling, ceilings), (0, 1)),
+        "ceiling": _with_interval(ceilings, (0, 1)),
         "measures": scored,
     }
 
@@ -224,17 +190,8 @@ def _ceilings(
     return mean_of(repeatability, axis=1)
 
 
-# The table and the figure
-
-
 def within_table(within: Mapping[str, Any]) -> Table:
-    """Lay out the correlations within listeners and within systems, below their ceilings.
-
-    Parameters
-    ----------
-    within : mapping
-        From `within_scores`.
-    """
+    """Lay out the output of `within_scores`: correlations below their ceilings."""
     rows, shown = [], []
     measures = next((list(one["measures"]) for one in within.values() if one["measures"]), [])
     for measure in ("ceiling", *measures):
@@ -267,13 +224,7 @@ def within_table(within: Mapping[str, Any]) -> Table:
 
 @rc_context(STYLE)
 def within_drawing(within: Mapping[str, Any]) -> Drawing:
-    """Draw each measure's correlation within listeners and within systems, below the ceiling.
-
-    Parameters
-    ----------
-    within : mapping
-        From `within_scores`.
-    """
+    """Draw the output of `within_scores`: each measure's correlations, below the ceilings."""
     there = {by: one for by, one in within.items() if one["measures"]}
     figure, panels = panels_of(len(there), height=2.6, sharey=True)
     for axes, (by, one) in zip(panels, there.items(), strict=True):

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.made.experiment import make_experiment
 from intelligibility.corpora import known_presentations, late_responses
 from intelligibility.corpora.presentation import write_presentations
-from intelligibility.evaluation.responses import Answers, better_ear, read_signals
+from intelligibility.evaluation.responses import better_ear, read_signals
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
@@ -23,13 +23,14 @@ def read(root, exp, split, *overrides):
     late = None
     if cfg.path.test_responses is not None:
         late = late_responses(cfg, "", presentations["test"])
-    return read_signals(Experiment.from_config(cfg), split, Answers.of(presentations, late))
+    return read_signals(Experiment.from_config(cfg), split, presentations, late)
 
 
 def listeners_of(root, exp):
     """Return the test listeners."""
     cfg = configure(root, exp)
-    return Answers.of(known_presentations(cfg, "", exp / "presentations.json"), None).listeners
+    tested = known_presentations(cfg, "", exp / "presentations.json")["test"]
+    return {one.listener.id: one.listener for one in tested}
 
 
 @pytest.fixture
