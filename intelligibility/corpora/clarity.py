@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from intelligibility.corpora.presentation import Presentation, Problem, Response
+from intelligibility.corpora.presentation import Presentation, Problem, Response, are_shares
 from intelligibility.runs import RecipeError, listed, read_json
 from msbg import Listener
 
@@ -90,6 +90,8 @@ def read_list(
             responses.append(parse(entry))
         except ValueError as error:
             problems.append(Problem(f"damaged entry in {path.name}", f"entry {number}: {error}"))
+    if are_shares(one.correctness for one in responses):
+        raise RecipeError(f"{path}: correctness is given as shares, 0 to 1; give percent, 0 to 100")
     labelled: list[Response] = []
     for file in labels:
         if file != path:

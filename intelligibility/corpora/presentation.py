@@ -188,6 +188,12 @@ def percentage(value: Any, what: str) -> float | None:
     return float(value)
 
 
+def are_shares(values: Iterable[float | None]) -> bool:
+    """Tell whether values are shares of 1 where percent belong: none beyond 1, some between."""
+    known = [value for value in values if value is not None]
+    return bool(known) and max(known) <= 1 and any(0 < value < 1 for value in known)
+
+
 def digest(content: Any) -> str:
     """Return a short hash of plain values."""
     text = json.dumps(content, sort_keys=True, default=str)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from intelligibility.corpora.presentation import are_shares
 from intelligibility.evaluation.scoring import interval, paired_p
 from intelligibility.evaluation.tables import DIGITS, NAMES, Resampler, Table, rows_of
 from intelligibility.pages import number
@@ -57,6 +58,8 @@ def read_other(path: str | Path) -> pd.DataFrame:
         other = other.apply(pd.to_numeric).astype(float)
         if ((other < 0) | (other > 100)).any(axis=None):
             raise ValueError("values that are not percent, 0 to 100")
+        if are_shares(other.stack().dropna()):
+            raise ValueError("shares, 0 to 1, where percent, 0 to 100, are expected")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecipeError(
             f"compare={path}: neither a predictions.csv of this recipe nor a submission "

@@ -163,6 +163,13 @@ def test_names_that_are_no_file_names_on_a_disk(tmp_path):
     assert responses == [] and len(faults) == len(names)
 
 
+def test_shares_where_percent_belong_are_refused(tmp_path):
+    path = tmp_path / "CPC1.train.json"
+    dump(path, [SIGNAL | {"signal": f"S{n}", "correctness": n / 2} for n in range(3)])
+    with pytest.raises(RecipeError, match="given as shares, 0 to 1; give percent, 0 to 100"):
+        read_list(path, parse)
+
+
 def test_an_entry_that_is_no_mapping_is_named(tmp_path):
     dump(tmp_path / "x.json", [3, SIGNAL])
     responses, faults = read_list(tmp_path / "x.json", parse)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intelligibility.evaluation.compare import comparison_table, comparisons
+from intelligibility.evaluation.compare import comparison_table, comparisons, read_other
 from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import Resampler
 from intelligibility.runs import RecipeError
@@ -41,3 +41,13 @@ def test_what_is_undefined_is_a_dash(signals, counts):
     assert [one["p"] is None for one in compared] == [False, True, True]
     shown = comparison_table(compared, "").shown
     assert shown["of b"].iloc[1] == "–" and shown["p"].iloc[1] == "–"
+
+
+@pytest.mark.parametrize("header", ["", "signal_ID,intelligibility_score\n"])
+def test_a_submission_of_shares_is_refused(tmp_path, header):
+    path = tmp_path / "submission.csv"
+    path.write_text(header + "S1_L1_E1,0.8\nS2_L1_E1,0\nS3_L1_E1,1\n")
+    with pytest.raises(RecipeError, match="shares, 0 to 1, where percent, 0 to 100"):
+        read_other(path)
+    path.write_text(header + "S1_L1_E1,0.8\nS2_L1_E1,0\nS3_L1_E1,10\n")
+    assert len(read_other(path)) == 3
