@@ -142,6 +142,7 @@ def test_two_processes_from_scratch_agree(release, tmp_path):
 
 
 def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
+    """While signals are made anew there is no table."""
     experiment = prepare(release, tmp_path / "exp")
     wav = read_presentations(experiment.presentations)["test"][0].processed
     stereo, rate = sf.read(wav)
@@ -149,26 +150,13 @@ def test_what_changed_is_made_anew_and_nothing_else(release, tmp_path, caplog):
     prepare(release, tmp_path / "exp")
     assert "since these changed: {'source': 1}" in caplog.text
     assert "17 of 18 files are done already" in caplog.text
+    table = experiment.table("left", "dev", "msbg")
+    assert table.is_file()
+    prepare(release, tmp_path / "exp", "MSBGEar.ahr=15", "shard=0", "n_shards=2")
+    assert not table.exists()
     prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
     assert "since these changed: {'MSBGEar': 12}" in caplog.text  # the 6 references stay
-    assert "6 of 18 files are done already" in caplog.text
-
-
-def test_while_signals_are_made_anew_there_is_no_table(release, tmp_path):
-    experiment = prepare(release, tmp_path / "exp")
-    assert experiment.table("left", "dev", "msbg").is_file()
-    prepare(release, tmp_path / "exp", "MSBGEar.ahr=15", "shard=0", "n_shards=2")
-    assert not experiment.table("left", "dev", "msbg").exists()
-    prepare(release, tmp_path / "exp", "MSBGEar.ahr=15")
-    assert experiment.table("left", "dev", "msbg").is_file()
-
-
-def test_what_killed_runs_left_is_removed(release, tmp_path):
-    left = tmp_path / "exp/cpc1_asr_data/test/left_msbg/.S2.0123456789ab.part.wav"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"RIFF")
-    prepare(release, tmp_path / "exp")
-    assert not left.exists()
+    assert table.is_file()
 
 
 @pytest.mark.parametrize(
@@ -191,9 +179,11 @@ def test_a_split_without_a_usable_signal_is_refused(release, tmp_path, refused):
 
 
 def test_a_damaged_or_missing_ear_signal_is_made_again(release, tmp_path):
+    """What killed runs left is removed."""
     experiment = prepare(release, tmp_path / "exp")
     before = contents(tmp_path / "exp", ".wav")
     wavs = sorted(experiment.data_folder.rglob("*.wav"))
+    wavs[0].with_name(".S2.0123456789ab.part.wav").write_bytes(b"RIFF")
     wavs[0].unlink()
     wavs[5].write_bytes(wavs[5].read_bytes()[:1000])
     prepare(release, tmp_path / "exp")

@@ -20,9 +20,8 @@ from demo.layouts import lay_out
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.onset import FRAME, MARGIN
 from tests.conftest import configure, run_script
-from tests.prepared_data import SIZES, TRAINING_SIZES
+from tests.prepared_data import SIZES, TRAINING_SIZES, measures
 
-MEASURES = ("enc_similarity", "dec_similarity", "pre_similarity", "wcs_correctness")
 BEGINS = 2.0 + MARGIN + FRAME / 2  # s; the envelope rises in the frame before
 
 
@@ -60,7 +59,7 @@ def configuration(folder: Path, corpus: str):
 def similarities(folder: Path, corpus: str, split: str) -> dict[str, dict[str, float]]:
     """Return every measure of a split, {measure: {signal: value}}."""
     exp = folder / f"exp_{corpus}"
-    return {name: json.loads((exp / f"{split}_{name}.json").read_text()) for name in MEASURES}
+    return {name: measures(exp, split, name) for name in ("enc", "dec", "pre", "wcs")}
 
 
 def test_the_cut_is_the_same(folder: Path) -> None:
@@ -73,7 +72,7 @@ def test_the_cut_is_the_same(folder: Path) -> None:
 
 def test_cpc2_measures_what_cpc1_does(folder: Path) -> None:
     first, second = (similarities(folder, corpus, "test") for corpus in ("cpc1", "cpc2"))
-    assert len(first["dec_similarity"]) == 4
+    assert len(first["dec"]) == 4
     assert second == first
 
 
@@ -84,15 +83,14 @@ def test_cpc3_measures_what_cpc2_does(folder: Path) -> None:
     for measure, values in third.items():
         parts = {name: name.split("_") for name in values}
         renamed[measure] = {f"{p[2]}_{p[3]}_{p[1]}": values[name] for name, p in parts.items()}
-    assert len(second["dec_similarity"]) == 8
+    assert len(second["dec"]) == 8
     assert renamed == second
 
 
 def test_another_audiogram_makes_another_similarity(folder: Path) -> None:
     """Signals of CPC3's dev and eval went through the audiogram of their severity."""
     first, third = (
-        set(similarities(folder, corpus, "test")["dec_similarity"].values())
-        for corpus in ("cpc1", "cpc3")
+        set(similarities(folder, corpus, "test")["dec"].values()) for corpus in ("cpc1", "cpc3")
     )
     assert len(third) == 4
     assert not first & third

@@ -5,20 +5,17 @@ from intelligibility.measures import BASELINES, MEASURES
 
 
 def test_the_papers_measures_come_in_its_order():
-    assert [one.name for one in MEASURES][:4] == ["wcs", "pre", "enc", "dec"]
-    assert [one.layer for one in MEASURES][:4] == [None, "cnn", "encoder", "decoder"]
-    assert [one.clock for one in MEASURES][:4] == ["text", "time", "time", "words"]
+    first = [(one.name, one.layer, one.clock) for one in MEASURES[:4]]
+    assert first[:2] == [("wcs", None, "text"), ("pre", "cnn", "time")]
+    assert first[2:] == [("enc", "encoder", "time"), ("dec", "decoder", "words")]
 
 
 def test_names_and_titles_are_told_apart():
     everything = (*MEASURES, *BASELINES)
-    assert len({one.name for one in everything}) == len(everything)
-    assert len({one.title for one in everything}) == len(everything)
+    for what in ("name", "title"):
+        assert len({getattr(one, what) for one in everything}) == len(everything)
     assert all(one.name.isidentifier() for one in everything)  # of columns and files
-
-
-def test_what_compares_a_layer_names_it():
-    for one in MEASURES:
+    for one in MEASURES:  # what compares a layer names it
         assert (one.layer is not None) == (one.clock in ("time", "words"))
 
 
