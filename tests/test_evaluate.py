@@ -370,7 +370,7 @@ def test_another_run_is_compared_in_pairs(experiment, tmp_path):
     ("change", "says"),
     [
         (lambda t: t.rename(columns={"signal": "name"}), "neither a predictions.csv"),
-        (lambda t: t.drop(columns=["dec_prediction", "enc_prediction"]), "no prediction by"),
+        (lambda t: t[[name for name in t if "prediction" not in name]], "no prediction by"),
         (lambda t: t.assign(correctness=(t["correctness"] + 20) % 100), "have another response"),
         (lambda t: pd.concat([t, t.head(1)]), "neither a predictions.csv.*more than once"),
         (lambda t: t.assign(signal=t["signal"] + "x"), "no signal in common"),
