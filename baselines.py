@@ -44,13 +44,12 @@ from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, Baseline
 from intelligibility.runs import (
     RecipeError,
-    file_stamp,
     read_json,
     sole_run,
     write_json,
     write_result,
 )
-from intelligibility.work import Piece, Work
+from intelligibility.work import Piece, Stamp, Work
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ def run(cfg: DictConfig) -> None:
         work = Work(
             experiment.baselines_journal,
             pieces,
-            partial(made_by, msbg_settings=msbg_settings),
+            partial(made_by, msbg_settings),
             *("indices", cfg.shard, cfg.n_shards),
         )
         work.do_together(partial(compute, msbg_settings=msbg_settings), cfg.n_jobs, TOGETHER)
@@ -155,13 +154,11 @@ def dev_of(experiment: Experiment, used: dict[str, list[Presentation]]) -> list[
 # Computing
 
 
-def made_by(one: Index, msbg_settings: dict[str, Any]) -> dict[str, Any]:
+def made_by(msbg_settings: dict[str, Any], one: Index, stamp: Stamp) -> dict[str, Any]:
     """Return everything that determines an index."""
     listener, package = one.presentation.listener, one.baseline.package
     try:
-        wavs = [
-            file_stamp(path) for path in (one.presentation.processed, one.presentation.reference)
-        ]
+        wavs = [stamp(path) for path in (one.presentation.processed, one.presentation.reference)]
     except OSError as error:
         raise RecipeError(
             f"{error.filename}: {error.strerror}; the release has to lie where prepare_data.py "

@@ -47,7 +47,6 @@ from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.trained_on import check_unseen
 from intelligibility.runs import (
     RecipeError,
-    file_stamp,
     listed,
     pick_device,
     read_json,
@@ -58,7 +57,7 @@ from intelligibility.runs import (
 )
 from intelligibility.similarity import COMPARISON, DTW, similarities_of, similarities_of_layers
 from intelligibility.words import words_of
-from intelligibility.work import Piece, Result, Work
+from intelligibility.work import Piece, Result, Stamp, Work
 
 logger = logging.getLogger(__name__)
 
@@ -207,12 +206,12 @@ def inference_made_by(
     return inference
 
 
-def pair_made_by(inference: dict[str, Any], pair: Pair) -> dict[str, Any]:
+def pair_made_by(inference: dict[str, Any], pair: Pair, stamp: Stamp) -> dict[str, Any]:
     """Return everything that determines the similarities of one signal."""
     of_all = ("checkpoint_sha256", "settings", "measures", "comparison")
     return {name: inference[name] for name in of_all} | {
         "prompt": pair.prompt,
-        "wavs": [file_stamp(wav) for wav in (*pair.processed, *pair.reference)],
+        "wavs": [stamp(wav) for wav in (*pair.processed, *pair.reference)],
     }
 
 

@@ -61,8 +61,8 @@ from intelligibility.preparation.tables import (
     with_digests,
     write_tables,
 )
-from intelligibility.runs import ASR_RATE, RecipeError, atomic_path, file_stamp, listed, sole_run
-from intelligibility.work import Piece, Result, Work
+from intelligibility.runs import ASR_RATE, RecipeError, atomic_path, listed, sole_run
+from intelligibility.work import Piece, Result, Stamp, Work
 
 logger = logging.getLogger(__name__)
 
@@ -217,15 +217,17 @@ def write_wav(path: Path, signal: np.ndarray) -> None:
 # What determines an ear signal, and whether it is there
 
 
-def ear_signals_made_by(msbg_settings: dict[str, Any], source: Source) -> dict[str, Any]:
+def ear_signals_made_by(
+    msbg_settings: dict[str, Any], source: Source, stamp: Stamp
+) -> dict[str, Any]:
     """Return everything that determines the ear signals of a file."""
     made_by: dict[str, Any] = {
-        "source": file_stamp(source.path),
+        "source": stamp(source.path),
         "resampling": KAISER_BEST,
         "lead_in": source.lead_in,
     }
     if source.cut_by is not None:
-        made_by["cut_by"] = [file_stamp(source.cut_by), ONSET_SETTINGS]
+        made_by["cut_by"] = [stamp(source.cut_by), ONSET_SETTINGS]
     if source.listener is not None:
         ears = (source.listener.audiogram_left, source.listener.audiogram_right)
         made_by["MSBGEar"] = msbg_settings

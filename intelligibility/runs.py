@@ -34,7 +34,6 @@ logbook = logging.getLogger("logbook")  # goes to the log file only: see config.
 
 RECIPE = Path(__file__).resolve().parent.parent
 MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
-STAMPED = 4096  # bytes of a file that are read at each of three places to identify it
 # s of speech that our recogniser takes: its CNN needs three frames of features, 10 ms apart, its
 # encoder counts 2500 positions, 40 ms apart. Corpora and recognisers meet here only.
 SPEECH_SECONDS = (0.02, 99)
@@ -229,12 +228,18 @@ def _timeless(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def progress(items: Iterable, what: str, total: int, unit: str = "file") -> tqdm:
-    """Show progress, rate and time left: a bar on a terminal, a line a minute in a file."""
-    if sys.stderr.isatty():
-        return tqdm(items, what, total, unit=unit, disable=not total)
-    line = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {elapsed} so far, {remaining} left\n"
-    return tqdm(items, what, total, unit=unit, disable=not total, mininterval=60, bar_format=line)
+def progress(
+    items: Iterable, what: str, total: int, unit: str = "file", delay: float = 0
+) -> tqdm:
+    """Show progress, rate and time left: a bar on a terminal, a line a minute in a file.
+
+    Nothing is shown of what takes less than `delay` seconds.
+    """
+    options: dict[str, Any] = {"unit": unit, "disable": not total, "delay": delay}
+    if not sys.stderr.isatty():
+        line = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {elapsed} so far, {remaining} left\n"
+        options |= {"mininterval": 60, "bar_format": line}
+    return tqdm(items, what, total, **options)
 
 
 def sha256_of(paths: Iterable[str | Path]) -> str:
@@ -248,18 +253,12 @@ def sha256_of(paths: Iterable[str | Path]) -> str:
 
 
 def file_stamp(path: Path) -> list[int | str]:
-    """Return what identifies a file's content, wherever it lies: its size and a hash.
+    """Return what identifies a file's content, wherever it lies: its size and a hash of all of it.
 
-    The hash is of a few KiB from its start, middle and end: a resumed run need not read a whole
-    corpus again. Times of change say nothing once a folder has been copied.
+    A time of change says nothing once a folder has been copied. A journal remembers the hash, so
+    that a resumed run need not read a whole corpus again: see Journal.stamp.
     """
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for place in (0, size // 2, max(0, size - STAMPED)):
-            stream.seek(place)
-            digest.update(stream.read(STAMPED))
-    return [size, digest.hexdigest()[:16]]
+    return [path.stat().st_size, sha256_of([path])[:16]]
 
 
 def pick_device(name: str) -> "torch.device":

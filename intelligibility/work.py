@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from joblib import effective_n_jobs
 
 from intelligibility.parallel import in_processes
-from intelligibility.runs import RecipeError, listed, progress
+from intelligibility.runs import RecipeError, file_stamp, listed, progress
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ Item = TypeVar("Item")
 Result = dict[str, Any]  # plain values, as json holds them
 Call = Callable[[list[Item]], Iterable[Result | ValueError]]
 Done = Iterable[tuple[str, Result | ValueError]]  # by the key of a piece
+Stamp = Callable[[Path], list[int | str]]  # what identifies a file's content
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Work(Generic[Item]):
         All pieces of the stage; this run does its shard's.
     made_by : callable
         Returns everything that determines the result of an item, as a dict of plain values. A
-        piece is done again when any of it changes.
+        piece is done again when any of it changes. The second argument stands for a file by its
+        content: `stamp(path)`.
     what : str
         What the pieces are called in messages, in the plural.
     shard, n_shards : int
@@ -89,14 +91,14 @@ class Work(Generic[Item]):
     >>> import tempfile
     >>> journal = Path(tempfile.mkdtemp(), "squares.jsonl")
     >>> pieces = [Piece(str(number), number) for number in (2, 3)]
-    >>> work = Work(journal, pieces, made_by=lambda number: {"power": 2}, what="squares")
+    >>> work = Work(journal, pieces, lambda number, stamp: {"power": 2}, "squares")
     >>> work.do(lambda number: {"square": number**2}, n_jobs=1)
     >>> work.results
     {'2': {'square': 4}, '3': {'square': 9}}
 
     Another run finds them done:
 
-    >>> Work(journal, pieces, made_by=lambda number: {"power": 2}, what="squares").todo
+    >>> Work(journal, pieces, lambda number, stamp: {"power": 2}, "squares").todo
     []
     """
 
@@ -104,7 +106,7 @@ class Work(Generic[Item]):
         self,
         journal: Path,
         pieces: Iterable[Piece[Item]],
-        made_by: Callable[[Item], dict[str, Any]],
+        made_by: Callable[[Item, Stamp], dict[str, Any]],
         what: str,
         shard: int = 0,
         n_shards: int = 1,
@@ -116,7 +118,11 @@ class Work(Generic[Item]):
         seconds = {name: sum(piece.seconds for piece in group) for name, group in groups.items()}
         mine = shard_of(seconds, shard, n_shards)
         self._pieces = [p for name, group in groups.items() if name in mine for p in group]
-        self.made_by = {piece.key: made_by(piece.item) for piece in self._pieces}
+        n_pieces = len(self._pieces)
+        self.made_by = {
+            piece.key: made_by(piece.item, self._journal.stamp)
+            for piece in progress(self._pieces, f"{what} looked at", n_pieces, what, delay=10)
+        }
         self.failed: dict[str, str] = {}
         self.results: dict[str, Result] = {}
         for piece in self._pieces:
@@ -173,6 +179,7 @@ class Work(Generic[Item]):
             else:
                 self._journal.add(key, self.made_by[key], result)
                 self.results[key] = result
+        self._journal.keep_stamps()
         keys = [piece.key for piece in self._pieces if piece.key in self.results]
         self.results = {key: self.results[key] for key in keys}
         logger.info("%d %s took %.1f s", len(self.todo), self._what, time.monotonic() - started)
@@ -263,6 +270,8 @@ class Journal:
         part = f"-{shard}of{n_shards}" if n_shards > 1 else ""
         self.path = path.with_name(f"{path.stem}{part}{path.suffix}")
         self.latest: dict[str, dict[str, Any]] = {}
+        self._stamps: dict[str, list[int | str]] = {}  # size, time of change, hash
+        self._new_stamps: dict[str, list[int | str]] = {}
         self.outdated: Counter[str] = Counter()
         shards = sorted(path.parent.glob(f"{path.stem}-*of*{path.suffix}"))
         for file in [path, *shards] if path.is_file() else shards:
@@ -282,31 +291,58 @@ class Journal:
             return None
         return entry["result"]
 
+    def stamp(self, path: Path) -> list[int | str]:
+        """Return what identifies a file's content: its size and a hash of all of it.
+
+        The hash is taken again only where the file's size or time of change has changed.
+        """
+        state = path.stat()
+        known = self._stamps.get(str(path), [])
+        if known[:2] != [state.st_size, state.st_mtime_ns]:
+            known = [state.st_size, state.st_mtime_ns, file_stamp(path)[1]]
+            self._stamps[str(path)] = self._new_stamps[str(path)] = known
+        return [known[0], known[2]]
+
     def create(self) -> None:
         """Make this run's file where it is absent: others ask for it to know that a run began."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.open("ab").close()
 
+    def keep_stamps(self) -> None:
+        """Append the hashes of files that no result has been added with."""
+        if self._new_stamps:
+            self._append({})
+
     def add(self, key: str, made_by: dict[str, Any], result: Result) -> None:
         """Append one result; it is safe from a kill when this returns."""
         entry = {"key": key, "time": time.time(), "made_by": made_by, "result": result}
-        line = json.dumps(entry, ensure_ascii=False)
-        self.latest[key] = json.loads(line)
         self.create()
+        self.latest[key] = self._append(entry)
+
+    def _append(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Append a line, with the hashes taken since the last; return it as it will be read."""
+        if self._new_stamps:
+            entry = entry | {"stamps": self._new_stamps}
+            self._new_stamps = {}
+        line = json.dumps(entry, ensure_ascii=False)
         with self.path.open("a+b") as stream:
             if stream.tell():
                 stream.seek(-1, 2)
-                line = line if stream.read(1) == b"\n" else f"\n{line}"  # a line that a kill tore
+                torn = stream.read(1) != b"\n"  # by a kill
+                stream.write(b"\n" * torn)
             stream.write(line.encode() + b"\n")
+        return json.loads(line)
 
     def _read(self, file: Path) -> None:
         for line in file.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
+                if isinstance(entry.get("stamps"), dict):
+                    self._stamps |= entry["stamps"]
                 key, when = entry["key"], entry["time"]
                 kinds = {"key": str, "time": float, "made_by": dict, "result": dict}
                 whole = all(isinstance(entry[name], kind) for name, kind in kinds.items())
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 continue  # torn by a kill: the work is done again
             if whole and when >= self.latest.get(key, {"time": 0})["time"]:
                 self.latest[key] = entry

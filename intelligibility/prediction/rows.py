@@ -17,8 +17,9 @@ from intelligibility.corpora.spreadsheet import (
 )
 from intelligibility.prediction.predictor import Conditions
 from intelligibility.prediction.recording import check_header
-from intelligibility.runs import RecipeError, file_stamp
+from intelligibility.runs import RecipeError
 from intelligibility.words import words_of
+from intelligibility.work import Stamp
 from msbg import Listener
 
 REQUIRED = ("processed", "reference")
@@ -117,12 +118,12 @@ def check_row(row: Row) -> None:
 
 
 def made_by(
-    row: Row, conditions: Conditions, model: Mapping[str, Any], by: str | None
+    row: Row, stamp: Stamp, conditions: Conditions, model: Mapping[str, Any], by: str | None
 ) -> dict[str, Any]:
     """Return everything that determines the result of a row."""
     ears = (row.listener.audiogram_left, row.listener.audiogram_right)
     return {
-        "recordings": [file_stamp(path) for path in (row.processed, row.reference)],
+        "recordings": [stamp(path) for path in (row.processed, row.reference)],
         "audiograms": [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears],
         "text": row.text,
         "conditions": asdict(conditions),

@@ -1,10 +1,12 @@
 """Work that is done once, and the journal of what is done."""
 
 import logging
+import os
 
 import pytest
 
-from intelligibility.runs import RecipeError
+from intelligibility import work
+from intelligibility.runs import RecipeError, file_stamp
 from intelligibility.work import Journal, Piece, Work
 
 
@@ -58,6 +60,31 @@ def test_nonsense_in_a_journal_is_passed_over(path, line):
     assert Journal(path).latest == {}
 
 
+def test_a_changed_file_is_noticed_wherever_it_changed_and_read_again_only_then(
+    path, tmp_path, monkeypatch
+):
+    wav = tmp_path / "a.wav"
+    wav.write_bytes(bytes(100_000))
+
+    def todo():
+        work = Work(path, [Piece("a", wav)], lambda item, stamp: {"source": stamp(item)}, "files")
+        work.do(lambda item: {"size": item.stat().st_size}, n_jobs=1)
+        return len(work.todo)
+
+    assert todo() == 1
+    read = []
+    monkeypatch.setattr(work, "file_stamp", lambda path: read.append(path) or file_stamp(path))
+    assert todo() == 0 and not read  # the hash is remembered with size and time of change
+    content = bytearray(100_000)
+    content[30_000] = 1
+    wav.write_bytes(content)
+    os.utime(wav, (1, 1))
+    assert todo() == 1 and read == [wav]
+    os.utime(wav, (2, 2))  # as a copy has it
+    assert todo() == 0 and read == [wav, wav]
+    assert todo() == 0 and read == [wav, wav]
+
+
 NUMBERS = [
     Piece(f"n{number}", number, group="even" if number % 2 == 0 else "odd") for number in range(6)
 ]
@@ -75,7 +102,7 @@ def sums(numbers):
 
 
 def work_of(path, power=1, **options):
-    return Work(path, NUMBERS, lambda number: {"power": power}, "numbers", **options)
+    return Work(path, NUMBERS, lambda number, stamp: {"power": power}, "numbers", **options)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
