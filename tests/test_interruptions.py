@@ -22,6 +22,7 @@ import soundfile as sf
 import prepare_data
 from benchmarks.made.recogniser import make_recogniser
 from benchmarks.made.release import make_release
+from intelligibility.preparation import check
 from tests.conftest import N_KILLS, RECIPE, configure, contents, run_script
 from tests.prepared_data import SIZES
 
@@ -197,7 +198,7 @@ def test_a_file_system_that_fills_up(inferred, small_disk, tmp_path, refused, mo
     assert "disk too full" in refused(prepare_data.run, cfg)
     assert not (small_disk / "exp").exists()
 
-    monkeypatch.setattr(prepare_data, "check_disk", lambda experiment, sources: [])
+    monkeypatch.setattr(check, "check_disk", lambda experiment, sources: [])
     message = refused(prepare_data.run, cfg)
     assert "No space left on device" in message and "make room" in message
     assert_no_partial_file(small_disk)
