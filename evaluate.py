@@ -106,10 +106,10 @@ def run(cfg: DictConfig) -> None:
         remove_partial_files(experiment.results_folder)
         presentations = known_presentations(cfg, experiment.track, experiment.presentations)
         refuse_stale(experiment, presentations)
+        train, tested = (presentations.get(archive, []) for archive in ("train", "test"))
         late = None
         if cfg.path.test_responses is not None:
-            late = late_responses(cfg, experiment.track, presentations.get("test", []))
-        train, tested = (presentations.get(archive, []) for archive in ("train", "test"))
+            late = late_responses(cfg, experiment.track, tested)
 
         # Fit the mapping from similarity to percent words correct on dev, or take another run's.
         fit = partial(fit_mapping, train=train, per_set=corpus_of(cfg).mapping_per_set)
@@ -136,6 +136,7 @@ def run(cfg: DictConfig) -> None:
         spread = None
         if seeds and dev is not None:
             spread = spread_over_halves(dev, test, seeds, fit, predict)
+        sizes = {f"{by}s": int(test[by].nunique()) for by in ("scene", "listener", "system")}
         results = score_all(test, measures, resampler) | {
             "comparisons": comparisons(joined, pairs, resampler),
             "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
@@ -146,7 +147,7 @@ def run(cfg: DictConfig) -> None:
             "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),
             "leaks": leaks,
-            "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
+            "counts": {"dev": dev_counts, "test": test_counts | sizes},
         }
         layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
         if layers is not None:
@@ -166,15 +167,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def check_asked_for(cfg: DictConfig) -> tuple[list[int] | None, pd.DataFrame | None]:
-    """Refuse what cannot be done before anything is written.
-
-    Returns
-    -------
-    seeds : list of int or None
-        Of the split-half check.
-    other : DataFrame or None
-        The predictions to compare with.
-    """
+    """Read `seeds` and `compare`; refuse what cannot be done before anything is written."""
     seeds = None if cfg.seeds is None else checked_seeds(cfg.seeds)
     if seeds and cfg.calibration:
         raise RecipeError("seeds: with calibration= there are no dev signals to split")
@@ -226,10 +219,7 @@ def test_signals(
 def predict(test: pd.DataFrame, mapping: FittedMapping) -> list[str]:
     """Add `{measure}_prediction`, percent words correct, to the test signals; and the prior's.
 
-    Returns
-    -------
-    list of str
-        The measures that have both similarities and a logistic.
+    Returns the measures that have both similarities and a fitted curve.
     """
     measures = [measure for measure in NAMES if f"{measure}_similarity" in test]
     without = [measure for measure in measures if measure not in mapping.fits]
@@ -255,15 +245,9 @@ def predict(test: pd.DataFrame, mapping: FittedMapping) -> list[str]:
 def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list[str]) -> None:
     """Write predictions.csv and, of the measure that the published entry used, submission.csv."""
     columns = ["signal", "scene", "listener", "system", "correctness"]
-    columns += [
-        f"{measure}_{what}" for measure in measures for what in ("similarity", "prediction")
-    ]
-    columns += [
-        name
-        for measure in measures
-        for name in (f"{measure}_low", f"{measure}_high")
-        if name in test
-    ]
+    columns += [f"{one}_{what}" for one in measures for what in ("similarity", "prediction")]
+    ends = [f"{one}_{end}" for one in measures for end in ("low", "high")]
+    columns += [name for name in ends if name in test]
     write_text(experiment.predictions, test[columns].to_csv(index=False))
     chosen = next(one for one in (*METHOD, *(one.name for one in MEASURES)) if one in measures)
     sets = {"": test} | {str(name): rows for name, rows in test.groupby("set") if name}
@@ -309,11 +293,6 @@ def score_all(test: pd.DataFrame, measures: list[str], resampler: Resampler) -> 
             if test[by].notna().any()
         },
     }
-
-
-def sizes_of(test: pd.DataFrame) -> dict[str, int]:
-    """Return how many scenes, listeners and systems there are."""
-    return {f"{what}s": int(test[what].nunique()) for what in ("scene", "listener", "system")}
 
 
 def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:

@@ -30,10 +30,10 @@ def write_html(
     template : Path
         A jinja2 template that extends page.html beside this file.
     provenance : mapping
-        How the content was made, which the page tells at its end: time, command, versions, and the
-        resolved configuration.
+        How the content was made, for the end of the page: time, command, versions, and the resolved
+        configuration.
     facts : mapping, optional
-        What it tells besides, by name.
+        Further facts to list there, by name.
     content : Any
         The variables of the template.
     """

@@ -68,14 +68,12 @@ def guard(
     ----------
     mapping : FittedMapping
         With what it was fitted on, where that is recorded.
-    test : DataFrame
-        The test signals, with their `set`.
-    presentations : iterable of Presentation
-        Those of the test.
+    test, presentations
+        The test signals, with their `set`, and their presentations.
     trained_on : Path or None
         The record of the recogniser's training; None for a third-party recogniser.
     allow_leak : bool
-        Whether to leave such signals out of the test instead of stopping.
+        Whether to leave such signals out of the test instead of raising RecipeError.
 
     Returns
     -------
@@ -83,11 +81,6 @@ def guard(
         What may be scored.
     leaks : dict
         How many signals were left out; per kind what the mapping and the recogniser saw.
-
-    Raises
-    ------
-    RecipeError
-        The mapping was fitted on a signal of the test.
     """
     names = set(test["signal"])
     tested = [one for one in presentations if one.name in names]

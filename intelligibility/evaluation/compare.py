@@ -26,12 +26,7 @@ SUBMITTED = "submission"  # its name among the measures
 
 
 def read_other(path: str | Path) -> pd.DataFrame:
-    """Read the predictions of another run, or a submission to a challenge.
-
-    Parameters
-    ----------
-    path : str or Path
-        A predictions.csv, or a submission with or without its header.
+    """Read another run's predictions.csv, or a submission to a challenge, headed or not.
 
     Returns
     -------
@@ -177,10 +172,10 @@ def comparison_table(compared: list[Mapping[str, Any]], names: str) -> Table:
         row = {key: value for key, value in one.items() if key != "interval"}
         rows.append(row | {"difference_low": low, "difference_high": high})
         numbers = (one["value_a"], one["value_b"], one["difference"], low, high)
-        a, b, difference, low, high = (number(value, DIGITS[one["score"]]) for value in numbers)
+        a, b, *difference = (number(value, DIGITS[one["score"]]) for value in numbers)
         shown.append(
             {"a": one["a"], "b": one["b"], "signals": one["n_signals"], "score": one["score"]}
-            | {"of a": a, "of b": b, "a less b (95 %)": f"{difference} ({low} to {high})"}
+            | {"of a": a, "of b": b, "a less b (95 %)": "{} ({} to {})".format(*difference)}
             | {"p": number(one["p"], 3), "better": one["better"] or "not distinguishable"}
         )
     caption = (

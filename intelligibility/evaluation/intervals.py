@@ -30,20 +30,11 @@ SEED = 1  # of these draws
 
 @dataclass(frozen=True)
 class PredictionInterval:
-    """The range around a prediction, percent words correct.
+    """The interval around a prediction, percent words correct."""
 
-    Attributes
-    ----------
-    at : tuple of float
-        Predictions that it is known at, ascending: the middles of the bins.
-    low, high : tuple of float
-        What to add to a prediction there, for the lower and the upper end; between them, on
-        straight lines.
-    """
-
-    at: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    at: tuple[float, ...]  # predictions that it is known at, ascending: the middles of the bins
+    low: tuple[float, ...]  # what to add to a prediction there for the lower end,
+    high: tuple[float, ...]  # and for the upper end; between them, on straight lines
 
     @classmethod
     def of_residuals(cls, predicted: np.ndarray, observed: np.ndarray) -> "PredictionInterval":
@@ -75,13 +66,7 @@ class PredictionInterval:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "PredictionInterval":
-        """Read what `as_json` gave.
-
-        Raises
-        ------
-        ValueError
-            It is something else.
-        """
+        """Read what `as_json` gave; ValueError for anything else."""
         try:
             at, low, high = (tuple(float(x) for x in content[key]) for key in ("at", "low", "high"))
         except (KeyError, TypeError):

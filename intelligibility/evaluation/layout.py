@@ -32,23 +32,10 @@ def lay_out(
     groups: Mapping[str, pd.DataFrame],
     drawings: Mapping[str, Drawing],
 ) -> dict[Path, Table]:
-    """Write the tables, the figures and the report.
+    """Write the tables, the figures and the report on the contents of results{track}.json.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        Where to.
-    results : mapping
-        What results{track}.json holds.
-    groups : mapping
-        The output of `by_group`, by what it groups.
-    drawings : mapping
-        The figures by name.
-
-    Returns
-    -------
-    dict of Path to Table
-        The tables by their files, without a suffix, the most important first.
+    `groups` holds the output of `by_group`, by what it groups; `drawings` the figures by name.
+    Returns the tables by their files, without a suffix, the most important first.
     """
     named = _all_tables(experiment, results, groups)
     tables = {experiment.result_table(name): table for name, table in named.items()}

@@ -81,13 +81,7 @@ class Seen:
 
     @classmethod
     def from_json(cls, content: Any) -> "Seen":
-        """Read what `as_json` gave.
-
-        Raises
-        ------
-        ValueError
-            It is something else.
-        """
+        """Read what `as_json` gave; ValueError for anything else."""
         try:
             by_kind = {kind: frozenset(content[kind]) for kind in COUNTED}
         except (KeyError, TypeError):
@@ -105,13 +99,7 @@ class Seen:
         return [one.name for one in test if keys_of(one)["signals"] in self.by_kind["signals"]]
 
     def overlap(self, test: Iterable[Presentation]) -> dict[str, dict[str, int]]:
-        """Count what the test shares with what was seen.
-
-        Returns
-        -------
-        dict
-            Per kind: `seen` of `known` different ones in the test.
-        """
+        """Count per kind how many of the `known` different ones in the test were `seen`."""
         tested = Seen.of(test).by_kind
         return {
             kind: {"seen": len(tested[kind] & self.by_kind[kind]), "known": len(tested[kind])}

@@ -33,62 +33,28 @@ PARAMETERS = [one.name for one in fields(Curve)]
 
 @dataclass(frozen=True)
 class Fit:
-    """The curve of one measure, and how well it fits the dev signals.
-
-    Attributes
-    ----------
-    curve : Curve
-        From similarity to percent words correct.
-    n_signals : int or None
-        How many dev signals it was fitted on; None where that is not recorded.
-    rmse : float or None
-        On those signals, percent words correct.
-    prediction_interval : PredictionInterval or None
-        For one sentence; None where it was not fitted.
-    interval_of_means : PredictionInterval or None
-        For the mean of twenty sentences; None where dev has too few signals for it.
-    """
+    """The curve of one measure, and how well it fits the dev signals; None where not recorded."""
 
     curve: Curve
-    n_signals: int | None = None
-    rmse: float | None = None
-    prediction_interval: PredictionInterval | None = None
-    interval_of_means: PredictionInterval | None = None
+    n_signals: int | None = None  # of dev that it was fitted on
+    rmse: float | None = None  # on those signals, percent words correct
+    prediction_interval: PredictionInterval | None = None  # for one sentence
+    interval_of_means: PredictionInterval | None = None  # for the mean of twenty
 
 
 @dataclass(frozen=True)
 class FittedMapping:
-    """The curves of all measures, fitted on the same dev signals.
+    """The curves of all measures, fitted on the same dev signals."""
 
-    Attributes
-    ----------
-    fits : dict of str to Fit
-        By measure.
-    mean_correctness : float
-        Of the dev signals, percent: what the constant prior predicts.
-    checkpoint_sha256 : str or None
-        Of the recogniser that gave the similarities; None when it is not known.
-    seen : Seen or None
-        The signals, listeners and so on that it was fitted on; None when it is not known.
-    by_set : dict of str to FittedMapping
-        The mapping of each set, in a challenge whose sets have one each; empty elsewhere.
-    """
-
-    fits: dict[str, Fit]
-    mean_correctness: float
-    checkpoint_sha256: str | None = None
-    seen: Seen | None = None
-    by_set: dict[str, "FittedMapping"] = field(default_factory=dict)
+    fits: dict[str, Fit]  # by measure
+    mean_correctness: float  # of the dev signals, percent: what the constant prior predicts
+    checkpoint_sha256: str | None = None  # of the recogniser, where it is known
+    seen: Seen | None = None  # what it was fitted on, where it is known
+    by_set: dict[str, "FittedMapping"] = field(default_factory=dict)  # where sets have one each
 
     @classmethod
     def read(cls, path: str | Path) -> "FittedMapping":
-        """Read a mapping that evaluate.py wrote, in this run or another.
-
-        Raises
-        ------
-        RecipeError
-            The file is missing, or is no mapping.
-        """
+        """Read a mapping that evaluate.py wrote; RecipeError where the file holds none."""
         content = read_json(Path(path).expanduser(), dict)
         try:
             return cls._of(content)
@@ -130,10 +96,7 @@ class FittedMapping:
     def of_set(self, name: str) -> "FittedMapping":
         """Return the mapping for a set of the challenge: its own where each set has one.
 
-        Raises
-        ------
-        RecipeError
-            The other sets have a mapping, but this set has none.
+        RecipeError where the other sets have a mapping, but this set has none.
         """
         own = {k for corpus in CORPORA.values() if corpus.mapping_per_set for k in corpus.sets}
         if not self.by_set or name not in own:
@@ -274,13 +237,7 @@ def _finite(value: Any, low: float = -1e300, high: float = 1e300) -> float:
 
 
 def checked_sha256(value: Any) -> str | None:
-    """Return a checkpoint's hash as it is in a file; None stays None.
-
-    Raises
-    ------
-    ValueError
-        It is no hash.
-    """
+    """Return a checkpoint's hash as it is in a file, or None; ValueError for anything else."""
     if value is not None and not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
         raise ValueError(f"checkpoint_sha256 is {value!r:.60}, expected 64 hexadecimal digits")
     return value

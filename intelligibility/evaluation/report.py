@@ -25,18 +25,10 @@ def write_report(
     tables: Iterable[Table],
     drawings: Mapping[Path, Drawing],
 ) -> None:
-    """Write the page; equal results give an equal page.
+    """Write report{track}.html; equal `results` give an equal page, since their time is its time.
 
-    Parameters
-    ----------
-    path : Path
-        report{track}.html.
-    results : mapping
-        What results{track}.json holds: its time is the page's time.
-    tables : iterable of Table
-        In the order in which to show them; the first figure follows the first.
-    drawings : mapping
-        The PNG file of each figure, and the figure.
+    The tables are shown in their order, and the first of the drawings, which go by their PNG files,
+    after the first table.
     """
     config = results["provenance"]["config"]
     corpus = corpus_of(config)
@@ -70,13 +62,9 @@ def _without_other_corpora(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _embedded(file: Path, drawing: Drawing) -> dict[str, Any]:
     png = file.read_bytes()
-    pixels = int.from_bytes(png[16:20], "big")  # the width, in a PNG's header
-    return {
-        "title": drawing.title,
-        "caption": drawing.caption,
-        "png": base64.b64encode(png).decode(),
-        "width": round(PIXELS_SHOWN * pixels),
-    }
+    width = round(PIXELS_SHOWN * int.from_bytes(png[16:20], "big"))  # from the PNG's header
+    encoded = base64.b64encode(png).decode()
+    return {"title": drawing.title, "caption": drawing.caption, "png": encoded, "width": width}
 
 
 def summary(results: Mapping[str, Any]) -> list[str]:

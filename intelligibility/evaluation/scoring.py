@@ -201,16 +201,10 @@ def interval(
     Parameters
     ----------
     resamples : (n_resamples,) array
-        NaN where undefined.
-    estimate : float or None
-        Of the data; None when undefined.
-    limits : (float, float)
-        The score's own range.
-
-    Returns
-    -------
-    list or None
-        None when more than one resample in twenty is undefined: what is left would flatter.
+        NaN where undefined. None is returned where more than one in twenty is: the rest would
+        look better than it is.
+    estimate, limits
+        The score of the data, None where undefined, and the range of such scores.
     """
     defined = resamples[np.isfinite(resamples)]
     if estimate is None or defined.size < max(1, CONFIDENCE * resamples.size):

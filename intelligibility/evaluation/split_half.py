@@ -18,13 +18,7 @@ SHOWN = {"RMSE": 2, "NCC": 4, "KT": 4}  # in the table, and their digits
 
 
 def checked_seeds(seeds: Any) -> list[int]:
-    """Return the seeds in the configuration.
-
-    Raises
-    ------
-    RecipeError
-        They are no list of at least two different whole numbers.
-    """
+    """Return the configured seeds; RecipeError unless they are two or more different integers."""
     listed = list(seeds) if not isinstance(seeds, str | int | float) else []
     whole = all(is_whole(seed) for seed in listed)
     if len(listed) < 2 or not whole or len(set(listed)) < len(listed):

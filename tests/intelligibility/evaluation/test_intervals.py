@@ -63,7 +63,7 @@ def test_a_range_survives_its_file():
 def signals(seed, n=600, bias=0.0):
     predicted, observed = answers(n, seed)
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "system": rng.choice(["E001", "E002", "E003", "E004"], n),
             "scene_number": rng.integers(0, 50, n),
@@ -71,7 +71,6 @@ def signals(seed, n=600, bias=0.0):
             "correctness": observed,
         }
     )
-    return frame
 
 
 def test_coverage_is_counted_on_test_and_falls_with_a_bias():

@@ -96,31 +96,28 @@ def test_signals_without_a_response_do_not_count(planted):
     assert fewer == layer_scores(experiment, dev[10:], test)
 
 
-def test_without_layers_there_is_nothing(planted):
-    experiment, dev, test = planted
-    experiment.layers_file("dev").unlink()
-    assert layer_scores(experiment, dev, test) is None
+@pytest.mark.parametrize("spoil", ["no file", "every layer is constant"])
+def test_without_layers_there_is_nothing(planted, spoil):
+    experiment = planted[0]
+    if spoil == "no file":
+        experiment.layers_file("dev").unlink()
+    else:
+        for split in ("dev", "test"):
+            change(experiment, split, lambda layers: [layers.pop(layer) for layer in NOISE])
+    assert layer_scores(*planted) is None
 
 
-def test_layers_that_all_say_nothing_are_nothing(planted):
-    experiment, dev, test = planted
-    for split in ("dev", "test"):
-        change(experiment, split, lambda layers: [layers.pop(layer) for layer in NOISE])
-    assert layer_scores(experiment, dev, test) is None
-
-
-def test_a_signal_that_lacks_is_named(planted):
-    experiment, dev, test = planted
-    change(experiment, "test", lambda layers: layers["cnn"].pop("test004"))
-    with pytest.raises(RecipeError, match="test_layers_similarity.json: lacks test004.*layers=all"):
-        layer_scores(experiment, dev, test)
-
-
-def test_another_file_is_named(planted):
-    experiment, dev, test = planted
-    change(experiment, "dev", lambda layers: layers["cnn"].update(dev000="much"))
-    with pytest.raises(RecipeError, match="dev_layers_similarity.json: .*run infer.py again"):
-        layer_scores(experiment, dev, test)
+@pytest.mark.parametrize(
+    ("split", "edit", "says"),
+    [
+        ("test", lambda layer: layer.pop("test004"), "lacks test004.*layers=all"),
+        ("dev", lambda layer: layer.update(dev000="much"), ".*run infer.py again"),
+    ],
+)
+def test_a_damaged_file_is_named(planted, split, edit, says):
+    change(planted[0], split, lambda layers: edit(layers["cnn"]))
+    with pytest.raises(RecipeError, match=f"{split}_layers_similarity.json: {says}"):
+        layer_scores(*planted)
 
 
 def test_the_table_and_the_figure_say_what_was_chosen_and_how(planted):

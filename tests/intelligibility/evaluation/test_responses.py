@@ -154,19 +154,18 @@ def test_measures_of_different_signals_are_refused(made):
         read(root, exp, "dev")
 
 
-def test_no_similarities_at_all(made):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "test_enc_similarity.json: no such file; run infer.py"),
+        ('{"S99999_L0001_E001": 0.8}', "none of the 1 signals.*cpc1_track"),
+    ],
+)
+def test_no_similarities_or_those_of_something_else(made, content, says):
     root, exp = made
-    for measure in ("enc", "dec"):
-        (exp / f"test_{measure}_similarity.json").unlink()
-    with pytest.raises(RecipeError, match="test_enc_similarity.json: no such file; run infer.py"):
-        read(root, exp, "test")
-
-
-def test_similarities_of_something_else(made):
-    root, exp = made
-    for measure in ("enc", "dec"):
-        (exp / f"test_{measure}_similarity.json").write_text('{"S99999_L0001_E001": 0.8}')
-    with pytest.raises(RecipeError, match="none of the 1 signals.*cpc1_track"):
+    for path in exp.glob("test_*_similarity.json"):
+        path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(RecipeError, match=says):
         read(root, exp, "test")
 
 

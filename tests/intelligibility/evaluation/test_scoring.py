@@ -142,16 +142,15 @@ def test_group_means_are_those_of_the_resamples_written_out():
             assert scores[name][row] == pytest.approx(expected[name], abs=1e-9), name
 
 
-def test_a_group_that_a_resample_misses_has_no_mean_there():
-    counts = np.array([[2, 0], [1, 1]])
-    means = group_means(np.array([10.0, 20, 60]), np.array([0, 0, 1]), np.array([0, 0, 1]), counts)
-    np.testing.assert_array_equal(means, [[15, np.nan], [15, 60]])
-
-
-def test_a_signal_of_no_group_is_in_no_mean():
-    counts = np.array([[2, 0], [1, 1]])
-    values, scene = np.array([10.0, 90, 20, 90, 60]), np.array([0, 0, 0, 1, 1])
-    means = group_means(values, np.array([0, -1, 0, -1, 1]), scene, counts)
+@pytest.mark.parametrize(
+    ("values", "group", "scene"),
+    [
+        ([10, 20, 60], [0, 0, 1], [0, 0, 1]),  # the first resample misses the second group
+        ([10, 90, 20, 90, 60], [0, -1, 0, -1, 1], [0, 0, 0, 1, 1]),  # signals of no group
+    ],
+)
+def test_groups_that_a_resample_misses_and_signals_of_no_group(values, group, scene):
+    means = group_means(*map(np.array, (values, group, scene)), np.array([[2, 0], [1, 1]]))
     np.testing.assert_array_equal(means, [[15, np.nan], [15, 60]])
 
 
