@@ -20,6 +20,10 @@ from intelligibility.words import clarity_hits
         ("Well-known.", "well known"),
         ("Caf\u00e9", "cafe"),
         ("3.5", "three point five"),
+        ("3.14", "three point one four"),
+        ("5 2 9", "five two nine"),
+        ("25 2", "twenty five two"),
+        ("1984", "nineteen eighty four"),
     ],
 )
 def test_two_ways_of_writing_are_the_same_words(one, other):
@@ -29,6 +33,14 @@ def test_two_ways_of_writing_are_the_same_words(one, other):
 @pytest.mark.parametrize(("one", "other"), [("it's", "it is"), ("colour", "color"), ("no", "know")])
 def test_other_words_are_others(one, other):
     assert scored_words(one) != scored_words(other)
+
+
+def test_digits_said_one_by_one_are_words_of_their_own():
+    prompt = "the digits five two nine"
+    assert scored_words(prompt) == ["the", "digits", "5", "2", "9"]
+    for recognised, hits in [("5 2 9", 3), ("529", 3), ("five too nine", 2), ("eight hundred", 0)]:
+        assert normalised_correctness(f"the digits {recognised}", prompt) == (2 + hits) / 5
+    assert normalised_correctness("twenty five", "25 people") == 0.5
 
 
 def test_spelling_is_that_of_the_mapping():
