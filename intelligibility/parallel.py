@@ -2,6 +2,8 @@
 
 import functools
 import gc
+import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -11,18 +13,21 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from intelligibility.runs import RecipeError
 
+logger = logging.getLogger(__name__)
+
 
 def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Iterator[Any]:
     """Call a function with each tuple of arguments, in `n_jobs` processes; 1 is this process.
 
-    A process computes in one thread: more of them wait for each other longer than they work.
+    A process computes in one thread: more of them wait for each other longer than they work. Where
+    the system has no semaphores, which other processes need, all is done in this one.
 
     Yields
     ------
@@ -34,6 +39,14 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
     RecipeError
         When a process is killed.
     """
+    if n_jobs != 1 and not _has_semaphores():
+        logger.warning("No semaphores here (is /dev/shm writable?): work goes on in one process")
+        n_jobs = 1
+    if n_jobs == 1:
+        with threadpool_limits(1):
+            for arguments in calls:
+                yield _call(function, arguments, os.getpid())
+        return
     with parallel_config("loky", inner_max_num_threads=1), threadpool_limits(1):
         with deaf_children():
             results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
@@ -49,6 +62,14 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
         except (KeyboardInterrupt, SystemExit):
             get_reusable_executor().shutdown(wait=False, kill_workers=True)
             raise
+
+
+def _has_semaphores() -> bool:
+    try:
+        multiprocessing.Semaphore()
+    except (OSError, ImportError):
+        return False
+    return effective_n_jobs(2) == 2  # 1 where joblib found none, or was told so
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from threadpoolctl import threadpool_info
 
 from intelligibility.parallel import in_processes
 from intelligibility.runs import RecipeError
+from tests.conftest import RECIPE
 
 
 class Deadly:
@@ -68,3 +71,20 @@ def test_a_process_that_is_killed_is_reported():
 
 def test_a_process_leaves_an_interruption_to_its_caller():
     assert list(in_processes(str, [(Interruption(),)] * 4, 2)) == ["None"] * 4
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_without_semaphores_one_process_does_all(n_jobs):
+    code = (
+        "from intelligibility.parallel import in_processes;"
+        f"print(sorted(in_processes(abs, [(-1,), (2,)], {n_jobs})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=RECIPE,
+        env=os.environ | {"JOBLIB_MULTIPROCESSING": "0"},
+    )
+    assert done.stdout == "[1, 2]\n", done.stderr
+    assert ("No semaphores" in done.stderr) == (n_jobs > 1)
