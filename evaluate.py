@@ -20,7 +20,7 @@ Writes  in exp_folder:
             results{track}.json            scores, intervals, fits, counts, provenance, and all
                                            numbers that a figure shows
             predictions{track}.csv         each test signal: response, similarities, predictions,
-                                           and the range to expect around each
+                                           and the prediction interval of each
             calibration{track}.json        the fitted mapping, for `calibration=` elsewhere
             submission{track}.csv          signal_ID,intelligibility_score, as the challenge asks
             tables/                        Table 1 and 3; within listeners and systems, with the
@@ -271,7 +271,7 @@ def labelled(test: pd.DataFrame, presentations: list[Presentation]) -> pd.DataFr
 
 
 def groups_of(test: pd.DataFrame) -> list[str]:
-    """Return by what the test signals can be told apart."""
+    """Return the columns by which the test signals are grouped."""
     several = [by for by in CONDITIONS if by in test and test[by].nunique() > 1]
     return [by for by in GROUPS if test[by].notna().any()] + several
 

@@ -89,17 +89,17 @@ def guard(
         for name in sorted({name for one in tested for name in one.sets}) or [""]
         if (seen := mapping.of_set(name).seen) is not None
     ]
-    met = {name for seen, ones in fitted_on for name in seen.signals_in(ones)}
-    if met:
-        test = _without(test, met, allow_leak)
+    known = {name for seen, ones in fitted_on for name in seen.signals_in(ones)}
+    if known:
+        test = _without(test, known, allow_leak)
     overlaps = [
-        seen.overlap(one for one in ones if one.name not in met) for seen, ones in fitted_on
+        seen.overlap(one for one in ones if one.name not in known) for seen, ones in fitted_on
     ]
     trained = _seen_in_training(trained_on)
     leaks = {
-        "left_out": len(met),
+        "left_out": len(known),
         "mapping": _added(overlaps) if overlaps else None,
-        "recogniser": trained and trained.overlap(one for one in tested if one.name not in met),
+        "recogniser": trained and trained.overlap(one for one in tested if one.name not in known),
     }
     if not overlaps:
         logger.warning("The mapping does not say what it was fitted on: leaks cannot be detected")
@@ -108,20 +108,20 @@ def guard(
     return test, leaks
 
 
-def _without(test: pd.DataFrame, met: set[str], allow_leak: bool) -> pd.DataFrame:
+def _without(test: pd.DataFrame, known: set[str], allow_leak: bool) -> pd.DataFrame:
     """Leave the signals that the mapping was fitted on out of the test, if that is allowed."""
     if not allow_leak:
         raise RecipeError(
-            f"the mapping was fitted on {len(met)} of the {len(test)} test signals "
-            f"({listed(sorted(met), 3)}): scores of them say nothing. Use a mapping that was "
+            f"the mapping was fitted on {len(known)} of the {len(test)} test signals "
+            f"({listed(sorted(known), 3)}): scores of them say nothing. Use a mapping that was "
             "fitted elsewhere, or leave them out of the test with allow_leak=true"
         )
     logger.warning(
-        "%d of %d test signals are left out: the mapping was fitted on them", len(met), len(test)
+        "%d of %d test signals are left out: the mapping was fitted on them", len(known), len(test)
     )
-    if met >= set(test["signal"]):
+    if known >= set(test["signal"]):
         raise RecipeError("no test signal is left that the mapping was not fitted on")
-    return test[~test["signal"].isin(met)]
+    return test[~test["signal"].isin(known)]
 
 
 def _added(overlaps: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:

@@ -138,8 +138,8 @@ def all_figures(
             "Similarity and percent words correct",
             f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
             f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
-            "equal size, with standard errors. Shaded: what to expect of one sentence at that "
-            f"similarity, in {100 * PROBABILITY:.0f} % of all cases, from the residuals on dev.",
+            f"equal size, with standard errors. Shaded: the {100 * PROBABILITY:.0f} % prediction "
+            "interval of one sentence at that similarity, from the residuals on dev.",
             _scatter(test, dev, measures, mapping, numbers["scatter"]),
         )
     }
@@ -190,7 +190,11 @@ def _scatter(
         for number, own in enumerate(mapping.by_set.values() or [mapping]):
             label = None if number else f"fitted {CURVE}"  # one per set
             axes.plot(x, own.predict(measure, x / 100), color="black", label=label)
-        _expected(axes, mapping, measure, x)
+        if (expected := mapping.fits[measure].prediction_interval) is not None:
+            axes.fill_between(
+                x, *expected.around(mapping.predict(measure, x / 100)), color=GREY, alpha=0.16,
+                linewidth=0, zorder=0, label=f"{100 * PROBABILITY:.0f} % range of one sentence",
+            )  # fmt: skip
         means = pd.DataFrame(bins[measure])
         axes.errorbar(
             100 * means["x"], means["y"], means["se"], fmt="s", ms=4, color="white", mec="black",
@@ -204,17 +208,6 @@ def _scatter(
             axes.xaxis.set_major_formatter(lambda x, _: f"{x / 100:g}")
     legend_below(figure, panels[0], columns=2 if len(panels) == 1 else 4)
     return figure
-
-
-def _expected(axes: Axes, mapping: FittedMapping, measure: str, x: np.ndarray) -> None:
-    """Shade the range of words correct to expect for one sentence."""
-    if (expected := mapping.fits[measure].prediction_interval) is None:
-        return
-    low, high = expected.around(mapping.predict(measure, x / 100))
-    axes.fill_between(
-        x, low, high, color=GREY, alpha=0.16, linewidth=0, zorder=0,
-        label=f"{100 * PROBABILITY:.0f} % range of one sentence",
-    )  # fmt: skip
 
 
 def _cloud(

@@ -34,7 +34,7 @@ def lay_out(
 ) -> dict[Path, Table]:
     """Write the tables, the figures and the report on the contents of results{track}.json.
 
-    `groups` holds the output of `by_group`, by what it groups; `drawings` the figures by name.
+    `groups` holds the output of `by_group` by column, and `drawings` the figures by name.
     Returns the tables by their files, without a suffix, the most important first.
     """
     named = _all_tables(experiment, results, groups)

@@ -48,7 +48,7 @@ def read_signals(
     presentations : mapping
         Those of each archive; "train" holds dev as well.
     late : list of Response, optional
-        Test responses that were released beside the data; they replace those in the archive.
+        Test responses that were released separately; they replace those in the archive.
 
     Returns
     -------

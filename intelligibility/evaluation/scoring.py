@@ -90,8 +90,7 @@ def bootstrap_scores(
     Returns
     -------
     dict
-        (n_resamples,) arrays, exact, not approximated; NaN in resamples where a score is not
-        defined.
+        (n_resamples,) arrays, exact; NaN in resamples where a score is not defined.
     """
     shift = np.mean(observed)  # sums of squares lose no digits near zero
     p, y = np.asarray(predicted, float) - shift, np.asarray(observed, float) - shift
@@ -120,7 +119,7 @@ def scene_sums(values: np.ndarray, scene: np.ndarray, counts: np.ndarray) -> np.
 
 
 def in_resamples(per_scene: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Add up what there is per scene, (n_scenes, n), in each resample: (n_resamples, n)."""
+    """Sum values per scene, (n_scenes, n), over the scenes of each resample: (n_resamples, n)."""
     return np.concatenate([block @ per_scene for block in np.array_split(counts, 20)])
 
 

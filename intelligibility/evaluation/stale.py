@@ -18,13 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_stale(experiment: Experiment, presentations: Mapping[str, list[Presentation]]) -> None:
-    """Refuse similarities of other ear signals, or of another recogniser, than there are now.
-
-    Raises
-    ------
-    RecipeError
-        A stage has to run again, and which.
-    """
+    """Raise RecipeError where similarities are of other ear signals or another recogniser."""
     inference = read_inference(experiment)
     measured = set(inference.get("checkpoints") or ())
     there = {path.name for path in experiment.save_folder.glob("CKPT*")}

@@ -218,7 +218,7 @@ def _show_scores(long: pd.DataFrame, across: str) -> pd.DataFrame:
 def group_table(long: pd.DataFrame, names: str) -> Table:
     """Lay the output of `by_group` out; `names` says what the short names of the measures mean."""
     by = long.columns[0]
-    shown = long[[by, "measure"]]
+    shown = long[[by, "measure"]].copy()
     shown.insert(1, "signals", long["n_signals"].astype(str))
     text = {name: [number(value, 1) for value in long[name]] for name in long.columns[3:]}
     for name in ("observed", "predicted"):
