@@ -21,8 +21,10 @@ class Record:
     ranges: bool = True  # whether it goes on in the middle of a file
     checksums: dict[str, str] = field(default_factory=dict)  # wrong ones
     status: list[int] = field(default_factory=list)  # to answer with before all is well
+    busy: list[int] = field(default_factory=list)  # the same, when asked for the listing
     address: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)  # file, Range
+    agents: set[str] = field(default_factory=set)  # who asked
 
     def listing(self) -> dict:
         """Return the record as Zenodo's API gives it, so far as it is used."""
@@ -48,6 +50,10 @@ def serving(record: Record) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = self.path.split("/")
+            record.agents.add(self.headers["User-Agent"])
+            if "files" not in parts and record.busy:
+                self.answer(record.busy.pop(0), b"", {"Retry-After": "0"})
+                return
             if "files" not in parts:
                 self.answer(200, json.dumps(record.listing()).encode(), {})
                 return

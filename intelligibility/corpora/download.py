@@ -16,7 +16,9 @@ from typing import Any
 
 import pooch
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.util import Retry
 
 from intelligibility.corpora.presentation import safe_name
 from intelligibility.runs import RecipeError
@@ -28,6 +30,8 @@ TIMEOUT = 60  # s without a byte
 TRIES = 5  # in a row that bring nothing
 LONGEST_WAIT = 60  # s between them
 BLOCK = 1 << 20  # bytes
+HEADERS = {"User-Agent": "speech-intelligibility-recipe/1.0"}  # Zenodo turns nameless robots away
+BUSY = (403, 408, 429, 500, 502, 503, 504)  # answers that another try may better
 ADVICE = "what came is kept: the same command goes on from there"
 
 
@@ -55,12 +59,26 @@ def read_record(number: int) -> list[RecordFile]:
         No answer, or not the answer of a record.
     """
     address = f"{ZENODO}/{number}"
+    again = Retry(
+        TRIES,
+        connect=1,
+        status_forcelist=BUSY,
+        backoff_factor=1,
+        backoff_max=LONGEST_WAIT,
+        raise_on_status=False,
+    )
     try:
-        response = requests.get(address, timeout=TIMEOUT)
+        with requests.Session() as session:
+            session.mount(address, HTTPAdapter(max_retries=again))
+            response = session.get(address, headers=HEADERS, timeout=TIMEOUT)
         response.raise_for_status()
         return [_record_file(entry) for entry in response.json()["files"]]
     except requests.exceptions.JSONDecodeError as error:
         raise RecipeError(f"{address}: the answer is no json ({error}); is it a record?") from None
+    except requests.HTTPError as error:
+        raise RecipeError(
+            f"{address}: {error}; Zenodo answers but does not give the record: try again later"
+        ) from None
     except requests.RequestException as error:
         raise RecipeError(f"{address}: {error}; is the network there?") from None
     except (KeyError, TypeError, ValueError) as error:
@@ -122,7 +140,7 @@ def _complete(part: Path, url: str, size: int) -> None:
                 _append(part, url, bar.update)
             except requests.HTTPError as error:
                 answer = error.response
-                if answer.status_code < 500 and answer.status_code not in (408, 429):
+                if answer.status_code not in BUSY:
                     raise RecipeError(f"{url}: {error}; {ADVICE}") from None
                 wait, why = max(wait, _retry_after(answer)), str(error)
             except requests.RequestException as error:
@@ -139,7 +157,7 @@ def _complete(part: Path, url: str, size: int) -> None:
 def _append(part: Path, url: str, came: Callable[[int], Any]) -> None:
     """Ask for what follows the bytes that are there, and append what comes."""
     have = part.stat().st_size
-    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
+    headers = HEADERS | {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
         goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")

@@ -66,11 +66,20 @@ def test_a_killed_download_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
-    """Too many requests and errors of the server pass."""
-    record = Record({"a.bin": CONTENT}, status=[429, 503, 500])
+    """Too many requests and errors of the server pass, for the record as for a file of it."""
+    record = Record({"a.bin": CONTENT}, status=[403, 429, 503], busy=[403, 429, 503])
     with serving(record):
         assert download.download(only_file(record), tmp_path).read_bytes() == CONTENT
     assert len(record.asked) == 4
+    assert record.agents == {download.HEADERS["User-Agent"]}
+
+
+@pytest.mark.parametrize("busy", [[404], [503] * 20])
+def test_a_record_that_is_not_given(busy: list[int]) -> None:
+    """An answer of the server is not taken for a missing network."""
+    record = Record({"a.bin": CONTENT}, busy=busy)
+    with serving(record), pytest.raises(RecipeError, match=f"{busy[0]}.*try again later"):
+        read_record(1)
 
 
 @pytest.mark.parametrize("status", [[404], [500] * 20])
