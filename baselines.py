@@ -42,6 +42,8 @@ from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora.presentation import Presentation, made_from_of, read_presentations
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, Baseline
+from intelligibility.prediction.alignment import in_time
+from intelligibility.prediction.recording import read_recording
 from intelligibility.runs import (
     RecipeError,
     read_json,
@@ -165,6 +167,8 @@ def made_by(msbg_settings: dict[str, Any], one: Index, stamp: Stamp) -> dict[str
             "found it"
         ) from None
     determined_by: dict[str, Any] = {"wavs": wavs, package: version_of(one.baseline)}
+    if one.presentation.own:
+        determined_by["delay"] = one.presentation.delay
     if one.baseline.name in ("mbstoi", "haspi"):
         ears = (listener.audiogram_left, listener.audiogram_right)
         determined_by["audiograms"] = [[e.frequencies.tolist(), e.levels.tolist()] for e in ears]
@@ -183,14 +187,23 @@ def compute(
         try:
             for path in (signal.processed, signal.reference):
                 if path not in wavs:
-                    wavs[path] = sf.read(path, dtype="float64", always_2d=True)
+                    wavs[path] = _read(path, signal)
             value = index(
                 *(one.baseline.name, wavs[signal.processed], wavs[signal.reference]),
                 *(signal.listener, signal.name, msbg_settings),
             )
             yield {"index": value}
-        except (sf.SoundFileError, ValueError, OSError) as error:
+        except (sf.SoundFileError, ValueError, OSError, RecipeError) as error:
             yield ValueError(str(error))
+
+
+def _read(path: Path, signal: Presentation) -> tuple[np.ndarray, int]:
+    """Read both ears of a wav, (n_samples, 2), and its rate; an own recording without its delay."""
+    if not signal.own:
+        return sf.read(path, dtype="float64", always_2d=True)
+    recording = read_recording(path)
+    delay = signal.delay if path == signal.processed else 0.0
+    return in_time(recording, delay or 0.0, None), recording.rate
 
 
 # The results

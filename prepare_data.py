@@ -38,12 +38,13 @@ import soundfile as sf
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
-from intelligibility.corpora import read_archives
+from intelligibility.corpora import CORPORA, read_archives
 from intelligibility.corpora.presentation import left_out, write_presentations
 from intelligibility.ears import KAISER_BEST, ear_signals
 from intelligibility.experiment import Experiment
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
+from intelligibility.prediction.alignment import SETTINGS as ALIGNMENT_SETTINGS
 from intelligibility.preparation.check import (
     Source,
     check_before_work,
@@ -53,6 +54,7 @@ from intelligibility.preparation.check import (
     refuse_other_corpora,
     usable,
 )
+from intelligibility.preparation.recordings import Cut, cut_own, log_delays
 from intelligibility.preparation.split import choose_split, write_split
 from intelligibility.preparation.tables import (
     ear_wavs,
@@ -70,6 +72,8 @@ READS = (
     "hearing_loss",
     *("dev_percent", "n_jobs", "check_only", "skip_bad", "shard", "n_shards", "MSBGEar"),
     *("pretrained", "from_scratch", "calibration"),  # to see what the later stages will lack
+    "recogniser",  # one from the hub needs no training scenes
+    *(key for corpus in CORPORA.values() for key in corpus.keys),
 )
 LOUD = 8.0  # samples beyond it were never scaled: full scale is 1
 
@@ -130,6 +134,11 @@ def make_all_ear_signals(
     work.do(partial(make_ear_signals, experiment, msbg_settings), cfg.n_jobs)
     log_resampled([piece.item for piece in work.todo], msbg_settings["sample_rate"])
     log_odd(work.results)
+    log_delays(
+        work.results[one.key]["delay"]
+        for one in sources
+        if one.own and one.kind == "msbg" and one.key in work.results
+    )
     if not cfg.skip_bad:
         work.refuse_failed("fix them and run again, or leave them out with skip_bad=true")
     return work
@@ -143,32 +152,39 @@ def make_ear_signals(
     Returns
     -------
     dict
-        "duration" in s, "bytes" of each file, "odd", what is strange about the sound or None, and
-        "lead_in", the s that were cut off.
+        "duration" in s, "bytes" of each file, "odd", what is strange about the sound or None,
+        "lead_in", the s that were cut off, and "delay", the s by which it was late.
 
     Raises
     ------
     ValueError
         The sound cannot be used.
     """
-    signal = read_stereo(source)
-    lead_in = source.lead_in or 0.0
-    if source.cut_by is not None:
-        reference, rate = read_audio(source.cut_by)
-        lead_in = lead_in_of(reference, rate)
-        signal = lasting(signal, round(len(reference) / rate * source.rate))
-    speech = ear_signals(signal, source.rate, source.listener, msbg_settings, lead_in)
+    cut = (cut_own if source.own else cut_released)(source, msbg_settings)
+    speech = ear_signals(cut.signal, cut.rate, source.listener, msbg_settings, cut.lead_in)
     if not len(speech):
-        raise ValueError(f"no longer than the {lead_in:g} s before the speech")
+        raise ValueError(f"no longer than the {cut.lead_in:g} s before the speech")
     wavs = ear_wavs(experiment, source)
     for channel, wav in zip(speech.T, wavs, strict=True):
         write_wav(wav, channel)
     return {
         "duration": len(speech) / ASR_RATE,
         "bytes": [wav.stat().st_size for wav in wavs],
-        "odd": oddity(signal),
-        "lead_in": lead_in,
+        "odd": cut.odd,
+        "lead_in": cut.lead_in,
+        "delay": cut.delay,
     }
+
+
+def cut_released(source: Source, _: dict[str, Any]) -> Cut:
+    """Read a file of a release, and find where to cut it where the release does not say so."""
+    signal = read_stereo(source)
+    lead_in = source.lead_in or 0.0
+    if source.cut_by is not None:
+        reference, rate = read_audio(source.cut_by)
+        lead_in = lead_in_of(reference, rate)
+        signal = lasting(signal, round(len(reference) / rate * source.rate))
+    return Cut(signal, source.rate, lead_in, odd=oddity(signal))
 
 
 def read_stereo(source: Source) -> np.ndarray:
@@ -228,6 +244,8 @@ def ear_signals_made_by(
     }
     if source.cut_by is not None:
         made_by["cut_by"] = [stamp(source.cut_by), ONSET_SETTINGS]
+    if source.own:
+        made_by["own"] = [source.delay, ALIGNMENT_SETTINGS]
     if source.listener is not None:
         ears = (source.listener.audiogram_left, source.listener.audiogram_right)
         made_by["MSBGEar"] = msbg_settings

@@ -147,7 +147,10 @@ def train_and_test(
     train_data = in_order(make_dataset(train_rows, vocabulary), batches.sorting)
     valid_data = in_order(make_dataset(valid_rows, vocabulary), "ascending")
     loader_options = train_loader_options(train_data, batches)
-    known = {name: (one.scene, one.listener.id, one.system) for name, one in presentations.items()}
+    known = {
+        name: (one.scene, one.listener.id, one.system, one.cec)
+        for name, one in presentations.items()
+    }
     data = training_record(train_tables, train_rows, known)
     run_on_main(record_training, [hparams, checkpointer, data])
 

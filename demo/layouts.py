@@ -1,12 +1,14 @@
-"""The miniature in the layout of CPC2 or CPC3: the same sounds and answers under other names.
+"""The miniature in another layout: the same sounds and answers under other names.
 
 Training scenes with an odd number belong to CEC1; the tests are of CEC2, as in CPC2. Invented here:
 
 CPC2    training k lacks the listeners of test k, every third one; all systems are in all sets
 CPC3    every second test scene is in dev, the others in eval; severities follow from the loss of
         the better ear at 0.5 to 4 kHz; path.listeners can name the audiograms beside the release
+table   one CSV, whose start and delay say that the sounds are cut as CPC1's are
 """
 
+import csv
 import hashlib
 import json
 import os
@@ -15,12 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from intelligibility.corpora.cpc1 import NO_SPEECH, read_snrs
 from intelligibility.runs import write_json, write_text
 
-LAYOUTS = ("cpc1", "cpc2", "cpc3")
+LAYOUTS = ("cpc1", "cpc2", "cpc3", "table")
 SETS = (1, 2, 3)
 # Grades of the WHO (2021) and the dB HL at which they begin; less than that counts as mild here.
 SEVERITIES = {"Moderately severe": 50, "Moderate": 35, "Mild": -100}
+TABLE_COLUMNS = ("processed", "reference", "text", "correctness", "listener", "system", "scene")
+TABLE_COLUMNS += ("split", "snr", "start", "delay")
 UNLABELLED = ("signal", "scene", "listener", "system", "prompt")
 
 
@@ -32,13 +37,16 @@ def lay_out(source: Path, target: Path, layout: str) -> None:
     source : Path
         Holds clarity_CPC1_data_train and clarity_CPC1_data_test. It is not changed.
     target : Path
-        Receives clarity_CPC2_data or clarity_CPC3_data. Sounds are hard links where possible.
+        Receives clarity_CPC2_data, clarity_CPC3_data, or listening_test.csv with its folders.
+        Sounds are hard links where possible.
     layout : str
-        "cpc2" or "cpc3".
+        "cpc2", "cpc3" or "table".
     """
     lists = {split: _read(source, split, f"CPC1.{split}.json") for split in ("train", "test")}
     listeners = _read(source, "test", "listeners.CPC1_all.json")
-    {"cpc2": _as_cpc2, "cpc3": _as_cpc3}[layout](source, target, lists, listeners)
+    {"cpc2": _as_cpc2, "cpc3": _as_cpc3, "table": _as_table}[layout](
+        source, target, lists, listeners
+    )
 
 
 def _as_cpc2(source: Path, target: Path, lists: dict[str, list], listeners: dict) -> None:
@@ -85,6 +93,22 @@ def _as_cpc3(source: Path, target: Path, lists: dict[str, list], listeners: dict
             write_json(data / "metadata" / f"CPC3.{part}_labels.json", heard)
     rows = [f"{name},{grade}" for name, grade in sorted(severity.items())]
     write_text(data / "metadata/listeners.csv", "\n".join(["listener_id,severity", *rows, ""]))
+    write_json(target / "listeners.json", listeners)
+
+
+def _as_table(source: Path, target: Path, lists: dict[str, list], listeners: dict) -> None:
+    rows = []
+    for split, entries in lists.items():
+        snrs = read_snrs(source / f"clarity_CPC1_data_{split}/metadata/scenes.CPC1_{split}.json")
+        for entry, wav, reference in _sounds(source, split, entries):
+            paths = f"recordings/{wav.name}", f"references/{entry['scene']}.wav"
+            for sound, path in zip((wav, reference), paths, strict=True):
+                _link(sound, target / path)
+            shared = [entry[field] for field in ("correctness", "listener", "system", "scene")]
+            snr = snrs.get(entry["scene"], "")
+            rows.append([*paths, entry["prompt"], *shared, split, snr, NO_SPEECH, 0])
+    with (target / "listening_test.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([TABLE_COLUMNS, *rows])
     write_json(target / "listeners.json", listeners)
 
 

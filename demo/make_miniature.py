@@ -2,8 +2,9 @@
 
     python -m demo.make_miniature [--folder demo/data] [--seed 1] [--n-jobs 2] [--layout cpc1]
 
-`--layout cpc2` and `--layout cpc3` write the same sounds in the layout of those corpora (see
-demo/layouts.py), into separate folders. As CPC1 it writes, for the closed and the open track,
+`--layout cpc2` and `--layout cpc3` write the same sounds in the layout of those corpora, and
+`--layout table` as a listening test of your own (see demo/layouts.py), into separate folders. As
+CPC1 it writes, for the closed and the open track,
 
     clarity_CPC1_data_train/  metadata/{CPC1.train,CPC1.train_indep}.json
                               metadata/{listeners.CPC1_train,scenes.CPC1_train}.json
@@ -43,7 +44,7 @@ from intelligibility.runs import sha256_of, write_json, write_text
 logger = logging.getLogger("make_miniature")
 
 FOLDER = Path(__file__).resolve().parent / "data"
-FOLDERS = {"cpc1": "data", "cpc2": "data_cpc2", "cpc3": "data_cpc3"}
+FOLDERS = {"cpc1": "data", "cpc2": "data_cpc2", "cpc3": "data_cpc3", "table": "data_table"}
 STAMP = "miniature.json"
 HELD_OUT_SYSTEM = "E904"  # unseen in the open track's training, as are the listeners
 HELD_OUT_LISTENERS = ("L9003", "L9010")

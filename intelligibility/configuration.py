@@ -35,6 +35,7 @@ class Settings:
     check_only: bool = MISSING
     skip_bad: bool = MISSING
     dev_percent: int | float = MISSING
+    test_percent: int | float = MISSING
     hearing_loss: str = MISSING
     MSBGEar: MSBGSettings = field(default_factory=MSBGSettings)
 
@@ -73,6 +74,7 @@ class Settings:
         require(self.n_jobs != 0, "n_jobs", self.n_jobs, expected)
         expected = "a share of the scenes, 0 to below 1"
         require(0 <= self.dev_percent < 1, "dev_percent", self.dev_percent, expected)
+        require(0 <= self.test_percent < 1, "test_percent", self.test_percent, expected)
 
 
 @dataclass

@@ -228,9 +228,7 @@ def _timeless(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def progress(
-    items: Iterable, what: str, total: int, unit: str = "file", delay: float = 0
-) -> tqdm:
+def progress(items: Iterable, what: str, total: int, unit: str = "file", delay: float = 0) -> tqdm:
     """Show progress, rate and time left: a bar on a terminal, a line a minute in a file.
 
     Nothing is shown of what takes less than `delay` seconds.

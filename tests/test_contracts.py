@@ -186,7 +186,7 @@ from intelligibility.corpora.presentation import Archive, Presentation
 
 
 def read(cfg, track):
-    path = configured(cfg, "table")
+    path = configured(cfg, "sheet")
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     splits = {"train": ("train", "dev"), "test": ("test",)}
@@ -215,7 +215,7 @@ def archive(path, rows):
     return Archive(path, presentations, sorted(row["scene"] for row in rows), dev_scenes=dev)
 
 
-CORPUS = Corpus("table", read, lambda cfg, track, test: [], {"train": "table", "test": "table"})
+CORPUS = Corpus("sheet", read, lambda cfg, track, test: [], {"train": "sheet", "test": "sheet"})
 '''
 COLUMNS = "name,scene,split,severity,system,text,correctness,processed,reference"
 
@@ -237,19 +237,19 @@ def make_table(folder: Path) -> Path:
 def test_a_corpus_is_its_own_file_and_an_entry_in_the_list(copy, tmp_path):
     """It is prepared with its own split, measured, mapped and scored."""
     room, exp_folder = copy / "intelligibility/corpora", tmp_path / "exp"
-    (room / "table.py").write_text(TABLE)
+    (room / "sheet.py").write_text(TABLE)
     listing = (room / "__init__.py").read_text(encoding="utf-8")
     assert listing.count("cpc3.CORPUS") == 1
-    listing = listing.replace("import cpc1,", "import table, cpc1,")
-    listing = listing.replace("cpc3.CORPUS", "cpc3.CORPUS, table.CORPUS")
+    listing = listing.replace("import cpc1,", "import sheet, cpc1,")
+    listing = listing.replace("cpc3.CORPUS", "cpc3.CORPUS, sheet.CORPUS")
     (room / "__init__.py").write_text(listing, encoding="utf-8")
-    insert(copy / "config.yaml", "  listeners: null", "  table: null\n")
-    options = ["corpus=table", f"path.table={make_table(tmp_path)}", "hearing_loss=none"]
+    insert(copy / "config.yaml", "  listeners: null", "  sheet: null\n")
+    options = ["corpus=sheet", f"path.sheet={make_table(tmp_path)}", "hearing_loss=none"]
     options += [f"path.exp_folder={exp_folder}"]
     said = run(copy, "prepare_data.py", *options, "n_jobs=1")
     assert "1 training and 5 dev scenes" in said
-    results = next(exp_folder.glob("*/table_asr_data")).parent
-    assert len(list(results.glob("table_asr_data/*/left_msbg/*.wav"))) == 10
+    results = next(exp_folder.glob("*/sheet_asr_data")).parent
+    assert len(list(results.glob("sheet_asr_data/*/left_msbg/*.wav"))) == 10
     for split, numbers in (("dev", range(1, 6)), ("test", range(6, 10))):
         for measure in ("enc", "dec"):
             similarities = {f"R{n}": 0.5 + 0.03 * n + 0.02 * (n % 3) for n in numbers}

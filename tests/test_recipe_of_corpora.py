@@ -1,4 +1,4 @@
-"""The four stages on one small release in the layouts of three corpora.
+"""The four stages on one small release in the layouts of three corpora, and as a table of one's own.
 
 The sounds are the same, and speech begins where the cut of CPC2 and CPC3 comes to CPC1's two
 seconds: where the audiogram is the same too, so are the similarities.
@@ -16,7 +16,7 @@ import infer
 import prepare_data
 from benchmarks.made.recogniser import make_recogniser
 from benchmarks.made.release import dump, make_release
-from demo.layouts import lay_out
+from demo.layouts import LAYOUTS, lay_out
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.onset import FRAME, MARGIN
 from tests.conftest import configure, run_script
@@ -27,7 +27,7 @@ BEGINS = 2.0 + MARGIN + FRAME / 2  # s; the envelope rises in the frame before
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three layouts of one release, each prepared and inferred with one recogniser."""
+    """The layouts of one release, each prepared and inferred with one recogniser."""
     folder = tmp_path_factory.mktemp("corpora")
     make_release(folder / "cpc1", n_train=6, n_test=2, seconds=2.9)
     for reference in folder.glob("cpc1/*/clarity_data/scenes/*.wav"):
@@ -36,11 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sf.write(reference, signal, rate, subtype="PCM_16")
     for path in folder.glob("cpc1/*/metadata/CPC1.*.json"):  # responses that a logistic can fit
         entries = json.loads(path.read_text())
+        prompts = {entry["scene"]: entry["prompt"] for entry in entries}  # one of each scene
         for number, entry in enumerate(entries):
             entry |= {"hits": number % 6, "correctness": 20.0 * (number % 6)}
+            entry["prompt"] = prompts[entry["scene"]]
         dump(path, entries)
     make_recogniser(folder / "asr")
-    for corpus in ("cpc1", "cpc2", "cpc3"):
+    for corpus in LAYOUTS:
         if corpus != "cpc1":
             lay_out(folder / "cpc1", folder / corpus, corpus)
         for stage in (prepare_data, infer):
@@ -51,8 +53,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configuration(folder: Path, corpus: str):
     """Return the configuration of one layout."""
     options = [f"corpus={corpus}", "dev_percent=0.67", f"path.asr_folder='{folder / 'asr'}'"]
-    if corpus == "cpc3":
-        options.append(f"path.listeners='{folder / 'cpc3/listeners.json'}'")
+    if corpus in ("cpc3", "table"):
+        options.append(f"path.listeners='{folder / corpus / 'listeners.json'}'")
+    if corpus == "table":
+        options.append(f"path.table='{folder / 'table/listening_test.csv'}'")
     return configure(folder / corpus, folder / f"exp_{corpus}", *options, *SIZES)
 
 
@@ -64,7 +68,7 @@ def similarities(folder: Path, corpus: str, split: str) -> dict[str, dict[str, f
 
 def test_the_cut_is_the_same(folder: Path) -> None:
     """The onset that was found, less the margin, is CPC1's two seconds."""
-    for corpus in ("cpc1", "cpc2", "cpc3"):
+    for corpus in LAYOUTS:
         used = read_presentations(folder / f"exp_{corpus}/presentations.json")
         lead_ins = {one.lead_in for archive in used.values() for one in archive}
         assert list(lead_ins) == [pytest.approx(2.0, abs=1e-9)]
@@ -73,6 +77,14 @@ def test_the_cut_is_the_same(folder: Path) -> None:
 def test_cpc2_measures_what_cpc1_does(folder: Path) -> None:
     first, second = (similarities(folder, corpus, "test") for corpus in ("cpc1", "cpc2"))
     assert len(first["dec"]) == 4
+    assert second == first
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_table_measures_what_cpc1_does(folder: Path, split: str) -> None:
+    """Its start and delay columns make it cut as CPC1 is."""
+    first, second = (similarities(folder, corpus, split) for corpus in ("cpc1", "table"))
+    assert len(first["dec"]) == {"dev": 8, "test": 4}[split]
     assert second == first
 
 
@@ -97,21 +109,22 @@ def test_another_audiogram_makes_another_similarity(folder: Path) -> None:
 
 
 def test_a_second_run_makes_nothing(folder: Path) -> None:
-    for corpus in ("cpc2", "cpc3"):
+    for corpus in LAYOUTS[1:]:
         wavs = sorted((folder / f"exp_{corpus}").rglob("*.wav"))
         before = [wav.stat().st_mtime_ns for wav in wavs]
         prepare_data.run(configuration(folder, corpus))
         assert [wav.stat().st_mtime_ns for wav in wavs] == before
 
 
-@pytest.mark.parametrize("corpus", ["cpc2", "cpc3"])
+@pytest.mark.parametrize("corpus", LAYOUTS[1:])
 def test_training_and_evaluation(folder: Path, corpus: str, tmp_path: Path) -> None:
     exp = Path(shutil.copytree(folder / f"exp_{corpus}", tmp_path / "exp"))
     arguments = [f"corpus={corpus}", f"path.exp_folder={exp}"]
     evaluated = run_script("evaluate.py", *arguments)
     assert evaluated.returncode == 0, evaluated.stderr
     results = json.loads((exp / "results.json").read_text())
-    assert list(results["sets"]) == {"cpc2": ["1", "2"], "cpc3": ["dev", "eval"]}[corpus]
+    sets = {"cpc2": ["1", "2"], "cpc3": ["dev", "eval"], "table": []}
+    assert list(results["sets"]) == sets[corpus]
     assert results["counts"]["test"]["matched"] == 4
     assert all(np.isfinite(results[f"{name}_results"]["RMSE"]) for name in ("enc", "dec"))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from intelligibility.corpora import cpc1, cpc2, cpc3
+from intelligibility.corpora import cpc1, cpc2, cpc3, table
 from intelligibility.corpora.corpus import Corpus
 from intelligibility.corpora.presentation import (
     Archive,
@@ -21,7 +21,7 @@ from intelligibility.runs import RecipeError
 logger = logging.getLogger(__name__)
 
 
-CORPORA = {one.name: one for one in (cpc1.CORPUS, cpc2.CORPUS, cpc3.CORPUS)}
+CORPORA = {one.name: one for one in (cpc1.CORPUS, cpc2.CORPUS, cpc3.CORPUS, table.CORPUS)}
 
 
 def corpus_of(config: DictConfig | Mapping[str, Any]) -> Corpus:

@@ -36,6 +36,8 @@ class Corpus:
         responses in path.test_responses.
     data_keys : mapping
         Below `path` of the configuration: the key that says where "train" lies, and "test".
+    keys : tuple of str
+        Keys of the configuration, beside those below `path`, that `read` takes.
     release : str
         The outermost folder of its archives.
     zenodo : int or None
@@ -57,6 +59,7 @@ class Corpus:
     read: Callable[[DictConfig, str], dict[str, Archive]]
     late_responses: Callable[[DictConfig, str, list[Presentation]], list[Response]]
     data_keys: Mapping[str, str]
+    keys: tuple[str, ...] = ()
     release: str = ""
     zenodo: int | None = None
     tracks: bool = False

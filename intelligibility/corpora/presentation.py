@@ -43,6 +43,11 @@ class Presentation:
         Stereo wavs: the hearing aid's output, and the clean target.
     lead_in : float or None
         Seconds at the start of both in which nobody speaks; None until the reference was heard.
+    own : bool
+        Whether these are your own recordings: at any rate from 8 kHz, mono or stereo, one later
+        than the other. They are read, aligned and cut as score.py does it, a release's are not.
+    delay : float or None
+        Seconds by which an own recording is later than its reference; None until it was found.
     made_from : str
         A digest of all that the ear signals were made from, once they were.
     cec : str
@@ -66,6 +71,8 @@ class Presentation:
     cec: str = ""
     sets: tuple[str, ...] = ()
     snr: float | None = None
+    own: bool = False
+    delay: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -283,6 +290,8 @@ def _archive_of(
             cec=entry["cec"],
             sets=tuple(entry["sets"]),
             snr=entry.get("snr"),
+            own=entry.get("own", False),
+            delay=float(entry.get("delay", 0.0)),
         )
         for entry in entries
     ]

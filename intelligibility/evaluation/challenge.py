@@ -38,15 +38,13 @@ def scores_by_set(
 
 
 def where_known(test: pd.DataFrame, presentations: Iterable[Presentation]) -> pd.DataFrame:
-    """Clear listeners and systems of signals with opaque names, which do not tell them.
+    """Clear listeners and systems of signals with opaque names, and systems without a name.
 
-    Such signals of one sentence count as one scene, which is what the bootstrap resamples.
+    With opaque names, signals of one sentence count as one scene, which the bootstrap resamples.
     """
+    test = test.assign(system=test["system"].where(test["system"] != "", None))
     opaque = {one.name: one.prompt for one in presentations if not one.cec and one.sets}
     rows = test["signal"].isin(opaque)
-    if not rows.any():
-        return test
-    test = test.copy()
     test.loc[rows, ["listener", "system"]] = None
     test.loc[rows, "scene"] = test.loc[rows, "signal"].map(opaque)
     return test

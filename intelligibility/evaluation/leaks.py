@@ -30,7 +30,7 @@ def _keys_of_record(one: Mapping[str, Any]) -> dict[str, str | None]:
     if one["scene"] is None or one["system"] is None:
         return dict.fromkeys(COUNTED) | {"prompts": _words_of(one["prompt"])}
     challenge = re.match(r"(CEC\d+)_", one["scene"])  # in a corpus of several challenges
-    cec = challenge[1] if challenge else "CEC1"
+    cec = one.get("cec") or (challenge[1] if challenge else "CEC1")
     return _keys(cec, one["scene"], one["listener"], one["system"], one["prompt"])
 
 
@@ -69,7 +69,8 @@ class Seen:
     def of_records(cls, heard: Iterable[Mapping[str, Any]]) -> "Seen":
         """Collect the keys of the records in a recogniser's trained_on.json.
 
-        Each has name, scene, listener, system and prompt, None where the tables did not say.
+        Each has name, scene, listener, system and prompt, None where the tables did not say; and
+        cec, where it was recorded.
         """
         return cls._gathered(map(_keys_of_record, heard))
 

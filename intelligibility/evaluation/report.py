@@ -79,7 +79,7 @@ def summary(results: Mapping[str, Any]) -> list[str]:
         errors.append(f"{NAMES[name]} {value} % ({low} to {high})")
     heard = f"outputs of {test['systems']} hearing-aid systems for {test['listeners']} listeners"
     if not test["systems"]:
-        heard = "outputs of hearing aids that go by opaque names"
+        heard = "outputs of hearing aids that are not named"
     return [
         f"A hearing-loss simulation (MSBG) and an end-to-end speech recogniser were run on the "
         f"{heard}: {test['matched']} test signals from {test['scenes']} scenes. The similarity "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from intelligibility.onset import speech_span
+from intelligibility.onset import lasting, speech_span
 from intelligibility.prediction.recording import Recording, at_rate
 from intelligibility.runs import ASR_RATE, RecipeError
 
@@ -35,6 +35,7 @@ SURE = 4.0
 # s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
 # are cut where the target begins and end a second after it: recognisers are trained on that.
 LEAD, TAIL = 0.0, 1.0
+SETTINGS = {"delay": [MAX_DELAY, WHITENED, SHARP, HIGH, ALIKE], "kept": [LEAD, TAIL]}
 NEARBY = (0.02, 0.1)  # s before and after the onset, where the first sample is searched
 AUDIBLE = 0.02  # of the peak there
 
@@ -76,14 +77,17 @@ def find_sentence(
         Seconds to drop at the start of both, instead of searching the speech in the reference.
     """
     delay, doubt = bulk_delay(processed, reference) if align else (0.0, None)
-    warnings = [doubt] if doubt else []
-    if start is not None:
-        return Sentence(delay, start, None, warnings)
+    begin, stop = span_of(reference) if start is None else (start, None)
+    return Sentence(delay, begin, stop, [doubt] if doubt else [])
+
+
+def span_of(reference: Recording) -> tuple[float, float]:
+    """Return where the sentence starts in a clean recording, and where it stops, in s."""
     try:
         onset, end = speech_span(reference.signal, reference.rate)
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
-    return Sentence(delay, max(0.0, _first_sample(reference, onset) - LEAD), end + TAIL, warnings)
+    return max(0.0, _first_sample(reference, onset) - LEAD), end + TAIL
 
 
 def _first_sample(reference: Recording, onset: float) -> float:
@@ -184,6 +188,11 @@ def _peak(correlation: np.ndarray, rate: int) -> tuple[float, np.ndarray]:
     return (best - len(correlation) // 2) / rate, rest
 
 
-def without_delay(signal: np.ndarray, n_samples: int) -> np.ndarray:
-    """Remove a delay from a signal (n, 2): cut its start, or put silence before it."""
-    return signal[n_samples:] if n_samples >= 0 else np.pad(signal, ((-n_samples, 0), (0, 0)))
+def in_time(recording: Recording, delay: float, stop: float | None) -> np.ndarray:
+    """Return the signal (n_samples, 2) without a delay in s, ending at `stop` s if that is known.
+
+    Without a delay its start is cut off; with a negative one silence is put before it.
+    """
+    n_samples = round(delay * recording.rate)
+    signal = np.pad(recording.signal, ((max(0, -n_samples), 0), (0, 0)))[max(0, n_samples) :]
+    return signal if stop is None else lasting(signal, round(stop * recording.rate))

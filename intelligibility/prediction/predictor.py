@@ -14,10 +14,11 @@ from intelligibility.ears import ear_signals
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
 from intelligibility.measures import METHOD
-from intelligibility.onset import lasting
-from intelligibility.prediction.alignment import Sentence, find_sentence, without_delay
+from intelligibility.prediction.alignment import Sentence, find_sentence, in_time
 from intelligibility.prediction.model import open_model
 from intelligibility.prediction.recording import (
+    LOUD,
+    QUIET,
     Recording,
     active_level,
     at_rate,
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 Ears = tuple[Recognition, Recognition]  # left, right
 LATEST_START = 60.0  # s
-QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
 
 
 @dataclass(frozen=True)
@@ -288,11 +288,8 @@ class Predictor:
                 "or full_scale_db_spl"
             )
         rate = settings["sample_rate"]
-        signal, clean = at_rate(processed, rate).signal, reference.signal
-        signal = without_delay(signal, round(sentence.delay * rate))
-        if sentence.stop is not None:
-            signal = lasting(signal, round(sentence.stop * rate))
-            clean = lasting(clean, round(sentence.stop * reference.rate))
+        signal = in_time(at_rate(processed, rate), sentence.delay, sentence.stop)
+        clean = in_time(reference, 0.0, sentence.stop)
         try:
             heard = ear_signals(signal, rate, listener, settings, sentence.start)
             clean = ear_signals(clean, reference.rate, None, settings, sentence.start)

@@ -19,6 +19,7 @@ LOWEST_RATE = 8000  # Hz
 LONGEST = SPEECH_SECONDS[1] - 1  # s, with room for rounding
 SHORTEST = 0.2  # s
 CLIPPED = 0.999  # of full scale
+QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from intelligibility.corpora.presentation import (
     left_out,
 )
 from intelligibility.experiment import EARS, Experiment
+from intelligibility.prediction.recording import LOWEST_RATE
 from intelligibility.preparation.readiness import check_later_stages
 from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, progress
 from msbg import Ear, Listener
@@ -46,7 +47,8 @@ class Source:
 
     `listener` is None for a reference, which gets no hearing-loss simulation. `frames` and `rate`
     (Hz) are what the header promises; `lead_in` (s) is dropped. Where it is None, the reference
-    `cut_by` says where to cut, and how long the signal lasts.
+    `cut_by` says where to cut, and how long the signal lasts. `own` and `delay` (s) are those of
+    its presentation: an own recording has a `cut_by` always.
     """
 
     archive: str
@@ -58,6 +60,8 @@ class Source:
     cut_by: Path | None = None
     frames: int = 0
     rate: int = 0
+    own: bool = False
+    delay: float | None = 0.0
 
     @property
     def key(self) -> str:
@@ -72,11 +76,13 @@ class Source:
 
 def sources_of(archive: str, one: Presentation) -> tuple[Source, Source]:
     """Return the hearing aid's output and the clean reference, which a scene's signals share."""
-    cut_by = one.reference if one.lead_in is None else None
-    return (
-        Source(archive, "msbg", one.name, one.processed, one.lead_in, one.listener, cut_by),
-        Source(archive, "ref", one.scene, one.reference, one.lead_in, None, cut_by),
-    )
+    cut_by = one.reference if one.lead_in is None or one.own else None
+    processed = Source(archive, "msbg", one.name, one.processed, one.lead_in, one.listener, cut_by)
+    reference = Source(archive, "ref", one.scene, one.reference, one.lead_in, None, cut_by)
+    if one.own:
+        processed = replace(processed, own=True, delay=one.delay)
+        reference = replace(reference, own=True)
+    return processed, reference
 
 
 def check_before_work(
@@ -204,7 +210,7 @@ def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -
     """Notice references that end long before or after the signal: most likely of another scene."""
     for one in archive.presentations:
         keys = [source.key for source in sources_of(name, one)]
-        if all(key in sources for key in keys):
+        if not one.own and all(key in sources for key in keys):
             lasts, reference_lasts = (sources[key].duration for key in keys)
             if abs(lasts - reference_lasts) > LENGTHS_DIFFER:
                 where = f"{one.name} of {lasts:.1f} s, reference {reference_lasts:.1f} s"
@@ -217,11 +223,16 @@ def _read_header(source: Source, users: list[str]) -> Source | Problem:
         if source.path.stat().st_size == 0:
             raise ValueError("empty file")
         header = sf.info(source.path, verbose=True)
-        if header.channels != 2:
+        if source.own and (header.channels > 2 or header.samplerate < LOWEST_RATE):
+            raise ValueError(
+                f"{header.channels} channels at {header.samplerate} Hz, expected one or two at "
+                f"{LOWEST_RATE} Hz or more"
+            )
+        if not source.own and header.channels != 2:
             raise ValueError(
                 f"{header.channels} channels where 2 are expected (left and right ear)"
             )
-        if header.samplerate not in RATES:
+        if not source.own and header.samplerate not in RATES:
             raise ValueError(f"unexpected sample rate of {header.samplerate} Hz")
         if "should be" in header.extra_info:  # libsndfile says so of a chunk that the file cuts off
             raise ValueError("truncated file")

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from intelligibility.corpora import corpus_of, late_responses
 from intelligibility.corpora.presentation import Presentation, Problem
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.runs import RecipeError
 
 FEWEST_TO_FIT = 3  # dev signals with a response, for a logistic of two parameters
@@ -33,7 +33,7 @@ def check_later_stages(
         The scenes that the logistic will be fitted on.
     """
     dev = [one for one in used.get("train", []) if one.scene in dev_scenes]
-    problems = _check_start(cfg, experiment)
+    problems = _check_start(cfg, experiment) if is_trained_here(cfg) else []
     if cfg.calibration:
         return problems + _check_responses(cfg, experiment, used.get("test", []))
     if "train" in used:

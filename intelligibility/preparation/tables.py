@@ -70,8 +70,11 @@ def with_digests(
         for one in presentations:
             keys = [source.key for source in sources_of(archive, one)]
             made_from = digest([digests[key] for key in keys])
-            lead_in = results[keys[-1]]["lead_in"]
-            with_digest[archive].append(replace(one, lead_in=lead_in, made_from=made_from))
+            found = {
+                "lead_in": results[keys[-1]]["lead_in"],
+                "delay": results[keys[0]].get("delay", 0.0),  # older journals have none
+            }
+            with_digest[archive].append(replace(one, **found, made_from=made_from))
     return with_digest
 
 

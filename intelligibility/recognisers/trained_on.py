@@ -15,7 +15,7 @@ Row = dict[str, Any]  # of a table
 
 
 def training_record(
-    tables: Mapping[str, list[Row]], rows: list[Row], known: Mapping[str, tuple[str, str, str]]
+    tables: Mapping[str, list[Row]], rows: list[Row], known: Mapping[str, tuple[str, str, str, str]]
 ) -> dict[str, Any]:
     """Return the record of what is trained on.
 
@@ -25,9 +25,9 @@ def training_record(
         The training tables.
     rows : list of dict
         Their rows, one per wav.
-    known : mapping of str to tuple of three str
-        Scene, listener and system of each signal that prepare_data.py recorded. Of others the
-        tables know the listener alone.
+    known : mapping of str to tuple of four str
+        Scene, listener, system and enhancement challenge of each signal that prepare_data.py
+        recorded. Of others the tables know the listener alone.
 
     Returns
     -------
@@ -62,13 +62,15 @@ def _sample(wav: Path) -> tuple[int, bytes]:
         return size, stream.read(4096)
 
 
-def _heard(table: list[Row], known: Mapping[str, tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+def _heard(
+    table: list[Row], known: Mapping[str, tuple[str, str, str, str]]
+) -> Iterator[dict[str, Any]]:
     for row in table:
         ear, _, rest = row["ID"].partition("_")  # binaural tables name both ears of a signal
         name = rest if ear in EARS else row["ID"]
-        scene, listener, system = known.get(name, (None, row["spk_id"], None))
+        scene, listener, system, cec = known.get(name, (None, row["spk_id"], None, None))
         heard = {"name": name, "scene": scene, "listener": listener, "system": system}
-        yield heard | {"prompt": row["wrd"]}
+        yield heard | {"prompt": row["wrd"], "cec": cec}
 
 
 def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_left: bool) -> None:
