@@ -24,8 +24,10 @@ LAYOUTS = ("cpc1", "cpc2", "cpc3", "table")
 SETS = (1, 2, 3)
 # Grades of the WHO (2021) and the dB HL at which they begin; less than that counts as mild here.
 SEVERITIES = {"Moderately severe": 50, "Moderate": 35, "Mild": -100}
-TABLE_COLUMNS = ("processed", "reference", "text", "correctness", "listener", "system", "scene")
-TABLE_COLUMNS += ("split", "snr", "start", "delay")
+TABLE_COLUMNS = (
+    *("processed", "reference", "text", "correctness", "listener", "system", "scene"),
+    *("split", "snr", "start", "delay"),
+)
 UNLABELLED = ("signal", "scene", "listener", "system", "prompt")
 
 

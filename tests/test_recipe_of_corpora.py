@@ -1,4 +1,4 @@
-"""The four stages on one small release in the layouts of three corpora, and as a table of one's own.
+"""The four stages on one small release in the layouts of three corpora, and as a table.
 
 The sounds are the same, and speech begins where the cut of CPC2 and CPC3 comes to CPC1's two
 seconds: where the audiogram is the same too, so are the similarities.

@@ -77,8 +77,10 @@ def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     names = {n: file_name(name) for n, name in names_of(lines).items()}
     scenes = {n: scene_of(fields) for n, fields in lines}
     splits = splits_of(cfg, lines, scenes)
-    repeated = [*check_repeated(lines), *check_names(names)]
+    repeated = check_repeated(lines)
     again = {problem.where for problem in repeated}
+    repeated += check_names({n: name for n, name in names.items() if f"line {n}" not in again})
+    again |= {problem.where for problem in repeated}
     rows, refused = presentations_of(
         cfg, path, [one for one in lines if f"line {one[0]}" not in again], names, scenes
     )

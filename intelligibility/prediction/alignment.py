@@ -188,11 +188,12 @@ def _peak(correlation: np.ndarray, rate: int) -> tuple[float, np.ndarray]:
     return (best - len(correlation) // 2) / rate, rest
 
 
-def in_time(recording: Recording, delay: float, stop: float | None) -> np.ndarray:
-    """Return the signal (n_samples, 2) without a delay in s, ending at `stop` s if that is known.
+def without_delay(signal: np.ndarray, n_samples: int) -> np.ndarray:
+    """Remove a delay from a signal (n, 2): cut its start, or put silence before it."""
+    return signal[n_samples:] if n_samples >= 0 else np.pad(signal, ((-n_samples, 0), (0, 0)))
 
-    Without a delay its start is cut off; with a negative one silence is put before it.
-    """
-    n_samples = round(delay * recording.rate)
-    signal = np.pad(recording.signal, ((max(0, -n_samples), 0), (0, 0)))[max(0, n_samples) :]
+
+def in_time(recording: Recording, delay: float, stop: float | None) -> np.ndarray:
+    """Return the signal (n_samples, 2) without a delay in s, ending at `stop` s if it has one."""
+    signal = without_delay(recording.signal, round(delay * recording.rate))
     return signal if stop is None else lasting(signal, round(stop * recording.rate))

@@ -234,7 +234,7 @@ def _read_header(source: Source, users: list[str]) -> Source | Problem:
             )
         if not source.own and header.samplerate not in RATES:
             raise ValueError(f"unexpected sample rate of {header.samplerate} Hz")
-        if "should be" in header.extra_info:  # libsndfile says so of a chunk that the file cuts off
+        if "(should be" in header.extra_info:  # libsndfile says so of a chunk cut off
             raise ValueError("truncated file")
         before = source.lead_in or 0.0
         speech = header.frames / header.samplerate - before

@@ -35,7 +35,11 @@ def presentations(data):
             scene, listener, system = row["ID"].split("_")
             person = Listener(ear, ear, listener)
             found[row["ID"]] = Presentation(
-                *(row["ID"], scene, person, system, row["wrd"], None), row["wav"], row["wav"], 2.0
+                *(row["ID"], scene, person, system, row["wrd"], None),
+                row["wav"],
+                row["wav"],
+                2.0,
+                cec="CEC1",
             )
     return found
 
@@ -51,7 +55,7 @@ def test_records_each_signal_with_its_scene_listener_and_system(toy_data, record
     first, *others = record["presentations"]
     named = {"scene": "S90000", "listener": "L9001", "system": "E901"}
     prompt = presentations(toy_data)[FIRST].prompt
-    assert first == {"name": FIRST, **named, "prompt": prompt}
+    assert first == {"name": FIRST, **named, "prompt": prompt, "cec": "CEC1"}
     assert len(others) == 7
     assert scenes_of(recorded) == {f"S9000{number}" for number in range(8)}
 
