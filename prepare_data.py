@@ -2,6 +2,7 @@
 
     python prepare_data.py path.root=/data/cpc1                    # closed track
     python prepare_data.py path.root=/data/cpc1 cpc1_track=open
+    python prepare_data.py corpus=table path.table=test.csv        # your own listening test
 
 Reads   the release, and only reads it: metadata/, clarity_data/HA_outputs/ and clarity_data/scenes/
 Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of the training scenes
