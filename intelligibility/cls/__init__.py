@@ -1,0 +1,1 @@
+"""Noisy LibriSpeech (CLS): what prepare_cls.py reads and mixes."""

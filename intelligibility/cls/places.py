@@ -1,0 +1,42 @@
+"""Every file of the noisy LibriSpeech: what prepare_cls.py writes and train_asr.py reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from intelligibility.cls.sources import Utterance
+
+
+@dataclass(frozen=True)
+class ClsFolder:
+    """Where the mixtures are kept.
+
+    Attributes
+    ----------
+    path : Path
+        `$data_root` in the tables.
+    """
+
+    path: Path
+
+    @classmethod
+    def below(cls, exp_folder: Path) -> "ClsFolder":
+        """Return the place in an experiment's folder; tracks and corpora share it."""
+        return cls(exp_folder / "cls_data")
+
+    def flac(self, split: str, utterance: Utterance) -> Path:
+        """Return a mixture."""
+        return self.path / split / utterance.speaker / f"{utterance.name}.flac"
+
+    def table(self, split: str) -> Path:
+        """Return the table of a split, "train" or "dev"."""
+        return self.path / f"cls_{split}.csv"
+
+    @property
+    def journal(self) -> Path:
+        """Which mixtures are done, and from what."""
+        return self.path / "mixed.jsonl"
+
+    @property
+    def record(self) -> Path:
+        """How the mixtures were made, and how many."""
+        return self.path / "made_by.json"
