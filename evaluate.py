@@ -89,7 +89,16 @@ from intelligibility.runs import RecipeError, sole_run, write_result, write_text
 
 logger = logging.getLogger(__name__)
 
-READS = ("compare", "calibration", "seeds", "allow_leak", "bundle", "recogniser", "hearing_loss")
+READS = (
+    "compare",
+    "calibration",
+    "seeds",
+    "allow_leak",
+    "bundle",
+    "run",
+    "recogniser",
+    "hearing_loss",
+)
 GROUPS = ("listener", "system", "severity", "grade")
 CONDITIONS = ("CEC", "SNR")  # where a corpus has several
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted

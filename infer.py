@@ -64,7 +64,7 @@ logger = logging.getLogger(__name__)
 READS = (
     *("n_jobs", "device", "shard", "n_shards", "asr_config", "asr_overrides"),
     *("decoder_states", "dtw", "hearing_loss"),
-    *("recogniser", "recogniser_revision", "dec_mode", "layers"),
+    *("run", "recogniser", "recogniser_revision", "dec_mode", "layers"),
 )
 COMPARED = ("dev", "test")  # the splits that are measured
 

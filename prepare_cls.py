@@ -113,7 +113,9 @@ def run(cfg: DictConfig) -> None:
         Piece(f"{split}/{one.name}", mixture, one.seconds)
         for split, ones in utterances.items()
         for one in ones
-        for mixture in [draw(one, interferers, snrs, bounds or SNRS, cfg.seed, folder.flac(split, one))]
+        for mixture in [
+            draw(one, interferers, snrs, bounds or SNRS, cfg.seed, folder.flac(split, one))
+        ]
     ]
     with sole_run(folder.path, "prepare_cls", cfg.shard, cfg.n_shards):
         shards = cfg.shard, cfg.n_shards

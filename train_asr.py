@@ -46,6 +46,7 @@ from speechbrain.utils.distributed import get_rank, if_main_process, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
+from intelligibility.cls.places import ClsFolder
 from intelligibility.command_line import readable, reports_errors
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
@@ -92,7 +93,7 @@ from intelligibility.training.settings import Batches, Start, Tables, Vocabulary
 logger = logging.getLogger(__name__)
 
 READS = (
-    *("hearing_loss", "recogniser"),
+    *("hearing_loss", "recogniser", "data", "run"),
     *("device", "asr_config", "asr_overrides", "run_opts"),
     *("pretrained", "pretrained_revision", "from_scratch"),
 )
@@ -433,7 +434,10 @@ def run(cfg: DictConfig) -> None:
         used = read_presentations(experiment.presentations)
         presentations = {one.name: one for archive in used.values() for one in archive}
     run_opts = run_options(given, str(pick_device(cfg.device)))
-    train(load_settings(cfg, experiment), run_opts, presentations)
+    tables = {"corpus": {}, "cls": ClsFolder.below(experiment.exp_folder).settings()}
+    if cfg.data not in tables:
+        raise RecipeError(f"data={cfg.data}: expected {' or '.join(tables)}")
+    train(load_settings(cfg, experiment, tables[cfg.data]), run_opts, presentations)
 
 
 def run_published_way(arguments: list[str]) -> None:

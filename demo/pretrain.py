@@ -2,9 +2,9 @@
 
     python -m demo.pretrain [--folder demo/pretrained] [--work demo/exp_pretrained]
 
-Speaks matrix sentences that the miniature does not contain, with voices that no talker of its scenes
-has, as clean references: target alone, at the levels and directions of the scenes, one ear each. Then
-train_asr.py trains a recogniser of the demo's size from nothing on them. It writes
+Speaks matrix sentences that the miniature does not contain, with voices that no talker of its
+scenes has, as clean references: the target alone, at the levels and directions of the scenes, one
+ear each. Then train_asr.py trains a recogniser of the demo's size on them from nothing. It writes
 
     asr.ckpt normalizer.ckpt tokenizer.ckpt   as the published start has them; weights in half
                                               precision, which strict loading widens again

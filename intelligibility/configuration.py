@@ -23,6 +23,14 @@ class MSBGSettings:
 
 
 @dataclass
+class ClsSettings:
+    """What prepare_cls.py mixes; it checks the values."""
+
+    interferers: str = MISSING
+    snr: Any = None
+
+
+@dataclass
 class Settings:
     """The keys of config.yaml."""
 
@@ -36,6 +44,7 @@ class Settings:
     skip_bad: bool = MISSING
     dev_percent: int | float = MISSING
     test_percent: int | float = MISSING
+    cls: ClsSettings = field(default_factory=ClsSettings)
     hearing_loss: str = MISSING
     MSBGEar: MSBGSettings = field(default_factory=MSBGSettings)
 
@@ -44,6 +53,8 @@ class Settings:
     n_shards: int = MISSING
     device: str = MISSING
 
+    run: str | None = None
+    data: str = MISSING
     asr_config: str = MISSING
     asr_overrides: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None

@@ -8,6 +8,7 @@ reads are written and read here too.
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -124,6 +125,9 @@ class Experiment:
         The folder for what is measured with a third-party recogniser; "" for one trained here.
     ablation : str
         The folder for everything that is made without a hearing loss; "" with one.
+    run : str
+        The folder of a further recogniser trained here and of its results, below the others; "" for
+        the usual one.
     """
 
     exp_folder: Path
@@ -132,6 +136,7 @@ class Experiment:
     corpus: str = "cpc1"
     recogniser: str = ""
     ablation: str = ""
+    run: str = ""
 
     # prepare_data.py: ear signals and tables, `$data_root` in the tables; what was used, and why
     # other signals were not; the lists of scenes ("train" and "dev").
@@ -151,7 +156,7 @@ class Experiment:
 
     # infer.py: what is measured with one recogniser, {signal: value} for "dev" or "test", of all
     # layers {layer: {signal: 0..1}}; the record of how, written last.
-    results_folder = Place("prepared_folder", "{recogniser}")
+    results_folder = Place("prepared_folder", "{recogniser}{run}")  # one of the two is ""
     inference = Place("results_folder", "inference{track}.json")
     inference_journal = Place("results_folder", "inference{track}.jsonl")
     layers_file = Places("results_folder", "{split}_layers_similarity{track}.json")
@@ -182,11 +187,12 @@ class Experiment:
             raise RecipeError(f"hearing_loss={cfg.hearing_loss}: expected {expected}")
         ablation = ABLATIONS[cfg.hearing_loss]
         exp_folder = Path(str(cfg.path.exp_folder)).expanduser().absolute()
-        asr_folder = default_asr_folder(exp_folder / ablation, cfg.corpus, track)
+        run = checked_run(cfg)
+        asr_folder = default_asr_folder(exp_folder / ablation / run, cfg.corpus, track)
         if cfg.path.asr_folder is not None:
             asr_folder = Path(str(cfg.path.asr_folder)).expanduser().absolute()
         recogniser = "" if is_trained_here(cfg) else folder_name(str(cfg.recogniser))
-        return cls(exp_folder, asr_folder, track, cfg.corpus, recogniser, ablation)
+        return cls(exp_folder, asr_folder, track, cfg.corpus, recogniser, ablation, run)
 
     def of_track(self, name: str) -> "Experiment":
         """Return the same experiment's other track, "closed" or "open"."""
@@ -225,6 +231,18 @@ def default_asr_folder(folder: Path, corpus: str, track: str) -> Path:
 def is_trained_here(cfg: DictConfig) -> bool:
     """Return whether the configured recogniser is the one that train_asr.py trains."""
     return cfg.recogniser is None
+
+
+def checked_run(cfg: DictConfig) -> str:
+    """Return the folder of a further recogniser that `run` names; data=cls alone makes ls_cls."""
+    name = cfg.get("run")  # a model made before there were runs has none
+    if name is None:
+        return "ls_cls" if cfg.get("data") == "cls" else ""
+    if not re.fullmatch(r"[a-z0-9]\w*", str(name)) or name in OTHER_FOLDERS:
+        raise RecipeError(f"run={name}: expected a name such as ls_cls, in small letters")
+    if not is_trained_here(cfg):
+        raise RecipeError(f"run={name}: is for recognisers trained here; leave recogniser out")
+    return str(name)
 
 
 def folder_name(recogniser: str) -> str:

@@ -30,7 +30,7 @@ PEAK = 0.999  # of a mixture that 16 bits would clip otherwise
 
 @cache
 def speech_weighting(rate: int) -> np.ndarray:
-    """Return the impulse response of the speech weighting, (N_TAPS,), up to half of `rate` in Hz."""
+    """Return the impulse response of the speech weighting, (N_TAPS,), at `rate` in Hz."""
     nyquist = rate / 2
     frequencies = [frequency for frequency in WEIGHTS if frequency < nyquist] + [nyquist]
     magnitudes = np.interp(frequencies, list(WEIGHTS), list(WEIGHTS.values()))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from intelligibility.cls.sources import Utterance
 
@@ -30,6 +31,14 @@ class ClsFolder:
     def table(self, split: str) -> Path:
         """Return the table of a split, "train" or "dev"."""
         return self.path / f"cls_{split}.csv"
+
+    def settings(self) -> dict[str, Any]:
+        """Return what transformer_cpc1.yaml has to be told to train on the mixtures."""
+        tables = {
+            key: str(self.table(split)) for key, split in (("train", "train"), ("valid", "dev"))
+        }
+        named = {f"{key}_csv": table for key, table in tables.items()}
+        return {"data_folder": str(self.path), **named, "test_csv": [tables["valid"]]}
 
     @property
     def journal(self) -> Path:

@@ -1,4 +1,4 @@
-"""LibriSpeech's utterances, and CEC1's interferers with the signal-to-noise ratios of its scenes."""
+"""The utterances of LibriSpeech, and the interferers of CEC1 with the SNRs of its scenes."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -67,7 +67,9 @@ def read_librispeech(root: Path, split: str) -> tuple[list[Utterance], list[Prob
         lines = transcript.read_text(encoding="utf-8").splitlines()
         words = {key: said.strip() for key, _, said in (line.partition(" ") for line in lines)}
         problems += [_problem("sound without words", sounds[k]) for k in sounds if not words.get(k)]
-        problems += [_problem("words without a sound", chapter / k) for k in words if k not in sounds]
+        problems += [
+            _problem("words without a sound", chapter / k) for k in words if k not in sounds
+        ]
         for key in sorted(set(sounds) & {key for key, said in words.items() if said}):
             try:
                 seconds = sf.info(sounds[key]).duration

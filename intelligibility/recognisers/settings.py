@@ -24,7 +24,9 @@ FROM_ZERO = (
 )
 
 
-def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+def load_settings(
+    cfg: DictConfig, experiment: Experiment, tables: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Read the recogniser's settings and make the objects that they describe.
 
     Parameters
@@ -33,6 +35,8 @@ def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
         The configuration; `asr_config` names the file, `asr_overrides` changes single settings.
     experiment : Experiment
         Gives `data_folder` and `output_folder`.
+    tables : mapping, optional
+        The settings of other training data than the experiment's; `asr_overrides` goes before them.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def load_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
         SpeechBrain's hparams: numbers, modules, searchers; and, as `model_settings`, the settings
         that determine what given weights compute. Nothing is written.
     """
-    return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, experiment))
+    return read_settings(RECIPE / cfg.asr_config, _overrides(cfg, experiment, tables or {}))
 
 
 def refuse_foreign_objects(path: Path) -> None:
@@ -68,16 +72,18 @@ def plain_settings(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
     path = RECIPE / cfg.asr_config
     with _faults_named(path):
         text = path.read_text(encoding="utf-8")
-        return _plain(text, _complete(text, _overrides(cfg, experiment)))
+        return _plain(text, _complete(text, _overrides(cfg, experiment, {})))
 
 
-def _overrides(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
+def _overrides(
+    cfg: DictConfig, experiment: Experiment, tables: Mapping[str, Any]
+) -> dict[str, Any]:
     overrides: Any = OmegaConf.to_container(cfg.asr_overrides, resolve=True)
     folders = {
         "data_folder": str(experiment.data_folder),
         "output_folder": str(experiment.asr_folder),
     }
-    return {key: cfg[key] for key in FROM_CONFIG} | folders | overrides
+    return {key: cfg[key] for key in FROM_CONFIG} | folders | overrides | dict(tables)
 
 
 def read_settings(path: str | Path, overrides: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -167,6 +167,15 @@ def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> 
         )
 
 
+def heard_by_start(pretrained: str | None) -> list[dict[str, Any]]:
+    """Return the presentations that a start trained by this recipe has been trained on."""
+    if not pretrained or not AsrFolder(Path(pretrained).expanduser()).trained_on.is_file():
+        return []
+    _presentations(Path(pretrained).expanduser())  # refuses a damaged record
+    record = read_json(AsrFolder(Path(pretrained).expanduser()).trained_on, dict)
+    return record.get("presentations", [])
+
+
 def _presentations(asr_folder: str | Path) -> dict[str, str | None] | None:
     """Return the scene of each signal that was trained on, by its name; None without a record."""
     path = AsrFolder(Path(asr_folder)).trained_on

@@ -12,7 +12,11 @@ import matplotlib.pyplot as plt
 from intelligibility.experiment import AsrFolder
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
-from intelligibility.recognisers.trained_on import record_data
+from intelligibility.recognisers.trained_on import (
+    heard_by_start,
+    record_data,
+    training_record,
+)
 from intelligibility.runs import RecipeError, atomic_path, read_json, versions, write_json
 from intelligibility.training.checkpoints import WholeCheckpointer
 
@@ -113,5 +117,8 @@ def record_training(
         check_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
     write_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
     epochs_left = found is None or epoch_of(found) < hparams["number_of_epochs"]
+    if not (goes_on or epochs_left):
+        data = training_record({}, [], {})  # the start is only measured
+    data["presentations"] += heard_by_start(hparams["pretrained"])
     data = {"training": checkpointer.training.get("training")} | data
     record_data(Path(hparams["output_folder"]), data, goes_on, epochs_left)

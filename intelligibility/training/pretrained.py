@@ -10,8 +10,9 @@ import sentencepiece
 from huggingface_hub import hf_hub_download
 from speechbrain.utils.checkpoints import Checkpointer
 
-from intelligibility.recognisers.checkpoints import epoch_of
-from intelligibility.recognisers.speechbrain import load_normaliser, load_weights
+from intelligibility.experiment import AsrFolder, SaveFolder
+from intelligibility.recognisers.checkpoints import check_one_training, epoch_of, read_checkpoints
+from intelligibility.recognisers.speechbrain import load_average, load_normaliser, load_weights
 from intelligibility.runs import RecipeError, atomic_path, sha256_of
 from intelligibility.training.settings import Start, Vocabulary
 
@@ -20,7 +21,8 @@ logger = logging.getLogger(__name__)
 THREE_WAYS = """{save}: no checkpoint to start from. Give one of
   - a SpeechBrain save/ folder: put CKPT+... and tokenizer.ckpt into {save}
   - pretrained files: pretrained=speechbrain/asr-transformer-transformerlm-librispeech, or
-    pretrained=<folder> that holds asr.ckpt, normalizer.ckpt and tokenizer.ckpt
+    pretrained=<folder> that holds asr.ckpt, normalizer.ckpt and tokenizer.ckpt, or
+    that train_asr.py wrote, such as exp/ls_cls/transformer_cpc1
   - no start at all: from_scratch=true"""
 
 
@@ -42,15 +44,23 @@ def provide_start(start: Start, checkpointer: Checkpointer) -> None:
 def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
     """Turn pretrained files into a checkpoint at `pretrained_epoch`, like that of a save/ folder.
 
-    Strictly: the model has to have exactly the settings' parameters.
+    Strictly: the model has to have exactly the settings' parameters. Of a recogniser that
+    train_asr.py trained, the average of its checkpoints is taken, as infer.py does.
     """
     source, revision = str(start.pretrained), start.pretrained_revision
-    model, normaliser = (
-        fetch_pretrained(source, revision, name) for name in ("asr.ckpt", "normalizer.ckpt")
-    )
     training = checkpointer.recoverables
+    model = training["model"]
+    trained = read_checkpoints(AsrFolder(Path(source).expanduser()).save_folder)
     try:
-        training["model"].load_state_dict(load_weights(model, training["model"]), strict=True)
+        if trained:
+            check_one_training(trained)
+            load_average(model, trained)
+            weights = sorted(checkpoint.paramfiles["model"] for checkpoint in trained)
+            normaliser = trained[0].paramfiles["normalizer"]
+        else:
+            weights = [fetch_pretrained(source, revision, "asr.ckpt")]
+            model.load_state_dict(load_weights(weights[0], model), strict=True)
+            normaliser = fetch_pretrained(source, revision, "normalizer.ckpt")
         load_normaliser(training["normalizer"], normaliser, start.n_mels)
     except RecipeError as error:
         raise RecipeError(
@@ -61,7 +71,7 @@ def install_pretrained(start: Start, checkpointer: Checkpointer) -> None:
         ) from error
     training["counter"].current = start.pretrained_epoch
     training["noam_scheduler"].n_steps = start.pretrained_steps
-    checkpointer.save_checkpoint({"source": source, "sha256": sha256_of([model])})
+    checkpointer.save_checkpoint({"source": source, "sha256": sha256_of(weights)})
 
 
 def fetch_pretrained(source: str, revision: str, name: str) -> Path:
@@ -69,6 +79,8 @@ def fetch_pretrained(source: str, revision: str, name: str) -> Path:
     folder = Path(source).expanduser()
     if folder.is_dir():
         path, where = folder / name, str(folder)
+        if name == "tokenizer.ckpt" and not path.is_file():
+            path = SaveFolder(AsrFolder(folder).save_folder).tokenizer  # of train_asr.py
         if not path.is_file():
             raise RecipeError(f"{path}: no such file; the pretrained folder has to hold it")
     else:
