@@ -21,6 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,24 +73,31 @@ def sentences() -> dict[str, list[str]]:
     return {"train": free[:n_train], "dev": free[n_train : sum(N_SENTENCES.values())]}
 
 
-def write_speech(data: Path) -> None:
-    """Write one ear signal per sentence, 16 kHz, and the tables clean_{train,dev}.csv."""
+def clean_speech() -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """Yield split, voice, sentence and one ear's signal (n_samples,), 16 kHz, per utterance."""
     rng = np.random.default_rng(SEED)
     for split, texts in sentences().items():
         voices = [VOICES[number % len(VOICES)] for number in range(len(texts))]
-        rows = []
         for number, spoken in enumerate(speech.speak(list(zip(voices, texts, strict=True)))):
             level = scenes.LEVEL + min(rng.choice(SNRS), 0)
             silence = round(scenes.AFTER * speech.SAMPLE_RATE)
             target = np.pad(scenes.at_level(spoken, level), (0, silence))
             ears = HEADROOM * scenes.at_ears(target, float(rng.integers(-30, 31)))
             signal = resample(ears[:, number % 2, None], speech.SAMPLE_RATE, ASR_RATE)[:, 0]
-            wav = data / split / f"{split}{number:04d}.wav"
-            wav.parent.mkdir(parents=True, exist_ok=True)
-            sf.write(wav, signal.astype("float32"), ASR_RATE, subtype="FLOAT")
-            row = {"ID": wav.stem, "duration": f"{len(signal) / ASR_RATE:.4f}", "wav": wav}
-            rows.append(row | {"spk_id": voices[number], "wrd": texts[number].upper()})
-        write_table(data / f"clean_{split}.csv", rows)
+            yield split, voices[number], texts[number], signal
+
+
+def write_speech(data: Path) -> None:
+    """Write one ear signal per sentence, 16 kHz, and the tables clean_{train,dev}.csv."""
+    rows: dict[str, list] = {split: [] for split in N_SENTENCES}
+    for split, voice, text, signal in clean_speech():
+        wav = data / split / f"{split}{len(rows[split]):04d}.wav"
+        wav.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(wav, signal.astype("float32"), ASR_RATE, subtype="FLOAT")
+        row = {"ID": wav.stem, "duration": f"{len(signal) / ASR_RATE:.4f}", "wav": wav}
+        rows[split].append(row | {"spk_id": voice, "wrd": text.upper()})
+    for split, table in rows.items():
+        write_table(data / f"clean_{split}.csv", table)
 
 
 def train(exp_folder: Path, asr_folder: Path, *overrides: str) -> None:
