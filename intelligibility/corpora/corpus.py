@@ -53,6 +53,8 @@ class Corpus:
         How many signals the published numbers are of, per track or set.
     published, published_means : mapping
         The numbers to compare with, of all test signals and of means over listeners and systems.
+    published_trainings : mapping
+        RMSE, NCC and KT of the decoder similarity by what the recogniser was trained on.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Corpus:
     n_test_signals: Mapping[str, int] = field(default_factory=dict)
     published: Published = field(default_factory=dict)
     published_means: Published = field(default_factory=dict)
+    published_trainings: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def columns(self) -> str:

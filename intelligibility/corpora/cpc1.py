@@ -135,4 +135,11 @@ CORPUS = Corpus(
         ("mbstoi", PAPER): {"listener": (7.8, 0.414, 0.311), "system": (14.7, 0.798, 0.244)},
         ("dec", PAPER): {"listener": (7.8, 0.419, 0.407), "system": (4.8, 0.982, 0.644)},
     },
+    published_trainings={  # Table 2, of the closed track
+        "LS": (26.4, 0.692, 0.449),
+        "LS+CLS": (24.3, 0.746, 0.464),
+        "LS+CPC1": (23.3, 0.768, 0.503),
+        "LS+CLS+CPC1": (23.1, 0.773, 0.498),
+        "LS+CLS+CPC1, no MSBG": (23.4, 0.767, 0.476),
+    },
 )
