@@ -1,5 +1,6 @@
 """What training starts from: a folder, the hub, nothing; and the tokenizer that belongs to it."""
 
+import json
 import re
 import shutil
 
@@ -44,6 +45,45 @@ def test_starts_from_a_folder_and_then_without_it(toy_data, hub_files, tmp_path,
     shutil.rmtree(hub_files)
     toy_asr.train(toy_data, asr, **wanted | {"number_of_epochs": 112})
     assert [entry["epoch"] for entry in toy_asr.epochs(asr)] == [111, 112]
+
+
+def test_starts_from_a_recogniser_trained_here(toy_data, uninterrupted, tmp_path):
+    """Its checkpoints are averaged, and what it was trained on is not forgotten."""
+    asr = tmp_path / "asr"
+    shutil.copytree(uninterrupted, tmp_path / "start")
+    first = toy_asr.latest(tmp_path / "start")
+    shutil.copytree(first, second := first.with_name(f"{first.name}b"))
+    other = {name: tensor * 3 for name, tensor in toy_asr.load(first / "model.ckpt").items()}
+    torch.save(other, second / "model.ckpt")
+    record = tmp_path / "start/trained_on.json"
+    old = json.loads(record.read_text())
+    old["presentations"].append(old["presentations"][0] | {"name": "S1_L1_E1", "scene": "S1"})
+    record.write_text(json.dumps(old))
+    measured = {**STAGES, "pretrained": str(tmp_path / "start"), "number_of_epochs": 110}
+    toy_asr.train(toy_data, asr, **measured)
+    installed = toy_asr.load(toy_asr.latest(asr) / "model.ckpt")
+    for name, tensor in toy_asr.load(first / "model.ckpt").items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(installed[name], 2 * tensor)
+    trained_on = json.loads((asr / "trained_on.json").read_text())
+    assert trained_on["presentations"] == old["presentations"] and trained_on["tables"] == []
+
+
+def test_a_start_can_be_measured_without_training(toy_data, hub_files, tmp_path):
+    """With as many epochs as it has already: the paper's "LS"."""
+    asr, weights = tmp_path / "asr", toy_asr.load(hub_files / "asr.ckpt")
+    measured = {**STAGES, "pretrained": str(hub_files), "number_of_epochs": 110}
+    for _ in range(2):
+        toy_asr.train(toy_data, asr, **measured)
+        (checkpoint,) = (asr / "save").glob("CKPT+*")
+        installed = toy_asr.load(checkpoint / "model.ckpt")
+        shared = weights.keys() & installed.keys()
+        assert shared and all(torch.equal(installed[name], weights[name]) for name in shared)
+        assert json.loads((asr / "trained_on.json").read_text())["presentations"] == []
+    assert set(json.loads((asr / "wer.json").read_text())["WER"]) == {
+        "left_dev_msbg",
+        "right_dev_msbg",
+    }
 
 
 def test_asks_the_hub_for_the_documented_revision(hub_files, tmp_path, toy_data, monkeypatch):
