@@ -1,5 +1,6 @@
 # make demo: the stages on the embedded miniature, two measures without a recogniser, and the score
 # of one sentence.
+# make demo-table2: the rows of the paper's Table 2 on it, after make demo.
 # make test: ruff, mypy and the suite.
 # make demo-reconstruct: speech back from each layer on it, after make demo.
 # make test-kernels: the tests of numbers, as other processors compute them.
@@ -8,6 +9,9 @@ PY := .venv/bin/python
 SCRIPTS := prepare_data.py train_asr.py infer.py "baselines.py baselines=[mbstoi,stoi]" evaluate.py
 PIP := $(PY) -m pip install --disable-pip-version-check -q
 OWN := demo/data/clarity_CPC1_data_test/clarity_data
+# One thread: more would only wait for each other at the miniature's size.
+RUN := OMP_NUM_THREADS=1 $(PY)
+DEMO := --config-name demo/config
 PYTEST := -m pytest -n 2 --dist loadgroup
 
 # Tests of numbers: the simulation, recognisers and search, similarity, scoring.
@@ -21,29 +25,48 @@ $(if $(shell grep -sm1 avx512dq /proc/cpuinfo),OPENBLAS_CORETYPE=SkylakeX) OMP_N
 endef
 export KERNELS
 
-.PHONY: demo demo-baselines demo-reconstruct demo-reconstruct-all test test-kernels clean-demo
+.PHONY: demo demo-table2 demo-baselines demo-reconstruct demo-reconstruct-all test test-kernels clean-demo
 .DELETE_ON_ERROR:
 
-# One thread: more would only wait for each other at the miniature's size.
 demo: .venv/.demo
 	$(PY) -m demo.make_miniature
 	@set -e; for script in $(SCRIPTS); do \
 	  echo; echo "== $$script"; \
-	  OMP_NUM_THREADS=1 $(PY) $$script --config-name demo/config; \
+	  $(RUN) $$script $(DEMO); \
 	done
 	@echo; echo "== score.py"
-	OMP_NUM_THREADS=1 $(PY) score.py --config-name demo/config model=demo/exp \
+	$(RUN) score.py $(DEMO) model=demo/exp \
 	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav audiogram=N1 \
 	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
+	$(PY) -m demo.picture
 	@echo; echo "Now open demo/exp/report.html"
+
+# After make demo, whose recogniser is LS+CPC1: the other rows, each in a folder of its own.
+LS_CLS := pretrained=demo/exp/ls_cls/transformer_cpc1
+CLS := path.librispeech=demo/data_cls/LibriSpeech path.cec1=demo/data_cls/clarity_CEC1_data
+ROWS := run=ls run=ls_cls run=ls_cls_cpc1 "hearing_loss=none run=ls_cls_cpc1"
+demo-table2: .venv/.demo
+	$(PY) -m demo.make_cls
+	$(RUN) prepare_cls.py $(DEMO) $(CLS)
+	$(RUN) prepare_data.py $(DEMO) hearing_loss=none
+	$(RUN) train_asr.py $(DEMO) run=ls asr_overrides.number_of_epochs=12 # which it has: nothing is trained
+	$(RUN) train_asr.py $(DEMO) data=cls
+	$(RUN) train_asr.py $(DEMO) run=ls_cls_cpc1 $(LS_CLS)
+	$(RUN) train_asr.py $(DEMO) hearing_loss=none run=ls_cls_cpc1 $(LS_CLS)
+	@set -e; for row in $(ROWS); do \
+	  echo; echo "== $$row"; \
+	  $(RUN) infer.py $(DEMO) $$row; \
+	  $(RUN) evaluate.py $(DEMO) $$row >/dev/null; \
+	done
+	$(RUN) evaluate.py $(DEMO)
 
 # After make demo, which has MBSTOI and STOI: HASPI and ESTOI as well.
 demo-baselines: .venv/.demo
-	OMP_NUM_THREADS=1 $(PY) baselines.py --config-name demo/config 'baselines=[mbstoi,haspi,stoi,estoi]'
-	OMP_NUM_THREADS=1 $(PY) evaluate.py --config-name demo/config
+	$(RUN) baselines.py $(DEMO) 'baselines=[mbstoi,haspi,stoi,estoi]'
+	$(RUN) evaluate.py $(DEMO)
 
 # Two networks, one task; the second target adds the third, the other tasks, RecGAN and enhancement.
-RECONSTRUCT := OMP_NUM_THREADS=1 $(PY) reconstruction/reconstruct.py --config-name demo/config
+RECONSTRUCT := $(RUN) reconstruction/reconstruct.py $(DEMO)
 demo-reconstruct: .venv/.demo
 	$(RECONSTRUCT) network=recogniser
 	$(RECONSTRUCT) network=vggish
@@ -65,7 +88,7 @@ test-kernels: .venv/.test
 	done
 
 clean-demo:
-	rm -rf demo/data demo/exp
+	rm -rf demo/data demo/data_cls demo/exp
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \

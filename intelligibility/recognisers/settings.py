@@ -36,7 +36,8 @@ def load_settings(
     experiment : Experiment
         Gives `data_folder` and `output_folder`.
     tables : mapping, optional
-        The settings of other training data than the experiment's; `asr_overrides` goes before them.
+        The settings of other training data than the experiment's; they replace what
+        `asr_overrides` says of tables.
 
     Returns
     -------
