@@ -81,6 +81,7 @@ from intelligibility.evaluation.tables import (
     records,
     scores_of,
 )
+from intelligibility.evaluation.trainings import training_scores
 from intelligibility.evaluation.within import within_scores
 from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.measures import MEASURES, METHOD
@@ -155,6 +156,7 @@ def run(cfg: DictConfig) -> None:
             "groups": {by: records(long) for by, long in groups.items()},
             "figures": figure_numbers(test, measures),
             "calibration": mapping.as_json(),
+            "trainings": training_scores(experiment, test, resampler),
             "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes},
         }

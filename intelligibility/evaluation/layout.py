@@ -21,6 +21,7 @@ from intelligibility.evaluation.tables import (
     markdown,
     signals_table,
 )
+from intelligibility.evaluation.trainings import training_tables
 from intelligibility.evaluation.within import within_table
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.runs import logbook, read_json, write_text
@@ -54,6 +55,9 @@ def _all_tables(
     corpus = CORPORA[experiment.corpus]
     names = ", ".join(f"{name}: {NAMES[name]}" for name in results["scores"] if name != "prior")
     tables = {"table1": signals_table(_results_in_columns(experiment, results), corpus)}
+    if results["trainings"]:  # the paper's are of the closed track
+        published = {} if experiment.track else corpus.published_trainings
+        tables |= training_tables(results["trainings"], published)
     if results["averaged"]:
         tables["table3"] = averages_table(results, corpus)
     tables["within"] = within_table(results["within"])

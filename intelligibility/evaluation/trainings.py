@@ -2,16 +2,22 @@
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from intelligibility.corpora.corpus import Corpus
 from intelligibility.evaluation.compare import comparison_table, comparisons, read_other
-from intelligibility.evaluation.tables import DIGITS, Resampler, Table, scores_of
+from intelligibility.evaluation.tables import (
+    DIGITS,
+    Resampler,
+    Table,
+    between,
+    scores_of,
+    with_ends,
+)
 from intelligibility.experiment import ABLATIONS, Experiment
 from intelligibility.pages import number
 
@@ -93,34 +99,30 @@ def training_scores(
     }
 
 
-def training_tables(trainings: Mapping[str, Any], corpus: Corpus, track: str) -> dict[str, Table]:
+def training_tables(
+    trainings: Mapping[str, Any], published: Mapping[str, Sequence[float]]
+) -> dict[str, Table]:
     """Lay the runs out beside the paper's rows, and their comparisons.
 
     Parameters
     ----------
     trainings : mapping
         From `training_scores`.
-    corpus : Corpus
-        Whose published rows stand beside them.
-    track : str
-        "" or "_indep": the paper's rows are of the closed track.
+    published : mapping
+        The paper's RMSE, NCC and KT by title.
     """
-    published = {} if track else corpus.published_trainings
     rows, shown = [], []
     for title in (one.title for one in TRAININGS):
-        scored = trainings["scores"].get(title, {})
-        paper = dict(zip(DIGITS, published.get(title, ()), strict=False))
         row: dict[str, Any] = {"training": title}
-        line: dict[str, str] = {"trained on": title}
+        line = {"trained on": title}
         for name, digits in DIGITS.items():
-            one = scored.get(name, {"value": None, "interval": None})
-            low, high = one["interval"] or (None, None)
-            row |= {name: one["value"], f"{name}_low": low, f"{name}_high": high}
-            ends = f" ({number(low, min(digits, 2))}–{number(high, min(digits, 2))})"
-            line[name] = number(one["value"], digits) + (ends if one["interval"] else "")
-        for name, digits in DIGITS.items():
-            row[f"paper_{name}"] = paper.get(name)
-            line[f"paper {name}"] = number(paper.get(name), digits)
+            one = trainings["scores"].get(title, {}).get(name, {"value": None, "interval": None})
+            row |= with_ends(name, one)
+            ends = f" ({between(one['interval'], digits)})" if one["interval"] else ""
+            line[name] = number(one["value"], digits) + ends
+        paper = dict(zip(DIGITS, published.get(title, (None, None, None)), strict=True))
+        row |= {f"paper_{name}": value for name, value in paper.items()}
+        line |= {f"paper {name}": number(value, DIGITS[name]) for name, value in paper.items()}
         rows.append(row)
         shown.append(line)
     caption = (

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from intelligibility.corpora import corpus_of, late_responses
 from intelligibility.corpora.presentation import Presentation, Problem
-from intelligibility.experiment import Experiment, is_trained_here
+from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
 from intelligibility.runs import RecipeError
 
 FEWEST_TO_FIT = 3  # dev signals with a response, for a logistic of two parameters
@@ -64,6 +64,8 @@ def _check_pretrained(folder: Path, named: str) -> list[Problem]:
         if named[0] not in "/.~":
             return []  # a hub id: what it holds is known when it is fetched
         return [Problem("no pretrained recogniser", f"{named} is no folder", stops="train_asr.py")]
+    if AsrFolder(folder).save_folder.is_dir():
+        return []  # of train_asr.py
     return [
         Problem("no pretrained recogniser", f"{folder / name} is missing", stops="train_asr.py")
         for name in ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
