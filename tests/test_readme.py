@@ -50,7 +50,7 @@ def test_the_configuration_names_the_scripts_that_read_each_key():
     names = [*(path.stem for path in RECIPE.glob("*.py")), "reconstruction.reconstruct"]
     modules = {name.rpartition(".")[2]: importlib.import_module(name) for name in names}
     reads = {name: set(module.READS) for name, module in modules.items()}
-    assert len(reads) == 8
+    assert len(reads) == 9
     said = {
         key: set(re.split(r", ", text[1:].split("]")[0]))
         for key, text in keys_of("config.yaml")
