@@ -7,7 +7,7 @@ Reads   path.librispeech/{train-clean-100,dev-clean}   FLAC and transcripts, 100
         path.cec1/**/metadata/scenes*.json             if there, the SNRs of CEC1's training scenes
 Writes  exp_folder/cls_data/{train,dev}/<speaker>/     mixtures, 16 kHz, 16-bit FLAC, about 8 GB
         exp_folder/cls_data/cls_{train,dev}.csv        tables for SpeechBrain
-        exp_folder/cls_data/{mixed.jsonl,made_by.json} what is done and from what; counts, settings
+        exp_folder/cls_data/{mixed.jsonl,mixed.json}   what is done and from what; counts, settings
 
 Each utterance gets an interferer, a part of it, and a speech-weighted signal-to-noise ratio, all
 drawn from `seed` and its own name. Speech and interferer are added at 16 kHz, without a room.

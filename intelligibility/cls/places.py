@@ -48,4 +48,4 @@ class ClsFolder:
     @property
     def record(self) -> Path:
         """How the mixtures were made, and how many."""
-        return self.path / "made_by.json"
+        return self.path / "mixed.json"

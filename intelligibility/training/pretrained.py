@@ -79,8 +79,9 @@ def fetch_pretrained(source: str, revision: str, name: str) -> Path:
     folder = Path(source).expanduser()
     if folder.is_dir():
         path, where = folder / name, str(folder)
-        if name == "tokenizer.ckpt" and not path.is_file():
-            path = SaveFolder(AsrFolder(folder).save_folder).tokenizer  # of train_asr.py
+        of_ours = SaveFolder(AsrFolder(folder).save_folder).tokenizer
+        if name == of_ours.name and not path.is_file():
+            path = of_ours
         if not path.is_file():
             raise RecipeError(f"{path}: no such file; the pretrained folder has to hold it")
     else:

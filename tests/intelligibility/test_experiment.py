@@ -16,6 +16,7 @@ from tests.conftest import RECIPE, configure
 FOLDERS = {"exp_folder", "prepared_folder", "results_folder"}
 # What only bears the same name: pretrained files, a folder of the release, templates of pages.
 NAMED_ELSEWHERE = {
+    ("intelligibility/cls/sources.py", "/train"),  # of CEC1
     ("intelligibility/preparation/readiness.py", "tokenizer.ckpt"),
     ("intelligibility/corpora/cpc3.py", "/train"),
     ("intelligibility/evaluation/report.py", "report.html"),
