@@ -129,8 +129,8 @@ def main() -> None:
     }
     table = pd.DataFrame({run: rmses(experiment) for run, experiment in runs.items()}).T
     least, most = table.min(), table.max()
-    table.loc[("least", "")], table.loc[("most", "")] = least, most
-    table.loc[("spread", "")] = most - least
+    for name, row in (("least", least), ("most", most), ("spread", most - least)):
+        table.loc[(name, ""), :] = row
     print(table.round(1).to_string())
     if len(runs) > 1:
         print(pd.Series(apart(list(runs.values()))).round(1).to_string())
