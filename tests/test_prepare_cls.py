@@ -2,13 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import soundfile as sf
 
 import prepare_cls
+import train_asr
 from intelligibility.cls.places import ClsFolder
-from intelligibility.experiment import read_table
+from intelligibility.experiment import AsrFolder, read_table
+from tests import toy_asr
 from tests.cls_data import WORDS, make_cec1, make_librispeech, write_noise
 from tests.conftest import configure
 
@@ -110,3 +113,17 @@ def test_bad_input_is_named_together_before_anything_is_made(tmp_path, caplog):
 
 def test_check_only_makes_nothing(sources, tmp_path):
     assert not prepare(sources, tmp_path, "check_only=true").path.exists()
+
+
+def test_train_asr_trains_on_the_mixtures_in_a_run_of_its_own(prepared):
+    settings = toy_asr.SETTINGS | {"number_of_epochs": 1, "batch_size": 2, "output_neurons": 32}
+    options = [f"asr_overrides.{key}={settings[key]}".replace(" ", "") for key in settings]
+    options = [one.replace("'", "") for one in options if not one.endswith(("seed=3", "=True"))]
+    exp = prepared.path.parent
+    train_asr.run(configure("none", exp, "data=cls", "from_scratch=true", *options))
+    assert not (exp / "transformer_cpc1").exists()
+    asr = AsrFolder(exp / "ls_cls/transformer_cpc1")
+    assert set(json.loads(asr.wer.read_text())["WER"]) == {"cls_dev"}
+    record = json.loads(asr.trained_on.read_text())
+    assert [Path(table).name for table in record["tables"]] == ["cls_train.csv"]
+    assert {one["name"] for one in record["presentations"]} == set(WORDS["train-clean-100"])

@@ -34,11 +34,9 @@ class ClsFolder:
 
     def settings(self) -> dict[str, Any]:
         """Return what transformer_cpc1.yaml has to be told to train on the mixtures."""
-        tables = {
-            key: str(self.table(split)) for key, split in (("train", "train"), ("valid", "dev"))
-        }
-        named = {f"{key}_csv": table for key, table in tables.items()}
-        return {"data_folder": str(self.path), **named, "test_csv": [tables["valid"]]}
+        train, dev = str(self.table("train")), str(self.table("dev"))
+        folder = {"data_folder": str(self.path)}
+        return folder | {"train_csv": train, "valid_csv": dev, "test_csv": [dev]}
 
     @property
     def journal(self) -> Path:
