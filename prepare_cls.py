@@ -50,12 +50,11 @@ from intelligibility.experiment import Experiment, write_table
 from intelligibility.runs import (
     RecipeError,
     atomic_path,
-    file_stamp,
     is_number,
     sole_run,
     write_json,
 )
-from intelligibility.work import Piece, Work
+from intelligibility.work import Piece, Stamp, Work
 
 logger = logging.getLogger(__name__)
 
@@ -220,12 +219,12 @@ def draw(
     return Mixture(utterance, interferer, float(snr), float(rng.random()), target)
 
 
-def made_by(mixture: Mixture) -> dict[str, Any]:
+def made_by(mixture: Mixture, stamp: Stamp) -> dict[str, Any]:
     """Return everything that determines a mixture."""
     speech, noise = mixture.utterance.path, mixture.interferer.path
     return {
-        "speech": file_stamp(speech),
-        "interferer": [noise.name, file_stamp(noise)],
+        "speech": stamp(speech),
+        "interferer": [noise.name, stamp(noise)],
         "snr": mixture.snr,
         "start": mixture.start,
     }
