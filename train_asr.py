@@ -434,10 +434,10 @@ def run(cfg: DictConfig) -> None:
         used = read_presentations(experiment.presentations)
         presentations = {one.name: one for archive in used.values() for one in archive}
     run_opts = run_options(given, str(pick_device(cfg.device)))
-    tables = {"corpus": {}, "cls": ClsFolder.below(experiment.exp_folder).settings()}
-    if cfg.data not in tables:
-        raise RecipeError(f"data={cfg.data}: expected {' or '.join(tables)}")
-    train(load_settings(cfg, experiment, tables[cfg.data]), run_opts, presentations)
+    if cfg.data not in ("corpus", "cls"):
+        raise RecipeError(f"data={cfg.data}: expected corpus or cls")
+    tables = ClsFolder.below(experiment.exp_folder).settings() if cfg.data == "cls" else {}
+    train(load_settings(cfg, experiment, tables), run_opts, presentations)
 
 
 def run_published_way(arguments: list[str]) -> None:

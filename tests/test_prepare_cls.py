@@ -126,3 +126,9 @@ def test_train_asr_trains_on_the_mixtures_in_a_run_of_its_own(prepared):
     record = json.loads(asr.trained_on.read_text())
     assert record["tables"] == ["cls_train"]
     assert {one["name"] for one in record["presentations"]} == set(WORDS["train-clean-100"])
+
+
+def test_train_asr_names_prepare_cls_where_there_are_no_mixtures(tmp_path, caplog):
+    with pytest.raises(SystemExit):
+        train_asr.run(configure("none", tmp_path, "data=cls", "from_scratch=true"))
+    assert "cls_train.csv: no such table; run prepare_cls.py first" in caplog.text

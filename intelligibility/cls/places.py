@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from intelligibility.cls.sources import Utterance
+from intelligibility.runs import RecipeError
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ClsFolder:
     def settings(self) -> dict[str, Any]:
         """Return what transformer_cpc1.yaml has to be told to train on the mixtures."""
         train, dev = str(self.table("train")), str(self.table("dev"))
+        if not Path(train).is_file():
+            raise RecipeError(f"{train}: no such table; run prepare_cls.py first")
         folder = {"data_folder": str(self.path)}
         return folder | {"train_csv": train, "valid_csv": dev, "test_csv": [dev]}
 
