@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from speechbrain.utils.edit_distance import alignment, op_table
-
 
 def words_of(text: str) -> list[str]:
     """Split a text into words in capitals, without punctuation other than apostrophes."""
@@ -20,6 +18,9 @@ def aligned_words(recognised: str, prompt: str) -> list[tuple[str, int | None, i
         Each step: "=" (hit), "S" (substitution), "D" (deletion) or "I" (insertion), the number of
         the prompt's word and that of the recognised word.
     """
+    # Imported here: what only splits texts into words runs without SpeechBrain.
+    from speechbrain.utils.edit_distance import alignment, op_table
+
     return alignment(op_table(words_of(prompt), words_of(recognised)))
 
 

@@ -8,6 +8,7 @@ are kept, every ninth.
 
 import functools
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from clarity.evaluator.haspi import eb
@@ -53,14 +54,43 @@ def haspi(
     name : str
         The signal's: it seeds the noise of the model's nerve fibres, as in Clarity's baselines.
     """
+    return max(ear.index for ear in haspi_of_ears(processed, reference, rate, listener, name))
+
+
+@dataclass(frozen=True)
+class EarIndex:
+    """One ear's index, and the correlations that it is made of.
+
+    Attributes
+    ----------
+    index : float
+        0..1.
+    modulations : dict of float to float
+        Correlation of the two signals' envelopes, by the rate of the modulation in Hz.
+    """
+
+    index: float
+    modulations: dict[float, float]
+
+
+def haspi_of_ears(
+    processed: np.ndarray, reference: np.ndarray, rate: float, listener: Listener, name: str
+) -> tuple[EarIndex, EarIndex]:
+    """Return the index of the left and of the right ear; the parameters are those of `haspi`."""
     np.random.seed(seed_of(name))
-    ears = zip(
-        reference.T, processed.T, (listener.audiogram_left, listener.audiogram_right), strict=True
+    left, right = (
+        _one_ear(clean, noisy, rate, audiogram)
+        for clean, noisy, audiogram in zip(
+            reference.T,
+            processed.T,
+            (listener.audiogram_left, listener.audiogram_right),
+            strict=True,
+        )
     )
-    return max(_one_ear(clean, noisy, rate, audiogram) for clean, noisy, audiogram in ears)
+    return left, right
 
 
-def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audiogram) -> float:
+def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audiogram) -> EarIndex:
     """Return one ear's index: clean speech with normal hearing, noisy with the hearing loss."""
     given = ClarityAudiogram(levels=audiogram.levels, frequencies=audiogram.frequencies)
     loss = tuple(given.resample(HASPI_AUDIOGRAM_FREQUENCIES).levels)
@@ -80,10 +110,11 @@ def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audio
     ]
     # Correlation of the envelopes' modulations, and the networks that map it to intelligibility.
     cepstra = cepstral_correlation_coef(*smoothed, SILENCE, DITHER, N_CEPSTRA)
-    clean_modulation, noisy_modulation, _ = fir_modulation_filter(*cepstra, ENVELOPE_RATE)
+    clean_modulation, noisy_modulation, rates = fir_modulation_filter(*cepstra, ENVELOPE_RATE)
     correlations = modulation_cross_correlation(clean_modulation, noisy_modulation)
     *network, largest = get_neural_net()
-    return float(nn_feed_forward_ensemble(correlations, *network)[0] / largest)
+    index = float(nn_feed_forward_ensemble(correlations, *network)[0] / largest)
+    return EarIndex(index, dict(zip(np.ravel(rates).tolist(), correlations.tolist(), strict=True)))
 
 
 def seed_of(name: str) -> int:

@@ -6,14 +6,18 @@ that some lists add to a system's name; without the CEC it would be ambiguous. C
 go by opaque names, so of them only the sentences can be recognised elsewhere.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from intelligibility.corpora.presentation import Presentation
 
 COUNTED = ("signals", "scenes", "listeners", "systems", "prompts")
+DIGITS = 10  # of a key's SHA-256: one in 70 million other signals is taken for one of CPC3's 15,520
+CECS = ("CEC1", "CEC2", "CEC3")
 
 
 def keys_of(one: Presentation) -> dict[str, str | None]:
@@ -56,9 +60,18 @@ def _words_of(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen in training or fitting, by kind, under the keys of `keys_of`."""
+    """What was seen in training or fitting, by kind, under the keys of `keys_of`.
+
+    Attributes
+    ----------
+    by_kind : mapping of str to frozenset of str
+        The keys; or the first `DIGITS` hexadecimal digits of the SHA-256 of each.
+    hashed : bool
+        Whether they are hashes, as in a file that is published without the names of a corpus.
+    """
 
     by_kind: Mapping[str, frozenset[str]]
+    hashed: bool = False
 
     @classmethod
     def of(cls, presentations: Iterable[Presentation]) -> "Seen":
@@ -84,28 +97,82 @@ class Seen:
     def from_json(cls, content: Any) -> "Seen":
         """Read what `as_json` gave; ValueError for anything else."""
         try:
-            by_kind = {kind: frozenset(content[kind]) for kind in COUNTED}
+            hashed = isinstance(content["signals"], str)
+            by_kind = {
+                kind: frozenset(_digests(content[kind]) if hashed else content[kind])
+                for kind in COUNTED
+            }
         except (KeyError, TypeError):
             raise ValueError(f"expected lists of {', '.join(COUNTED)}") from None
         if not all(isinstance(key, str) for keys in by_kind.values() for key in keys):
             raise ValueError("names that are no text")
-        return cls(by_kind)
+        return cls(by_kind, hashed)
 
-    def as_json(self) -> dict[str, list[str]]:
-        """Return sorted lists of keys by kind, as calibration.json holds them."""
-        return {kind: sorted(self.by_kind[kind]) for kind in COUNTED}
+    def as_json(self) -> dict[str, Any]:
+        """Return keys by kind, as calibration.json holds them: sorted lists, or a text of hashes."""
+        keys = {kind: sorted(self.by_kind[kind]) for kind in COUNTED}
+        return {kind: "".join(keys[kind]) for kind in COUNTED} if self.hashed else keys
+
+    def as_hashes(self) -> "Seen":
+        """Return the same, without names."""
+        if self.hashed:
+            return self
+        by_kind = {kind: frozenset(map(_digest, keys)) for kind, keys in self.by_kind.items()}
+        return Seen(by_kind, hashed=True)
+
+    def has_signal(self, key: str | None) -> bool:
+        """Say whether a signal was seen, given its key."""
+        if key is None:
+            return False
+        return (_digest(key) if self.hashed else key) in self.by_kind["signals"]
 
     def signals_in(self, test: Iterable[Presentation]) -> list[str]:
         """Return the names of the test signals that were seen themselves."""
-        return [one.name for one in test if keys_of(one)["signals"] in self.by_kind["signals"]]
+        return [one.name for one in test if self.has_signal(keys_of(one)["signals"])]
+
+    def has_recording(self, path: Path) -> bool:
+        """Say whether a wav is of a signal that was seen, as far as its name and folder tell."""
+        return any(map(self.has_signal, _keys_of_wav(path)))
 
     def overlap(self, test: Iterable[Presentation]) -> dict[str, dict[str, int]]:
         """Count per kind how many of the `known` different ones in the test were `seen`."""
-        tested = Seen.of(test).by_kind
+        given = Seen.of(test)
+        tested = (given.as_hashes() if self.hashed else given).by_kind
         return {
             kind: {"seen": len(tested[kind] & self.by_kind[kind]), "known": len(tested[kind])}
             for kind in COUNTED
         }
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:DIGITS]
+
+
+def _digests(text: str) -> list[str]:
+    """Split hashes that were written one after another."""
+    if len(text) % DIGITS or re.search("[^0-9a-f]", text):
+        raise ValueError(f"hashes that are not of {DIGITS} hexadecimal digits each")
+    return [text[at : at + DIGITS] for at in range(0, len(text), DIGITS)]
+
+
+def _keys_of_wav(path: Path) -> list[str]:
+    """Return the keys of the signals that a wav may be of, by its name in the Clarity releases.
+
+    CPC3 names the challenge. CPC1 and CPC2 do not; in CPC2 the folder does, and in CPC1 it is CEC1.
+
+    >>> _keys_of_wav(Path("HA_outputs/test.1/CEC2/S08503_L0212_E024_hr.wav"))
+    ['CEC2 S08503 L0212 E024']
+    >>> _keys_of_wav(Path("signals/CEC1_E001_S08518_L0227.wav"))
+    ['CEC1 S08518 L0227 E001']
+    """
+    if named := re.fullmatch(r"(CEC\d+)_(.+)_(S\d+)_(L\d+)", path.stem):
+        cec, system, scene, listener = named.groups()
+    elif named := re.fullmatch(r"(S\d+)_(L\d+)_(.+)", path.stem):
+        scene, listener, system = named.groups()
+        cec = path.parent.name if path.parent.name in CECS else "CEC1"
+    else:
+        return []
+    return [str(_keys(cec, scene, listener, system, "")["signals"])]
 
 
 def in_words(leaks: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,234 @@
+"""Words correct by HASPI and a built-in mapping: no recogniser, no training data, no network.
+
+The mapping was fitted on what people with hearing loss answered in the third Clarity Prediction
+Challenge (benchmarks/builtin_mapping.py makes it). It knows HASPI as that challenge computed it:
+version 2, the better ear, 100 dB SPL for an RMS of full scale, and a reference as loud as the
+target in the mixture. HASPI depends on the level of the reference, so it is brought to that level.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intelligibility.evaluation.mapping import FittedMapping
+from intelligibility.evaluation.responses import who_grade
+from intelligibility.prediction.alignment import Sentence, find_sentence, without_delay
+from intelligibility.prediction.prediction import (
+    EARS,
+    Conditions,
+    EarSignals,
+    Prediction,
+    full_scale_of,
+    level_of,
+)
+from intelligibility.prediction.recording import (
+    Recording,
+    active_level,
+    at_rate,
+    quality_warnings,
+    recordings_of,
+)
+from intelligibility.runs import ASR_RATE, RECIPE, RecipeError, sha256_of
+from msbg import Listener
+
+if TYPE_CHECKING:
+    from intelligibility.baselines.haspi import EarIndex
+
+BUILTIN = Path(__file__).with_name("builtin") / "haspi_cpc3.json"
+NAME = "haspi"
+FULL_SCALE = 100.0  # dB SPL of an RMS of full scale, in the mapping's data
+# dB SPL of the reference's speech. The one of -24 to -60 dB at which the indices of seven signals
+# are closest to those of the challenge: docs/own_recordings.md has the table.
+REFERENCE_LEVEL = 62.0
+FITTED_GRADES = ("mild", "moderate", "moderately severe")
+SEED_NAME = "recording"  # seeds HASPI's noise: equal recordings have equal predictions
+BETTER = (
+    "a mapping fitted on your own listening test (evaluate.py), or what a recogniser understands "
+    "beside it (model=openai/whisper-base.en)"
+)
+
+
+@dataclass(frozen=True)
+class HaspiPredictor:
+    """Better-ear HASPI, mapped to percent words correct.
+
+    Attributes
+    ----------
+    mapping : FittedMapping
+        From HASPI.
+    n_signals, n_listeners : int
+        How many answers the mapping was fitted on, and of how many people.
+    """
+
+    mapping: FittedMapping
+    n_signals: int
+    n_listeners: int
+
+    def predict(
+        self,
+        processed: np.ndarray | Recording,
+        reference: np.ndarray | Recording,
+        rate: int | None,
+        listener: Listener,
+        text: str | None = None,
+        conditions: Conditions = Conditions(),
+    ) -> Prediction:
+        """Predict how many words a listener gets right; the parameters are those of Predictor.
+
+        HASPI needs no text.
+        """
+        processed, reference = recordings_of(processed, reference, rate)
+        sentence = find_sentence(processed, reference, conditions.align, conditions.start)
+        ears = self.indices(processed, reference, sentence, listener, conditions)
+        heard = self._heard(processed, reference, sentence, listener, conditions)
+        index = max(ear.index for ear in ears)
+        percent, interval = self.percent(index)
+        return Prediction(
+            percent=percent,
+            by=NAME,
+            rmse=self.mapping.fits[NAME].rmse,
+            interval=interval,
+            percents={NAME: percent},
+            similarities={NAME: index},
+            by_ear={name: {NAME: ear.index} for name, ear in zip(EARS, ears, strict=True)},
+            words={},
+            text=text or "",
+            text_given=text is not None,
+            heard=heard,
+            course=None,
+            modulations={
+                name: ear.modulations for name, ear in zip(EARS, ears, strict=True)
+            },
+            fitted_on=f"{self.n_signals} answers of {self.n_listeners} people with hearing loss",
+        )
+
+    def indices(
+        self,
+        processed: Recording,
+        reference: Recording,
+        sentence: Sentence,
+        listener: Listener,
+        conditions: Conditions,
+    ) -> tuple["EarIndex", "EarIndex"]:
+        """Return HASPI of both ears, as the mapping knows it."""
+        from intelligibility.baselines.haspi import haspi_of_ears
+
+        full_scale = full_scale_of(reference, conditions, FULL_SCALE)
+        rate = reference.rate
+        noisy = without_delay(at_rate(processed, rate).signal, round(sentence.delay * rate))
+        noisy = noisy * 10 ** ((full_scale - FULL_SCALE) / 20)
+        gain = REFERENCE_LEVEL - FULL_SCALE - active_level(reference)
+        clean = reference.signal * 10 ** (gain / 20)
+        first, stop = (
+            None if end is None else round(end * rate) for end in (sentence.start, sentence.stop)
+        )
+        noisy, clean = noisy[first:stop], clean[first:stop]
+        if not noisy.any():
+            raise RecipeError(f"{processed.name}: is silent where the reference speaks")
+        if conditions.ear != "both":
+            number = EARS.index(conditions.ear)
+            noisy, clean = noisy[:, [number, number]], clean[:, [number, number]]
+            ear = (listener.audiogram_left, listener.audiogram_right)[number]
+            listener = Listener(ear, ear, listener.id)
+        try:
+            return haspi_of_ears(noisy, clean, rate, listener, SEED_NAME)
+        except ValueError as error:
+            raise RecipeError(f"{processed.name}: HASPI is not defined ({error})") from None
+
+    def percent(self, index: float) -> tuple[float, tuple[float, float] | None]:
+        """Return percent words correct for an index, and the interval of one answer."""
+        return percent_and_interval(self.mapping, NAME, index)
+
+    def _heard(
+        self,
+        processed: Recording,
+        reference: Recording,
+        sentence: Sentence,
+        listener: Listener,
+        conditions: Conditions,
+    ) -> EarSignals:
+        """Return the recordings as they are played: HASPI has a hearing loss of its own."""
+        level, doubt = level_of(reference, full_scale_of(reference, conditions, FULL_SCALE))
+        warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
+        warnings += doubt + self.warnings(Path(processed.name), listener)
+        played, clean = (
+            at_rate(one, ASR_RATE).signal.astype(np.float32) for one in (processed, reference)
+        )
+        played = without_delay(played, round(sentence.delay * ASR_RATE))
+        return EarSignals(played, clean, sentence.delay, level, warnings)
+
+    def warnings(self, processed: Path, listener: Listener) -> list[str]:
+        """Return what the mapping does not know, or knows too well."""
+        found = []
+        if (grade := who_grade(listener)) not in FITTED_GRADES:
+            found.append(
+                f"a hearing loss of the WHO's grade {grade}: the mapping from HASPI was fitted on "
+                f"{FITTED_GRADES[0]} to {FITTED_GRADES[-1]} losses only"
+            )
+        if self.mapping.seen is not None and self.mapping.seen.has_recording(processed):
+            found.append(
+                f"{processed.name}: a signal whose answer the mapping from HASPI was fitted on; "
+                "its error says nothing"
+            )
+        return found
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """Return everything that determines its predictions, for journals."""
+        return {
+            "mapping": sha256_of([BUILTIN]),
+            "pyclarity": version("pyclarity"),
+            "reference_level": REFERENCE_LEVEL,
+        }
+
+
+def percent_and_interval(
+    mapping: FittedMapping, measure: str, similarity: float
+) -> tuple[float, tuple[float, float] | None]:
+    """Return percent words correct, and between which of them four of five answers lie."""
+    percent = float(mapping.predict(measure, np.array(similarity)))
+    expected = mapping.fits[measure].prediction_interval
+    if expected is None:
+        return percent, None
+    low, high = expected.around(np.array(percent))
+    return percent, (float(low), float(high))
+
+
+@cache
+def builtin_predictor() -> HaspiPredictor:
+    """Return the predictor with the built-in mapping.
+
+    Raises
+    ------
+    RecipeError
+        pyclarity is not installed; the message has the one command that installs it.
+    """
+    refuse_missing_pyclarity()
+    mapping = FittedMapping.read(BUILTIN)
+    assert mapping.seen is not None
+    n_listeners = len(mapping.seen.by_kind["listeners"])
+    return HaspiPredictor(mapping, mapping.fits[NAME].n_signals or 0, n_listeners)
+
+
+def has_pyclarity() -> bool:
+    """Say whether HASPI can be computed."""
+    try:
+        return bool(version("pyclarity"))
+    except PackageNotFoundError:
+        return False
+
+
+def refuse_missing_pyclarity() -> None:
+    """Raise a RecipeError with the command that installs pyclarity where it is missing."""
+    if has_pyclarity():
+        return
+    packages = RECIPE / "requirements-baselines.txt"
+    what = f"-r {packages.name}" if packages.is_file() else "pyclarity==0.9.0"
+    raise RecipeError(
+        "without model=, words correct are predicted by HASPI, for which pyclarity is not "
+        f"installed: pip install --no-deps {what}"
+    )
