@@ -1,11 +1,16 @@
 """Score your own hearing aid: two recordings, an audiogram, a percentage of words.
 
+    python score.py processed=ha.wav reference=clean.wav audiogram=moderate
     python score.py processed=ha.wav reference=clean.wav audiogram=moderate \\
-        text="the boat is late" model=demo/exp
+        text="the boat is late" model=openai/whisper-base.en
     python score.py table=signals.csv output=scores.csv model=/data/exp
 
-model       an experiment folder in which evaluate.py ran, a bundle (evaluate.py bundle=FOLDER), or
-            the hub id of a bundle, with model_revision
+model       nothing: HASPI, mapped to percent words correct by what 26 people with hearing loss
+            answered in Clarity's third challenge (pip install --no-deps -r
+            requirements-baselines.txt). A recogniser's hub id or folder: the share of the words
+            that it recognises after the hearing loss, uncalibrated. An experiment folder in which
+            evaluate.py ran, a bundle (evaluate.py bundle=FOLDER), or the hub id of a bundle: the
+            method, with its own mapping. model_revision is of a hub id
 processed   the hearing aid's output, WAV or FLAC, mono or stereo, 8 kHz or more
 reference   the clean speech. The delay between the two is found and removed (unless align=false);
             the sentence is found in the reference (start=2.0: drop two seconds, as in CPC1)
@@ -13,14 +18,17 @@ audiogram   none, mild, moderate, moderately severe, N1 to N7, S1 to S3 (Bisgaar
             250:20,500:25,... (left=...;right=...); or a Clarity listeners file with listener=L0239
 text        the sentence; without it the recogniser's transcript of the reference is used
 table       CSV with the columns processed and reference and, each optional, text, listener,
-            audiogram, system, name, correctness; its paths are relative to its own folder
+            audiogram, system, name, correctness; its paths are relative to its own folder. Or a
+            folder with NAME_processed.wav and NAME_reference.wav, or with the folders processed/
+            and reference/ that hold the same names
 output      CSV; beside it the same as .json with a summary, and .jsonl, the journal
 report      true: also a page, output with .html, to listen to report_rows of the recordings
+calibration calibration.json of an experiment with the recogniser that model names
 
 `speech_level=65` sets the reference's speech to 65 dB SPL; `full_scale_db_spl` is the level of
-0 dB FS (default: as in the data of the model). `ear=left` listens with one ear. `by=enc` predicts
-by another measure. A table is checked before work; a bad row stops the run, unless skip_bad=true
-leaves it out. A run that was stopped continues where it was.
+0 dB FS (default: 100 dB SPL, or as in the data of the experiment). `ear=left` listens with one ear.
+`by=enc` predicts by another measure. A table is checked before work; a bad row stops the run,
+unless skip_bad=true leaves it out. A run that was stopped continues where it was.
 """
 
 import logging
@@ -36,17 +44,13 @@ from intelligibility.command_line import provenance, reports_errors
 from intelligibility.configuration import ScoreSettings
 from intelligibility.corpora.audiograms import listener_of
 from intelligibility.evaluation.tables import NAMES
-from intelligibility.prediction.alignment import find_sentence
-from intelligibility.prediction.model import open_model
+from intelligibility.prediction.haspi_predictor import BETTER, NAME, refuse_missing_pyclarity
+from intelligibility.prediction.model import is_recogniser
 from intelligibility.prediction.page import mean_in_words, write_page
-from intelligibility.prediction.predictor import (
-    Conditions,
-    Prediction,
-    Predictor,
-    predictor_of_process,
-)
+from intelligibility.prediction.prediction import Conditions, Prediction
+from intelligibility.prediction.predictor import Predicts, model_made_by, predictor_of_process
 from intelligibility.prediction.recording import read_recording
-from intelligibility.prediction.rows import Row, check_row, made_by, read_rows
+from intelligibility.prediction.rows import Row, check_row, made_by, read_folder, read_rows
 from intelligibility.prediction.summary import as_frame, summarise
 from intelligibility.runs import (
     RecipeError,
@@ -63,7 +67,7 @@ logger = logging.getLogger(__name__)
 PLAIN = ("processed", "reference", "audiogram", "listener", "text", "table", "output", "model")
 OPTIONS = ("align", "start", "full_scale_db_spl", "speech_level", "ear")
 READS = (
-    *(*PLAIN, *OPTIONS, "model_revision", "by", "report", "report_rows"),
+    *(*PLAIN, *OPTIONS, "model_revision", "calibration", "by", "report", "report_rows"),
     *("skip_bad", "n_jobs", "device"),
 )
 
@@ -72,15 +76,12 @@ READS = (
 @reports_errors(reads=READS, plain=PLAIN, own="score.yaml", settings=ScoreSettings)
 def run(cfg: DictConfig) -> None:
     """Score one pair of recordings, or a table of them."""
-    if cfg.model is None:
-        raise RecipeError(
-            "model: give an experiment folder, a bundle or the hub id of one: model=demo/exp"
-        )
     conditions = Conditions(**{name: cfg[name] for name in OPTIONS})
     rows = rows_to_score(cfg)
-    model = str(cfg.model), cfg.model_revision
-    device = pick_device(cfg.device)
-    load = partial(predictor_of_process, *model, str(device), cfg.by)
+    model = cfg.model and str(cfg.model), cfg.model_revision, cfg.calibration
+    check_model(cfg, model)
+    device = str(pick_device(cfg.device)) if cfg.model else "cpu"
+    load = partial(predictor_of_process, *model, device, cfg.by)
     if cfg.output is None:
         say(score(load(), rows[0], conditions))
         return
@@ -89,10 +90,10 @@ def run(cfg: DictConfig) -> None:
         work = Work(
             output.with_suffix(".jsonl"),
             [Piece(row.name, row) for row in rows],
-            partial(made_by, conditions=conditions, model=open_model(*model).made_by, by=cfg.by),
+            partial(made_by, conditions=conditions, model=model_made_by(*model), by=cfg.by),
             "rows",
         )
-        n_jobs = cfg.n_jobs if device.type == "cpu" else 1
+        n_jobs = cfg.n_jobs if device == "cpu" else 1
         work.do(partial(score_row, load=load, conditions=conditions), n_jobs)
         results = results_of(work, rows, cfg.skip_bad)
         write_text(output, as_frame(results).to_csv(index=False))
@@ -113,20 +114,13 @@ def run(cfg: DictConfig) -> None:
     say_summary(content["summary"])
 
 
-def score(predictor: Predictor, row: Row, conditions: Conditions) -> Prediction:
-    """Predict the percentage of words correct for one row: the method, step by step."""
-    # Two recordings of one sentence: by how much one is late, and where the speech lies.
+def score(predictor: Predicts, row: Row, conditions: Conditions) -> Prediction:
+    """Predict the percentage of words correct for one row; the predictors have the method."""
     processed, reference = read_recording(row.processed), read_recording(row.reference)
-    sentence = find_sentence(processed, reference, conditions.align, conditions.start)
-    # What the ears receive: the processed recording goes through the hearing-loss simulation.
-    heard = predictor.hear(processed, reference, sentence, row.listener, conditions)
-    # What the recogniser makes of both.
-    recognised = predictor.recognise(heard, row.text)
-    # How similar that is, mapped to percent words correct.
-    return predictor.compare(heard, *recognised)
+    return predictor.predict(processed, reference, None, row.listener, row.text, conditions)
 
 
-def score_row(row: Row, load: Callable[[], Predictor], conditions: Conditions) -> dict[str, Any]:
+def score_row(row: Row, load: Callable[[], Predicts], conditions: Conditions) -> dict[str, Any]:
     """Score one row in a process, which loads the model once."""
     try:
         return score(load(), row, conditions).as_json()
@@ -159,6 +153,18 @@ def output_of(cfg: DictConfig, rows: list[Row]) -> Path:
     return output
 
 
+def check_model(cfg: DictConfig, model: tuple[str | None, str | None, str | None]) -> None:
+    """Refuse keys that have no meaning for this model, and a model that cannot be opened."""
+    name, revision, calibration = model
+    if name is None:
+        refuse_missing_pyclarity()
+        given = [k for k in ("model_revision", "calibration", "by") if cfg[k] not in (None, NAME)]
+        if given:
+            raise RecipeError(f"{given[0]}={cfg[given[0]]}: without model=, HASPI predicts")
+    elif calibration is not None and not is_recogniser(name, revision):
+        raise RecipeError(f"calibration={calibration}: {name} has a mapping of its own")
+
+
 # Rows to score
 
 
@@ -187,7 +193,8 @@ def rows_of_table(cfg: DictConfig) -> list[Row]:
     if cfg.output is None:
         raise RecipeError("table=: give output=FILE.csv too")
     table = Path(str(cfg.table)).expanduser().absolute()
-    rows, problems = read_rows(table, cfg.audiogram, cfg.listener)
+    read = read_folder if table.is_dir() else read_rows
+    rows, problems = read(table, cfg.audiogram, cfg.listener)
     if problems:
         texts = [f"{one.where}: {one.fault}" for one in problems]
         if not cfg.skip_bad:
@@ -205,25 +212,40 @@ def rows_of_table(cfg: DictConfig) -> list[Row]:
 
 
 def say(prediction: Prediction) -> None:
-    """Print one prediction."""
-    spread = (
-        "" if prediction.rmse is None else f" (RMSE of a single sentence {prediction.rmse:.0f})"
-    )
-    print(f"{prediction.percent:.0f} % of the words correct, by {NAMES[prediction.by]}{spread}")
+    """Print one prediction, how sure it is, and what would be better."""
+    print(f"{prediction.percent:.0f} % of the words correct, {how_sure(prediction)}")
     for name, similarity in prediction.similarities.items():
         ears = ", ".join(f"{ear} {one[name]:.3f}" for ear, one in prediction.by_ear.items())
         percent = prediction.percents.get(name)
         so = "" if percent is None else f" -> {percent:.0f} %"
         print(f"  {NAMES[name]}: {similarity:.3f} ({ears}){so}")
-    source = "given" if prediction.text_given else "the recogniser's transcript of the reference"
-    print(f"  sentence ({source}): {prediction.text}")
+    if prediction.fitted_on:
+        print(f"  HASPI is mapped by {prediction.fitted_on}")
+    if prediction.words:
+        transcript = "the recogniser's transcript of the reference"
+        source = "given" if prediction.text_given else transcript
+        print(f"  sentence ({source}): {prediction.text}")
     for ear, words in prediction.words.items():
         if words is not None:
             print(f"  recognised, {ear} ear: {words}")
     heard = prediction.heard
     print(f"  delay {1000 * heard.delay:.1f} ms; speech at {heard.level:.0f} dB SPL")
+    if prediction.by == NAME:
+        print(f"  better: {BETTER}")
     for warning in heard.warnings:
         print(f"  warning: {warning}")
+
+
+def how_sure(prediction: Prediction) -> str:
+    """Return by what a prediction was made, and its interval and error where they are known."""
+    by = f"by {NAMES[prediction.by]}"
+    if prediction.rmse is None:
+        return f"{by}, uncalibrated: what the recogniser got right, not yet what people do"
+    error = f"RMSE of a single sentence {prediction.rmse:.0f}"
+    if prediction.interval is None:
+        return f"{by} ({error})"
+    low, high = prediction.interval
+    return f"{by} ({error}; four of five answers lie between {low:.0f} and {high:.0f} %)"
 
 
 def say_summary(summary: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def main() -> None:
             "what": "CPC3's training set: 20 hearing-aid systems, heard by people with hearing "
             "loss; correctness by Clarity's word scoring; HASPI by Clarity's baseline",
             "signals": len(signals),
-            **{f"{name}s": int(signals[name].nunique()) for name in ("listener", "system", "scene")},
+            **{f"{by}s": int(signals[by].nunique()) for by in ("listener", "system", "scene")},
             "severities": severities(presentations),
             "sha256": {name: sha256_of([path]) for name, path in files.items()},
             "source": f"https://zenodo.org/records/{CORPUS.zenodo}; HASPI: recipes/cpc3/baseline "
@@ -135,7 +135,8 @@ def print_table(mapping: FittedMapping, validation: dict[str, dict[str, Any]]) -
     print(f"haspi: {mapping.fits['haspi'].curve}\n")
     print("| fitted | fits | RMSE | NCC | KT |\n|---|---|---|---|---|")
     for name, one in validation.items():
-        print(f"| {name} | {one['fits']} | {one['RMSE']:.2f} | {one['NCC']:.3f} | {one['KT']:.3f} |")
+        scores = f"{one['RMSE']:.2f} | {one['NCC']:.3f} | {one['KT']:.3f}"
+        print(f"| {name} | {one['fits']} | {scores} |")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from intelligibility.pages import number
 from intelligibility.parallel import in_processes
 from intelligibility.prediction.alignment import without_delay
 from intelligibility.prediction.model import open_model
-from intelligibility.prediction.predictor import Conditions, predictor_of_process
+from intelligibility.prediction.prediction import Conditions
+from intelligibility.prediction.predictor import predictor_of_process
 from intelligibility.prediction.recording import Recording, at_rate, read_recording
 from intelligibility.runs import RECIPE, progress
 

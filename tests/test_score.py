@@ -18,7 +18,8 @@ from benchmarks.made.release import make_release
 from intelligibility.corpora.audiograms import listener_of
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.prediction.model import open_model
-from intelligibility.prediction.predictor import Conditions, Predictor
+from intelligibility.prediction.prediction import Conditions
+from intelligibility.prediction.predictor import Predictor
 from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row, read_rows
 from intelligibility.runs import RecipeError

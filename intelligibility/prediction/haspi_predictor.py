@@ -6,7 +6,7 @@ version 2, the better ear, 100 dB SPL for an RMS of full scale, and a reference 
 target in the mixture. HASPI depends on the level of the reference, so it is brought to that level.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,9 +16,10 @@ import numpy as np
 
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.responses import who_grade
+from intelligibility.experiment import EARS
 from intelligibility.prediction.alignment import Sentence, find_sentence, without_delay
 from intelligibility.prediction.prediction import (
-    EARS,
+    AS_IT_COMES,
     Conditions,
     EarSignals,
     Prediction,
@@ -75,7 +76,7 @@ class HaspiPredictor:
         rate: int | None,
         listener: Listener,
         text: str | None = None,
-        conditions: Conditions = Conditions(),
+        conditions: Conditions = AS_IT_COMES,
     ) -> Prediction:
         """Predict how many words a listener gets right; the parameters are those of Predictor.
 
@@ -86,7 +87,7 @@ class HaspiPredictor:
         ears = self.indices(processed, reference, sentence, listener, conditions)
         heard = self._heard(processed, reference, sentence, listener, conditions)
         index = max(ear.index for ear in ears)
-        percent, interval = self.percent(index)
+        percent, interval = percent_and_interval(self.mapping, NAME, index)
         return Prediction(
             percent=percent,
             by=NAME,
@@ -100,10 +101,8 @@ class HaspiPredictor:
             text_given=text is not None,
             heard=heard,
             course=None,
-            modulations={
-                name: ear.modulations for name, ear in zip(EARS, ears, strict=True)
-            },
-            fitted_on=f"{self.n_signals} answers of {self.n_listeners} people with hearing loss",
+            modulations={name: ear.modulations for name, ear in zip(EARS, ears, strict=True)},
+            fitted_on=self.fitted_on,
         )
 
     def indices(
@@ -139,9 +138,34 @@ class HaspiPredictor:
         except ValueError as error:
             raise RecipeError(f"{processed.name}: HASPI is not defined ({error})") from None
 
-    def percent(self, index: float) -> tuple[float, tuple[float, float] | None]:
-        """Return percent words correct for an index, and the interval of one answer."""
-        return percent_and_interval(self.mapping, NAME, index)
+    def added_to(
+        self,
+        prediction: Prediction,
+        ears: tuple["EarIndex", "EarIndex"],
+        processed: Path,
+        listener: Listener,
+    ) -> Prediction:
+        """Return a recogniser's prediction with HASPI's beside it."""
+        index = max(ear.index for ear in ears)
+        percent, _ = percent_and_interval(self.mapping, NAME, index)
+        by_ear = {
+            name: prediction.by_ear[name] | {NAME: ear.index}
+            for name, ear in zip(EARS, ears, strict=True)
+        }
+        prediction.heard.warnings.extend(self.warnings(processed, listener))
+        return replace(
+            prediction,
+            percents=prediction.percents | {NAME: percent},
+            similarities=prediction.similarities | {NAME: index},
+            by_ear=by_ear,
+            modulations={name: ear.modulations for name, ear in zip(EARS, ears, strict=True)},
+            fitted_on=self.fitted_on,
+        )
+
+    @property
+    def fitted_on(self) -> str:
+        """Return what the mapping was fitted on, for people."""
+        return f"{self.n_signals} answers of {self.n_listeners} people with hearing loss (CPC3)"
 
     def _heard(
         self,

@@ -12,9 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import TRACKS, Experiment, is_trained_here
-from intelligibility.recognisers import recogniser_made_by
+from intelligibility.recognisers import StoredRecogniser, recogniser_made_by, stored_on_hub
 from intelligibility.recognisers.settings import refuse_foreign_objects
 from intelligibility.runs import RECIPE, RecipeError, read_json
+
+# Of the hearing-loss simulation at the level that people listen at: 0 dB FS is 100 dB SPL.
+AS_PLAYED = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 0}
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,94 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
         "mapping": mapping.as_json(),
     }
     return Model(cfg, experiment, mapping, msbg_settings, made_by)
+
+
+@dataclass(frozen=True)
+class OpenRecogniser:
+    """A recogniser of the hub without an experiment; it is not loaded yet.
+
+    Attributes
+    ----------
+    stored : StoredRecogniser
+        The recogniser.
+    mapping : FittedMapping
+        Of an experiment with it; without any curve where none was given.
+    msbg_settings : mapping
+        Those of that experiment; otherwise at the level that people listen at.
+    made_by : mapping
+        Everything that determines its predictions, for journals.
+    """
+
+    stored: StoredRecogniser
+    mapping: FittedMapping
+    msbg_settings: dict[str, Any]
+    made_by: dict[str, Any]
+
+
+def is_recogniser(model: str, revision: str | None = None) -> bool:
+    """Say whether a model is a recogniser of `transformers` alone, and no experiment or bundle."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        found = _small_files(model, revision)
+        if found is None:
+            return False  # opening it as a model says why it cannot be fetched
+        folder = found
+    records = [Experiment(folder, folder, suffix).inference.name for suffix in TRACKS.values()]
+    bundled = any((folder / name).is_file() for name in records)
+    return (folder / "config.json").is_file() and not bundled
+
+
+def _small_files(model: str, revision: str | None) -> Path | None:
+    """Fetch from the hub what tells a recogniser from a bundle; None where it cannot be fetched."""
+    if model[:1] in "/.~" or model.count("/") != 1:
+        return None
+    from huggingface_hub import snapshot_download
+
+    for offline in (True, False):
+        try:
+            patterns = ["config.json", "inference*.json"]
+            folder = Path(
+                snapshot_download(
+                    model, revision=revision, allow_patterns=patterns, local_files_only=offline
+                )
+            )
+        except (OSError, ValueError):
+            continue
+        if [*folder.glob("config.json"), *folder.glob("inference*.json")]:
+            return folder
+    return None
+
+
+def open_recogniser(
+    source: str, revision: str | None = None, calibration: str | Path | None = None
+) -> OpenRecogniser:
+    """Find a recogniser's files, and the mapping that `calibration` names.
+
+    Raises
+    ------
+    RecipeError
+        There is no such recogniser, or the mapping belongs to another one.
+    """
+    stored = stored_on_hub(source, revision)
+    recogniser = stored.made_by()
+    mapping, msbg_settings = FittedMapping({}, 0.0), dict(AS_PLAYED)
+    if calibration is not None:
+        path = Path(calibration).expanduser().absolute()
+        mapping = FittedMapping.read(path)
+        sha256 = recogniser["checkpoint_sha256"]
+        if mapping.checkpoint_sha256 != sha256:
+            raise RecipeError(
+                f"calibration={calibration}: fitted with recogniser "
+                f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but {source} is {sha256[:12]}"
+            )
+        msbg_settings = dict(_configuration(path.parent, False)[0].MSBGEar)
+    made_by = {
+        "checkpoint_sha256": recogniser["checkpoint_sha256"],
+        "settings": recogniser["settings"],
+        "MSBGEar": msbg_settings,
+        "mapping": mapping.as_json(),
+    }
+    return OpenRecogniser(stored, mapping, msbg_settings, made_by)
 
 
 def _fetch(model: str, revision: str | None) -> Path:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from intelligibility.ears import ASR_RATE, resample
 from intelligibility.evaluation.tables import NAMES
 from intelligibility.pages import in_base64, mp3, number, write_html
-from intelligibility.prediction.predictor import Prediction
+from intelligibility.prediction.prediction import Prediction
 from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row
 from intelligibility.runs import progress
@@ -76,8 +77,11 @@ def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[st
     heard = prediction.heard
     before = read_recording(row.processed)
     processed = resample(before.signal, before.rate, ASR_RATE)
-    sounds = [("processed", processed), ("heard, left ear", heard.processed[:, 0])]
-    sounds += [("heard, right ear", heard.processed[:, 1]), ("reference", heard.reference)]
+    sounds = [("processed", processed)]
+    if prediction.course is not None:  # HASPI alone has no signal after the hearing loss
+        ears = heard.processed.T
+        sounds += [("heard, left ear", ears[0]), ("heard, right ear", ears[1])]
+    sounds += [("reference", heard.reference)]
     return {
         "result": result,
         "measure": NAMES[result["by"]],
@@ -93,27 +97,42 @@ def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[st
 
 @rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
 def course_picture(prediction: Prediction) -> str:
-    """Draw what both ears hear, and below it the similarity over time: JPEG in base64."""
+    """Draw both signals, and below them the similarity over time or HASPI's parts: JPEG, base64."""
     figure = Figure((7.2, 3.2), layout="constrained")
-    upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 1.4))
+    upper, middle, lower = figure.subplots(3, 1, height_ratios=(2, 2, 1.4))
     heard = prediction.heard
+    name = "processed" if prediction.course is None else "heard"
     for axes, signal, title in (
         (upper, heard.reference.mean(axis=1), "reference"),
-        (middle, heard.processed.mean(axis=1), "heard"),
+        (middle, heard.processed.mean(axis=1), name),
     ):
         levels = spectrogram(signal)
         extent = (0, len(signal) / ASR_RATE, 0, ASR_RATE / 2000)
         colours = {"cmap": "magma", "vmin": levels.max() - RANGE, "vmax": levels.max()}
         axes.imshow(levels, origin="lower", aspect="auto", extent=extent, **colours)
         axes.set_ylabel(f"{title}\nkHz")
-    n_frames = len(prediction.course)
-    time = (np.arange(n_frames) + 0.5) / n_frames * extent[1]
-    lower.plot(time, 100 * prediction.course, color=BLUE, linewidth=1)
-    lower.set(ylim=(-5, 105), xlabel="s", ylabel="similarity\nof frames, %")
-    lower.set_xlim(0, extent[1])
+    if prediction.course is None:
+        draw_modulations(lower, prediction)
+    else:
+        n_frames = len(prediction.course)
+        time = (np.arange(n_frames) + 0.5) / n_frames * extent[1]
+        lower.plot(time, 100 * prediction.course, color=BLUE, linewidth=1)
+        lower.set(ylim=(-5, 105), xlabel="s", ylabel="similarity\nof frames, %")
+        lower.set_xlim(0, extent[1])
     return in_base64(
         lambda stream: figure.savefig(stream, format="jpeg", dpi=110, pil_kwargs={"quality": 80})
     )
+
+
+def draw_modulations(axes: Axes, prediction: Prediction) -> None:
+    """Draw what HASPI is made of: the correlation of the envelopes, by modulation rate and ear."""
+    for (ear, parts), style in zip(prediction.modulations.items(), ("o-", "s--"), strict=True):
+        axes.plot(list(parts), list(parts.values()), style, color=BLUE, markersize=3, label=ear)
+    axes.set_xscale("log", base=2)
+    rates = list(prediction.modulations["left"])
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.set(ylim=(0, 1), xlabel="modulation, Hz", ylabel="correlation\nof envelopes")
+    axes.legend(loc="lower left", ncols=2, frameon=False)
 
 
 def spectrogram(signal: np.ndarray) -> np.ndarray:

@@ -2,164 +2,66 @@
 
 import functools
 import logging
-import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
-from intelligibility.ears import ear_signals
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
 from intelligibility.measures import METHOD
 from intelligibility.prediction.alignment import Sentence, find_sentence, in_time
-from intelligibility.prediction.model import open_model
-from intelligibility.prediction.recording import (
-    LOUD,
-    QUIET,
-    Recording,
-    active_level,
-    at_rate,
-    quality_warnings,
-    recording_of,
+from intelligibility.prediction.haspi_predictor import (
+    HaspiPredictor,
+    builtin_predictor,
+    has_pyclarity,
+    percent_and_interval,
 )
-from intelligibility.recognisers import load_recogniser
-from intelligibility.recognisers.recognition import Recogniser, Recognition
-from intelligibility.runs import ASR_RATE, RecipeError, is_number, pick_device
-from intelligibility.similarity import similarities_of, similarity_by_frame
+from intelligibility.prediction.prediction import (
+    AS_IT_COMES,
+    Conditions,
+    EarSignals,
+    Prediction,
+    full_scale_of,
+    level_of,
+)
+from intelligibility.prediction.recording import Recording, quality_warnings, recordings_of
+from intelligibility.runs import ASR_RATE, RecipeError, pick_device
 from intelligibility.words import words_of
 from msbg import Listener
 
+# What needs torch is imported where it is used: HASPI's prediction runs without it.
+if TYPE_CHECKING:
+    from intelligibility.recognisers.recognition import Recogniser, Recognition
+
+    Ears = tuple[Recognition, Recognition]  # left, right
+
 logger = logging.getLogger(__name__)
 
-Ears = tuple[Recognition, Recognition]  # left, right
-LATEST_START = 60.0  # s
+WORDS = "wcs"  # what a recogniser without a mapping predicts by
+SUPPORTED = 0.5  # of the text's words in the clean reference: fewer, and it may be another text
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """How the recordings were made, and how they are prepared.
+class Predicts(Protocol):
+    """What score.py asks of a predictor."""
 
-    Attributes
-    ----------
-    align : bool
-        Whether the delay of the processed recording is found and removed.
-    start : float or None
-        Seconds to drop at the start of both, 2.0 in CPC1, and none at the end. None: the sentence
-        is found in the reference.
-    full_scale_db_spl : float or None
-        The level of 0 dB FS; None: as in the data of the model.
-    speech_level : float or None
-        The level of the reference's speech in dB SPL, instead.
-    ear : str
-        Which ears listen: "both", "left" or "right".
-    """
-
-    align: bool = True
-    start: float | None = None
-    full_scale_db_spl: float | None = None
-    speech_level: float | None = None
-    ear: str = "both"
-
-    def __post_init__(self) -> None:
-        """Refuse values that are not valid, alone or together."""
-        if self.ear not in ("both", *EARS):
-            raise RecipeError(f"ear={self.ear}: expected both, left or right")
-        if not isinstance(self.align, bool):
-            raise RecipeError(f"align={self.align}: expected true or false")
-        for name in ("start", "full_scale_db_spl", "speech_level"):
-            value = getattr(self, name)
-            if value is not None and not (is_number(value) and math.isfinite(value)):
-                raise RecipeError(f"{name}={value}: expected a number")
-        if self.full_scale_db_spl is not None and self.speech_level is not None:
-            raise RecipeError("full_scale_db_spl and speech_level: give one of the two")
-        if self.start is not None and not 0 <= self.start < LATEST_START:
-            raise RecipeError(f"start={self.start}: expected seconds, 0 to {LATEST_START:g}")
-
-
-AS_IT_COMES = Conditions()
-
-
-@dataclass(frozen=True)
-class EarSignals:
-    """What the recogniser receives, and how it was made.
-
-    Attributes
-    ----------
-    processed, reference : ndarray, (n, 2), float32
-        At 16 kHz, left and right; `processed` after the hearing loss.
-    delay : float
-        Seconds by which the processed recording was late.
-    level : float
-        Of the reference's speech, dB SPL.
-    warnings : list of str
-        What may make the prediction worse.
-    """
-
-    processed: np.ndarray
-    reference: np.ndarray
-    delay: float
-    level: float
-    warnings: list[str]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The predicted intelligibility of one sentence in two recordings.
-
-    Attributes
-    ----------
-    percent : float
-        Predicted words correct, 0..100, by the measure `by`.
-    by : str
-        The measure that was chosen.
-    rmse : float or None
-        Of the mapping on the signals that it was fitted on, in percent words correct.
-    percents : dict of str to float
-        The prediction by every measure.
-    similarities : dict of str to float
-        Every measure, 0..1, of the better ear as published.
-    by_ear : dict of str to dict
-        The same of the left and of the right ear alone.
-    words : dict of str to str or None
-        What was recognised at the left and at the right ear; None from a recogniser without words.
-    text : str
-        The sentence.
-    text_given : bool
-        False where the recogniser's transcript of the reference is used as the sentence.
-    heard : EarSignals
-        Signals, delay, level and warnings.
-    course : ndarray, (frames,)
-        Similarity of the encoder's frames over time: 25 per second, 50 with recognisers from the
-        hub.
-    """
-
-    percent: float
-    by: str
-    rmse: float | None
-    percents: dict[str, float]
-    similarities: dict[str, float]
-    by_ear: dict[str, dict[str, float]]
-    words: dict[str, str | None]
-    text: str
-    text_given: bool
-    heard: EarSignals = field(repr=False)
-    course: np.ndarray = field(repr=False)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers and texts, without the signals and the course."""
-        shown = [one.name for one in fields(self) if one.repr]
-        more = ("delay", "level", "warnings")
-        return {name: getattr(self, name) for name in shown} | {
-            name: getattr(self.heard, name) for name in more
-        }
+    def predict(
+        self,
+        processed: np.ndarray | Recording,
+        reference: np.ndarray | Recording,
+        rate: int | None,
+        listener: Listener,
+        text: str | None = None,
+        conditions: Conditions = AS_IT_COMES,
+    ) -> Prediction:
+        """Predict how many words a listener gets right."""
 
 
 @dataclass
 class Predictor:
-    """A trained recogniser with a fitted mapping.
+    """A recogniser, with a mapping fitted to it or without.
 
     `predict` takes all steps of the method; `hear`, `recognise` and `compare` are its steps.
 
@@ -168,7 +70,8 @@ class Predictor:
     recogniser : Recogniser
         The recogniser.
     mapping : FittedMapping
-        From similarity to percent words correct, fitted with this recogniser.
+        From similarity to percent words correct, fitted with this recogniser; without any curve,
+        the share of words that the recogniser gets right is the prediction, uncalibrated.
     msbg_settings : dict
         `MSBGEar` of config.yaml, with which the mapping was fitted.
     dtw : str
@@ -176,11 +79,15 @@ class Predictor:
     by : str, optional
         The measure to predict by. Default: dec, as published, if the mapping has it; otherwise the
         measure with the lowest RMSE on dev.
+    beside : HaspiPredictor, optional
+        Its prediction is shown too.
 
     Examples
     --------
     >>> from intelligibility.corpora.audiograms import listener_of
     >>> from intelligibility.prediction.predictor import Predictor
+    >>> predictor = Predictor.builtin()                                     # doctest: +SKIP
+    >>> predictor = Predictor.from_recogniser("openai/whisper-base.en")     # doctest: +SKIP
     >>> predictor = Predictor.load("demo/exp")                              # doctest: +SKIP
     >>> prediction = predictor.predict(                                     # doctest: +SKIP
     ...     processed, reference, 44100, listener_of("moderate"), "the boat is late"
@@ -189,15 +96,24 @@ class Predictor:
     (71, 'dec')
     """
 
-    recogniser: Recogniser
+    recogniser: "Recogniser"
     mapping: FittedMapping
     msbg_settings: dict[str, Any]
     dtw: str = "fastdtw"
     by: str = ""
+    beside: HaspiPredictor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Choose the measure to predict by."""
         fits = self.mapping.fits
+        if not fits:
+            if self.by not in ("", WORDS):
+                raise RecipeError(
+                    f"by={self.by}: this recogniser has no mapping for it; give calibration= of an "
+                    "experiment with this recogniser"
+                )
+            self.by = WORDS
+            return
         if self.by and self.by not in fits:
             raise RecipeError(f"by={self.by}: the mapping has {', '.join(fits)}")
         if not self.by and METHOD[0] in fits:
@@ -227,9 +143,53 @@ class Predictor:
         by : str, optional
             The measure to predict by.
         """
+        from intelligibility.prediction.model import open_model
+        from intelligibility.recognisers import load_recogniser
+
         opened = open_model(model, revision)
         recogniser = load_recogniser(opened.cfg, opened.experiment, pick_device(device))
         return cls(recogniser, opened.mapping, opened.msbg_settings, opened.cfg.dtw, by or "")
+
+    @staticmethod
+    def builtin() -> HaspiPredictor:
+        """Return the predictor that needs neither recogniser nor data: HASPI, mapped by CPC3.
+
+        Raises
+        ------
+        RecipeError
+            pyclarity is not installed; the message says how to install it.
+        """
+        return builtin_predictor()
+
+    @classmethod
+    def from_recogniser(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        device: str = "auto",
+        by: str | None = None,
+        calibration: str | Path | None = None,
+    ) -> "Predictor":
+        """Load a recogniser of the hub, or a folder of one, without an experiment.
+
+        Without a mapping, the prediction is the share of the sentence's words that it recognises
+        after the hearing loss at the level that people listen at, and is not calibrated.
+
+        Parameters
+        ----------
+        source, revision : str
+            The hub id, such as openai/whisper-base.en, or a folder; a revision of the hub id.
+        device, by : str
+            As in `load`.
+        calibration : str or Path, optional
+            calibration.json of an experiment with this recogniser.
+        """
+        from intelligibility.prediction.model import open_recogniser
+
+        opened = open_recogniser(str(source), revision, calibration)
+        recogniser = opened.stored.load(pick_device(device))
+        beside = builtin_predictor() if has_pyclarity() else None
+        return cls(recogniser, opened.mapping, opened.msbg_settings, "fastdtw", by or "", beside)
 
     def predict(
         self,
@@ -238,7 +198,7 @@ class Predictor:
         rate: int | None,
         listener: Listener,
         text: str | None = None,
-        conditions: Conditions = Conditions(),
+        conditions: Conditions = AS_IT_COMES,
     ) -> Prediction:
         """Predict how many words a listener gets right.
 
@@ -255,13 +215,17 @@ class Predictor:
         conditions : Conditions
             How the recordings were made.
         """
-        processed, reference = (
-            one if isinstance(one, Recording) else recording_of(one, rate or 0, name)
-            for name, one in (("processed", processed), ("reference", reference))
-        )
+        # Two recordings of one sentence: by how much one is late, and where the speech lies.
+        processed, reference = recordings_of(processed, reference, rate)
         sentence = find_sentence(processed, reference, conditions.align, conditions.start)
+        # What the ears receive: the processed recording goes through the hearing-loss simulation.
         heard = self.hear(processed, reference, sentence, listener, conditions)
-        return self.compare(heard, *self.recognise(heard, text))
+        # What the recogniser makes of both; how similar that is, mapped to percent words correct.
+        found = self.compare(heard, *self.recognise(heard, text))
+        if self.beside is None:
+            return found
+        ears = self.beside.indices(processed, reference, sentence, listener, conditions)
+        return self.beside.added_to(found, ears, Path(processed.name), listener)
 
     def hear(
         self,
@@ -272,23 +236,21 @@ class Predictor:
         conditions: Conditions,
     ) -> EarSignals:
         """Remove the delay, cut to the sentence, set the level, and simulate the hearing loss."""
+        from intelligibility.ears import ear_signals, resample
+
         warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
         settings = self.msbg_settings
-        as_fitted = full_scale = float(settings["equiv_0db_spl"] + settings["ahr"])
-        if conditions.speech_level is not None:
-            full_scale = conditions.speech_level - active_level(reference)
-        elif conditions.full_scale_db_spl is not None:
-            full_scale = float(conditions.full_scale_db_spl)
+        as_fitted = float(settings["equiv_0db_spl"] + settings["ahr"])
+        full_scale = full_scale_of(reference, conditions, as_fitted)
         if full_scale != as_fitted:  # the same level written in another way changes the last bits
             settings = settings | {"equiv_0db_spl": full_scale, "ahr": 0.0}
-        level = active_level(reference) + full_scale
-        if not QUIET <= level <= LOUD:
-            warnings.append(
-                f"speech at {level:.0f} dB SPL, expected {QUIET:g} to {LOUD:g}; set speech_level "
-                "or full_scale_db_spl"
-            )
+        level, doubt = level_of(reference, full_scale)
+        warnings += doubt
         rate = settings["sample_rate"]
-        signal = in_time(at_rate(processed, rate), sentence.delay, sentence.stop)
+        resampled = replace(
+            processed, signal=resample(processed.signal, processed.rate, rate), rate=rate
+        )
+        signal = in_time(resampled, sentence.delay, sentence.stop)
         clean = in_time(reference, 0.0, sentence.stop)
         try:
             heard = ear_signals(signal, rate, listener, settings, sentence.start)
@@ -300,7 +262,7 @@ class Predictor:
             heard, clean = heard[:, [number, number]], clean[:, [number, number]]
         return EarSignals(heard, clean, sentence.delay, level, warnings)
 
-    def recognise(self, heard: EarSignals, text: str | None) -> tuple[Ears, Ears, str, bool]:
+    def recognise(self, heard: EarSignals, text: str | None) -> "tuple[Ears, Ears, str, bool]":
         """Recognise both ears of both signals, and the sentence where it is not given.
 
         Returns
@@ -324,24 +286,30 @@ class Predictor:
         return processed, reference, sentence, False
 
     def compare(
-        self, heard: EarSignals, processed: Ears, reference: Ears, text: str, text_given: bool
+        self, heard: EarSignals, processed: "Ears", reference: "Ears", text: str, text_given: bool
     ) -> Prediction:
         """Compare what was recognised, and map the similarities to percent words correct."""
+        from intelligibility.similarity import similarity_by_frame
+
         similarities = self._similarities(processed, reference, text)
-        percents = {
-            name: float(self.mapping.predict(name, np.array(value)))
-            for name, value in similarities.items()
-            if name in self.mapping.fits
-        }
+        percents = self._percents(similarities)
         if self.by not in percents:
-            raise RecipeError(f"by={self.by}: this sentence has only {', '.join(percents)}")
+            raise RecipeError(
+                f"by={self.by}: this sentence has only {', '.join(percents) or 'no words'}"
+            )
         ears = dict(zip(EARS, processed, strict=True))
         left, right = (ear.layers["encoder"] for ear in processed)
         clean_left, clean_right = (ear.layers["encoder"] for ear in reference)
+        if text_given:
+            heard.warnings.extend(self._doubts(text, reference))
+        fit = self.mapping.fits.get(self.by)
         return Prediction(
             percent=percents[self.by],
             by=self.by,
-            rmse=self.mapping.fits[self.by].rmse,
+            rmse=fit and fit.rmse,
+            interval=percent_and_interval(self.mapping, self.by, similarities[self.by])[1]
+            if fit
+            else None,
             percents=percents,
             similarities=similarities,
             by_ear={
@@ -354,7 +322,31 @@ class Predictor:
             course=similarity_by_frame((left, right), (clean_left, clean_right)).numpy(),
         )
 
-    def _recognise(self, heard: EarSignals, text: str | None) -> tuple[Ears, Ears]:
+    def _percents(self, similarities: Mapping[str, float]) -> dict[str, float]:
+        """Map similarities to percent words correct; without a mapping, words are what they are."""
+        if not self.mapping.fits:
+            return {WORDS: 100 * similarities[WORDS]} if WORDS in similarities else {}
+        return {
+            name: float(self.mapping.predict(name, np.array(value)))
+            for name, value in similarities.items()
+            if name in self.mapping.fits
+        }
+
+    def _doubts(self, text: str, reference: "Ears") -> list[str]:
+        """Warn of a text that the recogniser does not find in the clean reference."""
+        heard = [ear.text for ear in reference if ear.text is not None]
+        shares = [self.recogniser.word_correctness(one, text) for one in heard]
+        if not heard or max(shares) >= SUPPORTED:
+            return []
+        return [
+            f"the recogniser finds {100 * max(shares):.0f} % of the text's words in the clean "
+            f"reference, where it hears {max(heard, key=len)!r:.100}: another sentence than was "
+            "said raises or lowers the prediction"
+        ]
+
+    def _recognise(self, heard: EarSignals, text: str | None) -> "tuple[Ears, Ears]":
+        import torch
+
         signals = [ear for both in (heard.reference, heard.processed) for ear in both.T]
         shortest, longest = self.recogniser.lengths
         for signal in signals:
@@ -367,7 +359,9 @@ class Predictor:
         left, right, *processed = self.recogniser.recognise(tensors, [text] * len(signals))
         return (processed[0], processed[1]), (left, right)
 
-    def _similarities(self, processed: Ears, reference: Ears, text: str) -> dict[str, float]:
+    def _similarities(self, processed: "Ears", reference: "Ears", text: str) -> dict[str, float]:
+        from intelligibility.similarity import similarities_of
+
         spoken = bool(words_of(text))  # False: nothing was recognised in the reference
         said, score = text if spoken else "nothing", self.recogniser.word_correctness
         found = similarities_of(processed, reference, said, self.dtw, score)
@@ -376,7 +370,31 @@ class Predictor:
 
 @functools.cache
 def predictor_of_process(
-    model: str, revision: str | None, device: str, by: str | None
-) -> Predictor:
-    """Load a model once per process; the arguments are those of `Predictor.load`."""
+    model: str | None,
+    revision: str | None,
+    device: str,
+    by: str | None,
+    calibration: str | None = None,
+) -> Predicts:
+    """Load what score.py's `model` names once per process: built in, a recogniser, or a model."""
+    from intelligibility.prediction.model import is_recogniser
+
+    if model is None:
+        return Predictor.builtin()
+    if is_recogniser(model, revision):
+        return Predictor.from_recogniser(model, revision, device, by, calibration)
     return Predictor.load(model, revision, device, by)
+
+
+def model_made_by(
+    model: str | None, revision: str | None, calibration: str | None = None
+) -> Mapping[str, Any]:
+    """Return everything that determines the predictions of what `model` names."""
+    if model is None:
+        return Predictor.builtin().made_by
+    from intelligibility.prediction.model import is_recogniser, open_model, open_recogniser
+
+    if not is_recogniser(model, revision):
+        return open_model(model, revision).made_by
+    made_by = open_recogniser(model, revision, calibration).made_by
+    return made_by | ({"haspi": Predictor.builtin().made_by} if has_pyclarity() else {})

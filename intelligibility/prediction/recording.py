@@ -85,6 +85,17 @@ def recording_of(signal: np.ndarray, rate: int, name: str) -> Recording:
     return Recording(np.repeat(signal, 2, axis=1) if signal.shape[1] == 1 else signal, rate, name)
 
 
+def recordings_of(
+    processed: np.ndarray | Recording, reference: np.ndarray | Recording, rate: int | None
+) -> tuple[Recording, Recording]:
+    """Return two recordings as they are, or two arrays of one rate in Hz as recordings."""
+    first, second = (
+        one if isinstance(one, Recording) else recording_of(one, rate or 0, name)
+        for name, one in (("processed", processed), ("reference", reference))
+    )
+    return first, second
+
+
 def at_rate(recording: Recording, rate: int) -> Recording:
     """Return the recording at another rate in Hz, for what needs no recogniser.
 

@@ -1,5 +1,7 @@
 """What is to be scored: one row per recording, from the command line or from a table."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +17,15 @@ from intelligibility.corpora.spreadsheet import (
     read_lines,
     refuse_shares,
 )
-from intelligibility.prediction.predictor import Conditions
+from intelligibility.prediction.prediction import Conditions
 from intelligibility.prediction.recording import check_header
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, sha256_of
 from intelligibility.words import words_of
 from intelligibility.work import Stamp
 from msbg import Listener
 
 REQUIRED = ("processed", "reference")
+SOUND = (".wav", ".flac")
 OPTIONAL = ("text", "listener", "audiogram", "system", "name", "correctness")
 
 
@@ -68,8 +71,17 @@ class Row:
             "correctness": self.correctness,
             "processed": str(self.processed),
             "reference": str(self.reference),
-            "pair": f"{self.person}/{self.reference.name}",
+            "pair": self.pair,
         }
+
+    @property
+    def pair(self) -> str:
+        """Return what two recordings to compare have in common: the listener and the sentence.
+
+        The listener's name and audiograms; of the reference the content, whatever its name.
+        """
+        content = [self.person, audiograms_of(self.listener), sha256_of([self.reference])]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def read_rows(
@@ -109,6 +121,57 @@ def read_rows(
     return rows, problems
 
 
+def read_folder(
+    folder: Path, audiogram: str | None, listener: str | None
+) -> tuple[list[Row], list[Problem]]:
+    """Pair the recordings of a folder by their names, and check them as `read_rows` does.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds NAME_processed.wav and NAME_reference.wav, or the folders processed and reference
+        with files of the same names; FLAC likewise.
+    audiogram, listener : str or None
+        For all of them.
+
+    Raises
+    ------
+    RecipeError
+        There is no audiogram, or nothing that such names pair.
+    """
+    if not audiogram:
+        raise RecipeError("a folder of recordings has no audiograms: give audiogram=")
+    person = listener_of(audiogram, listener)
+    found = {kind: _recordings(folder, kind) for kind in REQUIRED}
+    if not any(found.values()):
+        raise RecipeError(
+            f"table={folder}: no recordings to pair; expected NAME_processed.wav and "
+            "NAME_reference.wav, or the folders processed and reference with the same names"
+        )
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    for name in sorted(found["processed"] | found["reference"]):
+        try:
+            if lacking := [kind for kind in REQUIRED if name not in found[kind]]:
+                raise RecipeError(f"no {lacking[0]} recording of this name")
+            pair = (found["processed"][name], found["reference"][name])
+            rows.append(Row(0, name, *pair, person))
+            check_row(rows[-1])
+        except RecipeError as error:
+            rows = [row for row in rows if row.name != name]
+            problems.append(Problem(str(error), name))
+    return rows, problems
+
+
+def _recordings(folder: Path, kind: str) -> dict[str, Path]:
+    """Return the recordings of one kind by what they have in common with their partner's name."""
+    files = {file.stem: file for file in sorted(folder.glob("*")) if file.suffix.lower() in SOUND}
+    ending = f"_{kind}"
+    named = {s.removesuffix(ending): file for s, file in files.items() if s.endswith(ending)}
+    below = sorted((folder / kind).glob("*"))
+    return named | {file.stem: file for file in below if file.suffix.lower() in SOUND}
+
+
 def check_row(row: Row) -> None:
     """Refuse a row that cannot be scored, without reading its recordings."""
     check_header(row.processed)
@@ -117,14 +180,19 @@ def check_row(row: Row) -> None:
         raise RecipeError(f"text {row.text!r:.60} contains no word")
 
 
+def audiograms_of(listener: Listener) -> list[list[list[float]]]:
+    """Return frequencies in Hz and levels in dB HL of the left and of the right ear."""
+    ears = (listener.audiogram_left, listener.audiogram_right)
+    return [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears]
+
+
 def made_by(
     row: Row, stamp: Stamp, conditions: Conditions, model: Mapping[str, Any], by: str | None
 ) -> dict[str, Any]:
     """Return everything that determines the result of a row."""
-    ears = (row.listener.audiogram_left, row.listener.audiogram_right)
     return {
         "recordings": [stamp(path) for path in (row.processed, row.reference)],
-        "audiograms": [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears],
+        "audiograms": audiograms_of(row.listener),
         "text": row.text,
         "conditions": asdict(conditions),
         "model": {**model, "by": by},

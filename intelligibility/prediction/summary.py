@@ -29,6 +29,7 @@ def as_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for one in results:
         line = {key: one[key] for key in ("name", "listener", "system", "correctness")}
         line |= {"predicted": one["percent"], "by": one["by"], "rmse_on_dev": one["rmse"]}
+        line |= dict(zip(("low", "high"), one["interval"] or (None, None), strict=True))
         line |= {f"{name}_prediction": value for name, value in one["percents"].items()}
         line |= {f"{name}_similarity": value for name, value in one["similarities"].items()}
         for ear, similarities in one["by_ear"].items():

@@ -49,11 +49,18 @@ def choose_recogniser(cfg: DictConfig, experiment: Experiment) -> StoredRecognis
             partial(speechbrain.made_by, cfg, experiment),
             partial(speechbrain.load, cfg, experiment, all_layers=every),
         )
+    return stored_on_hub(str(cfg.recogniser), cfg.recogniser_revision, cfg.dec_mode, every)
+
+
+def stored_on_hub(
+    source: str, revision: str | None = None, dec_mode: str = "teacher", every: bool = False
+) -> StoredRecogniser:
+    """Return a recogniser of the hub or of a folder, with the layers of the measures or all."""
     hub = _hub()
-    model = hub.fetch_model(str(cfg.recogniser), cfg.recogniser_revision)
+    model = hub.fetch_model(source, revision)
     return StoredRecogniser(
-        partial(hub.made_by, model, cfg.dec_mode),
-        partial(hub.load, model, dec_mode=cfg.dec_mode, all_layers=every),
+        partial(hub.made_by, model, dec_mode),
+        partial(hub.load, model, dec_mode=dec_mode, all_layers=every),
     )
 
 

@@ -6,7 +6,8 @@ import torch
 
 from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.mapping import Fit, FittedMapping
-from intelligibility.prediction.predictor import EarSignals, Predictor
+from intelligibility.prediction.prediction import EarSignals
+from intelligibility.prediction.predictor import Predictor
 from intelligibility.similarity import similarities_of
 from tests.intelligibility.recognisers.small_hub import (
     TEXTS,
