@@ -109,7 +109,7 @@ class Seen:
         return cls(by_kind, hashed)
 
     def as_json(self) -> dict[str, Any]:
-        """Return sorted keys by kind, as calibration.json holds them: lists, or a text of hashes."""
+        """Return sorted keys by kind as calibration.json holds them: lists, or a text of hashes."""
         keys = {kind: sorted(self.by_kind[kind]) for kind in COUNTED}
         return {kind: "".join(keys[kind]) for kind in COUNTED} if self.hashed else keys
 

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).with_name("builtin") / "haspi_cpc3.json"
 NAME = "haspi"
 FULL_SCALE = 100.0  # dB SPL of an RMS of full scale, in the mapping's data
-# dB SPL of the reference's speech. The one of -24 to -60 dB at which the indices of seven signals
-# are closest to those of the challenge: docs/own_recordings.md has the table.
-REFERENCE_LEVEL = 62.0
+# dB SPL of the reference's speech, without pauses: where the indices of seven signals are closest to
+# those of the challenge (docs/own_recordings.md has the table).
+REFERENCE_LEVEL = 64.0
 FITTED_GRADES = ("mild", "moderate", "moderately severe")
 SEED_NAME = "recording"  # seeds HASPI's noise: equal recordings have equal predictions
 BETTER = (
@@ -122,10 +122,11 @@ class HaspiPredictor:
         noisy = noisy * 10 ** ((full_scale - FULL_SCALE) / 20)
         gain = REFERENCE_LEVEL - FULL_SCALE - active_level(reference)
         clean = reference.signal * 10 ** (gain / 20)
-        first, stop = (
-            None if end is None else round(end * rate) for end in (sentence.start, sentence.stop)
-        )
-        noisy, clean = noisy[first:stop], clean[first:stop]
+        # HASPI itself disregards what lies between the words of the reference. Cut to the sentence,
+        # the indices of seven signals are twice as far from those of the challenge.
+        if conditions.start is not None:
+            first = round(conditions.start * rate)
+            noisy, clean = noisy[first:], clean[first:]
         if not noisy.any():
             raise RecipeError(f"{processed.name}: is silent where the reference speaks")
         if conditions.ear != "both":

@@ -306,7 +306,7 @@ class Predictor:
         return Prediction(
             percent=percents[self.by],
             by=self.by,
-            rmse=fit and fit.rmse,
+            rmse=fit.rmse if fit else None,
             interval=percent_and_interval(self.mapping, self.by, similarities[self.by])[1]
             if fit
             else None,
