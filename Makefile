@@ -42,6 +42,10 @@ demo: .venv/.demo
 	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav audiogram=N1 \
 	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
 	$(PY) -m demo.picture
+	@echo; echo "== score.py without a model"
+	$(RUN) score.py $(DEMO) audiogram=N1 \
+	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav \
+	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
 	@echo; echo "Now open demo/exp/report.html"
 
 # After make demo, whose recogniser is LS+CPC1: the other rows, each in a folder of its own.

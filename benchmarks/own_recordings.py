@@ -90,7 +90,7 @@ CHANGES: dict[str, tuple[Callable[[Recording], Recording], Callable[[Recording],
 
 def predictions_of(one: Presentation, model: str) -> dict[str, dict[str, float]]:
     """Return the percentages of one signal by every measure, as it is and after each change."""
-    predictor = predictor_of_process(model, None, "cpu", None)
+    predictor = predictor_of_process(model, None, None, "cpu", None)
     sounds = read_recording(one.processed), read_recording(one.reference)
     found = {}
     for name, changes in {"as it is": (same, same), **CHANGES}.items():

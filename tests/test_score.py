@@ -21,7 +21,7 @@ from intelligibility.prediction.model import open_model
 from intelligibility.prediction.prediction import Conditions
 from intelligibility.prediction.predictor import Predictor
 from intelligibility.prediction.recording import read_recording
-from intelligibility.prediction.rows import Row, read_rows
+from intelligibility.prediction.rows import Row, read_folder, read_rows
 from intelligibility.runs import RecipeError
 from tests.conftest import run_script
 from tests.intelligibility.prediction.speech import syllables
@@ -276,6 +276,52 @@ def test_results_go_over_no_input(tmp_path, output, message):
         return
     with pytest.raises(RecipeError, match=message):
         score.output_of(cfg, rows)
+
+
+def test_pairs_are_of_one_listener_and_one_content(pair, tmp_path):
+    processed, clean = pair
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(processed, tmp_path / "other" / "clean.wav")
+    copied = shutil.copy(clean, tmp_path / "copy.wav")
+
+    def pair_of(reference: Path, audiogram: str = "N1") -> str:
+        return Row(0, "a", processed, Path(reference), listener_of(audiogram)).pair
+
+    assert pair_of(clean) == pair_of(copied)
+    assert len({pair_of(clean), pair_of(other), pair_of(clean, "N5")}) == 3
+
+
+def test_a_folder_is_paired_by_its_names(pair, tmp_path):
+    folder = tmp_path / "lying around"
+    for kind in ("processed", "reference"):
+        (folder / kind).mkdir(parents=True)
+        shutil.copy(pair[0], folder / f"boat_{kind}.wav")
+        shutil.copy(pair[0], folder / kind / "late.wav")
+    shutil.copy(pair[0], folder / "alone_processed.wav")
+    rows, (problem,) = read_folder(folder, "moderate", None)
+    assert [row.name for row in rows] == ["boat", "late"]
+    assert rows[1].reference == folder / "reference" / "late.wav"
+    assert (problem.where, problem.fault) == ("alone", "no reference recording of this name")
+    with pytest.raises(RecipeError, match="give audiogram="):
+        read_folder(folder, None, None)
+    with pytest.raises(RecipeError, match="no recordings to pair; expected NAME_processed.wav"):
+        read_folder(folder / "processed", "moderate", None)
+
+
+def test_without_a_model_a_folder_is_scored_by_haspi(pair, tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in ("one", "two"):
+        for kind, wav in zip(("processed", "reference"), pair, strict=True):
+            shutil.copy(wav, folder / f"{name}_{kind}.wav")
+    words = [f"table={folder}", f"output={tmp_path}/scores.csv", "audiogram=moderate", "n_jobs=1"]
+    done = run_script("score.py", *words, "report=true", f"path.exp_folder={tmp_path}/logs")
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads((tmp_path / "scores.json").read_text())["rows"]
+    assert one["by"] == "haspi" and one["percent"] == two["percent"]
+    assert one["interval"][0] < one["percent"] < one["interval"][1]
+    page = (tmp_path / "scores.html").read_text()
+    assert page.count("<audio") == 4 and "15520 answers of 26 people" in page
 
 
 def test_tables_that_are_none(tmp_path):

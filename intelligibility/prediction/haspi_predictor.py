@@ -25,6 +25,7 @@ from intelligibility.prediction.prediction import (
     Prediction,
     full_scale_of,
     level_of,
+    loss_warnings,
 )
 from intelligibility.prediction.recording import (
     Recording,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).with_name("builtin") / "haspi_cpc3.json"
 NAME = "haspi"
 FULL_SCALE = 100.0  # dB SPL of an RMS of full scale, in the mapping's data
-# dB SPL of the reference's speech, without pauses: where the indices of seven signals are closest to
+# dB SPL of the speech in the reference: where the indices of seven signals are closest to
 # those of the challenge (docs/own_recordings.md has the table).
 REFERENCE_LEVEL = 64.0
 FITTED_GRADES = ("mild", "moderate", "moderately severe")
@@ -179,7 +180,7 @@ class HaspiPredictor:
         """Return the recordings as they are played: HASPI has a hearing loss of its own."""
         level, doubt = level_of(reference, full_scale_of(reference, conditions, FULL_SCALE))
         warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
-        warnings += doubt + self.warnings(Path(processed.name), listener)
+        warnings += doubt + loss_warnings(listener) + self.warnings(Path(processed.name), listener)
         played, clean = (
             at_rate(one, ASR_RATE).signal.astype(np.float32) for one in (processed, reference)
         )

@@ -9,6 +9,8 @@ import numpy as np
 from intelligibility.experiment import EARS
 from intelligibility.prediction.recording import Recording, active_level
 from intelligibility.runs import RecipeError, is_number
+from msbg import Listener
+from msbg.audiogram import TRUSTED_DB_HL
 
 LATEST_START = 60.0  # s
 QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
@@ -161,4 +163,16 @@ def level_of(reference: Recording, full_scale: float) -> tuple[float, list[str]]
     return level, [
         f"speech at {level:.0f} dB SPL, expected {QUIET:g} to {LOUD:g}; set speech_level or "
         "full_scale_db_spl"
+    ]
+
+
+def loss_warnings(listener: Listener) -> list[str]:
+    """Return a warning of losses for which the simulation was not designed."""
+    ears = (listener.audiogram_left, listener.audiogram_right)
+    highest = max(float(ear.levels.max()) for ear in ears)
+    if highest <= TRUSTED_DB_HL:
+        return []
+    return [
+        f"a loss of {highest:g} dB HL: above {TRUSTED_DB_HL:g} dB HL simulation and HASPI are not "
+        "to be trusted"
     ]

@@ -26,6 +26,7 @@ from intelligibility.prediction.prediction import (
     Prediction,
     full_scale_of,
     level_of,
+    loss_warnings,
 )
 from intelligibility.prediction.recording import Recording, quality_warnings, recordings_of
 from intelligibility.runs import ASR_RATE, RecipeError, pick_device
@@ -245,7 +246,7 @@ class Predictor:
         if full_scale != as_fitted:  # the same level written in another way changes the last bits
             settings = settings | {"equiv_0db_spl": full_scale, "ahr": 0.0}
         level, doubt = level_of(reference, full_scale)
-        warnings += doubt
+        warnings += doubt + loss_warnings(listener)
         rate = settings["sample_rate"]
         resampled = replace(
             processed, signal=resample(processed.signal, processed.rate, rate), rate=rate
@@ -372,9 +373,9 @@ class Predictor:
 def predictor_of_process(
     model: str | None,
     revision: str | None,
+    calibration: str | None,
     device: str,
     by: str | None,
-    calibration: str | None = None,
 ) -> Predicts:
     """Load what score.py's `model` names once per process: built in, a recogniser, or a model."""
     from intelligibility.prediction.model import is_recogniser

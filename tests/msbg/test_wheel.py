@@ -1,4 +1,4 @@
-"""What `pip install .` installs: msbg, and nothing else of the recipe."""
+"""What `pip install .` installs: msbg and intelligibility, and no script of the recipe."""
 
 import json
 import shutil
@@ -37,17 +37,25 @@ def kept(folder: str, name: str) -> bool:
     )
 
 
-def test_it_holds_msbg_alone(wheel: Path) -> None:
-    """All modules, the licence, and the build's own records."""
+def test_it_holds_two_packages(wheel: Path) -> None:
+    """All modules and what they read, the licence, and the build's own records."""
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name) for name in archive.namelist()}
         metadata = message_from_bytes(archive.read("msbg-1.0.0.dist-info/METADATA"))
-    code = {name for name in names if name.parts[0] == "msbg"}
-    assert code == {path.relative_to(RECIPE) for path in (RECIPE / "msbg").glob("*.py")}
+    packages = ("msbg", "intelligibility")
+    code = {name for name in names if name.parts[0] in packages}
+    ours = {
+        path.relative_to(RECIPE)
+        for package in packages
+        for path in (RECIPE / package).rglob("*")
+        if path.suffix in (".py", ".html", ".json")
+    }
+    assert code == ours
     assert {name.parts[0] for name in names - code} == {"msbg-1.0.0.dist-info"}
     assert "LICENSE" in {name.name for name in names}
-    requirements = sorted(line.split(">")[0] for line in metadata.get_all("Requires-Dist"))
-    assert requirements == ["numba", "numpy", "scipy"]
+    required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert sorted(line.split(">")[0] for line in required) == ["numba", "numpy", "scipy"]
+    assert set(metadata.get_all("Provides-Extra")) == {"predict", "hub"}
     assert metadata["Requires-Python"] == ">=3.11"
 
 
@@ -67,3 +75,21 @@ def test_it_simulates_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
     file, shape, modules = json.loads(result.stdout)
     assert Path(file).is_relative_to(tmp_path) and shape == [1216, 2]
     assert not {"intelligibility", "demo", "torch", "hydra"} & set(modules)
+
+
+def test_it_predicts_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
+    """The built-in prediction finds its mapping in the wheel, and no torch is loaded."""
+    pytest.importorskip("clarity", reason="needs requirements-baselines.txt")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "import sys, json\n"
+        "from intelligibility.prediction.predictor import Predictor\n"
+        "from intelligibility.prediction import predictor\n"
+        "found = Predictor.builtin()\n"
+        "print(json.dumps([predictor.__file__, found.n_signals, 'torch' in sys.modules]))"
+    )
+    run = [sys.executable, "-E", "-s", "-c", code]
+    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    file, n_signals, torch = json.loads(result.stdout)
+    assert Path(file).is_relative_to(tmp_path) and n_signals == 15520 and not torch

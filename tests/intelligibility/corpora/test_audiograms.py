@@ -62,6 +62,7 @@ def test_a_listeners_file(tmp_path):
         ("250:nan", "finite"),
         ("left=250:20", "expected left=250:20,...;right=250:20"),
         ("250:20,250:30", "ascending, none twice"),
+        ("0.25:20,0.5:30,4:60", "frequencies up to 4: are these in kHz"),
         ("/none/listeners.json", "no such file"),
     ],
 )
@@ -73,3 +74,9 @@ def test_what_is_no_audiogram_is_named(text, message):
 def test_a_listener_needs_a_file():
     with pytest.raises(RecipeError, match="listener=L1: audiogram=N1 is not a listeners file"):
         listener_of("N1", "L1")
+
+
+@pytest.mark.parametrize(("text", "ends"), [("250:20,500:30", True), ("250:20,4000:30", False)])
+def test_a_list_that_ends_early_is_warned_of(text, ends, caplog):
+    listener_of(text)
+    assert ("ends at 500 Hz" in caplog.text) == ends
