@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from intelligibility.corpora.audiograms import listener_of
 from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.mapping import Fit, FittedMapping
+from intelligibility.prediction.model import is_recogniser
 from intelligibility.prediction.prediction import EarSignals
-from intelligibility.prediction.predictor import Predictor
+from intelligibility.prediction.predictor import Predictor, model_made_by
+from intelligibility.runs import RecipeError
 from intelligibility.similarity import similarities_of
+from tests.intelligibility.prediction.speech import syllables
 from tests.intelligibility.recognisers.small_hub import (
     TEXTS,
     load_folder,
@@ -73,3 +77,30 @@ def test_without_a_text_the_reference_says_it(recognisers):
     hearing, sound = predictor(recognisers["whisper"]), heard()
     found = hearing.compare(sound, *hearing.recognise(sound, None))
     assert len(found.text) > 3 and not found.text_given
+
+
+def test_a_recogniser_without_an_experiment_predicts_by_its_words(tmp_path):
+    """At the played level, uncalibrated, with HASPI's prediction beside it."""
+    folder = small_whisper(tmp_path / "whisper")
+    assert is_recogniser(str(folder)) and not is_recogniser(str(tmp_path))
+    hearing = Predictor.from_recogniser(folder, device="cpu")
+    clean = syllables(1, 1.5, 24000)
+    found = hearing.predict(clean, clean, 24000, listener_of("moderate"), TEXTS[0])
+    assert hearing.msbg_settings["ahr"] == 0 and found.by == "wcs"
+    assert found.percent == 100 * found.similarities["wcs"]
+    assert found.rmse is None and found.interval is None
+    assert set(found.percents) == {"wcs", "haspi"} and found.percents["haspi"] > 50
+    assert {"enc", "dec", "prob"} <= set(found.similarities)
+    assert any("of the text's words in the clean" in one for one in found.heard.warnings)
+    made_by = model_made_by(str(folder), None)
+    assert made_by["MSBGEar"]["ahr"] == 0 and "pyclarity" in made_by["haspi"]
+    with pytest.raises(RecipeError, match="by=dec: this recogniser has no mapping"):
+        Predictor.from_recogniser(folder, device="cpu", by="dec")
+
+
+def test_a_mapping_of_another_recogniser_is_refused(tmp_path):
+    folder = small_whisper(tmp_path / "whisper")
+    path = tmp_path / "calibration.json"
+    FittedMapping({"dec": Fit(Curve(50.0, 0.1))}, 50.0, "00" * 32).write(path)
+    with pytest.raises(RecipeError, match="fitted with recogniser 000000000000, but"):
+        Predictor.from_recogniser(folder, device="cpu", calibration=path)
