@@ -17,6 +17,7 @@ def result(number: int, system: str, percent: float, correctness: float | None =
         "percent": percent,
         "by": "dec",
         "rmse": 23.0,
+        "interval": None,
         "percents": {"dec": percent},
         "similarities": {"dec": 0.8},
         "by_ear": {"left": {"dec": 0.7}, "right": {"dec": 0.8}},
