@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from intelligibility.ears import resample
 from msbg import Listener
 
 
@@ -45,6 +44,8 @@ def index(
     ValueError
         The index is not defined for these signals.
     """
+    from intelligibility.ears import resample  # here: HASPI itself runs without torch
+
     if not processed[0].any():
         return 0.0
     # The hearing aids' 32 kHz and the references' 44.1 kHz must not be mixed.

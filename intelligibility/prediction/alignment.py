@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 from intelligibility.onset import lasting, speech_span
-from intelligibility.prediction.recording import Recording, at_rate
+from intelligibility.prediction.recording import Recording, resampled
 from intelligibility.runs import ASR_RATE, RecipeError
 
 MAX_DELAY = 1.0  # s, either way
@@ -117,7 +117,7 @@ def bulk_delay(processed: Recording, reference: Recording) -> tuple[float, str |
     RecipeError
         No delay aligns the two: they are not of the same sentence.
     """
-    pair = [at_rate(one, ASR_RATE).signal.mean(axis=1) for one in (processed, reference)]
+    pair = [resampled(one, ASR_RATE).signal.mean(axis=1) for one in (processed, reference)]
     waveforms = np.abs(_whitened_correlation(*pair))
     delay, rest = _peak(waveforms, ASR_RATE)
     sharpness = waveforms.max() / rest.max()

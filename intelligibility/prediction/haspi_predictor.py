@@ -30,9 +30,9 @@ from intelligibility.prediction.prediction import (
 from intelligibility.prediction.recording import (
     Recording,
     active_level,
-    at_rate,
     quality_warnings,
     recordings_of,
+    resampled,
 )
 from intelligibility.runs import ASR_RATE, RECIPE, RecipeError, sha256_of
 from msbg import Listener
@@ -119,7 +119,7 @@ class HaspiPredictor:
 
         full_scale = full_scale_of(reference, conditions, FULL_SCALE)
         rate = reference.rate
-        noisy = without_delay(at_rate(processed, rate).signal, round(sentence.delay * rate))
+        noisy = without_delay(resampled(processed, rate).signal, round(sentence.delay * rate))
         noisy = noisy * 10 ** ((full_scale - FULL_SCALE) / 20)
         gain = REFERENCE_LEVEL - FULL_SCALE - active_level(reference)
         clean = reference.signal * 10 ** (gain / 20)
@@ -182,7 +182,7 @@ class HaspiPredictor:
         warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
         warnings += doubt + loss_warnings(listener) + self.warnings(Path(processed.name), listener)
         played, clean = (
-            at_rate(one, ASR_RATE).signal.astype(np.float32) for one in (processed, reference)
+            resampled(one, ASR_RATE).signal.astype(np.float32) for one in (processed, reference)
         )
         played = without_delay(played, round(sentence.delay * ASR_RATE))
         return EarSignals(played, clean, sentence.delay, level, warnings)

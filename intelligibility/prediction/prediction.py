@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from intelligibility.experiment import EARS
-from intelligibility.prediction.recording import Recording, active_level
+from intelligibility.prediction.recording import LOUD, QUIET, Recording, active_level
 from intelligibility.runs import RecipeError, is_number
 from msbg import Listener
 from msbg.audiogram import TRUSTED_DB_HL
 
 LATEST_START = 60.0  # s
-QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,7 +28,7 @@ from intelligibility.prediction.prediction import (
     level_of,
     loss_warnings,
 )
-from intelligibility.prediction.recording import Recording, quality_warnings, recordings_of
+from intelligibility.prediction.recording import Recording, at_rate, quality_warnings, recordings_of
 from intelligibility.runs import ASR_RATE, RecipeError, pick_device
 from intelligibility.words import words_of
 from msbg import Listener
@@ -237,7 +237,7 @@ class Predictor:
         conditions: Conditions,
     ) -> EarSignals:
         """Remove the delay, cut to the sentence, set the level, and simulate the hearing loss."""
-        from intelligibility.ears import ear_signals, resample
+        from intelligibility.ears import ear_signals
 
         warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
         settings = self.msbg_settings
@@ -248,10 +248,7 @@ class Predictor:
         level, doubt = level_of(reference, full_scale)
         warnings += doubt + loss_warnings(listener)
         rate = settings["sample_rate"]
-        resampled = replace(
-            processed, signal=resample(processed.signal, processed.rate, rate), rate=rate
-        )
-        signal = in_time(resampled, sentence.delay, sentence.stop)
+        signal = in_time(at_rate(processed, rate), sentence.delay, sentence.stop)
         clean = in_time(reference, 0.0, sentence.stop)
         try:
             heard = ear_signals(signal, rate, listener, settings, sentence.start)

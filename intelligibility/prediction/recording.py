@@ -97,6 +97,13 @@ def recordings_of(
 
 
 def at_rate(recording: Recording, rate: int) -> Recording:
+    """Return the recording at another rate in Hz, as the stages resample."""
+    from intelligibility.ears import resample
+
+    return Recording(resample(recording.signal, recording.rate, rate), rate, recording.name)
+
+
+def resampled(recording: Recording, rate: int) -> Recording:
     """Return the recording at another rate in Hz, for what needs no recogniser.
 
     The filter is that of `intelligibility.ears.resample`, in double precision and without torch:

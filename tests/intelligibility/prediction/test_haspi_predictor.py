@@ -17,7 +17,7 @@ from intelligibility.prediction import haspi_predictor
 from intelligibility.prediction.haspi_predictor import BUILTIN, builtin_predictor
 from intelligibility.prediction.prediction import Conditions
 from intelligibility.prediction.predictor import Predictor
-from intelligibility.prediction.recording import Recording, at_rate, read_recording, recording_of
+from intelligibility.prediction.recording import Recording, read_recording, recording_of, resampled
 from intelligibility.runs import RecipeError
 from tests.conftest import RECIPE
 from tests.intelligibility.prediction.speech import syllables
@@ -87,9 +87,7 @@ def test_what_is_predicted_and_how_sure(predicted) -> None:
     low, high = predicted.interval
     assert 0 <= low < predicted.percent < high <= 100
     assert predicted.by == "haspi" and round(predicted.rmse, 1) == 29.1
-    assert predicted.similarities["haspi"] == max(
-        ear["haspi"] for ear in predicted.by_ear.values()
-    )
+    assert predicted.similarities["haspi"] == max(ear["haspi"] for ear in predicted.by_ear.values())
     assert predicted.fitted_on == "15520 answers of 26 people with hearing loss (CPC3)"
     assert all(len(parts) == 10 for parts in predicted.modulations.values())
     assert predicted.course is None and predicted.words == {}
@@ -126,7 +124,7 @@ def test_without_pyclarity_the_message_has_the_command(monkeypatch) -> None:
 @pytest.mark.parametrize(("rate", "new"), [(32000, 44100), (44100, 16000), (16000, 24000)])
 def test_it_resamples_as_the_stages_do_without_torch(rate: int, new: int) -> None:
     signal = np.random.default_rng(0).standard_normal((5000, 2))
-    found = at_rate(Recording(signal, rate, "noise"), new).signal
+    found = resampled(Recording(signal, rate, "noise"), new).signal
     assert found == pytest.approx(resample(signal, rate, new), abs=5e-7)
 
 
