@@ -274,7 +274,8 @@ class Predictor:
         """
         if text is not None and not words_of(text):
             raise RecipeError(f"text={text!r}: contains no word")
-        processed, reference = self._recognise(heard, text)
+        # In capitals, as in the tables on which the mapping was fitted.
+        processed, reference = self._recognise(heard, text and text.upper())
         if text is not None:
             return processed, reference, text, True
         sentence = max((ear.text or "" for ear in reference), key=len)

@@ -73,6 +73,16 @@ def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
     assert found.similarities == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_text_in_small_letters_is_written_as_in_the_tables(recognisers):
+    """The stages write prompts in capitals, and their similarities are what is mapped."""
+    hearing, sound = predictor(recognisers["whisper"]), heard()
+    found = [
+        hearing.compare(sound, *hearing.recognise(sound, text)).similarities
+        for text in (TEXTS[0].lower(), TEXTS[0].upper())
+    ]
+    assert found[0] == found[1]
+
+
 def test_without_a_text_the_reference_says_it(recognisers):
     hearing, sound = predictor(recognisers["whisper"]), heard()
     found = hearing.compare(sound, *hearing.recognise(sound, None))
