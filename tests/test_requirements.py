@@ -13,8 +13,9 @@ from tests.conftest import RECIPE
 OURS = {"intelligibility", "reconstruction", "msbg", "demo", "tests", "benchmarks"}
 # Where the package's name is not the module's.
 MODULE_OF = {"hydra-core": "hydra", "pyclarity": "clarity", "pyyaml": "yaml"}
-# Not imported by name: plug-ins, a command, what runs a notebook.
-UNSEEN = {"pytest-xdist", "ruff", "hydra-submitit-launcher", "ipykernel"}
+# Not imported by name: plug-ins, commands and what they read, what runs a notebook.
+UNSEEN = {"pytest-xdist", "ruff", "hydra-submitit-launcher", "ipykernel", "mypy", "pandas-stubs"}
+UNSEEN |= {"types-PyYAML", "types-requests", "types-tqdm"}
 # For parts of the recipe that are on their way.
 COMING: set[str] = set()
 OPTIONAL = ("requirements-hub.txt", "requirements-baselines.txt")

@@ -16,9 +16,8 @@ from typing import Any
 
 import pooch
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import HTTPAdapter, Retry
 from tqdm import tqdm
-from urllib3.util import Retry
 
 from intelligibility.corpora.presentation import safe_name
 from intelligibility.runs import RecipeError

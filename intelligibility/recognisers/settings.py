@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ruamel.yaml
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from omegaconf import DictConfig, OmegaConf
@@ -111,7 +110,7 @@ def _complete(text: str, overrides: Mapping[str, Any] | str) -> dict[str, Any]:
     """Check the types and ranges of overrides, and add what follows from other settings."""
     published = yaml.load(text, _Plain)
     if isinstance(overrides, str):
-        overrides = ruamel.yaml.YAML().load(overrides) or {}
+        overrides = yaml.load(overrides, _Plain) or {}
     given = dict(overrides)
     faults: list[str] = []
     for name, value in given.items():
