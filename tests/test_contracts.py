@@ -92,7 +92,7 @@ def test_a_kind_of_recogniser_is_its_own_file_and_a_branch(copy, tmp_path):
     """infer.py measures with it: what it has, aligned where its own record says so."""
     room, exp_folder = copy / "intelligibility/recognisers", tmp_path / "exp"
     (room / "spectra.py").write_text(SPECTRA)
-    insert(room / "__init__.py", "    hub = _hub()\n", CHOICE)
+    insert(room / "__init__.py", "    return stored_on_hub(", CHOICE)
     prepare(exp_folder, {"dev": ["S1_L1_E1"], "test": ["S2_L1_E1"]})
     options = [f"path.exp_folder={exp_folder}", "recogniser=spectra", "device=cpu", "n_jobs=1"]
     run(copy, "infer.py", *options)
@@ -273,7 +273,7 @@ def test_a_measure_is_a_row(copy, tmp_path):
     prepare(exp_folder, names)
     room = copy / "intelligibility"
     (room / "recognisers/spectra.py").write_text(SPECTRA)
-    insert(room / "recognisers/__init__.py", "    hub = _hub()\n", CHOICE)
+    insert(room / "recognisers/__init__.py", "    return stored_on_hub(", CHOICE)
     paths = [f"path.root={root}", f"path.exp_folder={exp_folder}", "recogniser=spectra"]
     run(copy, "infer.py", *paths[1:], "device=cpu", "n_jobs=1")
     results = exp_folder / "spectra"
