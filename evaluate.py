@@ -139,27 +139,16 @@ def run(cfg: DictConfig) -> None:
         # Score the predictions and compare them, in the data and in resamples of the test scenes.
         test = labelled(test, tested)
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
-        resampler = Resampler(drawn)
         groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
-        of_means = {measure: mapping.fits[measure].interval_of_means for measure in measures}
-        joined, pairs = joined_with(test, measures, other)
-        spread = None
-        if seeds and dev is not None:
-            spread = spread_over_halves(dev, test, seeds, fit, predict)
-        sizes = {f"{by}s": int(test[by].nunique()) for by in ("scene", "listener", "system")}
-        results = score_all(test, measures, resampler) | {
-            "comparisons": comparisons(joined, pairs, resampler),
-            "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
-            "within": within_scores(test, measures, drawn, cfg.seed),
-            "ranges": coverages(test, measures, of_means, drawn),
-            "halves": spread,
+        results = score_all(test, measures, drawn, mapping, other, cfg.seed) | {
             "groups": {by: records(long) for by, long in groups.items()},
-            "figures": figure_numbers(test, measures),
-            "calibration": mapping.as_json(),
-            "trainings": training_scores(experiment, test, resampler),
+            "trainings": training_scores(experiment, test, Resampler(drawn)),
+            "halves": None,
             "leaks": leaks,
-            "counts": {"dev": dev_counts, "test": test_counts | sizes},
+            "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
         }
+        if seeds and dev is not None:
+            results["halves"] = spread_over_halves(dev, test, seeds, fit, predict)
         layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
         if layers is not None:
             results["layers"] = layers
@@ -287,9 +276,23 @@ def groups_of(test: pd.DataFrame) -> list[str]:
     return [by for by in GROUPS if test[by].notna().any()] + several
 
 
-def score_all(test: pd.DataFrame, measures: list[str], resampler: Resampler) -> dict[str, Any]:
-    """Score every measure over signals, sets and means, all with intervals."""
-    scored = ["prior", *measures]
+def sizes_of(test: pd.DataFrame) -> dict[str, int]:
+    """Return how many scenes, listeners and systems the test signals have."""
+    return {f"{by}s": int(test[by].nunique()) for by in ("scene", "listener", "system")}
+
+
+def score_all(
+    test: pd.DataFrame,
+    measures: list[str],
+    drawn: np.ndarray,
+    mapping: FittedMapping,
+    other: pd.DataFrame | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Score every measure over signals, sets and means, and compare them, all with intervals."""
+    resampler, scored = Resampler(drawn), ["prior", *measures]
+    of_means = {measure: mapping.fits[measure].interval_of_means for measure in measures}
+    joined, pairs = joined_with(test, measures, other)
     scores = scores_of(test, scored, resampler)
     published = {  # the scores alone, as the published results.json has them
         f"{measure}_results": {name: one["value"] for name, one in by_name.items()}
@@ -299,10 +302,16 @@ def score_all(test: pd.DataFrame, measures: list[str], resampler: Resampler) -> 
         "scores": scores,
         "sets": scores_by_set(test, scored, resampler),
         "averaged": {
-            by: averaged_scores_of(test, measures, by, resampler.counts)
+            by: averaged_scores_of(test, measures, by, drawn)
             for by in ("listener", "system")
             if test[by].notna().any()
         },
+        "comparisons": comparisons(joined, pairs, resampler),
+        "bootstrap": {"resamples": len(drawn), "unit": "scene", "confidence": CONFIDENCE},
+        "within": within_scores(test, measures, drawn, seed),
+        "ranges": coverages(test, measures, of_means, drawn),
+        "figures": figure_numbers(test, measures),
+        "calibration": mapping.as_json(),
     }
 
 

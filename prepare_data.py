@@ -13,7 +13,7 @@ Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of 
             prepared.jsonl                                         what is done, and from what
 
 Each ear of a hearing-aid output goes alone through the MSBG hearing-loss simulation with that ear's
-audiogram, then to 16 kHz, and loses its first two seconds, in which nobody speaks. The clean
+audiogram, then to 16 kHz, and loses its first two seconds, which hold no speech. The clean
 reference gets the last two steps only, and with `hearing_loss=none` so does all else: that lies in
 exp_folder/no_hearing_loss, on the same scenes, and shows what the simulation is worth.
 

@@ -48,7 +48,7 @@ from intelligibility.prediction.haspi_predictor import BETTER, NAME, refuse_miss
 from intelligibility.prediction.model import is_recogniser
 from intelligibility.prediction.page import mean_in_words, write_page
 from intelligibility.prediction.prediction import Conditions, Prediction
-from intelligibility.prediction.predictor import Predicts, model_made_by, predictor_of_process
+from intelligibility.prediction.predictor import AnyPredictor, model_made_by, predictor_of_process
 from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row, check_row, made_by, read_folder, read_rows
 from intelligibility.prediction.summary import as_frame, summarise
@@ -114,13 +114,15 @@ def run(cfg: DictConfig) -> None:
     say_summary(content["summary"])
 
 
-def score(predictor: Predicts, row: Row, conditions: Conditions) -> Prediction:
+def score(predictor: AnyPredictor, row: Row, conditions: Conditions) -> Prediction:
     """Predict the percentage of words correct for one row; the predictors have the method."""
     processed, reference = read_recording(row.processed), read_recording(row.reference)
     return predictor.predict(processed, reference, None, row.listener, row.text, conditions)
 
 
-def score_row(row: Row, load: Callable[[], Predicts], conditions: Conditions) -> dict[str, Any]:
+def score_row(
+    row: Row, load: Callable[[], AnyPredictor], conditions: Conditions
+) -> dict[str, Any]:
     """Score one row in a process, which loads the model once."""
     try:
         return score(load(), row, conditions).as_json()

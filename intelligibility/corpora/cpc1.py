@@ -69,6 +69,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
     snrs = read_snrs(folder / "metadata" / f"scenes.CPC1_{name}.json")
 
     def further(one: Response) -> dict[str, Any]:
+        """Return the rest of a presentation: its wavs, lead-in and challenge."""
         return {
             "processed": data / "HA_outputs" / f"{name}{track}" / f"{one.signal}.wav",
             "reference": data / "scenes" / f"{one.scene}_target_anechoic.wav",

@@ -80,6 +80,7 @@ def _read_train(data: Path, measured: dict[str, Listener]) -> Archive | None:
     responses, damaged = read_list(path, parse_named)
 
     def further(one: Response) -> dict[str, Any]:
+        """Return the rest of a presentation: its wavs, lead-in and challenge."""
         return {
             "processed": folder / "signals" / f"{one.signal}.wav",
             "reference": folder / "references" / f"{one.scene}_ref.wav",

@@ -42,7 +42,7 @@ class Presentation:
     processed, reference : Path
         Stereo wavs: the hearing aid's output, and the clean target.
     lead_in : float or None
-        Seconds at the start of both in which nobody speaks; None until the reference was heard.
+        Seconds without speech at the start of both; None until the reference was analysed.
     own : bool
         Whether these are your own recordings: at any rate from 8 kHz, mono or stereo, one later
         than the other. They are read, aligned and cut as score.py does it, a release's are not.

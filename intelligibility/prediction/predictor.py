@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,21 +43,6 @@ logger = logging.getLogger(__name__)
 
 WORDS = "wcs"  # what a recogniser without a mapping predicts by
 SUPPORTED = 0.5  # of the text's words in the clean reference: fewer, and it may be another text
-
-
-class Predicts(Protocol):
-    """What score.py asks of a predictor."""
-
-    def predict(
-        self,
-        processed: np.ndarray | Recording,
-        reference: np.ndarray | Recording,
-        rate: int | None,
-        listener: Listener,
-        text: str | None = None,
-        conditions: Conditions = AS_IT_COMES,
-    ) -> Prediction:
-        """Predict how many words a listener gets right."""
 
 
 @dataclass
@@ -367,6 +352,9 @@ class Predictor:
         return {name: value for name, value in found.items() if spoken or name != "wcs"}
 
 
+AnyPredictor = Predictor | HaspiPredictor  # each has `predict`
+
+
 @functools.cache
 def predictor_of_process(
     model: str | None,
@@ -374,7 +362,7 @@ def predictor_of_process(
     calibration: str | None,
     device: str,
     by: str | None,
-) -> Predicts:
+) -> AnyPredictor:
     """Load what score.py's `model` names once per process: built in, a recogniser, or a model."""
     from intelligibility.prediction.model import is_recogniser
 

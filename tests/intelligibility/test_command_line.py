@@ -1,4 +1,4 @@
-"""What a user meets at the terminal: errors in words, and keys that a script does not read."""
+"""What a user meets at the terminal: readable messages, and keys that a script does not read."""
 
 import errno
 import re

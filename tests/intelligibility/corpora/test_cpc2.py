@@ -186,7 +186,7 @@ def test_namesakes_of_two_challenges(root: Path, read, all_problems) -> None:
 
 
 def test_scenes_of_the_test_are_never_trained_on(root: Path, read, all_problems) -> None:
-    """A scene of another set's test may be mapped on, not trained on; a signal of one's own not."""
+    """A scene of another set's test may be mapped on, not trained on; its signals neither."""
     data = root / DATA
     tested = json.loads((data / "CPC2.test_labels.1.json").read_text())[0]
     for name in (f"{tested['signal']}.wav",):

@@ -138,7 +138,7 @@ def test_an_unknown_severity(root: Path, all_problems) -> None:
 
 
 def test_no_severities(root: Path, read) -> None:
-    """Without listeners.csv nobody's hearing loss is known."""
+    """Without listeners.csv no hearing loss is known."""
     (root / DATA / "metadata/listeners.csv").unlink()
     with pytest.raises(RecipeError, match="listeners.csv: no such file; it holds the severity"):
         read(root)

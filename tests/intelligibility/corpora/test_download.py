@@ -84,7 +84,7 @@ def test_a_record_that_is_not_given(busy: list[int]) -> None:
 
 @pytest.mark.parametrize("status", [[404], [500] * 20])
 def test_a_server_without_the_file(tmp_path: Path, status: list[int]) -> None:
-    """A file that does not come ends in words, not in a loop."""
+    """A file that does not come ends with a message, not in a loop."""
     record = Record({"a.bin": CONTENT}, status=status)
     with serving(record), pytest.raises(RecipeError, match="the same command goes on"):
         download.download(only_file(record), tmp_path)
@@ -121,7 +121,7 @@ def test_names_that_lead_elsewhere(key: str) -> None:
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that nobody serves is named."""
+    """An address without a server is named."""
     monkeypatch.setattr(download, "ZENODO", "http://127.0.0.1:9/api/records")
     with pytest.raises(RecipeError, match="127.0.0.1.*is the network there"):
         read_record(1)

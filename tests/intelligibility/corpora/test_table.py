@@ -1,4 +1,4 @@
-"""A listening test of one's own: forty rows with odd wavs, a spreadsheet's quirks, no columns."""
+"""Your own listening test: forty rows with odd wavs, a spreadsheet's quirks, no columns."""
 
 import csv
 import json

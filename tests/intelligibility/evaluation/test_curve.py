@@ -19,7 +19,7 @@ def squared_error(logistic, similarity, correctness):
 
 
 def grid_minimum(similarity, correctness):
-    """Return the least squared error over a dense grid that follows nobody's gradient."""
+    """Return the least squared error over a dense grid that needs no gradient."""
     x = 100 * similarity
     spread = x.std()
     midpoints = np.linspace(x.min() - 6 * spread, x.max() + 6 * spread, 200)
