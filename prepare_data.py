@@ -41,7 +41,7 @@ from omegaconf import DictConfig
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import CORPORA, read_archives
 from intelligibility.corpora.presentation import left_out, write_presentations
-from intelligibility.ears import KAISER_BEST, ear_signals
+from intelligibility.ears import ear_signals
 from intelligibility.experiment import Experiment
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
@@ -64,7 +64,7 @@ from intelligibility.preparation.tables import (
     with_digests,
     write_tables,
 )
-from intelligibility.runs import ASR_RATE, RecipeError, atomic_path, listed, sole_run
+from intelligibility.runs import ASR_RATE, KAISER_BEST, RecipeError, atomic_path, listed, sole_run
 from intelligibility.work import Piece, Result, Stamp, Work
 
 logger = logging.getLogger(__name__)

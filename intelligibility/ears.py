@@ -8,16 +8,8 @@ import soundfile as sf
 import torch
 import torchaudio.functional
 
-from intelligibility.runs import ASR_RATE, RecipeError
+from intelligibility.runs import ASR_RATE, KAISER_BEST, RecipeError
 from msbg import Listener, simulate
-
-# Windowed sinc under a Kaiser window, as librosa's "kaiser_best" (resampy, R. Lee & B. McFee).
-KAISER_BEST = {
-    "lowpass_filter_width": 64,
-    "rolloff": 0.9475937167399596,
-    "resampling_method": "sinc_interp_kaiser",
-    "beta": 14.769656459379492,
-}
 
 
 def resample(signal: np.ndarray, rate: int, new_rate: int) -> np.ndarray:

@@ -38,6 +38,14 @@ MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
 # encoder counts 2500 positions, 40 ms apart. Corpora and recognisers meet here only.
 SPEECH_SECONDS = (0.02, 99)
 ASR_RATE = 16000  # Hz, of all that a recogniser hears
+# The filter of all resampling: a sinc under a Kaiser window, as librosa's "kaiser_best" (resampy,
+# R. Lee & B. McFee).
+KAISER_BEST: dict[str, Any] = {
+    "lowpass_filter_width": 64,
+    "rolloff": 0.9475937167399596,
+    "resampling_method": "sinc_interp_kaiser",
+    "beta": 14.769656459379492,
+}
 PACKAGES = ("torch", "torchaudio", "speechbrain", "numpy", "scipy", "numba", "soundfile", "fastdtw")
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
+from scipy.signal import resample_poly
 
-from intelligibility.runs import SPEECH_SECONDS, RecipeError
+from intelligibility.runs import KAISER_BEST, SPEECH_SECONDS, RecipeError
 from msbg.ear import gated_rms
 
 LOWEST_RATE = 8000  # Hz
@@ -20,7 +21,6 @@ LONGEST = SPEECH_SECONDS[1] - 1  # s, with room for rounding
 SHORTEST = 0.2  # s
 CLIPPED = 0.999  # of full scale
 QUIET, LOUD = 40.0, 100.0  # dB SPL: speech outside is unusual
-ZEROS, ROLLOFF, BETA = 64, 0.9475937167399596, 14.769656459379492  # librosa's "kaiser_best"
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,15 @@ def resampled(recording: Recording, rate: int) -> Recording:
     """
     if rate == recording.rate:
         return recording
+    zeros, beta = KAISER_BEST["lowpass_filter_width"], KAISER_BEST["beta"]
     common = math.gcd(rate, recording.rate)
     old, new = recording.rate // common, rate // common
-    cutoff = min(old, new) * ROLLOFF
-    half = math.ceil(ZEROS * old / cutoff)
-    # One filter per output sample of a period, (new, 2 * half + old).
-    time = cutoff * (np.arange(-half, half + old) / old - np.arange(new)[:, None] / new)
-    time = np.clip(time, -ZEROS, ZEROS)
-    window = np.i0(BETA * np.sqrt(1 - (time / ZEROS) ** 2)) / np.i0(BETA)
-    filters = np.sinc(time) * window * cutoff / old
-    n_samples = math.ceil(new * len(recording.signal) / old)
-    padded = np.pad(recording.signal, ((half, half + old), (0, 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + old, axis=0)[::old]
-    channels = [(frames[:, channel] @ filters.T).ravel() for channel in range(2)]
-    return Recording(np.stack(channels, axis=1)[:n_samples], rate, recording.name)
+    cutoff = min(old, new) * KAISER_BEST["rolloff"]
+    half = math.floor(zeros * old * new / cutoff)
+    time = np.arange(-half, half + 1) * cutoff / (old * new)  # in zeros of the sinc
+    window = np.i0(beta * np.sqrt(1 - (time / zeros) ** 2)) / np.i0(beta)
+    taps = np.sinc(time) * window * cutoff / (old * new)
+    return Recording(resample_poly(recording.signal, new, old, 0, taps), rate, recording.name)
 
 
 def active_level(recording: Recording) -> float:
