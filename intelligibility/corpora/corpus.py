@@ -27,7 +27,9 @@ class Corpus:
     Attributes
     ----------
     name : str
-        The value of `corpus=`; folders and reports go by it.
+        The value of `corpus=`; folders go by it.
+    title : str
+        What reports call it; "": the name in capitals.
     read : callable
         Takes the configuration and the track ("" or "_indep"), and returns "train" and "test", or
         the one that is there, as archives of presentations.
@@ -61,6 +63,7 @@ class Corpus:
     read: Callable[[DictConfig, str], dict[str, Archive]]
     late_responses: Callable[[DictConfig, str, list[Presentation]], list[Response]]
     data_keys: Mapping[str, str]
+    title: str = ""
     keys: tuple[str, ...] = ()
     release: str = ""
     zenodo: int | None = None

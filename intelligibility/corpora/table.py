@@ -1,7 +1,7 @@
 """Your own listening test: a table with one row per recording and listener, and its wavs.
 
     processed,reference,text,correctness,listener,audiogram,system
-    wavs/a01.wav,clean/01.wav,the boat is late,75,P01,250:20,500:25,1000:30,...
+    wavs/a01.wav,clean/01.wav,the boat is late,75,P01,"250:20,500:25,1000:30",A
 
 CSV in UTF-8. Its paths are relative to its folder; WAV or FLAC, mono or stereo, 8 kHz or more.
 
@@ -266,6 +266,7 @@ def late_responses(cfg: DictConfig, _: str, test: Iterable[Presentation]) -> lis
 
 CORPUS = Corpus(
     name="table",
+    title="Your own listening test",
     read=read_archives,
     late_responses=late_responses,
     data_keys={"train": "table", "test": "table"},

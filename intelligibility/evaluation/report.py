@@ -32,7 +32,8 @@ def write_report(
     """
     config = results["provenance"]["config"]
     corpus = corpus_of(config)
-    title = f"{config['cpc1_track']} track" if corpus.tracks else corpus.name.upper()
+    title = corpus.title or corpus.name.upper()
+    title = f"{config['cpc1_track']} track" if corpus.tracks else title
     write_html(
         path,
         Path(__file__).with_name("report.html"),

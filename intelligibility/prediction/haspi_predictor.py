@@ -24,13 +24,11 @@ from intelligibility.prediction.prediction import (
     EarSignals,
     Prediction,
     full_scale_of,
-    level_of,
-    loss_warnings,
+    level_and_warnings,
 )
 from intelligibility.prediction.recording import (
     Recording,
     active_level,
-    quality_warnings,
     recordings_of,
     resampled,
 )
@@ -131,9 +129,9 @@ class HaspiPredictor:
         if not noisy.any():
             raise RecipeError(f"{processed.name}: is silent where the reference speaks")
         if conditions.ear != "both":
-            number = EARS.index(conditions.ear)
-            noisy, clean = noisy[:, [number, number]], clean[:, [number, number]]
-            ear = (listener.audiogram_left, listener.audiogram_right)[number]
+            noisy, clean = conditions.listening(noisy), conditions.listening(clean)
+            ears = (listener.audiogram_left, listener.audiogram_right)
+            ear = ears[EARS.index(conditions.ear)]
             listener = Listener(ear, ear, listener.id)
         try:
             return haspi_of_ears(noisy, clean, rate, listener, SEED_NAME)
@@ -178,9 +176,9 @@ class HaspiPredictor:
         conditions: Conditions,
     ) -> EarSignals:
         """Return the recordings as they are played: HASPI has a hearing loss of its own."""
-        level, doubt = level_of(reference, full_scale_of(reference, conditions, FULL_SCALE))
-        warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
-        warnings += doubt + loss_warnings(listener) + self.warnings(Path(processed.name), listener)
+        full_scale = full_scale_of(reference, conditions, FULL_SCALE)
+        level, warnings = level_and_warnings(processed, reference, listener, full_scale)
+        warnings += sentence.warnings + self.warnings(Path(processed.name), listener)
         played, clean = (
             resampled(one, ASR_RATE).signal.astype(np.float32) for one in (processed, reference)
         )

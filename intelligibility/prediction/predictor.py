@@ -25,10 +25,9 @@ from intelligibility.prediction.prediction import (
     EarSignals,
     Prediction,
     full_scale_of,
-    level_of,
-    loss_warnings,
+    level_and_warnings,
 )
-from intelligibility.prediction.recording import Recording, at_rate, quality_warnings, recordings_of
+from intelligibility.prediction.recording import Recording, at_rate, recordings_of
 from intelligibility.runs import ASR_RATE, RecipeError, pick_device
 from intelligibility.words import words_of
 from msbg import Listener
@@ -224,14 +223,13 @@ class Predictor:
         """Remove the delay, cut to the sentence, set the level, and simulate the hearing loss."""
         from intelligibility.ears import ear_signals
 
-        warnings = quality_warnings(processed) + quality_warnings(reference) + sentence.warnings
         settings = self.msbg_settings
         as_fitted = float(settings["equiv_0db_spl"] + settings["ahr"])
         full_scale = full_scale_of(reference, conditions, as_fitted)
         if full_scale != as_fitted:  # the same level written in another way changes the last bits
             settings = settings | {"equiv_0db_spl": full_scale, "ahr": 0.0}
-        level, doubt = level_of(reference, full_scale)
-        warnings += doubt + loss_warnings(listener)
+        level, warnings = level_and_warnings(processed, reference, listener, full_scale)
+        warnings += sentence.warnings
         rate = settings["sample_rate"]
         signal = in_time(at_rate(processed, rate), sentence.delay, sentence.stop)
         clean = in_time(reference, 0.0, sentence.stop)
@@ -240,9 +238,7 @@ class Predictor:
             clean = ear_signals(clean, reference.rate, None, settings, sentence.start)
         except ValueError as error:
             raise RecipeError(f"{processed.name}: {error}") from None
-        if conditions.ear != "both":
-            number = EARS.index(conditions.ear)
-            heard, clean = heard[:, [number, number]], clean[:, [number, number]]
+        heard, clean = conditions.listening(heard), conditions.listening(clean)
         return EarSignals(heard, clean, sentence.delay, level, warnings)
 
     def recognise(self, heard: EarSignals, text: str | None) -> "tuple[Ears, Ears, str, bool]":
