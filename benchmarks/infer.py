@@ -98,19 +98,28 @@ def some_groups(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
     return list(groups.values())
 
 
+def trained(
+    overrides: list[str],
+) -> tuple[Experiment, dict[str, Any], SpeechBrainRecogniser]:
+    """Return an experiment with its recogniser and that one's settings, on one thread."""
+    with initialize_config_dir(str(RECIPE), version_base="1.3"):
+        cfg = compose("demo/config", overrides)
+    torch.set_num_threads(1)
+    keep_products_exact()
+    experiment = Experiment.from_config(cfg)
+    hparams = load_settings(cfg, experiment)
+    device = pick_device(cfg.device)
+    return experiment, hparams, SpeechBrainRecogniser.load(hparams, experiment.save_folder, device)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--signals", type=int, default=24, help="at least so many")
     parser.add_argument("--ours", action="store_true", help="leave the published procedure out")
     arguments, overrides = parser.parse_known_args()
-    with initialize_config_dir(str(RECIPE), version_base="1.3"):
-        cfg = compose("demo/config", overrides)
-    torch.set_num_threads(1)
-    keep_products_exact()
-    experiment, device = Experiment.from_config(cfg), pick_device(cfg.device)
-    hparams = load_settings(cfg, experiment)
-    recogniser = SpeechBrainRecogniser.load(hparams, experiment.save_folder, device)
+    experiment, hparams, recogniser = trained(overrides)
+    device = recogniser.device
     groups = some_groups(experiment, arguments.signals)
     n_signals = sum(map(len, groups))
     clock = time.process_time if device.type == "cpu" else time.perf_counter

@@ -19,13 +19,10 @@ from types import SimpleNamespace
 import torch
 
 from benchmarks.made.cost import cost_of
-from benchmarks.made.recogniser import SETTINGS, babble, make_recogniser
+from benchmarks.made.recogniser import SETTINGS, babble, full_size, make_recogniser
 from benchmarks.made.release import make_release
 from intelligibility.corpora.cpc1 import NO_SPEECH
 from intelligibility.ears import ASR_RATE
-from intelligibility.recognisers.settings import read_settings
-from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
-from intelligibility.runs import RECIPE
 
 SECONDS = 5.9  # of a CPC1 signal, two of them before the speech
 # Signals per corpus. CPC1: 4863 for training and 2421 for the closed test. CPC2 and CPC3 are taken
@@ -107,13 +104,7 @@ def full_size_seconds() -> float:
     torch.set_num_threads(1)
     wav = babble(1, SECONDS - NO_SPEECH)
     frames = len(wav) / ASR_RATE * 25  # of the encoder
-    folders = {"data_folder": "none", "output_folder": "none"}
-    hparams = read_settings(
-        RECIPE / "transformer_cpc1.yaml", folders | {"max_decode_ratio": N_STEPS / frames}
-    )
-    hparams["normalize"].glob_mean = torch.full((hparams["n_mels"],), -20.0)
-    hparams["normalize"].glob_std = torch.full((hparams["n_mels"],), 10.0)
-    recogniser = SpeechBrainRecogniser(hparams, torch.device("cpu"))
+    _, recogniser = full_size(torch.device("cpu"), max_decode_ratio=N_STEPS / frames)
     recogniser.tokenizer = SimpleNamespace(decode_ids=str)  # words are not needed here
     started = time.process_time()
     for _ in recogniser.recognise([wav, wav]):

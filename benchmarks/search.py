@@ -17,43 +17,35 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
+from benchmarks.infer import trained
+from benchmarks.made.recogniser import full_size
 from infer import list_pairs
 from intelligibility.ears import read_speech
-from intelligibility.experiment import Experiment
 from intelligibility.recognisers.beam_search import BeamSearch
-from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, search_settings
-from intelligibility.runs import RECIPE
+from intelligibility.runs import ASR_RATE
 
-CPU = torch.device("cpu")
 SECONDS = 4.0  # of noise, for full size
 N_SIGNALS = 20  # of the trained recogniser
 
 
-def full_size(n_steps: int) -> tuple[dict[str, Any], SpeechBrainRecogniser, list[Tensor]]:
-    """Return the published sizes with random weights, and one encoded signal."""
-    folders = {"data_folder": "none", "output_folder": "none"}
-    hparams = read_settings(RECIPE / "transformer_cpc1.yaml", folders)
-    hparams["normalize"].glob_mean = torch.full((hparams["n_mels"],), -20.0)
-    hparams["normalize"].glob_std = torch.full((hparams["n_mels"],), 10.0)
-    recogniser = SpeechBrainRecogniser(hparams, CPU)
-    noise = 0.1 * torch.randn(int(SECONDS * hparams["sample_rate"]))
-    _, encoded, _ = recogniser.encode([noise])
+Case = tuple[dict[str, Any], SpeechBrainRecogniser, list[Tensor]]  # and encoded signals
+
+
+def noise_at_full_size(n_steps: int) -> Case:
+    """Return the published sizes with random weights, and one encoded signal of noise."""
+    hparams, recogniser = full_size(torch.device("cpu"))
+    _, encoded, _ = recogniser.encode([0.1 * torch.randn(int(SECONDS * ASR_RATE))])
     hparams["max_decode_ratio"] = (n_steps + 0.5) / encoded.shape[1]
     hparams["test_search"].max_decode_ratio = hparams["max_decode_ratio"]
     return hparams, recogniser, [encoded]
 
 
-def trained(overrides: list[str]) -> tuple[dict[str, Any], SpeechBrainRecogniser, list[Tensor]]:
+def some_signals(overrides: list[str]) -> Case:
     """Return a trained recogniser and encoded test signals."""
-    with initialize_config_dir(str(RECIPE), version_base="1.3"):
-        cfg = compose("demo/config", overrides)
-    experiment = Experiment.from_config(cfg)
-    hparams = load_settings(cfg, experiment)
-    recogniser = SpeechBrainRecogniser.load(hparams, experiment.save_folder, CPU)
+    experiment, hparams, recogniser = trained([*overrides, "device=cpu"])
     pairs = [pair for pair in list_pairs(experiment) if pair.split == "test"][:N_SIGNALS]
     signals = [read_speech(wav, recogniser.lengths) for pair in pairs for wav in pair.processed]
     return hparams, recogniser, [recogniser.encode([signal])[1] for signal in signals]
@@ -103,15 +95,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="search steps at full size")
     parser.add_argument("--trained", action="store_true", help="the trained recogniser alone")
     arguments, overrides = parser.parse_known_args()
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     print(
         "| d_model, layers | tokens | beam | frames | steps | SpeechBrain, s | ours, s | ratio "
         "| same words |\n|---|---|---|---|---|---|---|---|---|"
     )
-    print(compare(*trained(overrides)), flush=True)
+    print(compare(*some_signals(overrides)), flush=True)
     if not arguments.trained:
-        print(compare(*full_size(arguments.steps)), flush=True)
+        print(compare(*noise_at_full_size(arguments.steps)), flush=True)
 
 
 if __name__ == "__main__":

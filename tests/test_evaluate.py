@@ -13,11 +13,12 @@ import pytest
 from scipy.optimize import curve_fit
 
 import evaluate
-from benchmarks.made.experiment import CHECKPOINT, MEASURE_FILES, make_experiment
+from benchmarks.made.experiment import CHECKPOINT, make_experiment
 from intelligibility.corpora import known_presentations
 from intelligibility.corpora.presentation import made_from_of, write_presentations
 from intelligibility.evaluation.responses import WHO_GRADES
 from intelligibility.evaluation.scoring import score
+from intelligibility.experiment import Experiment
 from intelligibility.runs import sole_run, write_json
 from tests.conftest import RECIPE, configure, contents, edit, run_script
 
@@ -281,7 +282,7 @@ def test_similarities_that_may_be_of_two_runs(experiment, refused, calibrated):
 @pytest.mark.parametrize(("measure", "goes_on"), [("wcs", True), ("dec", False)])
 def test_a_constant_measure_stops_only_the_method(tmp_path, refused, caplog, measure, goes_on):
     root, exp = make_experiment(tmp_path, measures=("enc", "dec", "wcs"))
-    path = exp / MEASURE_FILES[measure].format(split="dev", track="")
+    path = Experiment(exp, exp).measure_file("dev", measure)
     path.write_text(json.dumps(dict.fromkeys(load(path), 0.5)))
     cfg = configure(root, exp)
     if not goes_on:

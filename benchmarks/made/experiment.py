@@ -1,21 +1,12 @@
 """An experiment as infer.py leaves it, with planted numbers: no audio, no recogniser."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-MEASURE_FILES = {
-    "enc": "{split}_enc_similarity{track}.json",
-    "dec": "{split}_dec_similarity{track}.json",
-    "pre": "{split}_pre_similarity{track}.json",
-    "wcs": "{split}_wcs_correctness{track}.json",
-    "prob": "{split}_prob_similarity{track}.json",
-    "mbstoi": "{split}_mbstoi_similarity{track}.json",
-    "haspi": "{split}_haspi_similarity{track}.json",
-    "stoi": "{split}_stoi_similarity{track}.json",
-    "estoi": "{split}_estoi_similarity{track}.json",
-}
+from benchmarks.made.release import dump, listener_entry
+from intelligibility.experiment import Experiment
+
 NOISE = {  # standard deviation in logits: dec predicts best
     "dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0, "prob": 1.8, "mbstoi": 2.0, "haspi": 1.2,
     "stoi": 2.5, "estoi": 2.2,
@@ -47,6 +38,7 @@ def make_experiment(
     """
     rng = np.random.default_rng(seed)
     exp = root / "exp"
+    files = Experiment(exp, exp, track)
     names = [f"L{number:04d}" for number in range(1, n_listeners + 1)]
     losses = dict(zip(names, np.linspace(10, 75, n_listeners).tolist(), strict=True))
     for split in ("train", "test"):
@@ -58,25 +50,21 @@ def make_experiment(
         for measure in measures:
             logit = easy[rows] + NOISE[measure] * rng.standard_normal(len(rows))
             similarity = 0.7 + 0.25 / (1 + np.exp(-logit))
-            file = MEASURE_FILES[measure].format(split=used, track=track)
-            _dump(
-                exp / file,
-                {entries[i]["signal"]: float(s) for i, s in zip(rows, similarity, strict=True)},
-            )
+            values = {entries[i]["signal"]: float(s) for i, s in zip(rows, similarity, strict=True)}
+            dump(files.measure_file(used, measure), values)
         if split == "train":
-            _dump(exp / f"data_split/scene_dev_list{track}.json", dev)
+            dump(files.scene_list("dev"), dev)
         if split == "test" and not labelled:
             entries = [{k: v for k, v in e.items() if k != "correctness"} for e in entries]
         archive = root / f"clarity_CPC1_data_{split}" / "metadata"
-        _dump(archive / f"CPC1.{split}{track}.json", entries)
+        dump(archive / f"CPC1.{split}{track}.json", entries)
         listeners = "listeners.CPC1_train.json" if split == "train" else "listeners.CPC1_all.json"
-        _dump(archive / listeners, {name: _listener(name, losses[name]) for name in names})
-    _dump(
-        exp / f"inference{track}.json", {"checkpoint_sha256": CHECKPOINT, "checkpoints": ["CKPT"]}
-    )
+        people = {name: listener_entry(name, audiogram(losses[name]), 3) for name in names}
+        dump(archive / listeners, people)
+    dump(files.inference, {"checkpoint_sha256": CHECKPOINT, "checkpoints": ["CKPT"]})
     baselines = {name: {"package": "pyclarity 0.9.0"} for name in BASELINES if name in measures}
     if baselines:
-        _dump(exp / f"baselines{track}.json", {"baselines": baselines})
+        dump(files.baselines, {"baselines": baselines})
     return root, exp
 
 
@@ -107,16 +95,6 @@ def _responses(
     return entries, np.array(easy)
 
 
-def _listener(name: str, loss: float) -> dict:
-    levels = [float(min(100, max(0, loss + step))) for step in (-20, -15, -10, -5, 0, 5, 10, 15)]
-    return {
-        "name": name,
-        "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
-        "audiogram_levels_l": levels,
-        "audiogram_levels_r": [min(100.0, level + 3) for level in levels],
-    }
-
-
-def _dump(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
+def audiogram(loss: float) -> list[float]:
+    """Return levels in dB HL that slope around a loss."""
+    return [float(min(100, max(0, loss + step))) for step in (-20, -15, -10, -5, 0, 5, 10, 15)]

@@ -12,6 +12,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from intelligibility.experiment import AsrFolder, SaveFolder
 from intelligibility.recognisers.settings import read_settings
+from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RECIPE
 
 WORDS = ("ANNA", "KEEPS", "TWO", "OLD", "BOATS", "PETER", "SELLS", "NINE", "RED", "CUPS")
@@ -32,6 +33,17 @@ def small_settings(**changes: Any) -> dict[str, Any]:
     """Return fresh hparams; the same seed gives the same weights."""
     folders = {"data_folder": "/none", "output_folder": "/none"}
     return read_settings(RECIPE / "transformer_cpc1.yaml", SETTINGS | folders | changes)
+
+
+def full_size(
+    device: torch.device, **changes: Any
+) -> tuple[dict[str, Any], SpeechBrainRecogniser]:
+    """Return the published recogniser with random weights, and its settings."""
+    folders = {"data_folder": "/none", "output_folder": "/none"}
+    hparams = read_settings(RECIPE / "transformer_cpc1.yaml", folders | changes)
+    hparams["normalize"].glob_mean = torch.full((hparams["n_mels"],), -20.0)
+    hparams["normalize"].glob_std = torch.full((hparams["n_mels"],), 10.0)
+    return hparams, SpeechBrainRecogniser(hparams, device)
 
 
 def make_recogniser(asr_folder: Path, n_checkpoints: int = 1, words: Sequence[str] = WORDS) -> Path:

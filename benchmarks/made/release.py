@@ -1,10 +1,13 @@
 """A release in the CPC1 layout: noise in place of speech, two listeners, one hearing aid."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+
+from msbg.audiogram import CLARITY_FREQUENCIES
 
 LEVELS = {"L0001": [15, 20, 25, 35, 45, 50, 60, 65], "L0002": [40, 45, 50, 60, 65, 75, 80, 85]}
 WORDS = ["anna", "keeps", "two", "old", "boats", "peter", "sells", "nine", "red", "cups"]
@@ -20,7 +23,6 @@ def make_release(
         ("test", n_test, "listeners.CPC1_all.json"),
     ):
         archive = root / f"clarity_CPC1_data_{split}"
-        (archive / "metadata").mkdir(parents=True)
         entries = []
         for number in range(n_scenes):
             scene = f"S{'12'[split == 'test']}{number:04d}"
@@ -57,14 +59,16 @@ def make_release(
 
 def listeners() -> dict:
     """Return the content of the listeners file."""
+    return {name: listener_entry(name, levels, 5) for name, levels in LEVELS.items()}
+
+
+def listener_entry(name: str, levels: Sequence[float], worse: float) -> dict:
+    """Return a listener's entry: levels in dB HL, the right ear `worse` dB worse, up to 100."""
     return {
-        name: {
-            "name": name,
-            "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
-            "audiogram_levels_l": list(levels),
-            "audiogram_levels_r": [level + 5 for level in levels],
-        }
-        for name, levels in LEVELS.items()
+        "name": name,
+        "audiogram_cfs": list(CLARITY_FREQUENCIES),
+        "audiogram_levels_l": list(levels),
+        "audiogram_levels_r": [min(100, level + worse) for level in levels],
     }
 
 
@@ -82,5 +86,6 @@ def write(path: Path, signal: np.ndarray, rate: int) -> None:
 
 
 def dump(path: Path, content: object) -> None:
-    """Write json."""
+    """Write json; make its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")

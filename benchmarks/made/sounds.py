@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from msbg import Listener
+from msbg import Audiogram, Listener
 
 MSBG: dict[str, Any] = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 20}
 
@@ -32,11 +32,4 @@ def processed(clean: np.ndarray, noise: float, seed: int = 1) -> np.ndarray:
 def listener(name: str = "L1") -> Listener:
     """Return a listener with a moderate loss, worse on the right."""
     levels = [15, 20, 25, 35, 45, 50, 60, 65]
-    return Listener.from_dict(
-        {
-            "name": name,
-            "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
-            "audiogram_levels_l": levels,
-            "audiogram_levels_r": [level + 10 for level in levels],
-        }
-    )
+    return Listener(Audiogram(levels), Audiogram([level + 10 for level in levels]), name)
