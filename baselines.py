@@ -158,7 +158,7 @@ def dev_of(experiment: Experiment, used: dict[str, list[Presentation]]) -> list[
 
 def made_by(msbg_settings: dict[str, Any], one: Index, stamp: Stamp) -> dict[str, Any]:
     """Return everything that determines an index."""
-    listener, package = one.presentation.listener, one.baseline.package
+    package = one.baseline.package
     try:
         wavs = [stamp(path) for path in (one.presentation.processed, one.presentation.reference)]
     except OSError as error:
@@ -170,8 +170,7 @@ def made_by(msbg_settings: dict[str, Any], one: Index, stamp: Stamp) -> dict[str
     if one.presentation.own:
         determined_by["delay"] = one.presentation.delay
     if one.baseline.name in ("mbstoi", "haspi"):
-        ears = (listener.audiogram_left, listener.audiogram_right)
-        determined_by["audiograms"] = [[e.frequencies.tolist(), e.levels.tolist()] for e in ears]
+        determined_by["audiograms"] = one.presentation.listener.thresholds
     if one.baseline.name == "mbstoi":
         determined_by["MSBGEar"] = msbg_settings
     return determined_by

@@ -248,9 +248,8 @@ def ear_signals_made_by(
     if source.own:
         made_by["own"] = [source.delay, ALIGNMENT_SETTINGS]
     if source.listener is not None:
-        ears = (source.listener.audiogram_left, source.listener.audiogram_right)
         made_by["MSBGEar"] = msbg_settings
-        made_by["audiograms"] = [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears]
+        made_by["audiograms"] = source.listener.thresholds
     return made_by
 
 

@@ -46,8 +46,7 @@ def plain_haspi(noisy: np.ndarray, clean: np.ndarray, name: str) -> float:
     """Call pyclarity as Clarity's later baselines do."""
     haspi = importlib.import_module("clarity.evaluator.haspi")
     audiograms = importlib.import_module("clarity.utils.audiogram")
-    ears = WHO.audiogram_left, WHO.audiogram_right
-    theirs = (audiograms.Audiogram(levels=e.levels, frequencies=e.frequencies) for e in ears)
+    theirs = (audiograms.Audiogram(levels=e.levels, frequencies=e.frequencies) for e in WHO.ears)
     np.random.seed(seed_of(name))
     return haspi.haspi_v2_be(*clean.T, *noisy.T, RATE, audiograms.Listener(*theirs))
 

@@ -10,8 +10,6 @@ outputs relative to the peak, and the share of each stage of ours; then, each me
 of its own, time and peak memory by the length of the signal, and the cost of a process's first ear.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -23,7 +23,7 @@ from intelligibility.command_line import register, resolved
 from intelligibility.experiment import Experiment
 from intelligibility.runs import RECIPE, read_json
 from intelligibility.words import word_errors
-from reconstruction.configured import Judge, judge_of_process
+from reconstruction.configured import Judge, ReconstructionSettings, judge_of_process
 from reconstruction.inverters import Inverter
 from reconstruction.jobs import read_heard
 from reconstruction.places import LayerFolder, ReconstructionFolder
@@ -33,7 +33,7 @@ from reconstruction.utterances import read_speech
 
 def main() -> None:
     """Check the finished layers of the experiment."""
-    register("reconstruction/config.yaml")
+    register("reconstruction/config.yaml", ReconstructionSettings)
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", sys.argv[1:])
     torch.set_num_threads(1)

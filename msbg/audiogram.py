@@ -1,7 +1,5 @@
 """Audiograms and listeners, and the reader of the Clarity listeners files."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys
@@ -101,7 +99,7 @@ class Listener:
 
     def __post_init__(self) -> None:
         """Warn of losses for which the simulation was not designed."""
-        left, right = self.audiogram_left.levels.max(), self.audiogram_right.levels.max()
+        left, right = (ear.levels.max() for ear in self.ears)
         if max(left, right) > TRUSTED_DB_HL:
             logger.warning(
                 "Listener %s: losses up to %g (left) and %g dB HL (right); above %g dB HL the "
@@ -113,12 +111,22 @@ class Listener:
             )
 
     @property
+    def ears(self) -> tuple[Audiogram, Audiogram]:
+        """The audiograms of the left and of the right ear."""
+        return self.audiogram_left, self.audiogram_right
+
+    @property
+    def thresholds(self) -> list[list[list[float]]]:
+        """Frequencies in Hz and levels in dB HL of the left and of the right ear, as lists."""
+        return [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in self.ears]
+
+    @property
     def better_ear(self) -> Audiogram:
         """The audiogram with the lower mean level; the left one where they are equal."""
-        return min(self.audiogram_left, self.audiogram_right, key=lambda ear: ear.mean_level)
+        return min(self.ears, key=lambda ear: ear.mean_level)
 
     @staticmethod
-    def from_dict(listener: dict[str, Any]) -> Listener:
+    def from_dict(listener: dict[str, Any]) -> "Listener":
         """Read one entry of a Clarity listeners file.
 
         Parameters
@@ -152,7 +160,7 @@ class Listener:
         return Listener(left, right, listener["name"])
 
     @staticmethod
-    def load_listener_dict(filename: str | Path) -> dict[str, Listener]:
+    def load_listener_dict(filename: str | Path) -> "dict[str, Listener]":
         """Read a Clarity listeners file (JSON) into listeners by their identifier.
 
         Raises

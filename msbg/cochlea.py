@@ -1,7 +1,5 @@
 """An impaired cochlea: smeared spectrum, then loudness recruitment in each auditory channel."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from msbg.audiogram import Audiogram

@@ -4,8 +4,6 @@ simulate(signal, listener)              stereo in, stereo out
 Ear(src_pos="ff").process(signal)       one ear, as in Clarity's simulator
 """
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np
@@ -132,9 +130,7 @@ def simulate(
     if signal.shape[1] != 2:
         raise ValueError(f"signal has shape {signal.shape}, expected (n_samples, 2)")
     ears = []
-    for channel, audiogram in zip(
-        signal.T, (listener.audiogram_left, listener.audiogram_right), strict=True
-    ):
+    for channel, audiogram in zip(signal.T, listener.ears, strict=True):
         ear = Ear(src_pos, sample_rate, equiv_0db_spl, ahr)
         ear.set_audiogram(audiogram)
         ears += ear.process(channel)

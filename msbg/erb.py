@@ -3,8 +3,6 @@
 Glasberg and Moore (1990), Hear. Res. 47, 103-138.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 ERB_AT_0_HZ = 24.7  # Hz

@@ -5,8 +5,6 @@ the channels line up, and for the higher channels a high-pass filter that cuts t
 tail towards 0 Hz. Sections are rows (b0, b1, b2, a0, a1, a2), as in `scipy.signal.sosfilt`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

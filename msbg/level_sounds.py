@@ -1,7 +1,5 @@
 """Sounds of known level to put around a signal: a tone and speech-shaped noise."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.signal import ellip, filtfilt, lfilter
 from scipy.signal.windows import hamming

@@ -9,8 +9,6 @@ With a single array and constant distances between its rows the compiler can tel
 overlaps, and works on eight channels per instruction.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from msbg.compiling import compiled
@@ -109,50 +107,27 @@ def sweep_forwards(
     """
     registers, steady = bank_registers(bank, n_samples=blocks[-1][1])
     buffers = np.empty((2, BLOCK + EDGE, len(reads)))
-    _run_up(padded, reads, bank.delays.max(), registers, steady, buffers)
-    states, last_channels = _note_states(padded, reads, blocks, registers, buffers)
-    _turn_round(last_channels, registers, steady)
-    return states, registers
+    longest = bank.delays.max()
 
-
-def _run_up(
-    padded: np.ndarray,
-    reads: np.ndarray,
-    longest: int,
-    registers: np.ndarray,
-    steady: np.ndarray,
-    buffers: np.ndarray,
-) -> None:
-    """Filter what lies before the first sample, and start the smoother on the reflection there."""
+    # What lies before the first sample; and the smoother on the reflection there.
     filter_forwards(padded, reads, -longest, registers, *buffers[:, :longest])
     channels, envelopes = buffers[:, : EDGE + 1]
     filter_forwards(padded, reads, 0, registers.copy(), channels, envelopes)
     opening = np.abs(channels)
     _settle(registers, steady, (2 * opening[0] - opening[:0:-1])[::-1])
 
-
-def _note_states(
-    padded: np.ndarray,
-    reads: np.ndarray,
-    blocks: list[tuple[int, int]],
-    registers: np.ndarray,
-    buffers: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Filter all blocks; return the registers at the start of each, and the last one's channels."""
     states = np.empty((len(blocks), len(registers)))
     for state, (start, stop) in zip(states, blocks, strict=True):
         state[:] = registers
         channels, envelopes = buffers[:, : stop - start]
         filter_forwards(padded, reads, start, registers, channels, envelopes)
-    return states, channels
 
-
-def _turn_round(channels: np.ndarray, registers: np.ndarray, steady: np.ndarray) -> None:
-    """Smooth the reflection behind the last sample there and back, ready for the way back."""
+    # The reflection behind the last sample, there and back, ready for the way back.
     ending = np.abs(channels[-EDGE - 1 :])
     ending = (2 * ending[-1] - ending[-2::-1])[::-1].copy()
     smooth_backwards(ending, registers)
     _settle(registers, steady, ending[::-1])
+    return states, registers
 
 
 def _settle(registers: np.ndarray, steady: np.ndarray, envelope: np.ndarray) -> None:

@@ -3,8 +3,6 @@
 Baer and Moore (1993), J. Acoust. Soc. Am. 94, 1229-1241.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

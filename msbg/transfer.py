@@ -4,8 +4,6 @@ Stone and Moore (1999), Ear Hear. 20, 182-192, filter the sound with the respons
 reference point to the eardrum, less the loss of the middle ear. Tables are in dB.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 from torch import Tensor
 
+from intelligibility.configuration import Settings, require
 from intelligibility.experiment import AsrFolder, Experiment
 from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
@@ -48,6 +49,57 @@ PRESETS = {
     "corpus": {"batch": 32, "learning_rate": 1e-3},
     "paper": {"batch": 256, "learning_rate": 1e-4},
 }
+
+
+@dataclass
+class Sizes:
+    """The sizes of the trainings, `reconstruct` in reconstruction/config.yaml."""
+
+    preset: str = MISSING
+    n_train: int = MISSING
+    n_scored: int = MISSING
+    n_floors: int = MISSING
+    steps: int = MISSING
+    floor_steps: int = MISSING
+    batch: int | None = None
+    learning_rate: int | float | None = None
+    width: int = MISSING
+    ladder_divisor: int = MISSING
+    divisor: int = MISSING
+    classifier_steps: int = MISSING
+    griffinlim_iterations: int = MISSING
+
+    def __post_init__(self) -> None:
+        """Refuse sizes of nothing; the floor that learns from shuffled pairs can be left out."""
+        expected = " or ".join(PRESETS)
+        require(self.preset in PRESETS, "reconstruct.preset", self.preset, expected)
+        for name, value in vars(self).items():
+            if isinstance(value, int) and name != "floor_steps":
+                require(value >= 1, f"reconstruct.{name}", value, "a whole number from 1")
+
+
+@dataclass
+class ReconstructionSettings(Settings):
+    """The keys of config.yaml and of reconstruction/config.yaml."""
+
+    network: str = MISSING
+    task: str = MISSING
+    weights: str | None = None
+    inverter: str = MISSING
+    target: str = MISSING
+    vocoder: str = MISSING
+    judge: str = MISSING
+    reconstruct: Sizes = MISSING
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be used, before any work."""
+        super().__post_init__()
+        for key, known in KNOWN.items():
+            require(getattr(self, key) in known, key, getattr(self, key), ", ".join(known))
+        fits = self.weights is None or self.network == "vggish"
+        require(fits, "weights", self.weights, "network=vggish, which alone takes weights")
+        if self.vocoder != "griffinlim":
+            vocoder_file(self.vocoder)
 
 
 @dataclass(frozen=True)
@@ -178,26 +230,6 @@ def judge_of_process(config: str, level: float) -> Judge:
     """Load the recogniser that counts words, once in a process."""
     cfg = DictConfig(json.loads(config))
     return Judge(load_recogniser(*judge_of(cfg), pick_device(cfg.device)), level)
-
-
-def check_options(cfg: DictConfig) -> None:
-    """Refuse values that the keys of this system cannot have, before any work."""
-    for key, known in KNOWN.items():
-        if cfg[key] not in known:
-            raise RecipeError(f"{key}={cfg[key]}: expected {', '.join(known)}")
-    if cfg.reconstruct.preset not in PRESETS:
-        expected = " or ".join(PRESETS)
-        raise RecipeError(f"reconstruct.preset={cfg.reconstruct.preset}: expected {expected}")
-    own = sizes_of(cfg)
-    for key in ("steps", "batch", "width", "n_scored", "n_train", "divisor", "ladder_divisor"):
-        if not isinstance(own[key], int) or own[key] < 1:
-            raise RecipeError(f"reconstruct.{key}={own[key]}: expected a whole number from 1")
-    if cfg.weights is not None and cfg.network != "vggish":
-        raise RecipeError(
-            f"weights={cfg.weights} with network={cfg.network}: only network=vggish takes weights"
-        )
-    if cfg.vocoder != "griffinlim":
-        vocoder_file(cfg.vocoder)
 
 
 def sizes_of(cfg: DictConfig) -> dict[str, Any]:

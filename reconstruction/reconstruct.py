@@ -53,8 +53,8 @@ from reconstruction.classifiers import (
 from reconstruction.configured import (
     NETWORKS,
     NetworkChoice,
+    ReconstructionSettings,
     check_judge,
-    check_options,
     controls_made_by,
     digest_of,
     inverter_name,
@@ -98,10 +98,9 @@ LEVEL_EARS = 200  # references whose median level the recogniser hears all signa
 
 
 @hydra.main(config_path="..", config_name="config", version_base="1.3")
-@reports_errors(reads=READS, own="reconstruction/config.yaml")
+@reports_errors(READS, own="reconstruction/config.yaml", settings=ReconstructionSettings)
 def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
-    check_options(cfg)
     experiment = Experiment.from_config(cfg)
     files = ReconstructionFolder.of(experiment)
     torch.set_num_threads(1)

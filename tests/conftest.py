@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.made.release import dump, make_release
 from intelligibility.command_line import register
+from intelligibility.configuration import Settings
 from msbg.smearing import BROADENING, smearing_matrix
 
 # Whoever is started in the background ignores Ctrl-C, and so would the scripts that we start.
@@ -72,9 +73,15 @@ def run_script(
     )
 
 
-def configure(root: Path, exp_folder: Path, *overrides: str, own: str | None = None) -> DictConfig:
+def configure(
+    root: Path,
+    exp_folder: Path,
+    *overrides: str,
+    own: str | None = None,
+    settings: type[Settings] = Settings,
+) -> DictConfig:
     """Return config.yaml as a script gets it, with its own keys, without starting a process."""
-    register(own)
+    register(own, settings)
     paths = [f"path.root='{root}'", f"path.exp_folder='{exp_folder}'", "n_jobs=1"]
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         return compose("config", [*paths, *overrides])

@@ -80,12 +80,7 @@ def haspi_of_ears(
     np.random.seed(seed_of(name))
     left, right = (
         _one_ear(clean, noisy, rate, audiogram)
-        for clean, noisy, audiogram in zip(
-            reference.T,
-            processed.T,
-            (listener.audiogram_left, listener.audiogram_right),
-            strict=True,
-        )
+        for clean, noisy, audiogram in zip(reference.T, processed.T, listener.ears, strict=True)
     )
     return left, right
 

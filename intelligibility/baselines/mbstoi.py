@@ -77,9 +77,9 @@ def impulse_delays(
     if n_samples <= IMPULSE_AT:
         raise ValueError(f"{n_samples / RATE:.2f} s of signal; the baseline takes 0.5 s and more")
     settings = tuple(sorted(ear_settings.items()))
-    ears = listener.audiogram_left, listener.audiogram_right
     left, right = (
-        _delay(tuple(ear.levels), tuple(ear.frequencies), n_samples, settings) for ear in ears
+        _delay(tuple(ear.levels), tuple(ear.frequencies), n_samples, settings)
+        for ear in listener.ears
     )
     return left, right
 

@@ -152,7 +152,7 @@ def presentations_of(
     for n, fields in lines:
         try:
             listener = _listener(fields, listeners, unheard)
-            if _levels(known.setdefault(listener.id, listener)) != _levels(listener):
+            if known.setdefault(listener.id, listener).thresholds != listener.thresholds:
                 raise RecipeError(f"listener {listener.id} has another audiogram before")
             rows.append(_presentation(path, fields, names[n], scenes[n], listener))
         except (RecipeError, ValueError) as error:
@@ -211,11 +211,7 @@ def _listener(
             "for normal hearing, or give path.listeners"
         )
     found = listener_of(described)
-    return Listener(found.audiogram_left, found.audiogram_right, id=name or described)
-
-
-def _levels(listener: Listener) -> list[list[float]]:
-    return [ear.levels.tolist() for ear in (listener.audiogram_left, listener.audiogram_right)]
+    return Listener(*found.ears, id=name or described)
 
 
 def splits_of(cfg: DictConfig, lines: Iterable[Line], scenes: Mapping[int, str]) -> dict[str, str]:

@@ -219,14 +219,10 @@ def who_grade(listener: Listener) -> str:
     From the mean threshold at 0.5, 1, 2 and 4 kHz in the better ear. Where an audiogram of CPC3
     only stands in for a grade, it is that grade.
     """
-    ears = [
-        (np.asarray(ear.frequencies), np.asarray(ear.levels))
-        for ear in (listener.audiogram_left, listener.audiogram_right)
-    ]
     for grade, stand_in in STAND_INS.items():
-        if all(tuple(levels) == stand_in for _, levels in ears):
+        if all(tuple(ear.levels) == stand_in for ear in listener.ears):
             return grade.lower()
-    mean = min(np.interp(WHO_HZ, *ear).mean() for ear in ears)
+    mean = min(np.interp(WHO_HZ, one.frequencies, one.levels).mean() for one in listener.ears)
     return next(grade for grade, limit in WHO_GRADES.items() if mean < limit)
 
 

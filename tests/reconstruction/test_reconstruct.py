@@ -13,13 +13,14 @@ import soundfile as sf
 import torch
 
 from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from intelligibility.command_line import check_ranges
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.runs import RecipeError, read_json
 from msbg import Audiogram, Listener
 from reconstruction import configured, jobs, reconstruct
-from reconstruction.configured import Judge, layer_settings
+from reconstruction.configured import Judge, ReconstructionSettings, layer_settings
 from reconstruction.jobs import read_heard
 from reconstruction.networks import VGGish
 from reconstruction.scoring import COLUMNS, rows_of
@@ -30,7 +31,7 @@ LISTENERS = {
     "L1": Listener(Audiogram([20] * 8), Audiogram([20] * 8), "L1"),
     "L2": Listener(Audiogram([60] * 8), Audiogram([60] * 8), "L2"),
 }
-OWN = "reconstruction/config.yaml"
+OWN = {"own": "reconstruction/config.yaml", "settings": ReconstructionSettings}
 SMALL = (
     *("device=cpu", "network=smallenc", "layers=[pool1,fc]"),
     *("reconstruct.n_train=40", "reconstruct.n_scored=8", "reconstruct.n_floors=2"),
@@ -108,7 +109,8 @@ def judge(monkeypatch) -> None:
 
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the script in this process."""
-    cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides, own=OWN)
+    cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides, **OWN)
+    check_ranges(cfg)
     inspect.unwrap(reconstruct.run)(cfg)
 
 
@@ -226,7 +228,7 @@ def test_other_options_have_folders_of_their_own(exp, judge):
     ],
 )
 def test_what_the_user_gives_wins_over_the_preset(tmp_path, given, expected):
-    cfg = configure(tmp_path, tmp_path, *(f"reconstruct.{one}" for one in given), own=OWN)
+    cfg = configure(tmp_path, tmp_path, *(f"reconstruct.{one}" for one in given), **OWN)
     settings = layer_settings(cfg, "asr")
     assert (settings.fit.batch, settings.fit.learning_rate, settings.divisor) == expected
     assert settings.fit.paper == ("preset=paper" in given)
@@ -239,7 +241,7 @@ def test_given_weights_stand_in_for_a_task(exp, judge, tmp_path):
     assert (exp / "reconstruct/vggish-weights/pool4/reccnn/inverter.pt").is_file()
     with pytest.raises(RecipeError, match=r"size mismatch for features.0.weight: .*\[2, 1, 3, 3\]"):
         run(exp, "network=vggish", weights, "reconstruct.divisor=16")
-    with pytest.raises(RecipeError, match="only network=vggish takes weights"):
+    with pytest.raises(RecipeError, match="expected network=vggish, which alone takes weights"):
         run(exp, weights)
 
 
