@@ -65,25 +65,14 @@ BYTES_PER_SAMPLE = 1.4  # of a noisy FLAC
 
 @dataclass(frozen=True)
 class Mixture:
-    """What one mixture is made of.
+    """What one mixture is made of."""
 
-    Attributes
-    ----------
-    utterance, interferer : Utterance, Interferer
-        Speech and noise.
-    snr : float
-        dB, speech-weighted.
-    start : float
-        Where in the interferer the excerpt begins, 0 to 1.
-    target : Path
-        Where the mixture is written.
-    """
-
+    # Speech and noise.
     utterance: Utterance
     interferer: Interferer
-    snr: float
-    start: float
-    target: Path
+    snr: float  # dB, speech-weighted
+    start: float  # where in the interferer the excerpt begins, 0 to 1
+    target: Path  # where the mixture is written
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")

@@ -67,14 +67,9 @@ def _path(owner: object, folder: str, pattern: str, *names: str) -> Path:
 
 @dataclass(frozen=True)
 class SaveFolder:
-    """What lies beside the checkpoints, and goes where they go.
+    """What lies beside the checkpoints, and goes where they go."""
 
-    Attributes
-    ----------
-    path : Path
-        `save_folder` of transformer_cpc1.yaml, which a user may set apart from its `output_folder`.
-    """
-
+    # `save_folder` of transformer_cpc1.yaml, which a user may set apart from its `output_folder`.
     path: Path
 
     tokenizer = Place("path", "tokenizer.ckpt")  # the SentencePiece model
@@ -93,14 +88,9 @@ class AsrFolder:
 
     transformer_cpc1.yaml has keys for SpeechBrain's logs and for the save folder, with places in
     this folder for defaults.
-
-    Attributes
-    ----------
-    path : Path
-        `path.asr_folder` of config.yaml, `output_folder` of transformer_cpc1.yaml.
     """
 
-    path: Path
+    path: Path  # `path.asr_folder` of config.yaml, `output_folder` of transformer_cpc1.yaml
 
     save_folder = Place("path", "save")  # the checkpoints, whose average is the recogniser
     trained_on = Place("path", "trained_on.json")  # the record of the training data
@@ -111,31 +101,19 @@ class AsrFolder:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Where one track of an experiment is kept.
+    """Where one track of an experiment is kept."""
 
-    Attributes
-    ----------
-    exp_folder, asr_folder : Path
-        Everything that is written, and the recogniser, which other experiments may share.
-    track : str
-        "" for the closed track, "_indep" for the open one, as in the release's file names.
-    corpus : str
-        The name of its corpus.
-    recogniser : str
-        The folder for what is measured with a third-party recogniser; "" for one trained here.
-    ablation : str
-        The folder for everything that is made without a hearing loss; "" with one.
-    run : str
-        The folder of a further recogniser trained here and of its results, below the others; "" for
-        the usual one.
-    """
-
+    # Everything that is written, and the recogniser, which other experiments may share.
     exp_folder: Path
     asr_folder: Path
+    # "" for the closed track, "_indep" for the open one, as in the release's file names.
     track: str = ""
-    corpus: str = "cpc1"
+    corpus: str = "cpc1"  # the name of its corpus
+    # The folder for what is measured with a third-party recogniser; "" for one trained here.
     recogniser: str = ""
-    ablation: str = ""
+    ablation: str = ""  # the folder for everything that is made without a hearing loss; "" with one
+    # The folder of a further recogniser trained here and of its results, below the others; "" for
+    # the usual one.
     run: str = ""
 
     # prepare_data.py: ear signals and tables, `$data_root` in the tables; what was used, and why

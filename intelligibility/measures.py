@@ -10,30 +10,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Measure:
-    """One comparison of what a recogniser makes of the processed signal and of the reference.
+    """One comparison of what a recogniser makes of the processed signal and of the reference."""
 
-    Attributes
-    ----------
-    name : str
-        In the names of files and columns.
-    title : str
-        In tables and figures.
-    layer : str or None
-        Which of the recogniser's layers is compared; None: what it makes of the text.
-    clock : str
-        How the layer is compared: "time", frame by frame, or "words", after alignment by dynamic
-        time warping. Without a layer: "text", the share of the prompt's words that were
-        recognised, or "log-probability", that of the prompt's tokens in the processed signal less
-        that in the reference.
-    unit : str
-        "%", stored as 0..1, or "nats".
-    """
-
-    name: str
-    title: str
+    name: str  # in the names of files and columns
+    title: str  # in tables and figures
+    # Which of the recogniser's layers is compared; None: what it makes of the text.
     layer: str | None
+    # How the layer is compared: "time", frame by frame, or "words", after alignment by dynamic time
+    # warping. Without a layer: "text", the share of the prompt's words that were recognised, or
+    # "log-probability", that of the prompt's tokens in the processed signal less that in the
+    # reference.
     clock: Literal["time", "words", "text", "log-probability"]
-    unit: Literal["%", "nats"] = "%"
+    unit: Literal["%", "nats"] = "%"  # "%", stored as 0..1, or "nats"
 
 
 MEASURES = (
@@ -49,19 +37,12 @@ METHOD = ("dec", "enc")  # of the published method; the first is the challenge e
 
 @dataclass(frozen=True)
 class Baseline:
-    """A measure without a recogniser, to compare with: baselines.py computes it.
+    """A measure without a recogniser, to compare with: baselines.py computes it."""
 
-    Attributes
-    ----------
-    name, title : str
-        As of a measure.
-    package : str
-        Whose code it is.
-    """
-
+    # As of a measure.
     name: str
     title: str
-    package: str
+    package: str  # whose code it is
 
 
 BASELINES = (

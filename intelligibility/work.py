@@ -31,24 +31,13 @@ Stamp = Callable[[Path], list[int | str]]  # what identifies a file's content
 
 @dataclass(frozen=True)
 class Piece(Generic[Item]):
-    """One piece of work.
+    """One piece of work."""
 
-    Attributes
-    ----------
-    key : str
-        Its name in the journal.
-    item : object
-        What the work is done on: it is handed to the stage's call.
-    seconds : float
-        About how long it takes, in any unit: shards get equal shares.
-    group : str
-        Pieces of one group go to one shard and, as far as possible, to one call; by default a
-        piece is a group by itself.
-    """
-
-    key: str
-    item: Item
-    seconds: float = 1.0
+    key: str  # its name in the journal
+    item: Item  # what the work is done on: it is handed to the stage's call
+    seconds: float = 1.0  # about how long it takes, in any unit: shards get equal shares
+    # Pieces of one group go to one shard and, as far as possible, to one call; by default a piece
+    # is a group by itself.
     group: str = ""
 
 

@@ -59,17 +59,10 @@ def haspi(
 
 @dataclass(frozen=True)
 class EarIndex:
-    """One ear's index, and the correlations that it is made of.
+    """One ear's index, and the correlations that it is made of."""
 
-    Attributes
-    ----------
-    index : float
-        0..1.
-    modulations : dict of float to float
-        Correlation of the two signals' envelopes, by the rate of the modulation in Hz.
-    """
-
-    index: float
+    index: float  # 0..1
+    # Correlation of the two signals' envelopes, by the rate of the modulation in Hz.
     modulations: dict[float, float]
 
 

@@ -10,15 +10,9 @@ from intelligibility.runs import RecipeError
 
 @dataclass(frozen=True)
 class ClsFolder:
-    """Where the mixtures are kept.
+    """Where the mixtures are kept."""
 
-    Attributes
-    ----------
-    path : Path
-        `$data_root` in the tables.
-    """
-
-    path: Path
+    path: Path  # `$data_root` in the tables
 
     @classmethod
     def below(cls, exp_folder: Path) -> "ClsFolder":

@@ -22,57 +22,35 @@ CHALLENGE = "challenge"  # the challenge's own results
 
 @dataclass(frozen=True)
 class Corpus:
-    """What the recipe has to know of one corpus.
+    """What the recipe has to know of one corpus."""
 
-    Attributes
-    ----------
-    name : str
-        The value of `corpus=`; folders go by it.
-    title : str
-        What reports call it; "": the name in capitals.
-    read : callable
-        Takes the configuration and the track ("" or "_indep"), and returns "train" and "test", or
-        the one that is there, as archives of presentations.
-    late_responses : callable
-        Takes the configuration, the track and the presentations of the test, and returns the test
-        responses in path.test_responses.
-    data_keys : mapping
-        Below `path` of the configuration: the key that says where "train" lies, and "test".
-    keys : tuple of str
-        Keys of the configuration, beside those below `path`, that `read` takes.
-    release : str
-        The outermost folder of its archives.
-    zenodo : int or None
-        The Zenodo record that get_data.py downloads; None where there is none.
-    tracks : bool
-        Whether it has a closed and an open track.
-    sets : tuple of str
-        The names of its tests, where it has several; each is scored by itself.
-    mapping_per_set : bool
-        Whether each set has a training of its own, on which its mapping is fitted, so that the
-        predictions of all sets are pooled before they are scored.
-    n_test_signals : mapping
-        How many signals the published numbers are of, per track or set.
-    published, published_means : mapping
-        The numbers to compare with, of all test signals and of means over listeners and systems.
-    published_trainings : mapping
-        RMSE, NCC and KT of the decoder similarity by what the recogniser was trained on.
-    """
-
-    name: str
+    name: str  # the value of `corpus=`; folders go by it
+    # Takes the configuration and the track ("" or "_indep"), and returns "train" and "test", or the
+    # one that is there, as archives of presentations.
     read: Callable[[DictConfig, str], dict[str, Archive]]
+    # Takes the configuration, the track and the presentations of the test, and returns the test
+    # responses in path.test_responses.
     late_responses: Callable[[DictConfig, str, list[Presentation]], list[Response]]
+    # Below `path` of the configuration: the key that says where "train" lies, and "test".
     data_keys: Mapping[str, str]
-    title: str = ""
+    title: str = ""  # what reports call it; "": the name in capitals
+    # Keys of the configuration, beside those below `path`, that `read` takes.
     keys: tuple[str, ...] = ()
-    release: str = ""
+    release: str = ""  # the outermost folder of its archives
+    # The Zenodo record that get_data.py downloads; None where there is none.
     zenodo: int | None = None
-    tracks: bool = False
+    tracks: bool = False  # whether it has a closed and an open track
+    # The names of its tests, where it has several; each is scored by itself.
     sets: tuple[str, ...] = ()
+    # Whether each set has a training of its own, on which its mapping is fitted, so that the
+    # predictions of all sets are pooled before they are scored.
     mapping_per_set: bool = False
+    # How many signals the published numbers are of, per track or set.
     n_test_signals: Mapping[str, int] = field(default_factory=dict)
+    # The numbers to compare with, of all test signals and of means over listeners and systems.
     published: Published = field(default_factory=dict)
     published_means: Published = field(default_factory=dict)
+    # RMSE, NCC and KT of the decoder similarity by what the recogniser was trained on.
     published_trainings: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property

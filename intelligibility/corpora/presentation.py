@@ -23,55 +23,31 @@ LONGEST_NAME = 200  # bytes; with the endings that we add, a file name may have 
 
 @dataclass(frozen=True)
 class Presentation:
-    """One hearing-aid output as one listener heard it.
+    """One hearing-aid output as one listener heard it."""
 
-    Attributes
-    ----------
-    name : str
-        The signal's, such as S08510_L0239_E001. It and `scene` are safe file names.
-    scene : str
-        What was said, by whom, in which noise; signals of one scene share their reference.
-    listener : Listener
-        With the audiograms of both ears.
-    system : str
-        The hearing aid.
-    prompt : str
-        The sentence.
-    correctness : float or None
-        Percentage of words that the listener got right; None where it is not released.
-    processed, reference : Path
-        Stereo wavs: the hearing aid's output, and the clean target.
-    lead_in : float or None
-        Seconds without speech at the start of both; None until the reference was analysed.
-    own : bool
-        Whether these are your own recordings: at any rate from 8 kHz, mono or stereo, one later
-        than the other. They are read, aligned and cut as score.py does it, a release's are not.
-    delay : float or None
-        Seconds by which an own recording is later than its reference; None until it was found.
-    made_from : str
-        A digest of all that the ear signals were made from, once they were.
-    cec : str
-        The enhancement challenge that the signal comes from, "" where that is not released.
-    sets : tuple of str
-        The sets of the challenge that list it, where a challenge has several.
-    snr : float or None
-        Speech over noise at the listener's head in dB, where the scenes' list tells it.
-    """
-
-    name: str
-    scene: str
-    listener: Listener
-    system: str
-    prompt: str
+    name: str  # the signal's, such as S08510_L0239_E001. It and `scene` are safe file names
+    scene: str  # what was said, by whom, in which noise; signals of one scene share their reference
+    listener: Listener  # with the audiograms of both ears
+    system: str  # the hearing aid
+    prompt: str  # the sentence
+    # Percentage of words that the listener got right; None where it is not released.
     correctness: float | None
+    # Stereo wavs: the hearing aid's output, and the clean target.
     processed: Path
     reference: Path
+    # Seconds without speech at the start of both; None until the reference was analysed.
     lead_in: float | None
-    made_from: str = ""
+    made_from: str = ""  # a digest of all that the ear signals were made from, once they were
+    # The enhancement challenge that the signal comes from, "" where that is not released.
     cec: str = ""
+    # The sets of the challenge that list it, where a challenge has several.
     sets: tuple[str, ...] = ()
+    # Speech over noise at the listener's head in dB, where the scenes' list tells it.
     snr: float | None = None
+    # Whether these are your own recordings: at any rate from 8 kHz, mono or stereo, one later than
+    # the other. They are read, aligned and cut as score.py does it, a release's are not.
     own: bool = False
+    # Seconds by which an own recording is later than its reference; None until it was found.
     delay: float | None = 0.0
 
 
@@ -98,54 +74,27 @@ class Response:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, or that one should know.
+    """One thing that is wrong, or that one should know."""
 
-    Attributes
-    ----------
-    fault : str
-        Of which kind; problems of one kind are reported together.
-    where : str
-        At what.
-    signals : tuple of str
-        The signals that cannot be used because of it.
-    stops : str
-        The script that it stops, unless the signals are left out; "" for a mere notice.
-    blocking : bool
-        Whether leaving signals out does not help.
-    """
-
-    fault: str
-    where: str
-    signals: tuple[str, ...] = ()
+    fault: str  # of which kind; problems of one kind are reported together
+    where: str  # at what
+    signals: tuple[str, ...] = ()  # the signals that cannot be used because of it
+    # The script that it stops, unless the signals are left out; "" for a mere notice.
     stops: str = "prepare_data.py"
-    blocking: bool = False
+    blocking: bool = False  # whether leaving signals out does not help
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive of a release, as its metadata list it.
+    """One archive of a release, as its metadata list it."""
 
-    Attributes
-    ----------
-    metadata : Path
-        The list of signals, for messages.
-    presentations : list of Presentation
-        Sorted by name.
-    scenes : list of str
-        All scenes that are listed, sorted, those of unusable signals too.
-    problems : list of Problem
-        What is wrong with the metadata.
-    dev_only : list of str
-        Scenes that no recogniser may be trained on, since the challenge tests on them too.
-    dev_scenes : list of str or None
-        The development scenes, where the corpus names them; None where they are drawn.
-    """
-
-    metadata: Path
-    presentations: list[Presentation]
-    scenes: list[str]
-    problems: list[Problem] = field(default_factory=list)
+    metadata: Path  # the list of signals, for messages
+    presentations: list[Presentation]  # sorted by name
+    scenes: list[str]  # all scenes that are listed, sorted, those of unusable signals too
+    problems: list[Problem] = field(default_factory=list)  # what is wrong with the metadata
+    # Scenes that no recogniser may be trained on, since the challenge tests on them too.
     dev_only: list[str] = field(default_factory=list)
+    # The development scenes, where the corpus names them; None where they are drawn.
     dev_scenes: list[str] | None = None
 
 

@@ -23,17 +23,10 @@ class Curve:
     """Percent words correct as a function of similarity (Section 4.3).
 
     The fields are the parameters, all floats: calibration.json holds them under these names.
-
-    Attributes
-    ----------
-    x0 : float
-        The midpoint, in percent similarity, where half of the words are correct.
-    k : float
-        The slope, per percent of similarity.
     """
 
-    x0: float
-    k: float
+    x0: float  # the midpoint, in percent similarity, where half of the words are correct
+    k: float  # the slope, per percent of similarity
 
     def predict(self, similarity: ArrayLike) -> np.ndarray:
         """Return percent words correct, 0..100, for similarities, 0..1, of any shape."""

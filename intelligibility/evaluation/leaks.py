@@ -60,17 +60,11 @@ def _words_of(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen in training or fitting, by kind, under the keys of `keys_of`.
+    """What was seen in training or fitting, by kind, under the keys of `keys_of`."""
 
-    Attributes
-    ----------
-    by_kind : mapping of str to frozenset of str
-        The keys; or the first `DIGITS` hexadecimal digits of the SHA-256 of each.
-    hashed : bool
-        Whether they are hashes, as in a file that is published without the names of a corpus.
-    """
-
+    # The keys; or the first `DIGITS` hexadecimal digits of the SHA-256 of each.
     by_kind: Mapping[str, frozenset[str]]
+    # Whether they are hashes, as in a file that is published without the names of a corpus.
     hashed: bool = False
 
     @classmethod

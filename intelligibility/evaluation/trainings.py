@@ -28,21 +28,11 @@ MEASURE = "dec"  # which the paper's table is of
 
 @dataclass(frozen=True)
 class Training:
-    """A row of the table: what the recogniser was trained on, and where its run is kept.
+    """A row of the table: what the recogniser was trained on, and where its run is kept."""
 
-    Attributes
-    ----------
-    title : str
-        As in the paper.
-    run : str
-        The value of `run=`; "" for the usual one.
-    hearing_loss : str
-        The value of `hearing_loss=`.
-    """
-
-    title: str
-    run: str
-    hearing_loss: str = "msbg"
+    title: str  # as in the paper
+    run: str  # the value of `run=`; "" for the usual one
+    hearing_loss: str = "msbg"  # the value of `hearing_loss=`
 
     def experiment(self, of: Experiment) -> Experiment:
         """Return where the run is kept in the same experiment folder."""
