@@ -150,16 +150,13 @@ def make_ear_signals(
 ) -> Result:
     """Read one stereo file, simulate the hearing loss of its listener, write both ears at 16 kHz.
 
+    ValueError where the sound cannot be used.
+
     Returns
     -------
     dict
         "duration" in s, "bytes" of each file, "odd", what is strange about the sound or None,
         "lead_in", the s that were cut off, and "delay", the s by which it was late.
-
-    Raises
-    ------
-    ValueError
-        The sound cannot be used.
     """
     cut = (cut_own if source.own else cut_released)(source, msbg_settings)
     speech = ear_signals(cut.signal, cut.rate, source.listener, msbg_settings, cut.lead_in)

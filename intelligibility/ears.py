@@ -29,6 +29,8 @@ def ear_signals(
 ) -> np.ndarray:
     """Return what the two ears hear.
 
+    ValueError where the simulation is not defined for this signal or listener.
+
     Parameters
     ----------
     signal : ndarray, (n_samples, 2)
@@ -47,11 +49,6 @@ def ear_signals(
     -------
     ndarray, (n_out, 2), float32
         At 16 kHz.
-
-    Raises
-    ------
-    ValueError
-        The simulation is not defined for this signal or listener.
     """
     if listener is not None:
         signal = resample(signal, rate, msbg_settings["sample_rate"])
@@ -63,17 +60,14 @@ def ear_signals(
 def read_speech(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
     """Read one ear signal as prepare_data.py wrote it: (n_samples,), float32, 16 kHz.
 
+    A file that cannot be read, or holds anything else, is refused.
+
     Parameters
     ----------
     path : Path
         The wav.
     lengths : tuple of int
         Samples of the shortest and of the longest signal that can be used.
-
-    Raises
-    ------
-    RecipeError
-        The file cannot be read, or holds anything else.
     """
     try:
         samples, rate = sf.read(path, dtype="float32")

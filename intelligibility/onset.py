@@ -26,6 +26,8 @@ SETTINGS = {
 def speech_onset(reference: np.ndarray, rate: int) -> float:
     """Find where the speech begins.
 
+    ValueError where nobody speaks: the reference is silent.
+
     Parameters
     ----------
     reference : numpy.ndarray
@@ -37,11 +39,6 @@ def speech_onset(reference: np.ndarray, rate: int) -> float:
     -------
     float
         Seconds from the start to the first sound that lasts, 0 where nothing quiet precedes it.
-
-    Raises
-    ------
-    ValueError
-        Nobody speaks: the reference is silent.
 
     Examples
     --------

@@ -29,15 +29,12 @@ def in_processes(function: Callable, calls: Iterable[tuple], n_jobs: int) -> Ite
     A process computes in one thread: more of them wait for each other longer than they work. Where
     the system has no semaphores, which other processes need, all is done in this one.
 
+    RecipeError when a process is killed.
+
     Yields
     ------
     Any
         What the calls return, as they end: not in their order.
-
-    Raises
-    ------
-    RecipeError
-        When a process is killed.
     """
     if n_jobs != 1 and not _has_semaphores():
         logger.warning("No semaphores here (is /dev/shm writable?): work goes on in one process")

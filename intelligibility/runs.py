@@ -59,10 +59,7 @@ def sole_run(folder: Path, name: str, shard: int = 0, n_shards: int = 1) -> Iter
 
     Shards may run beside each other, but not beside the same shard or an unsharded run.
 
-    Raises
-    ------
-    RecipeError
-        Another run is at it; the message says which.
+    Another run at it is refused by its name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as locks:
@@ -175,17 +172,14 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path, expected: type = object) -> Any:
     """Read a json file.
 
+    A file that is missing, is not json, or holds another kind of value is refused.
+
     Parameters
     ----------
     path : str or Path
         The file.
     expected : type
         What the outermost value has to be, `list` or `dict`.
-
-    Raises
-    ------
-    RecipeError
-        The file is missing, is not json, or holds another kind of value.
     """
     path = Path(path)
     try:

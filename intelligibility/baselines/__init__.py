@@ -21,6 +21,8 @@ def index(
 ) -> float:
     """Return one baseline's index of one signal.
 
+    ValueError where the index is not defined for these signals.
+
     Parameters
     ----------
     baseline : str
@@ -38,11 +40,6 @@ def index(
     -------
     float
         0 for a silent signal, for which the packages return NaN or stop.
-
-    Raises
-    ------
-    ValueError
-        The index is not defined for these signals.
     """
     from intelligibility.ears import resample  # here: HASPI itself runs without torch
 

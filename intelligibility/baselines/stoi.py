@@ -18,6 +18,8 @@ def better_ear_stoi(
 ) -> float:
     """Return the better ear's index.
 
+    With less than 0.4 s of speech the measures are not defined: ValueError.
+
     Parameters
     ----------
     processed, reference : (n_samples, 2) array
@@ -26,11 +28,6 @@ def better_ear_stoi(
         Hz, of both.
     extended : bool
         ESTOI, which also takes account of fluctuating noise.
-
-    Raises
-    ------
-    ValueError
-        Less than 0.4 s of speech: the measures are not defined then.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # pystoi's word for too little speech

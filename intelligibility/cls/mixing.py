@@ -46,6 +46,8 @@ def weighted_level(signal: np.ndarray, rate: int) -> float:
 def mix(speech: np.ndarray, noise: np.ndarray, snr: float, rate: int = ASR_RATE) -> np.ndarray:
     """Add noise to speech; the speech keeps its level unless the mixture would clip.
 
+    Silence, which has no such ratio, is a ValueError.
+
     Parameters
     ----------
     speech, noise : numpy.ndarray
@@ -59,11 +61,6 @@ def mix(speech: np.ndarray, noise: np.ndarray, snr: float, rate: int = ASR_RATE)
     -------
     numpy.ndarray
         (n_samples,), within full scale.
-
-    Raises
-    ------
-    ValueError
-        One of them is silent.
     """
     for name, signal in (("speech", speech), ("noise", noise)):
         if not np.any(signal):

@@ -29,10 +29,7 @@ def corpus_of(config: DictConfig | Mapping[str, Any]) -> Corpus:
 
     One that was kept before there were several does not name its corpus, which is CPC1.
 
-    Raises
-    ------
-    RecipeError
-        There is no such corpus.
+    An unknown one is refused.
     """
     name = config.get("corpus", cpc1.CORPUS.name)
     if name not in CORPORA:

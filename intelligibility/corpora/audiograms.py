@@ -43,6 +43,9 @@ NAMED_LIMIT = 100.0  # dB HL: higher levels of a standard are limited to this
 def listener_of(audiogram: str, listener: str | None = None) -> Listener:
     """Return the listener that a text describes.
 
+    RecipeError for anything else, an unknown listener, or levels for which the simulation is
+    not defined.
+
     Parameters
     ----------
     audiogram : str
@@ -51,11 +54,6 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
         moderate, moderately severe (Clarity's), N1 to N7, S1 to S3 (Bisgaard et al., 2010).
     listener : str, optional
         The identifier in the file.
-
-    Raises
-    ------
-    RecipeError
-        None of these, an unknown listener, or levels for which the simulation is not defined.
 
     Examples
     --------
@@ -144,10 +142,7 @@ def _from_name(text: str) -> Listener:
 def at_clarity_frequencies(frequencies: ArrayLike, levels: ArrayLike) -> Audiogram:
     """Interpolate levels over log frequency; beyond the ends the outermost level is used.
 
-    Raises
-    ------
-    ValueError
-        These are not an audiogram.
+    ValueError for what is no audiogram.
     """
     given = Audiogram(levels, frequencies)
     wanted = np.log(CLARITY_FREQUENCIES)

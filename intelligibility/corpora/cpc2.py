@@ -53,10 +53,8 @@ REFERENCES = ("target_ref", "target_anechoic")  # the first that is there
 def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     """Read the metadata: "train", all three trainings in one, and "test", all three tests.
 
-    Raises
-    ------
-    RecipeError
-        The folder, the audiograms or both kinds of list are missing: nothing can be skipped then.
+    Without the folder, the audiograms or both kinds of list nothing can be skipped:
+    RecipeError.
     """
     data = release_folder(cfg, "cpc2_data", RELEASE)
     listeners, problems = read_listeners(data / "metadata" / "listeners.json")

@@ -50,10 +50,7 @@ DEV_AND_EVAL = ("dev", "eval")  # of the challenge; our own dev scenes are drawn
 def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     """Read the metadata: "train", and "test", which holds the challenge's dev and eval.
 
-    Raises
-    ------
-    RecipeError
-        The folder or all lists are missing: nothing can be skipped then.
+    Without the folder or any list nothing can be skipped: RecipeError.
     """
     data = release_folder(cfg, "cpc3_data", RELEASE)
     measured = read_measured(configured(cfg, "listeners"))

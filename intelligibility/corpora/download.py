@@ -47,15 +47,12 @@ class RecordFile:
 def read_record(number: int) -> list[RecordFile]:
     """Ask Zenodo what a record holds.
 
+    RecipeError where there is no answer, or not the answer of a record.
+
     Parameters
     ----------
     number : int
         The record's, such as 17045970.
-
-    Raises
-    ------
-    RecipeError
-        No answer, or not the answer of a record.
     """
     address = f"{ZENODO}/{number}"
     again = Retry(
@@ -96,10 +93,7 @@ def _record_file(entry: dict[str, Any]) -> RecordFile:
 def download(file: RecordFile, folder: Path) -> Path:
     """Download a file, or find it there; in both cases its checksum is that of the record.
 
-    Raises
-    ------
-    RecipeError
-        The connection does not hold, or what came is something else.
+    RecipeError where the connection does not hold, or something else came.
     """
     part = partial_file(file, folder)
 

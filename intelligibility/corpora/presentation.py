@@ -118,10 +118,8 @@ def in_lines(problems: Iterable[Problem]) -> str:
 def safe_name(name: Any, what: str) -> str:
     """Return a name that becomes part of a file's, and so may not lead to another folder.
 
-    Raises
-    ------
-    ValueError
-        It is no text, empty, too long, or holds more than letters, digits and ``_.+-``.
+    ValueError where it is no text, empty, too long, or holds more than letters, digits and
+    ``_.+-``.
     """
     composed = unicodedata.normalize("NFC", name) if isinstance(name, str) else ""
     if not re.fullmatch(r"\w[\w.+-]*", composed) or len(name.encode()) > LONGEST_NAME:
@@ -130,13 +128,7 @@ def safe_name(name: Any, what: str) -> str:
 
 
 def percentage(value: Any, what: str) -> float | None:
-    """Return a percentage, or None where there is none.
-
-    Raises
-    ------
-    ValueError
-        It is something else.
-    """
+    """Return a percentage, or None where there is none; ValueError for anything else."""
     if value is None:
         return None
     if not (is_number(value) and 0 <= value <= 100):
@@ -200,10 +192,7 @@ def _entry(one: Presentation) -> dict[str, Any]:
 def read_presentations(path: Path) -> dict[str, list[Presentation]]:
     """Read the presentations that prepare_data.py used, per archive.
 
-    Raises
-    ------
-    RecipeError
-        No such file, or a damaged one.
+    A file that is missing or damaged is refused.
     """
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; run prepare_data.py first, with the same config")

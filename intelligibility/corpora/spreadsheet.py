@@ -25,6 +25,8 @@ def read_lines(
 ) -> tuple[list[Line], list[Problem]]:
     """Read the lines of a CSV file by the names of its columns; empty ones are left out.
 
+    A file that is missing, no such CSV, or lacks a column is refused.
+
     Parameters
     ----------
     table : Path
@@ -38,11 +40,6 @@ def read_lines(
         Those with as many fields as the header, without spaces around them.
     problems : list of Problem
         What is wrong with each of the others.
-
-    Raises
-    ------
-    RecipeError
-        There is no such file, it is not such a CSV, or it lacks a column.
     """
     try:
         reader = csv.reader(io.StringIO(_text_of(table), newline=""), strict=True)
@@ -145,10 +142,7 @@ def path_in(folder: Path, text: str) -> Path:
 def percent_of(text: str) -> float | None:
     """Return a percentage, which may end with its sign; None where there is none.
 
-    Raises
-    ------
-    RecipeError
-        It is something else.
+    Anything else is refused.
     """
     if not text:
         return None

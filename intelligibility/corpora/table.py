@@ -65,10 +65,7 @@ SHARED = {"reference": "references", "text": "texts", "start": "starts", "split"
 def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     """Read the table: "train", which holds the dev scenes too, and "test", or the one there is.
 
-    Raises
-    ------
-    RecipeError
-        There is no such table, or nothing in it can be read.
+    A table that is missing, or in which nothing can be read, is refused.
     """
     path = configured(cfg, "table")
     if path is None:

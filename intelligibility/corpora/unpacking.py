@@ -27,18 +27,15 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz", ".zip")
 def unpacked(archive: Path, near: Path) -> Iterator[Path]:
     """Unpack an archive, whole, into a folder of its own that is removed afterwards.
 
+    Refused are a damaged archive, one that needs more room than there is, and one of which
+    anything would be written, or would point, outside.
+
     Parameters
     ----------
     archive : Path
         A tar or zip file.
     near : Path
         The folder in which that folder is made: what is moved from it stays on its disk.
-
-    Raises
-    ------
-    RecipeError
-        The archive is damaged, needs more room than there is, or holds what would be written or
-        would point outside.
     """
     for left in near.glob(".unpacking.*"):
         shutil.rmtree(left)

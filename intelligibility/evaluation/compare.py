@@ -28,16 +28,13 @@ SUBMITTED = "submission"  # its name among the measures
 def read_other(path: str | Path) -> pd.DataFrame:
     """Read another run's predictions.csv, or a submission to a challenge, headed or not.
 
+    Refused is a file that is neither, names a signal twice, or holds anything but 0 to 100.
+
     Returns
     -------
     DataFrame
         Indexed by signal, all in percent words correct: `{measure}_prediction` and, of another run,
         `correctness`.
-
-    Raises
-    ------
-    RecipeError
-        The file is neither, names a signal twice, or holds something else than 0 to 100.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -81,17 +78,14 @@ def joined_with(
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Join the predictions from `read_other`, if any, to the labelled test signals.
 
+    Refused where nothing in the other can be compared with this run.
+
     Returns
     -------
     test : DataFrame
         With the other's `{name}_prediction`.
     pairs : list of (str, str)
         The names to compare: those in `measures` with each other and with the other's.
-
-    Raises
-    ------
-    RecipeError
-        Nothing in the other can be compared with this run.
     """
     pairs = list(itertools.combinations(reversed(measures), 2))
     if other is None:

@@ -45,17 +45,14 @@ def fit_curve(similarity: ArrayLike, correctness: ArrayLike) -> Curve:
     standardised similarities, so it finds the same optimum wherever the published one converges,
     and the optimum elsewhere too.
 
+    Fewer than three signals, or nothing that varies, determine no curve: RecipeError.
+
     Parameters
     ----------
     similarity : (n_signals,) array_like
         0..1.
     correctness : (n_signals,) array_like
         Percent words correct, 0..100.
-
-    Raises
-    ------
-    RecipeError
-        Fewer than three signals, or nothing that varies: no curve is determined then.
 
     Examples
     --------

@@ -130,6 +130,9 @@ def fit_mapping(
 ) -> FittedMapping:
     """Fit the mapping on the dev signals that have a response.
 
+    RecipeError where no curve is determined for a measure of the published method; other
+    measures are left out.
+
     Parameters
     ----------
     dev : DataFrame
@@ -140,11 +143,6 @@ def fit_mapping(
         Of the recogniser.
     per_set : bool
         Whether to fit one more for each set, on the dev signals of that set's training.
-
-    Raises
-    ------
-    RecipeError
-        No curve is determined for a measure of the published method; other measures are left out.
     """
     known = {one.name: one for one in train}
     whole = _fit_all(dev, known, checkpoint_sha256)

@@ -39,6 +39,9 @@ def read_signals(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Read what is known of a split's signals.
 
+    Refused: no similarities, none that matches, or two responses to a signal that contradict
+    each other.
+
     Parameters
     ----------
     experiment : Experiment
@@ -59,11 +62,6 @@ def read_signals(
         Numbers of signals: matched, unlabelled (no response), missing (a response, but no
         similarity), double (more than one response) and unknown (a similarity, but not listed in
         the release).
-
-    Raises
-    ------
-    RecipeError
-        No similarities, none that matches, or two responses to a signal that contradict each other.
     """
     similarities = read_similarities(experiment, split)
     archive = presentations.get("train" if split == "dev" else "test", [])
