@@ -101,9 +101,8 @@ def run(cfg: DictConfig) -> None:
         Piece(f"{split}/{one.name}", mixture, one.seconds)
         for split, ones in utterances.items()
         for one in ones
-        for mixture in [
-            draw(one, interferers, snrs, bounds or SNRS, cfg.seed, folder.flac(split, one))
-        ]
+        for flac in [folder.flac(split, one.speaker, one.name)]
+        for mixture in [draw(one, interferers, snrs, bounds or SNRS, cfg.seed, flac)]
     ]
     with sole_run(folder.path, "prepare_cls", cfg.shard, cfg.n_shards):
         shards = cfg.shard, cfg.n_shards
@@ -158,7 +157,7 @@ def check_disk(folder: Path, utterances: dict[str, list[Utterance]]) -> list[Pro
         one.seconds
         for split, ones in utterances.items()
         for one in ones
-        if not cls_folder.flac(split, one).is_file()
+        if not cls_folder.flac(split, one.speaker, one.name).is_file()
     ]
     needs = sum(missing) * ASR_RATE * BYTES_PER_SAMPLE / 1e9
     while not folder.exists():

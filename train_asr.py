@@ -177,14 +177,10 @@ def train_and_test(
 def prepare_start(
     hparams: dict[str, Any], checkpointer: WholeCheckpointer, prompts: list[str]
 ) -> tuple[Vocabulary, bool]:
-    """Leave what training starts from in the save folder; return its tokens.
+    """Leave what training starts from in the save folder.
 
-    Returns
-    -------
-    vocabulary : Vocabulary
-        With the recogniser's tokenizer.
-    resumed : bool
-        Whether there is a checkpoint to start from.
+    Returns the tokens with the recogniser's tokenizer, and whether there is a checkpoint to start
+    from.
     """
     start, vocabulary = pick(Start, hparams), pick(Vocabulary, hparams)
     checkpointer.check_one_training()

@@ -56,12 +56,8 @@ OmegaConf.register_new_resolver("recipe", lambda: str(RECIPE), replace=True)
 def register(own: str | None = None, settings: type[Settings] = Settings) -> DictConfig:
     """Let `settings` in config.yaml's list of defaults be what a script reads, and return it.
 
-    Parameters
-    ----------
-    own : str, optional
-        The YAML file with the script's keys beside those of config.yaml, from the recipe's folder.
-    settings : type
-        The types of all keys.
+    `own` is the YAML file with the script's keys beside those of config.yaml, from the recipe's
+    folder; `settings` are the types of all keys.
     """
     schema = OmegaConf.structured(settings)
     for node in (schema, *(schema[group] for group in FREE)):

@@ -25,10 +25,8 @@ def write_html(
 
     Parameters
     ----------
-    path : Path
-        The file to write.
-    template : Path
-        A jinja2 template that extends page.html beside this file.
+    path, template : Path
+        The file to write, and a jinja2 template that extends page.html beside this file.
     provenance : mapping
         How the content was made, for the end of the page: time, command, versions, and the resolved
         configuration.
@@ -62,12 +60,7 @@ def in_base64(write: Callable[[io.BytesIO], Any]) -> str:
 def mp3(signal: np.ndarray, rate: int) -> str:
     """Return a sound as MP3 in base64; one that would clip is scaled down.
 
-    Parameters
-    ----------
-    signal : (n_samples,) or (n_samples, n_channels) array
-        Full scale is 1.
-    rate : int
-        In Hz.
+    (n_samples,) or (n_samples, n_channels), full scale 1, at `rate` in Hz.
     """
     unclipped = signal / max(1.0, float(np.abs(signal).max()))
     return in_base64(lambda stream: sf.write(stream, unclipped, rate, format="MP3"))

@@ -106,15 +106,8 @@ def _lock(locks: ExitStack, path: Path, mode: int) -> None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary name to write to; the file gets its final name only when whole.
 
-    Parameters
-    ----------
-    path : str or Path
-        The final name. Its folder is made when absent.
-
-    Yields
-    ------
-    Path
-        A name in the same folder with the same suffix, renamed at the end, removed on an error.
+    It is in the same folder, which is made when absent, with the same suffix; renamed at the end,
+    removed on an error.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,16 +123,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it gets its final name only when whole.
 
-    Parameters
-    ----------
-    path : str or Path
-        The final name. A folder that lies there is replaced; its parent is made when absent.
-
-    Yields
-    ------
-    Path
-        An empty folder beside it, renamed at the end, removed on an error. What killed runs left
-        under such names is removed first.
+    It is beside the final name, whose parent is made when absent; renamed at the end, in place of
+    what lies there, and removed on an error. What killed runs left is removed first.
     """
     path = Path(path)
     for left in path.parent.glob(f".{path.name}.*.part"):
@@ -170,16 +155,9 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path, expected: type = object) -> Any:
-    """Read a json file.
+    """Read a json file whose outermost value is a `list` or a `dict`, as `expected`.
 
     A file that is missing, is not json, or holds another kind of value is refused.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    expected : type
-        What the outermost value has to be, `list` or `dict`.
     """
     path = Path(path)
     try:
@@ -264,10 +242,7 @@ def file_stamp(path: Path) -> list[int | str]:
 def pick_device(name: str) -> "torch.device":
     """Return the torch device that `device` in the configuration asks for.
 
-    Parameters
-    ----------
-    name : str
-        auto (the GPU when there is one), cpu, cuda, or cuda:1 and the like.
+    auto (the GPU when there is one), cpu, cuda, or cuda:1 and the like.
     """
     import torch  # here, so that a stage without a recogniser does not wait for it
 

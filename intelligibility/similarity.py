@@ -89,10 +89,7 @@ def similarities_of_layers(
 ) -> dict[str, float]:
     """Compare every layer that a recogniser gives: the front end, encoder.0 to n, decoder.0 to n.
 
-    Returns
-    -------
-    dict
-        By the layer's name, 0..1.
+    Returns similarities, 0..1, by the layer's name.
     """
     clocks = processed[0].clocks
     return {

@@ -126,15 +126,10 @@ class Work(Generic[Item]):
         logger.info("%d of %d %s are done already", len(self.results), len(self._pieces), what)
 
     def do(self, call: Callable[[Item], Result], n_jobs: int) -> None:
-        """Do what is still to be done, an item at a time, in `n_jobs` processes.
+        """Do what is still to be done, an item at a time, in `n_jobs` processes (-1: one per core).
 
-        Parameters
-        ----------
-        call : callable
-            Returns the result of an item; raises ValueError when there can be none. The other
-            pieces are done all the same. Any other error stops the work.
-        n_jobs : int
-            1 is this process, -1 one per core.
+        `call` returns the result of an item, or raises ValueError when there can be none: the other
+        pieces are done all the same. Any other error stops the work.
         """
         self.do_together(partial(_one_by_one, call), n_jobs, at_most=1)
 
@@ -202,12 +197,7 @@ class Work(Generic[Item]):
 def shard_of(seconds: Mapping[str, float], shard: int, n_shards: int) -> set[str]:
     """Choose this shard's part of the work, by name: the parts last about as long as each other.
 
-    Parameters
-    ----------
-    seconds : mapping of str to float
-        About how long each takes, by its name.
-    shard, n_shards : int
-        Which part, from 0, and of how many. All shards together have every name once.
+    `seconds` tells about how long each takes. All shards together have every name once.
     """
     if not 0 <= shard < n_shards:
         raise RecipeError(f"shard={shard} n_shards={n_shards}: expected 0 to n_shards - 1")
@@ -247,12 +237,8 @@ def _in_a_process(call: Call[Item], pieces: list[Piece[Item]]) -> Done:
 class Journal:
     """The results of one stage, each with everything that determined it.
 
-    Parameters
-    ----------
-    path : Path
-        The unsharded journal, such as prepared.jsonl.
-    shard, n_shards : int
-        This run's part of the work; shard 3 of 32 writes to prepared-3of32.jsonl.
+    `path` is the unsharded journal, such as prepared.jsonl; shard 3 of 32 writes to
+    prepared-3of32.jsonl, and reads them all.
     """
 
     def __init__(self, path: Path, shard: int = 0, n_shards: int = 1):

@@ -43,14 +43,9 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Score one layer: a row per condition for all, for each severity and for each listener.
 
-    Parameters
-    ----------
-    heard, original, copy : sequence of Transcript
-        Its signals; the same untouched, and after analysis and vocoder alone.
-    about : mapping
-        The columns that say which layer and inverter this is, and mel_l1_train.
-    seed : int
-        Seed of the bootstrap.
+    `original` and `copy` are the same signals untouched, and after analysis and vocoder alone.
+    `about` holds the columns that say which layer and inverter this is, and mel_l1_train; `seed` is
+    that of the bootstrap.
     """
     rows = []
     for condition in CONDITIONS:

@@ -30,11 +30,7 @@ def make_experiment(
 
     Every scene is heard `per_scene` times, by listeners and through systems drawn at random, with
     five words each. Half of the scenes are training scenes, and half of these are dev scenes.
-
-    Returns
-    -------
-    root, exp_folder : Path
-        For `path.root` and `path.exp_folder`.
+    Returns `path.root` and `path.exp_folder`.
     """
     rng = np.random.default_rng(seed)
     exp = root / "exp"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intelligibility.cls.sources import Utterance
+from intelligibility.experiment import Place, Places
 from intelligibility.runs import RecipeError
 
 
@@ -14,18 +14,15 @@ class ClsFolder:
 
     path: Path  # `$data_root` in the tables
 
+    flac = Places("path", "{split}/{speaker}/{name}.flac")  # a mixture
+    table = Places("path", "cls_{split}.csv")  # "train" or "dev"
+    journal = Place("path", "mixed.jsonl")  # which mixtures are done, and from what
+    record = Place("path", "mixed.json")  # how the mixtures were made, and how many
+
     @classmethod
     def below(cls, exp_folder: Path) -> "ClsFolder":
         """Return the place in an experiment's folder; tracks and corpora share it."""
         return cls(exp_folder / "cls_data")
-
-    def flac(self, split: str, utterance: Utterance) -> Path:
-        """Return a mixture."""
-        return self.path / split / utterance.speaker / f"{utterance.name}.flac"
-
-    def table(self, split: str) -> Path:
-        """Return the table of a split, "train" or "dev"."""
-        return self.path / f"cls_{split}.csv"
 
     def settings(self) -> dict[str, Any]:
         """Return what transformer_cpc1.yaml has to be told to train on the mixtures."""
@@ -34,13 +31,3 @@ class ClsFolder:
             raise RecipeError(f"{train}: no such table; run prepare_cls.py first")
         folder = {"data_folder": str(self.path)}
         return folder | {"train_csv": train, "valid_csv": dev, "test_csv": [dev]}
-
-    @property
-    def journal(self) -> Path:
-        """Which mixtures are done, and from what."""
-        return self.path / "mixed.jsonl"
-
-    @property
-    def record(self) -> Path:
-        """How the mixtures were made, and how many."""
-        return self.path / "mixed.json"

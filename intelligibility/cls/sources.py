@@ -36,22 +36,11 @@ class Interferer:
 
 
 def read_librispeech(root: Path, split: str) -> tuple[list[Utterance], list[Problem]]:
-    """Read one subset of LibriSpeech.
+    """Read one subset of LibriSpeech, sorted by name, and what is wrong with it.
 
-    Parameters
-    ----------
-    root : Path
-        The folder LibriSpeech, which holds train-clean-100 and dev-clean.
-    split : str
-        "train" or "dev".
-
-    Returns
-    -------
-    utterances : list of Utterance
-        Sorted by name.
-    problems : list of Problem
-        Sounds without words or words without a sound, chapters without a transcript, files that
-        cannot be read.
+    `root` is the folder LibriSpeech, which holds train-clean-100 and dev-clean; `split` is "train"
+    or "dev". Wrong are sounds without words or words without a sound, chapters without a
+    transcript, and files that cannot be read.
     """
     folder = root / SUBSETS[split]
     if not folder.is_dir():
@@ -84,21 +73,11 @@ def read_librispeech(root: Path, split: str) -> tuple[list[Utterance], list[Prob
 
 
 def read_interferers(root: Path, kinds: list[str]) -> tuple[list[Interferer], list[Problem]]:
-    """Read the interferers of CEC1's training set, and of no other.
+    """Read the interferers of CEC1's training set, and of no other, sorted by kind and name.
 
-    Parameters
-    ----------
-    root : Path
-        The folder clarity_CEC1_data, or one that holds it, or the folder interferers itself.
-    kinds : list of str
-        "noise", "speech" or both.
-
-    Returns
-    -------
-    interferers : list of Interferer
-        Sorted by kind and name.
-    problems : list of Problem
-        No such folder, files that cannot be read, sounds that are too short.
+    `root` is the folder clarity_CEC1_data, or one that holds it, or the folder interferers itself;
+    `kinds` are "noise", "speech" or both. Problems: no such folder, files that cannot be read,
+    sounds that are too short.
     """
     found, problems = [], []
     for kind in kinds:

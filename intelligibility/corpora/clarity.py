@@ -30,16 +30,8 @@ def configured(cfg: DictConfig, key: str) -> Path | None:
 def release_folder(cfg: DictConfig, key: str, release: str, advice: str = "") -> Path:
     """Return the folder of a release that holds metadata/.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        The configuration.
-    key : str
-        Below `path`. It may name any folder of the release, or the one that it was unpacked in.
-    release : str
-        The outermost folder of the archives.
-    advice : str
-        What else to do where there is none.
+    The `key` below `path` may name any folder of the release, or the one that it was unpacked in;
+    `release` is the outermost folder of the archives, `advice` what else to do where there is none.
     """
     folder = configured(cfg, key)
     if folder is None:
@@ -68,18 +60,16 @@ def read_list(
     Parameters
     ----------
     path : Path
-        Json: a list of mappings.
+        Json: a list of mappings, each of which `parse` makes a response.
     parse : callable
-        Makes a response of one mapping.
+        ValueError for an entry that is damaged.
     labels : iterable of Path
         Lists of the same signals, whose correctness counts.
 
     Returns
     -------
-    responses : list of Response
-        Of the usable entries, sorted by signal.
-    problems : list of Problem
-        What is wrong with the other entries.
+    responses, problems
+        The usable entries, sorted by signal, and what is wrong with the others.
     """
     responses: list[Response] = []
     problems: list[Problem] = []
@@ -122,16 +112,8 @@ def presented(
 ) -> tuple[list[Presentation], list[Problem]]:
     """Return the presentations of responses, and problems with those of unknown listeners.
 
-    Parameters
-    ----------
-    responses : iterable of Response
-        From `read_list`.
-    listeners : mapping
-        With their audiograms.
-    unknown : str
-        What is wrong where a listener is not among them.
-    further : callable
-        Returns what the presentation has beyond the response and the listener: wavs and so on.
+    `unknown` says what is wrong where a listener is not among those with audiograms; `further`
+    returns what the presentation has beyond the response and the listener: wavs and so on.
     """
     presentations, problems = [], []
     for one in responses:

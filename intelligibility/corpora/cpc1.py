@@ -33,17 +33,10 @@ RELEASE = "clarity_CPC1_data"  # what both archives call their outermost folder
 
 
 def read_archives(cfg: DictConfig, track: str) -> dict[str, Archive]:
-    """Read the metadata of the training and the test archive of one track.
+    """Read the metadata of the training and the test archive of one track, "" or "_indep".
 
-    A folder or a whole metadata file that is missing or damaged is refused: nothing can be
-    skipped then.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The configuration. An archive whose path is null is left out.
-    track : str
-        "" or "_indep".
+    An archive whose path is null is left out. A folder or a whole metadata file that is missing or
+    damaged is refused: nothing can be skipped then.
     """
     as_given: Any = OmegaConf.to_container(cfg.path)  # path.root may be missing
     wanted = {name: key for name, key in DATA_KEYS.items() if as_given[key] is not None}

@@ -45,14 +45,9 @@ class RecordFile:
 
 
 def read_record(number: int) -> list[RecordFile]:
-    """Ask Zenodo what a record holds.
+    """Ask Zenodo what a record holds, by its number, such as 17045970.
 
     RecipeError where there is no answer, or not the answer of a record.
-
-    Parameters
-    ----------
-    number : int
-        The record's, such as 17045970.
     """
     address = f"{ZENODO}/{number}"
     again = Retry(

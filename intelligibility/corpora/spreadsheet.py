@@ -25,21 +25,14 @@ def read_lines(
 ) -> tuple[list[Line], list[Problem]]:
     """Read the lines of a CSV file by the names of its columns; empty ones are left out.
 
-    A file that is missing, no such CSV, or lacks a column is refused.
-
-    Parameters
-    ----------
-    table : Path
-        CSV in UTF-8, separated by commas.
-    required, optional : sequence of str
-        The columns that are read. Others are named in a warning.
+    Columns that are neither `required` nor `optional` are named in a warning. A file that is
+    missing, no CSV in UTF-8 separated by commas, or lacks a column is refused.
 
     Returns
     -------
-    lines : list
-        Those with as many fields as the header, without spaces around them.
-    problems : list of Problem
-        What is wrong with each of the others.
+    lines, problems
+        Those with as many fields as the header, without spaces around them; and what is wrong with
+        each of the others.
     """
     try:
         reader = csv.reader(io.StringIO(_text_of(table), newline=""), strict=True)

@@ -25,17 +25,11 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz", ".zip")
 
 @contextmanager
 def unpacked(archive: Path, near: Path) -> Iterator[Path]:
-    """Unpack an archive, whole, into a folder of its own that is removed afterwards.
+    """Unpack a tar or zip file, whole, into a folder of its own that is removed afterwards.
 
-    Refused are a damaged archive, one that needs more room than there is, and one of which
-    anything would be written, or would point, outside.
-
-    Parameters
-    ----------
-    archive : Path
-        A tar or zip file.
-    near : Path
-        The folder in which that folder is made: what is moved from it stays on its disk.
+    That folder is made in `near`: what is moved from it stays on its disk. Refused are a damaged
+    archive, one that needs more room than there is, and one of which anything would be written, or
+    would point, outside.
     """
     for left in near.glob(".unpacking.*"):
         shutil.rmtree(left)
@@ -110,17 +104,8 @@ def _stays_inside(start: str, name: str) -> bool:
 def merge(source: Path, target: Path, stays: Callable[[Path], bool]) -> list[str]:
     """Move the files of one folder into another on the same disk.
 
-    Parameters
-    ----------
-    source, target : Path
-        Both folders.
-    stays : callable
-        Says of a file in the target, which is there already, whether it is to stay.
-
-    Returns
-    -------
-    list of str
-        The files that were moved, relative to the target.
+    `stays` tells of a file that is in the target already whether it is to stay. Returns the files
+    that were moved, relative to the target.
     """
     moved, stayed = [], []
     for folder, folders, names in os.walk(source):

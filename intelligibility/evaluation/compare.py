@@ -78,14 +78,8 @@ def joined_with(
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Join the predictions from `read_other`, if any, to the labelled test signals.
 
-    Refused where nothing in the other can be compared with this run.
-
-    Returns
-    -------
-    test : DataFrame
-        With the other's `{name}_prediction`.
-    pairs : list of (str, str)
-        The names to compare: those in `measures` with each other and with the other's.
+    Returns them with the other's `{name}_prediction`, and the pairs of names to compare: those in
+    `measures` with each other and with the other's. Refused where there is nothing to compare.
     """
     pairs = list(itertools.combinations(reversed(measures), 2))
     if other is None:

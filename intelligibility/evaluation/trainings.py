@@ -53,14 +53,7 @@ def training_scores(
 ) -> dict[str, Any] | None:
     """Score the decoder's predictions of every run of this experiment folder, and compare them.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        Any of the runs.
-    test : DataFrame
-        Its labelled test signals.
-    resampler : Resampler
-        Of these signals.
+    `experiment` is any of the runs, `test` its labelled test signals.
 
     Returns
     -------
@@ -92,15 +85,7 @@ def training_scores(
 def training_tables(
     trainings: Mapping[str, Any], published: Mapping[str, Sequence[float]]
 ) -> dict[str, Table]:
-    """Lay the runs out beside the paper's rows, and their comparisons.
-
-    Parameters
-    ----------
-    trainings : mapping
-        From `training_scores`.
-    published : mapping
-        The paper's RMSE, NCC and KT by title.
-    """
+    """Lay the runs out beside the paper's rows (RMSE, NCC, KT by title), and their comparisons."""
     rows, shown = [], []
     for title in (one.title for one in TRAININGS):
         row: dict[str, Any] = {"training": title}

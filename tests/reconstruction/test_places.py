@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intelligibility.experiment import Experiment
+from intelligibility.experiment import Experiment, Place
 from reconstruction.places import LayerFolder, ReconstructionFolder
 from tests.conftest import RECIPE
 from tests.intelligibility.test_experiment import spelt_in
@@ -12,7 +12,8 @@ def all_paths(files: ReconstructionFolder) -> list[Path]:
     """Return every file of a folder, each once."""
     layer = LayerFolder(files.layer("vggish-talker", "pool1", "reccnn"))
     controls = LayerFolder(files.controls("vggish"))
-    named = [path for one in (files, layer) for path in vars(one).values()]
+    places = [(one, name) for one in (files, layer) for name in vars(type(one))]
+    named = [getattr(one, name) for one, name in places if isinstance(vars(type(one))[name], Place)]
     named += [files.network("vggish-talker"), files.network_record("vggish-talker")]
     named += [layer.training_array("ref", "left_S1", what) for what in ("layer", "mel")]
     named += [layer.embedding("ref", "left_S1"), layer.wav("wav", "ref", "left_S1")]
