@@ -7,6 +7,7 @@ import datetime
 import difflib
 import errno
 import functools
+import itertools
 import json
 import logging
 import os
@@ -149,6 +150,7 @@ def _prepare_terminal(plain: set[str], schema: DictConfig) -> None:
     for word in sys.argv[1:]:
         if "=" in word and not word.startswith("-"):
             check_word(word, known)
+    check_file(sys.argv, known)
     # A full disk is said once, by the script, and not by every handler that cannot write its log.
     logging.raiseExceptions = False
     # What others want of SIGTERM stays: a launcher has plans for it.
@@ -190,6 +192,23 @@ def check_word(word: str, known: DictConfig) -> None:
             OmegaConf.update(known, key, override.value())
         except ValidationError as error:
             sys.exit(f"{word}: {_expected(key, known, error)}")
+
+
+def check_file(words: list[str], known: DictConfig) -> None:
+    """Stop with a readable message where a user's YAML file gives a key a value of another type."""
+    given = " ".join(words).replace("=", " ").split(" ")
+    options = {name.lstrip("-"): value for name, value in itertools.pairwise(given)}
+    name = options.get("config-name", options.get("cn", "")).removesuffix(".yaml")
+    path = Path(options.get("config-dir", options.get("cd", RECIPE)), f"{name}.yaml")
+    if not path.is_file():
+        return  # Hydra says where it looked
+    content = OmegaConf.load(path)
+    try:
+        OmegaConf.merge(known, content)
+    except ValidationError as error:
+        key = str(error.full_key)
+        value = OmegaConf.select(content, key)
+        sys.exit(f"{path}: {key}={value}: {_expected(key, known, error)}")
 
 
 def _check_key(key: str, known: DictConfig) -> None:

@@ -129,6 +129,18 @@ def test_a_value_of_another_type_is_refused_with_the_one_that_is_expected(word, 
         assert str(stop.value).startswith(f"{word}: expected {expected}")
 
 
+@pytest.mark.parametrize("option", ["--config-name={}", "-cn {}"])
+def test_a_value_of_another_type_in_a_file_is_refused_with_its_name(tmp_path, option):
+    file = tmp_path / "mine.yaml"
+    words = ["infer.py", *option.format("mine").split(" "), f"--config-dir={tmp_path}"]
+    known = command_line.known_keys(command_line.register())
+    file.write_text("{defaults: [config], seed: 2}")
+    command_line.check_file(words, known)
+    file.write_text("MSBGEar: {ahr: loud}")
+    with pytest.raises(SystemExit, match=f"{file}: MSBGEar.ahr=loud: expected a number"):
+        command_line.check_file(words, known)
+
+
 # From a terminal
 
 
