@@ -22,29 +22,16 @@ SPEED_OF_SOUND = 343.0  # m/s
 
 @dataclass(frozen=True)
 class Scene:
-    """The description from which the signals of a scene are made.
+    """The description from which the signals of a scene are made."""
 
-    Attributes
-    ----------
-    name, prompt, voice : str
-        Such as S90001, the sentence, and the espeak-ng voice that speaks it.
-    interferer : str
-        "noise" (speech-shaped) or "talkers" (competing talkers at different places).
-    snr : float
-        dB, target to interferer in the free field, without the head.
-    target_azimuth : float
-        Degrees, 0 in front, positive to the right.
-    interferer_azimuths : tuple of float
-        One for noise, one per talker.
-    """
-
+    # Such as S90001, the sentence, and the espeak-ng voice that speaks it.
     name: str
     prompt: str
     voice: str
-    interferer: str
-    snr: float
-    target_azimuth: float
-    interferer_azimuths: tuple[float, ...]
+    interferer: str  # "noise" (speech-shaped) or "talkers" (competing talkers at different places)
+    snr: float  # dB, target to interferer in the free field, without the head
+    target_azimuth: float  # degrees, 0 in front, positive to the right
+    interferer_azimuths: tuple[float, ...]  # one for noise, one per talker
 
 
 def render(

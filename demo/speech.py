@@ -81,6 +81,8 @@ def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
 def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
     """Speak sentences with espeak-ng.
 
+    RecipeError where espeak-ng does not start or has no such voice.
+
     Parameters
     ----------
     utterances : sequence of (voice, text)
@@ -90,11 +92,6 @@ def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
     -------
     list of numpy.ndarray
         One signal (n_samples,) per utterance, 44.1 kHz, peak 1, without silence at the ends.
-
-    Raises
-    ------
-    RecipeError
-        espeak-ng does not start or has no such voice.
     """
     # espeak-ng keeps oscillator phases from one utterance to the next. In a new process the sound
     # depends on this list only, so that two builds agree to the bit.

@@ -73,10 +73,7 @@ def in_batches(
 
     They are read only when they are needed. A batch that the GPU has no memory for is halved.
 
-    Raises
-    ------
-    RecipeError
-        There is no memory for a single one; ends with the `remedy`.
+    RecipeError, which ends with the `remedy`, where there is no memory for a single one.
     """
     utterances = iter(utterances)
     while batch := list(islice(utterances, size)):

@@ -23,13 +23,13 @@ among the best, and its exact score cannot change the result.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
 from torch import Tensor
 
-from intelligibility.recognisers.ctc_prefixes import CtcPrefixes
+from intelligibility.recognisers.ctc_prefixes import CtcPrefixes, take
 from intelligibility.recognisers.decoder_cache import DecoderCache
 
 ROUNDING = 1e-9  # by which a bound computed in float64 may fall under the score that it bounds
@@ -38,24 +38,15 @@ LEAST = torch.finfo(torch.float64).min  # the lowest score that a hypothesis can
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What decides the result of a search.
+    """What decides the result of a search."""
 
-    Attributes
-    ----------
-    beam_size : int
-        Hypotheses kept per step, and finished hypotheses after which the search stops.
-    ctc_weight : float
-        Weight w of the CTC head, above 0 and below 1.
-    min_decode_ratio, max_decode_ratio : float
-        Bounds on the number of steps, as a share of the encoder's frames.
-    bos_index, eos_index, blank_index : int
-        Tokens: begin of sentence, end of sentence, CTC blank.
-    """
-
+    # Hypotheses kept per step, and finished hypotheses after which the search stops.
     beam_size: int = 66
-    ctc_weight: float = 0.4
+    ctc_weight: float = 0.4  # weight w of the CTC head, above 0 and below 1
+    # Bounds on the number of steps, as a share of the encoder's frames.
     min_decode_ratio: float = 0.0
     max_decode_ratio: float = 1.0
+    # Tokens: begin of sentence, end of sentence, CTC blank.
     bos_index: int = 1
     eos_index: int = 2
     blank_index: int = 0
@@ -82,22 +73,16 @@ class Hypothesis:
 class SearchResult:
     """What the search found for one utterance.
 
-    Attributes
-    ----------
-    hypotheses : list of Hypothesis
-        All that finished, the best first.
-    last_beam_states : Tensor, (steps, d_model)
-        Decoder states of beam 0 as it entered the last step. The published code returns these,
-        although beam 0 need not be the best hypothesis.
-    best_states : Tensor, (tokens, d_model)
-        Decoder states that predicted the tokens of the best hypothesis and its end of sentence.
-
     With `all_layers` the states of every layer, (n_layers + 1, steps, d_model): first the tokens'
     embeddings with their positions, last what is here without.
     """
 
-    hypotheses: list[Hypothesis]
+    hypotheses: list[Hypothesis]  # all that finished, the best first
+    # (steps, d_model): decoder states of beam 0 as it entered the last step. The published code
+    # returns these, although beam 0 need not be the best hypothesis.
     last_beam_states: Tensor
+    # (tokens, d_model): decoder states that predicted the tokens of the best hypothesis and its end
+    # of sentence.
     best_states: Tensor
 
 
@@ -133,6 +118,9 @@ class BeamSearch:
     def __call__(self, encoded: Tensor, lengths: Tensor | None = None) -> list[SearchResult]:
         """Search the best transcription of each utterance.
 
+        ValueError where no hypothesis has a finite score: the network gives none, or
+        `min_decode_ratio` asks for more tokens than the frames can hold.
+
         Parameters
         ----------
         encoded : Tensor, (utterances, frames, d_model)
@@ -144,12 +132,6 @@ class BeamSearch:
         -------
         list of SearchResult
             One per utterance; each as if it had been searched alone. There is at least one step.
-
-        Raises
-        ------
-        ValueError
-            No hypothesis has a finite score: the network gives none, or `min_decode_ratio` asks for
-            more tokens than the frames can hold.
         """
         if lengths is None:
             lengths = torch.full(encoded.shape[:1], encoded.shape[1])
@@ -162,33 +144,19 @@ class BeamSearch:
 
 @dataclass(frozen=True)
 class _Beams:
-    """The hypotheses in the beams of the utterances still searched, one utterance per row.
+    """The hypotheses in the beams of the utterances still searched, one utterance per row."""
 
-    Attributes
-    ----------
-    utterances : tuple of int
-        Which utterance each row is.
-    last : Tensor of int, (utterances, beams)
-        The newest token, begin of sentence at first.
-    tokens : Tensor of int, (utterances, beams, steps)
-        All tokens.
-    history : Tensor of int, (utterances, beams, steps)
-        The beam that each hypothesis was in at every step.
-    attention : Tensor of float64, (utterances, beams)
-        The attention head's part of the score, -inf for a hypothesis that has ended.
-    ctc : CtcPrefixes
-        The CTC head's part.
-    states : tuple of Tensor, each (utterances, beams, d_model)
-        The decoder's states at every step; of all layers (utterances, beams, n_layers + 1, d_model)
-        if the search keeps them.
-    """
-
-    utterances: tuple[int, ...]
-    last: Tensor
-    tokens: Tensor
+    utterances: tuple[int, ...]  # which utterance each row is
+    last: Tensor  # (utterances, beams) int: the newest token, begin of sentence at first
+    tokens: Tensor  # (utterances, beams, steps) int: all tokens
+    # (utterances, beams, steps) int: the beam that each hypothesis was in at every step.
     history: Tensor
+    # (utterances, beams) float64: the attention head's part of the score, -inf for a hypothesis
+    # that has ended.
     attention: Tensor
-    ctc: CtcPrefixes
+    ctc: CtcPrefixes  # the CTC head's part
+    # Each (utterances, beams, d_model): the decoder's states at every step; of all layers
+    # (utterances, beams, n_layers + 1, d_model) if the search keeps them.
     states: tuple[Tensor, ...]
 
     @classmethod
@@ -201,13 +169,9 @@ class _Beams:
 
     def take(self, rows: Tensor) -> "_Beams":
         """Return the hypotheses of the utterances in these rows alone."""
-        return _Beams(
+        return replace(
+            take(self, rows),
             utterances=tuple(self.utterances[row] for row in rows.tolist()),
-            last=self.last[rows],
-            tokens=self.tokens[rows],
-            history=self.history[rows],
-            attention=self.attention[rows],
-            ctc=self.ctc.take(rows),
             states=tuple(states[rows] for states in self.states),
         )
 

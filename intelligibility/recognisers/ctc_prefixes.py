@@ -19,7 +19,8 @@ Also p_ctc(gc ...) <= p_ctc(g ...), since what begins with gc begins with g.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,26 +31,17 @@ SCORED_AT_ONCE = 8192  # candidates per utterance, so that memory does not depen
 
 @dataclass(frozen=True)
 class CtcOutput:
-    """What the CTC head says of some utterances.
+    """What the CTC head says of some utterances."""
 
-    Attributes
-    ----------
-    log_probs : Tensor, (utterances, tokens, frames)
-        Log probabilities, 0 in the padding. A token's frames lie side by side.
-    valid : Tensor of bool, (utterances, 1, frames)
-        False in the padding.
-    lengths : Tensor of int, (utterances,)
-        Frames of each utterance.
-    peak : Tensor of float64, (utterances, tokens)
-        Each token's log probability in the frame where it is highest.
-    blank_sum : Tensor of float64, (utterances, 1, frames + 1)
-        Log probability of nothing but blanks, after 0 .. T frames.
-    """
-
+    # (utterances, tokens, frames): log probabilities, 0 in the padding. A token's frames lie side
+    # by side.
     log_probs: Tensor
-    valid: Tensor
-    lengths: Tensor
+    valid: Tensor  # (utterances, 1, frames) bool: False in the padding
+    lengths: Tensor  # (utterances,) int: frames of each utterance
+    # (utterances, tokens) float64: each token's log probability in the frame where it is highest.
     peak: Tensor
+    # (utterances, 1, frames + 1) float64: log probability of nothing but blanks, after 0 .. T
+    # frames.
     blank_sum: Tensor
 
     @classmethod
@@ -64,45 +56,22 @@ class CtcOutput:
             blank_sum=_leading_zero(log_probs[..., blank_index].double().cumsum(-1))[:, None, :],
         )
 
-    def take(self, rows: Tensor) -> "CtcOutput":
-        """Return these utterances alone."""
-        return CtcOutput(
-            log_probs=self.log_probs[rows],
-            valid=self.valid[rows],
-            lengths=self.lengths[rows],
-            peak=self.peak[rows],
-            blank_sum=self.blank_sum[rows],
-        )
-
 
 @dataclass(frozen=True)
 class CtcPrefixes:
-    """The hypotheses in the beam with their probabilities, in float64.
+    """The hypotheses in the beam with their probabilities, in float64."""
 
-    Attributes
-    ----------
-    output : CtcOutput
-        Of the utterances that they are hypotheses for.
-    last : Tensor of int, (utterances, beams)
-        Last token of each hypothesis; -1 of the empty one.
-    prefix : Tensor, (utterances, beams)
-        Log probability that the output begins with the hypothesis.
-    whole : Tensor, (utterances, beams)
-        Log probability that the output is the hypothesis.
-    enter, enter_repeat : Tensor, (utterances, beams, frames)
-        Log probability that the hypothesis has been emitted before each frame, so that an extension
-        can be entered there; `enter_repeat` if that has to be after a blank.
-    enter_sum : Tensor, (utterances, beams)
-        The sum of `enter` over frames, as a log.
-    """
-
-    output: CtcOutput
-    last: Tensor
+    output: CtcOutput  # of the utterances that they are hypotheses for
+    last: Tensor  # (utterances, beams) int: last token of each hypothesis; -1 of the empty one
+    # (utterances, beams): log probability that the output begins with the hypothesis.
     prefix: Tensor
-    whole: Tensor
+    whole: Tensor  # (utterances, beams): log probability that the output is the hypothesis
+    # (utterances, beams, frames): log probability that the hypothesis has been emitted before each
+    # frame, so that an extension can be entered there; `enter_repeat` if that has to be after a
+    # blank.
     enter: Tensor
     enter_repeat: Tensor
-    enter_sum: Tensor
+    enter_sum: Tensor  # (utterances, beams): the sum of `enter` over frames, as a log
 
     @classmethod
     def empty(cls, log_probs: Tensor, valid: Tensor, blank_index: int) -> "CtcPrefixes":
@@ -192,17 +161,16 @@ class CtcPrefixes:
             entered = torch.where(repeats[..., None], self.enter_repeat[utterances, beams], entered)
         return entered, self.output.log_probs[utterances, tokens].double()
 
-    def take(self, rows: Tensor) -> "CtcPrefixes":
-        """Return the hypotheses of these utterances alone."""
-        return CtcPrefixes(
-            output=self.output.take(rows),
-            last=self.last[rows],
-            prefix=self.prefix[rows],
-            whole=self.whole[rows],
-            enter=self.enter[rows],
-            enter_repeat=self.enter_repeat[rows],
-            enter_sum=self.enter_sum[rows],
-        )
+
+def take(record: Any, rows: Tensor) -> Any:
+    """Return a record with these rows alone of its tensors, and of those in its records."""
+
+    def taken(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[rows]
+        return take(value, rows) if is_dataclass(value) else value
+
+    return replace(record, **{name: taken(value) for name, value in vars(record).items()})
 
 
 def _leading_zero(x: Tensor) -> Tensor:

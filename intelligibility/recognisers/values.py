@@ -45,10 +45,7 @@ def type_fault(name: str, value: Any, kind: Any, least: float | None = None) -> 
 def pick(group: type[Group], settings: Mapping[str, Any]) -> Group:
     """Return the settings that belong to a group, a dataclass, checked by its types.
 
-    Raises
-    ------
-    RecipeError
-        A value is of another type.
+    A value of another type is refused.
     """
     kinds = get_type_hints(group)
     values = {name: settings[name] for name in kinds}

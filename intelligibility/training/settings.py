@@ -10,23 +10,14 @@ from intelligibility.runs import RecipeError
 
 @dataclass(frozen=True)
 class Tables:
-    """What is trained, validated and tested on.
+    """What is trained, validated and tested on."""
 
-    Attributes
-    ----------
-    data_folder : str
-        Where a table lies that is named without a folder.
-    train_csv, valid_csv, test_csv : str or list of str
-        The tables.
-    sample_rate : int
-        Hz, of all wavs.
-    """
-
-    data_folder: str
+    data_folder: str  # where a table lies that is named without a folder
+    # The tables.
     train_csv: str | list[str]
     valid_csv: str | list[str]
     test_csv: str | list[str]
-    sample_rate: int
+    sample_rate: int  # Hz, of all wavs
 
     def __post_init__(self):
         for key in ("train_csv", "valid_csv", "test_csv"):

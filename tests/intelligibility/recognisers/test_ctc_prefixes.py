@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from intelligibility.recognisers.ctc_prefixes import CtcPrefixes
+from intelligibility.recognisers.ctc_prefixes import CtcPrefixes, take
 from tests.intelligibility.recognisers.small_models import BLANK, encoded, probability_of
 
 TOLERANCE = 1e-9
@@ -99,7 +99,7 @@ def test_utterances_that_are_taken_go_on_as_alone():
     both = CtcPrefixes.empty(log_probs, valid, BLANK)
     both = both.extended(beams, tokens, both.score(beams, tokens))
     rows = torch.tensor([2, 0])
-    taken, beams, tokens = both.take(rows), torch.tensor([[0, 1], [1, 1]]), torch.full((2, 2), 3)
+    taken, beams, tokens = take(both, rows), torch.tensor([[0, 1], [1, 1]]), torch.full((2, 2), 3)
     taken = taken.extended(beams, tokens, taken.score(beams, tokens))
     for row, utterance in enumerate(rows.tolist()):
         frames = log_probs[utterance, : valid[utterance].sum()]
