@@ -34,15 +34,9 @@ UNLABELLED = ("signal", "scene", "listener", "system", "prompt")
 def lay_out(source: Path, target: Path, layout: str) -> None:
     """Copy a release of CPC1, closed track, into the layout of another corpus.
 
-    Parameters
-    ----------
-    source : Path
-        Holds clarity_CPC1_data_train and clarity_CPC1_data_test. It is not changed.
-    target : Path
-        Receives clarity_CPC2_data, clarity_CPC3_data, or listening_test.csv with its folders.
-        Sounds are hard links where possible.
-    layout : str
-        "cpc2", "cpc3" or "table".
+    `source` holds clarity_CPC1_data_train and clarity_CPC1_data_test, and is not changed. `target`
+    receives clarity_CPC2_data, clarity_CPC3_data, or listening_test.csv with its folders, as
+    `layout` says: "cpc2", "cpc3" or "table". Sounds are hard links where possible.
     """
     lists = {split: _read(source, split, f"CPC1.{split}.json") for split in ("train", "test")}
     listeners = _read(source, "test", "listeners.CPC1_all.json")

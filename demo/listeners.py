@@ -81,20 +81,13 @@ def answer(
 
     Parameters
     ----------
-    prompt : str
-        The sentence.
-    listener : str
-        A key of `LISTENERS`.
+    prompt, listener : str
+        The sentence, and a key of `LISTENERS`.
     target, interferer : numpy.ndarray
         The two parts of the hearing aid's output during the target, each (n_samples, 2),
         44.1 kHz, 1.0 is 120 dB SPL.
     rng : numpy.random.Generator
         Draws each word independently: hits are binomial.
-
-    Returns
-    -------
-    Answer
-        The words repeated.
     """
     ears = audiograms(listener)
     chances = []
@@ -146,18 +139,12 @@ def pure_tone_average(audiogram: dict[int, float]) -> float:
 
 
 def word_score(index: float, loss: float) -> float:
-    """Return the probability of repeating a word.
+    """Return the probability of repeating a word at a Speech Intelligibility Index.
 
     The index is converted to the signal-to-noise ratio that gives the same index in the test's own
     noise, 30 SII - 15 dB. The logistic is that of Brand & Kollmeier (2002, J. Acoust. Soc. Am.
-    111:2801-2810), with threshold and slope of the Oldenburg test.
-
-    Parameters
-    ----------
-    index : float
-        Speech Intelligibility Index.
-    loss : float
-        Pure-tone average of the ear, dB HL.
+    111:2801-2810), with threshold and slope of the Oldenburg test; `loss` is the ear's pure-tone
+    average in dB HL.
     """
     snr = 30 * index - 15
     threshold = THRESHOLD + THRESHOLD_PER_LOSS * loss

@@ -84,21 +84,10 @@ class Plan:
 
 
 def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
-    """Build the miniature, completely or not at all.
+    """Build the miniature, completely or not at all, in `n_jobs` processes; -1 for one per core.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Where it is written. An older miniature there is replaced once the new one is complete.
-    settings : Settings
-        Its size and seed.
-    n_jobs : int
-        Processes; -1 for one per core.
-
-    Returns
-    -------
-    bool
-        False if the folder already held this miniature and nothing was done.
+    An older miniature in the folder is replaced once the new one is complete. Returns False if the
+    folder already held this miniature and nothing was done.
     """
     folder = Path(folder).absolute()
     code = sha256_of(sorted(Path(__file__).parent.glob("*.py")))

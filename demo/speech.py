@@ -57,17 +57,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
     """Draw lists of ten sentences that use each of the fifty words once; none is repeated.
 
-    Parameters
-    ----------
-    n_sentences : int
-        How many sentences.
-    rng : numpy.random.Generator
-        Draws the combinations.
-
-    Returns
-    -------
-    list of str
-        Lower-case sentences of five words.
+    Returns `n_sentences` sentences of five words, in lower case.
     """
     sentences: list[str] = []
     while len(sentences) < n_sentences:

@@ -21,16 +21,8 @@ def check_later_stages(
 ) -> list[Problem]:
     """Look for what train_asr.py, infer.py and evaluate.py will need.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        The configuration.
-    experiment : Experiment
-        Where the recogniser lies, or will lie.
-    used : mapping
-        The presentations that can be used, per archive.
-    dev_scenes : set of str
-        The scenes that the logistic will be fitted on.
+    `used` are the presentations that can be used, per archive; the logistic will be fitted on the
+    signals of `dev_scenes`.
     """
     dev = [one for one in used.get("train", []) if one.scene in dev_scenes]
     problems = _check_start(cfg, experiment) if is_trained_here(cfg) else []

@@ -22,18 +22,9 @@ TRAINING_ONLY = ("dropout", "transformer_dropout", "update_until_epoch")  # of n
 def model_settings_of(published: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
     """Return by name every setting that determines what given weights compute.
 
-    Parameters
-    ----------
-    published : dict
-        The settings file, with its references.
-    resolved : dict
-        The same with all overrides, and values in place of references.
-
-    Returns
-    -------
-    dict
-        Names as a user gives them: nhead, where a block refers to it; Transformer.causal, where it
-        stands in a block alone.
+    `published` is the settings file, with its references, `resolved` the same with all overrides,
+    and values in place of references. Names are as a user gives them: nhead, where a block refers
+    to it; Transformer.causal, where it stands in a block alone.
     """
     found: dict[str, Any] = {}
     for block in BLOCKS:

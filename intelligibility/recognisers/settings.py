@@ -28,15 +28,8 @@ def load_settings(
 ) -> dict[str, Any]:
     """Read the recogniser's settings and make the objects that they describe.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        The configuration; `asr_config` names the file, `asr_overrides` changes single settings.
-    experiment : Experiment
-        Gives `data_folder` and `output_folder`.
-    tables : mapping, optional
-        The settings of other training data than the experiment's; they replace what
-        `asr_overrides` says of tables.
+    `asr_config` names the file and `asr_overrides` changes single settings; `tables`, the settings
+    of other training data than the experiment's, replace what `asr_overrides` says of tables.
 
     Returns
     -------

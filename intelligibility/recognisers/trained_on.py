@@ -17,17 +17,10 @@ Row = dict[str, Any]  # of a table
 def training_record(
     tables: Mapping[str, list[Row]], rows: list[Row], known: Mapping[str, tuple[str, str, str, str]]
 ) -> dict[str, Any]:
-    """Return the record of what is trained on.
+    """Return the record of what is trained on, in `tables` and one row per wav.
 
-    Parameters
-    ----------
-    tables : mapping of str to list of dict
-        The training tables.
-    rows : list of dict
-        Their rows, one per wav.
-    known : mapping of str to tuple of four str
-        Scene, listener, system and enhancement challenge of each signal that prepare_data.py
-        recorded. Of others the tables know the listener alone.
+    `known` has scene, listener, system and enhancement challenge of each signal that
+    prepare_data.py recorded. Of others the tables know the listener alone.
 
     Returns
     -------
@@ -76,17 +69,9 @@ def _heard(
 def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_left: bool) -> None:
     """Write what is trained on to trained_on.json; warn when it was something else before.
 
-    Parameters
-    ----------
-    asr_folder : Path
-        The recogniser's folder.
-    now : dict
-        What `training_record` returns, and `training`, the id.
-    goes_on : bool
-        Whether the latest checkpoint was trained here. Then what it was trained on stays in the
-        record, and an unknown part is not made up.
-    epochs_left : bool
-        Whether anything will be trained on `now`.
+    `now` is what `training_record` returns, with the training's id. Where the training `goes_on`
+    from a checkpoint of its own, what that was trained on stays in the record, and an unknown part
+    is not made up. `epochs_left` says whether anything will be trained on `now`.
     """
     path = AsrFolder(asr_folder).trained_on
     if not goes_on:
@@ -139,12 +124,8 @@ def _counted(changes: Mapping[str, Iterable[str | None]], many: str) -> list[str
 def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> None:
     """Refuse signals that a recogniser was trained on, or of scenes that it was trained on.
 
-    Parameters
-    ----------
-    asr_folder : str or Path
-        The recogniser's folder. Where nothing records what it was trained on, a warning says so.
-    measured : mapping of str to (str or None)
-        The scene of each dev and test signal by its name; None where it is not known.
+    `measured` has the scene of each dev and test signal by its name, None where it is not known.
+    Where nothing records what the recogniser was trained on, a warning says so.
     """
     path = AsrFolder(Path(asr_folder)).trained_on
     trained_on = _presentations(asr_folder)

@@ -13,19 +13,9 @@ EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
 def type_fault(name: str, value: Any, kind: Any, least: float | None = None) -> str | None:
     """Return what is wrong with the type or the range of a setting; None for nothing.
 
-    Parameters
-    ----------
-    name : str
-        As the user writes it.
-    value : object
-        What the user gives.
-    kind : type
-        bool, int, float or a Literal. Of other types nothing is wrong here.
-    least : float, optional
-        The lowest number that is allowed.
+    `kind` is bool, int, float or a Literal (of other types nothing is wrong here), and `least` the
+    lowest number that is allowed.
 
-    Examples
-    --------
     >>> type_fault("batch_size", "many", int, least=1)
     'batch_size=many: expected a whole number of at least 1'
     """

@@ -21,10 +21,7 @@ Row = dict[str, Any]
 def read_tables(tables: Tables, key: str) -> dict[str, list[Row]]:
     """Read the tables that a setting names; a name without a folder lies in `data_folder`.
 
-    Returns
-    -------
-    dict
-        The rows of each table, of which there are some, under its name, such as left_dev_msbg.
+    Returns the rows of each table, of which there are some, by its name, such as left_dev_msbg.
     """
     names = getattr(tables, key)
     found = {}

@@ -40,15 +40,9 @@ def read_epochs(folder: str | Path) -> list[dict[str, Any]]:
 def add_epoch(folder: str | Path, entry: dict[str, Any], settings: dict[str, Any]) -> None:
     """Add an epoch to training.json and redraw training.png.
 
-    Parameters
-    ----------
-    folder : str or Path
-        The recogniser's folder.
-    entry : dict
-        epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It replaces
-        what an interrupted run left for this epoch and later ones.
-    settings : dict
-        Settings and versions, kept beside the epochs.
+    `entry` has epoch, optimizer, steps, lr, train_loss, valid_loss, ACC and, now and then, WER. It
+    replaces what an interrupted run left for this epoch and later ones. `settings` are kept beside
+    the epochs.
     """
     files = AsrFolder(Path(folder))
     epochs = [old for old in read_epochs(folder) if old["epoch"] < entry["epoch"]] + [entry]

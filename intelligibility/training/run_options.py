@@ -13,14 +13,8 @@ from intelligibility.runs import RecipeError, pick_device
 def run_options(given: Any, device: str) -> RunOptions:
     """Return SpeechBrain's run options, each process of torchrun with a device of its own.
 
-    The progress bar is for a terminal; a log file gets a line per epoch.
-
-    Parameters
-    ----------
-    given : mapping of str to value
-        What the user asks for, by SpeechBrain's names: {"precision": "bf16"}.
-    device : str
-        Used unless `given` names one.
+    `given` is what the user asks for, by SpeechBrain's names: {"precision": "bf16"}; `device` is
+    used unless it names one. The progress bar is for a terminal; a log file gets a line per epoch.
     """
     if "device" in given:
         pick_device(str(given["device"]))
