@@ -51,8 +51,8 @@ def _as_cpc2(source: Path, target: Path, lists: dict[str, list], listeners: dict
     for split, kind in (("train", "target_ref"), ("test", "target_anechoic")):
         for entry, wav, reference in _sounds(source, split, lists[split]):
             cec = _cec(entry, split)
-            _link(wav, data / "HA_outputs/signals" / cec / wav.name)
-            _link(reference, data / "scenes" / cec / f"{entry['scene']}_{kind}.wav")
+            link(wav, data / "HA_outputs/signals" / cec / wav.name)
+            link(reference, data / "scenes" / cec / f"{entry['scene']}_{kind}.wav")
     for k in SETS:
         for cec in ("CEC1", "CEC2"):
             heard = [e for e in lists["train"] if _cec(e, "train") == cec]
@@ -72,15 +72,15 @@ def _as_cpc3(source: Path, target: Path, lists: dict[str, list], listeners: dict
     for entry, wav, reference in _sounds(source, "train", lists["train"]):
         cec, scene = _cec(entry, "train"), entry["scene"]
         name = f"{cec}_{entry['system']}_{scene}_{entry['listener']}"
-        _link(wav, data / "train/signals" / f"{name}.wav")
-        _link(reference, data / "train/references" / f"{cec}_{scene}_ref.wav")
+        link(wav, data / "train/signals" / f"{name}.wav")
+        link(reference, data / "train/references" / f"{cec}_{scene}_ref.wav")
         entries["train"].append(_answer(name, entry))
     scenes = sorted({entry["scene"] for entry in lists["test"]})
     for entry, wav, reference in _sounds(source, "test", lists["test"]):
         part = ("dev", "eval")[scenes.index(entry["scene"]) % 2]
         name = hashlib.sha256(entry["signal"].encode()).hexdigest()[:24]
-        _link(wav, data / part / "signals" / f"{name}.wav")
-        _link(reference, data / part / "references" / f"{name}_ref.wav")
+        link(wav, data / part / "signals" / f"{name}.wav")
+        link(reference, data / part / "references" / f"{name}_ref.wav")
         entries[part].append(_answer(name, entry) | {"hearing_loss": severity[entry["listener"]]})
     for part, heard in entries.items():
         listed = heard if part == "train" else [_without_answer(entry) for entry in heard]
@@ -99,7 +99,7 @@ def _as_table(source: Path, target: Path, lists: dict[str, list], listeners: dic
         for entry, wav, reference in _sounds(source, split, entries):
             paths = f"recordings/{wav.name}", f"references/{entry['scene']}.wav"
             for sound, path in zip((wav, reference), paths, strict=True):
-                _link(sound, target / path)
+                link(sound, target / path)
             shared = [entry[field] for field in ("correctness", "listener", "system", "scene")]
             snr = snrs.get(entry["scene"], "")
             rows.append([*paths, entry["prompt"], *shared, split, snr, NO_SPEECH, 0])
@@ -152,7 +152,7 @@ def _severity(listener: dict) -> str:
     return next(grade for grade, limit in SEVERITIES.items() if min(losses) >= limit)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Give a wav a second name, without a copy where the file system allows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():

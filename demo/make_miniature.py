@@ -26,7 +26,6 @@ import logging
 import os
 import shutil
 import sys
-import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,7 +38,7 @@ from tqdm import tqdm
 
 from demo import hearing_aids, layouts, listeners, scenes, speech
 from intelligibility.parallel import deaf_children
-from intelligibility.runs import sha256_of, write_json, write_text
+from intelligibility.runs import atomic_folder, sha256_of, write_json, write_text
 
 logger = logging.getLogger("make_miniature")
 
@@ -98,17 +97,11 @@ def build(folder: str | Path, settings: Settings, n_jobs: int = -1) -> bool:
         raise FileExistsError(
             f"{folder}: holds other files and no miniature; give an empty --folder"
         )
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
+    with atomic_folder(folder) as part:
         _write(part, settings, cpu_count() if n_jobs < 0 else n_jobs)
         if settings.layout != "cpc1":
             _change_layout(part, settings.layout)
         write_json(part / STAMP, stamp)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return True
 
 
@@ -220,7 +213,7 @@ def _write_scene(
         wav = data / "HA_outputs" / split / f"{signal}.wav"
         _write_wav(wav, aided[0] + aided[1])
         if in_open_track(split, listener, system):
-            _link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
+            layouts.link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
         target, interferer = (part[start:stop] for part in aided)
         heard = listeners.answer(scene.prompt, listener, target, interferer, rng)
         responses.append(_response(scene, listener, system, signal, heard))
@@ -286,14 +279,6 @@ def _write_metadata(archive: Path, split: str, rows: list[tuple[dict, list[dict]
 def _write_wav(path: Path, signal: np.ndarray) -> None:
     # The aid's maximum output is 120 dB SPL, where 16 bits clip.
     sf.write(path, np.clip(signal, -1, 1), speech.SAMPLE_RATE, subtype="PCM_16")
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a wav a second name, without a copy where the file system allows."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def main() -> None:

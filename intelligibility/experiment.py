@@ -30,6 +30,7 @@ OTHER_FOLDERS = ("data_split", "tables", "figures", "logs", "save", "no_hearing_
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd")
 
 
+@dataclass(frozen=True)
 class Place:
     """A file or folder: which folder it lies in, and the pattern of its name.
 
@@ -37,21 +38,20 @@ class Place:
     an attribute of that object.
     """
 
-    def __init__(self, folder: str, pattern: str):
-        self.folder = folder
-        self.pattern = pattern
+    folder: str
+    pattern: str
 
     def __get__(self, owner: object, kind: type) -> Path:
         """Return the path."""
         return _path(owner, self.folder, self.pattern)
 
 
+@dataclass(frozen=True)
 class Places:
     """Files of one kind, which `experiment.table("left", "dev", "ref")` tells apart by names."""
 
-    def __init__(self, folder: str, pattern: str):
-        self.folder = folder
-        self.pattern = pattern
+    folder: str
+    pattern: str
 
     def __get__(self, owner: object, kind: type) -> Callable[..., Path]:
         """Return a function that takes the names in the pattern which are no attributes."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from intelligibility.corpora.presentation import Problem, are_shares
+from intelligibility.corpora.presentation import Problem, are_shares, percentage
 from intelligibility.runs import MAX_JSON, RecipeError, listed
 
 logger = logging.getLogger(__name__)
@@ -137,15 +137,10 @@ def percent_of(text: str) -> float | None:
 
     Anything else is refused.
     """
-    if not text:
-        return None
     try:
-        value = float(text.removesuffix("%"))
+        return percentage(float(text.removesuffix("%")) if text else None, "correctness")
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise RecipeError(f"correctness is {text!r:.40}, expected percent, 0 to 100")
-    return value
+        raise RecipeError(f"correctness is {text!r:.40}, expected percent, 0 to 100") from None
 
 
 def refuse_shares(table: Path, correctness: Iterable[float | None]) -> None:

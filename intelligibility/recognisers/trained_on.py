@@ -79,8 +79,7 @@ def record_data(asr_folder: Path, now: dict[str, Any], goes_on: bool, epochs_lef
         return
     if not path.is_file():
         return
-    _presentations(asr_folder)  # refuses a damaged record
-    then = read_json(path, dict)
+    then = read_record(asr_folder)
     if all(then.get(key) == now[key] for key in ("tables", "sha256")):
         return
     logger.warning(
@@ -128,14 +127,15 @@ def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> 
     Where nothing records what the recogniser was trained on, a warning says so.
     """
     path = AsrFolder(Path(asr_folder)).trained_on
-    trained_on = _presentations(asr_folder)
-    if trained_on is None:
+    record = read_record(Path(asr_folder))
+    if "presentations" not in record:
         logger.warning(
             "%s does not say what the recogniser was trained on: nothing here can tell whether "
             "dev or test scenes were among it",
             path,
         )
         return
+    trained_on = {one["name"]: one["scene"] for one in record["presentations"]}
     scenes = set(trained_on.values()) - {None}
     seen = [name for name, scene in measured.items() if scene in scenes or name in trained_on]
     if seen:
@@ -150,24 +150,20 @@ def check_unseen(asr_folder: str | Path, measured: Mapping[str, str | None]) -> 
 
 def heard_by_start(pretrained: str | None) -> list[dict[str, Any]]:
     """Return the presentations that a start trained by this recipe has been trained on."""
-    if not pretrained or not AsrFolder(Path(pretrained).expanduser()).trained_on.is_file():
-        return []
-    _presentations(Path(pretrained).expanduser())  # refuses a damaged record
-    record = read_json(AsrFolder(Path(pretrained).expanduser()).trained_on, dict)
+    record = read_record(Path(pretrained).expanduser()) if pretrained else {}
     return record.get("presentations", [])
 
 
-def _presentations(asr_folder: str | Path) -> dict[str, str | None] | None:
-    """Return the scene of each signal that was trained on, by its name; None without a record."""
-    path = AsrFolder(Path(asr_folder)).trained_on
+def read_record(asr_folder: Path) -> dict[str, Any]:
+    """Read what a recogniser was trained on: {} without a record; a damaged one is refused."""
+    path = AsrFolder(asr_folder).trained_on
     record = read_json(path, dict) if path.is_file() else {}
-    if "presentations" not in record:  # an earlier version counted the signals only
-        return None
     try:
-        dict(record["wavs"])  # that it is one, as each below has a prompt
-        heard = {one["name"]: (one["scene"], one["prompt"]) for one in record["presentations"]}
-        return {name: scene for name, (scene, _) in heard.items()}
+        if "presentations" in record:  # an earlier version counted the signals only
+            dict(record["wavs"])  # that it is one, as each below has a name, a scene and a prompt
+            {one["name"]: (one["scene"], one["prompt"]) for one in record["presentations"]}
     except (KeyError, TypeError, ValueError):
         raise RecipeError(
             f"{path}: presentations are not as train_asr.py writes them; restore the file"
         ) from None
+    return record
