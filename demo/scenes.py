@@ -81,7 +81,7 @@ def at_level(signal: np.ndarray, level: float) -> np.ndarray:
 
 
 def speech_spectrum(speech: list[np.ndarray], n_fft: int = 1024) -> np.ndarray:
-    """Return the long-term amplitude spectrum of speech, (n_fft // 2 + 1,), in no unit."""
+    """Return the long-term amplitude spectrum of speech, (n_fft // 2 + 1,), in arbitrary units."""
     _, power = welch(np.concatenate(speech), SAMPLE_RATE, nperseg=n_fft)
     return np.sqrt(power)
 

@@ -11,9 +11,9 @@ from numba import njit
 def compiled(**options: Any) -> Callable[[Callable], Callable]:
     """Compile a function with `numba.njit(**options)`, and keep the result between runs.
 
-    Where neither the folder of the function nor a cache below the home can be written, every
-    process compiles anew, in which case numba alone would stop. So it would where a crash has left
-    a file of the cache empty or torn: such a file is removed.
+    Where neither the folder of the function nor a cache below the home directory can be written,
+    numba would stop: here each process then compiles it again. Numba would also stop at a cache
+    file that a crash left empty or incomplete: such a file is removed.
     """
 
     def decorate(function: Callable) -> Callable:
