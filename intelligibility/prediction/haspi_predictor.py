@@ -54,17 +54,10 @@ BETTER = (
 
 @dataclass(frozen=True)
 class HaspiPredictor:
-    """Better-ear HASPI, mapped to percent words correct.
+    """Better-ear HASPI, mapped to percent words correct."""
 
-    Attributes
-    ----------
-    mapping : FittedMapping
-        From HASPI.
-    n_signals, n_listeners : int
-        How many answers the mapping was fitted on, and of how many people.
-    """
-
-    mapping: FittedMapping
+    mapping: FittedMapping  # from HASPI
+    # How many answers the mapping was fitted on, and of how many people.
     n_signals: int
     n_listeners: int
 
@@ -226,10 +219,7 @@ def percent_and_interval(
 def builtin_predictor() -> HaspiPredictor:
     """Return the predictor with the built-in mapping.
 
-    Raises
-    ------
-    RecipeError
-        pyclarity is not installed; the message has the one command that installs it.
+    Without pyclarity: RecipeError, with the one command that installs it.
     """
     refuse_missing_pyclarity()
     mapping = FittedMapping.read(BUILTIN)

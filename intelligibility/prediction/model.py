@@ -22,27 +22,13 @@ AS_PLAYED = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr":
 
 @dataclass(frozen=True)
 class Model:
-    """A model whose files were found and checked; its recogniser is not loaded yet.
+    """A model whose files were found and checked; its recogniser is not loaded yet."""
 
-    Attributes
-    ----------
-    cfg : DictConfig
-        The configuration that it was made with.
-    experiment : Experiment
-        Where its files are.
-    mapping : Mapping
-        From similarity to percent words correct.
-    msbg_settings : mapping
-        Of the hearing-loss simulation.
-    made_by : mapping
-        Everything that determines its predictions, for journals.
-    """
-
-    cfg: DictConfig
-    experiment: Experiment
-    mapping: FittedMapping
-    msbg_settings: dict[str, Any]
-    made_by: dict[str, Any]
+    cfg: DictConfig  # the configuration that it was made with
+    experiment: Experiment  # where its files are
+    mapping: FittedMapping  # from similarity to percent words correct
+    msbg_settings: dict[str, Any]  # of the hearing-loss simulation
+    made_by: dict[str, Any]  # everything that determines its predictions, for journals
 
 
 def open_model(model: str | Path, revision: str | None = None) -> Model:
@@ -81,24 +67,13 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
 
 @dataclass(frozen=True)
 class OpenRecogniser:
-    """A recogniser of the hub without an experiment; it is not loaded yet.
+    """A recogniser of the hub without an experiment; it is not loaded yet."""
 
-    Attributes
-    ----------
-    stored : StoredRecogniser
-        The recogniser.
-    mapping : FittedMapping
-        Of an experiment with it; without any curve where none was given.
-    msbg_settings : mapping
-        Those of that experiment; otherwise at the level that people listen at.
-    made_by : mapping
-        Everything that determines its predictions, for journals.
-    """
-
-    stored: StoredRecogniser
-    mapping: FittedMapping
+    stored: StoredRecogniser  # the recogniser
+    mapping: FittedMapping  # of an experiment with it; without any curve where none was given
+    # Those of that experiment; otherwise at the level that people listen at.
     msbg_settings: dict[str, Any]
-    made_by: dict[str, Any]
+    made_by: dict[str, Any]  # everything that determines its predictions, for journals
 
 
 def is_recogniser(model: str, revision: str | None = None) -> bool:

@@ -23,28 +23,16 @@ LATEST_START = 60.0  # s
 
 @dataclass(frozen=True)
 class Conditions:
-    """How the recordings were made, and how they are prepared.
+    """How the recordings were made, and how they are prepared."""
 
-    Attributes
-    ----------
-    align : bool
-        Whether the delay of the processed recording is found and removed.
-    start : float or None
-        Seconds to drop at the start of both, 2.0 in CPC1, and none at the end. None: the sentence
-        is found in the reference.
-    full_scale_db_spl : float or None
-        The level of 0 dB FS; None: as in the data of the model.
-    speech_level : float or None
-        The level of the reference's speech in dB SPL, instead.
-    ear : str
-        Which ears listen: "both", "left" or "right".
-    """
-
-    align: bool = True
+    align: bool = True  # whether the delay of the processed recording is found and removed
+    # Seconds to drop at the start of both, 2.0 in CPC1, and none at the end. None: the sentence is
+    # found in the reference.
     start: float | None = None
+    # The level of 0 dB FS; None: as in the data of the model.
     full_scale_db_spl: float | None = None
-    speech_level: float | None = None
-    ear: str = "both"
+    speech_level: float | None = None  # the level of the reference's speech in dB SPL, instead
+    ear: str = "both"  # which ears listen: "both", "left" or "right"
 
     def __post_init__(self) -> None:
         """Refuse values that are not valid, alone or together."""
@@ -75,25 +63,14 @@ AS_IT_COMES = Conditions()
 
 @dataclass(frozen=True)
 class EarSignals:
-    """What the recogniser receives, and how it was made.
+    """What the recogniser receives, and how it was made."""
 
-    Attributes
-    ----------
-    processed, reference : ndarray, (n, 2), float32
-        At 16 kHz, left and right; `processed` after the hearing loss.
-    delay : float
-        Seconds by which the processed recording was late.
-    level : float
-        Of the reference's speech, dB SPL.
-    warnings : list of str
-        What may make the prediction worse.
-    """
-
+    # (n, 2) float32: at 16 kHz, left and right; `processed` after the hearing loss.
     processed: np.ndarray
     reference: np.ndarray
-    delay: float
-    level: float
-    warnings: list[str]
+    delay: float  # seconds by which the processed recording was late
+    level: float  # of the reference's speech, dB SPL
+    warnings: list[str]  # what may make the prediction worse
 
 
 @dataclass(frozen=True)

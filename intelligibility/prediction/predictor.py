@@ -139,10 +139,7 @@ class Predictor:
     def builtin() -> HaspiPredictor:
         """Return the predictor that needs neither recogniser nor data: HASPI, mapped by CPC3.
 
-        Raises
-        ------
-        RecipeError
-            pyclarity is not installed; the message says how to install it.
+        Without pyclarity: RecipeError, which says how to install it.
         """
         return builtin_predictor()
 

@@ -31,35 +31,19 @@ OPTIONAL = ("text", "listener", "audiogram", "system", "name", "correctness")
 
 @dataclass(frozen=True)
 class Row:
-    """One recording to score.
+    """One recording to score."""
 
-    Attributes
-    ----------
-    line : int
-        In the table, the header being line 1; 0 for the command line.
-    name : str
-        Its name in the output.
-    processed, reference : Path
-        Recordings.
-    listener : Listener
-        With audiograms.
-    text : str or None
-        The sentence.
-    person, system : str
-        By which results are grouped; "" where the table does not have them.
-    correctness : float or None
-        Percent words that a listener got right, where it is known.
-    """
-
-    line: int
-    name: str
+    line: int  # in the table, the header being line 1; 0 for the command line
+    name: str  # its name in the output
+    # Recordings.
     processed: Path
     reference: Path
-    listener: Listener
-    text: str | None = None
+    listener: Listener  # with audiograms
+    text: str | None = None  # the sentence
+    # By which results are grouped; "" where the table does not have them.
     person: str = ""
     system: str = ""
-    correctness: float | None = None
+    correctness: float | None = None  # percent words that a listener got right, where it is known
 
     def as_json(self) -> dict[str, Any]:
         """Return what identifies the row in the results."""
@@ -126,6 +110,8 @@ def read_folder(
 ) -> tuple[list[Row], list[Problem]]:
     """Pair the recordings of a folder by their names, and check them as `read_rows` does.
 
+    Refused where there is no audiogram, or nothing that such names pair.
+
     Parameters
     ----------
     folder : Path
@@ -133,11 +119,6 @@ def read_folder(
         with files of the same names; FLAC likewise.
     audiogram, listener : str or None
         For all of them.
-
-    Raises
-    ------
-    RecipeError
-        There is no audiogram, or nothing that such names pair.
     """
     if not audiogram:
         raise RecipeError("a folder of recordings has no audiograms: give audiogram=")

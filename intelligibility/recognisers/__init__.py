@@ -24,19 +24,12 @@ LAYERS = (None, "all")
 
 @dataclass(frozen=True)
 class StoredRecogniser:
-    """A recogniser whose files are at hand, and which is not loaded yet.
+    """A recogniser whose files are at hand, and which is not loaded yet."""
 
-    Attributes
-    ----------
-    made_by : callable
-        Returns everything that determines its numbers, without loading it: a dict of plain values
-        with checkpoint_sha256, checkpoints and settings.
-    load : callable
-        Loads it to a device.
-    """
-
+    # Returns everything that determines its numbers, without loading it: a dict of plain values
+    # with checkpoint_sha256, checkpoints and settings.
     made_by: Callable[[], dict[str, Any]]
-    load: Callable[[torch.device], Recogniser]
+    load: Callable[[torch.device], Recogniser]  # loads it to a device
 
 
 def choose_recogniser(cfg: DictConfig, experiment: Experiment) -> StoredRecogniser:

@@ -51,27 +51,13 @@ WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
 
 @dataclass(frozen=True)
 class HubModel:
-    """A recogniser's files, and where they are from.
+    """A recogniser's files, and where they are from."""
 
-    Attributes
-    ----------
-    folder : Path
-        Holds config.json, model.safetensors and so on.
-    source : str
-        The hub id or the folder that was asked for.
-    revision : str or None
-        The hub's revision that was asked for.
-    commit : str or None
-        What it was when it was fetched first; None for a folder.
-    architecture : str
-        One of `KINDS`.
-    """
-
-    folder: Path
-    source: str
-    revision: str | None
-    commit: str | None
-    architecture: str
+    folder: Path  # holds config.json, model.safetensors and so on
+    source: str  # the hub id or the folder that was asked for
+    revision: str | None  # the hub's revision that was asked for
+    commit: str | None  # what it was when it was fetched first; None for a folder
+    architecture: str  # one of `KINDS`
 
 
 def made_by(model: HubModel, dec_mode: str) -> dict[str, Any]:
