@@ -109,14 +109,9 @@ def train(
 ) -> None:
     """Train the recogniser to `number_of_epochs` and measure its word error rate on both ears.
 
-    Parameters
-    ----------
-    hparams : dict
-        The settings and objects of transformer_cpc1.yaml.
-    run_opts : RunOptions
-        SpeechBrain's options: device, precision, compile and so on.
-    presentations : mapping of str to Presentation, optional
-        What prepare_data.py recorded of the signals, for the record of what is trained on.
+    `hparams` are the settings and objects of transformer_cpc1.yaml, `run_opts` SpeechBrain's
+    options: device, precision, compile and so on. `presentations` is what prepare_data.py recorded
+    of the signals, by name, for the record of what is trained on.
     """
     with process_group(run_opts), sole_training(hparams) as stop:
         train_and_test(hparams, run_opts, presentations or {}, stop)

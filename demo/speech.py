@@ -69,19 +69,10 @@ def matrix_sentences(n_sentences: int, rng: np.random.Generator) -> list[str]:
 
 
 def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
-    """Speak sentences with espeak-ng.
+    """Speak sentences with espeak-ng, each a voice such as "en-us+f2" and a text.
 
+    Returns one signal (n_samples,) per utterance, 44.1 kHz, peak 1, without silence at the ends.
     RecipeError where espeak-ng does not start or has no such voice.
-
-    Parameters
-    ----------
-    utterances : sequence of (voice, text)
-        Voices are espeak-ng names such as "en-us+f2".
-
-    Returns
-    -------
-    list of numpy.ndarray
-        One signal (n_samples,) per utterance, 44.1 kHz, peak 1, without silence at the ends.
     """
     # espeak-ng keeps oscillator phases from one utterance to the next. In a new process the sound
     # depends on this list only, so that two builds agree to the bit.

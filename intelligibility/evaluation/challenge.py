@@ -62,16 +62,8 @@ def guard(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Refuse to test the mapping on signals that it was fitted on; count what else was seen.
 
-    Parameters
-    ----------
-    mapping : FittedMapping
-        With what it was fitted on, where that is recorded.
-    test, presentations
-        The test signals, with their `set`, and their presentations.
-    trained_on : Path or None
-        The record of the recogniser's training; None for a third-party recogniser.
-    allow_leak : bool
-        Whether to leave such signals out of the test instead of raising RecipeError.
+    `trained_on` is the record of the recogniser's training, None for a third-party recogniser; with
+    `allow_leak` signals that the mapping was fitted on are left out of the test instead.
 
     Returns
     -------

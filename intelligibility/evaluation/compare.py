@@ -110,14 +110,7 @@ def comparisons(
 ) -> list[dict[str, Any]]:
     """Compare predictions in pairs, over the signals that both predict, in the same resamples.
 
-    Parameters
-    ----------
-    signals : DataFrame
-        With `{name}_prediction` for each name in `pairs`.
-    pairs : list of (str, str)
-        What to compare.
-    resampler : Resampler
-        Of the test signals.
+    `signals` have `{name}_prediction` for each name in `pairs`.
 
     Returns
     -------

@@ -130,19 +130,10 @@ def fit_mapping(
 ) -> FittedMapping:
     """Fit the mapping on the dev signals that have a response.
 
-    RecipeError where no curve is determined for a measure of the published method; other
-    measures are left out.
-
-    Parameters
-    ----------
-    dev : DataFrame
-        From `read_signals`.
-    train : iterable of Presentation
-        The training archive, which holds the dev signals.
-    checkpoint_sha256 : str, optional
-        Of the recogniser.
-    per_set : bool
-        Whether to fit one more for each set, on the dev signals of that set's training.
+    `dev` is from `read_signals`, and `train` the training archive, which holds the dev signals.
+    With `per_set` one more is fitted for each set, on the dev signals of that set's training.
+    RecipeError where no curve is determined for a measure of the published method; others are left
+    out.
     """
     known = {one.name: one for one in train}
     whole = _fit_all(dev, known, checkpoint_sha256)

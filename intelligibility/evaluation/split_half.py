@@ -35,16 +35,9 @@ def spread_over_halves(
 ) -> dict[str, Any]:
     """Fit the mapping on random halves of the dev scenes, and score the test with each.
 
-    The recogniser and its similarities stay the same: what varies comes from the split alone.
-
-    Parameters
-    ----------
-    dev, test : DataFrame
-        From `read_signals`; test labelled.
-    seeds : list of int
-        One half each.
-    fit, predict : callable
-        From dev signals to a mapping; from test signals and mapping to the measures predicted.
+    The recogniser and its similarities stay the same: what varies comes from the split alone. `dev`
+    and labelled `test` are from `read_signals`; each seed draws a half. `fit` makes a mapping of
+    dev signals, `predict` adds a mapping's predictions to test signals and returns the measures.
 
     Returns
     -------

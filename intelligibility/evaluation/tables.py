@@ -107,12 +107,8 @@ def by_group(
 ) -> pd.DataFrame:
     """Return RMSE and bias (predicted less observed) of each group, with 95 % intervals.
 
-    Parameters
-    ----------
-    signals, measures, by
-        Labelled test signals with `scene_number`, predictions by the measures, and this column.
-    counts : (n_resamples, n_scenes) int array
-        From `draw_scenes`.
+    `signals` are labelled test signals with `scene_number`, predictions by the `measures` and the
+    column `by`; `counts`, (n_resamples, n_scenes) int, are from `draw_scenes`.
 
     Returns
     -------
@@ -153,13 +149,9 @@ def _groups_of(rows: pd.DataFrame, measure: str, by: str, counts: np.ndarray) ->
 def signals_table(results: Mapping[str, Mapping[str, Any]], corpus: Corpus) -> Table:
     """Lay out the paper's Table 1: all measures, of each track that was evaluated.
 
-    Parameters
-    ----------
-    results : mapping
-        {"closed": results, "open": results}, contents of results{track}.json; or, where a corpus
-        has no tracks, {"pooled": ..., "1": ..., "2": ...} with the scores of its sets.
-    corpus : Corpus
-        Whose published numbers stand beside them.
+    `results` holds the contents of results{track}.json as {"closed": ..., "open": ...}; or, where a
+    corpus has no tracks, {"pooled": ..., "1": ..., "2": ...} with the scores of its sets. The
+    published numbers of the corpus stand beside them.
     """
     ours = {track: one["scores"] for track, one in results.items()}
     caption = "RMSE in percent words correct; NCC: Pearson's correlation; KT: Kendall's tau-b."

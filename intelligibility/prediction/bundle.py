@@ -55,18 +55,10 @@ def check_new(folder: Path) -> None:
 def write_bundle(
     folder: Path, cfg: DictConfig, experiment: Experiment, results: dict[str, Any] | None
 ) -> None:
-    """Write a bundle; its folder appears once it is complete.
+    """Write a bundle into a new or empty folder, which appears once it is complete.
 
-    Parameters
-    ----------
-    folder : Path
-        A new or empty folder.
-    cfg : DictConfig
-        The configuration.
-    experiment : Experiment
-        The experiment in which infer.py and evaluate.py ran, with the recogniser in its asr_folder.
-    results : dict or None
-        The scores of evaluate.py; None where no test response is known.
+    `experiment` is where infer.py and evaluate.py ran, with the recogniser in its asr_folder;
+    `results` are the scores of evaluate.py, None where no test response is known.
     """
     check_new(folder)
     if not is_trained_here(cfg):

@@ -34,12 +34,7 @@ class Model:
 def open_model(model: str | Path, revision: str | None = None) -> Model:
     """Find the files of a model, and check that they belong together.
 
-    Parameters
-    ----------
-    model : str or Path
-        An experiment folder, a bundle, or the hub id of a bundle.
-    revision : str, optional
-        Of the hub id.
+    It is an experiment folder, a bundle, or the hub id of a bundle, of a `revision`.
     """
     folder = Path(model).expanduser().absolute()
     fetched = not folder.is_dir()

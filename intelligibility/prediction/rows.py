@@ -73,20 +73,10 @@ def read_rows(
 ) -> tuple[list[Row], list[Problem]]:
     """Read a table of recordings, and check it as far as the headers of the recordings tell.
 
-    Parameters
-    ----------
-    table : Path
-        CSV with the columns processed and reference and, each optional, text, listener, audiogram,
-        system, name and correctness. Paths are relative to the table's folder.
-    audiogram, listener : str or None
-        For rows that have none.
-
-    Returns
-    -------
-    rows : list of Row
-        Those that can be scored.
-    problems : list of Problem
-        What is wrong with each of the others.
+    The table is CSV with the columns processed and reference and, each optional, text, listener,
+    audiogram, system, name and correctness; paths are relative to its folder. `audiogram` and
+    `listener` are for rows that have none. Returns the rows that can be scored, and what is wrong
+    with each of the others.
     """
     lines, problems = read_lines(table, REQUIRED, OPTIONAL)
     names = names_of(lines)
@@ -110,15 +100,9 @@ def read_folder(
 ) -> tuple[list[Row], list[Problem]]:
     """Pair the recordings of a folder by their names, and check them as `read_rows` does.
 
-    Refused where there is no audiogram, or nothing that such names pair.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds NAME_processed.wav and NAME_reference.wav, or the folders processed and reference
-        with files of the same names; FLAC likewise.
-    audiogram, listener : str or None
-        For all of them.
+    The folder holds NAME_processed.wav and NAME_reference.wav, or the folders processed and
+    reference with files of the same names; FLAC likewise. `audiogram` and `listener` are for all of
+    them. Refused where there is no audiogram, or nothing that such names pair.
     """
     if not audiogram:
         raise RecipeError("a folder of recordings has no audiograms: give audiogram=")

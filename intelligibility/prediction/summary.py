@@ -18,13 +18,7 @@ TAIL = 50 * (1 - CONFIDENCE)
 
 
 def as_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the table for the CSV, a line per row.
-
-    Parameters
-    ----------
-    results : list of dict
-        `Row.as_json` and `Prediction.as_json` of each row together.
-    """
+    """Return the table for the CSV, a line per result: a row's and its prediction's `as_json`."""
     lines = []
     for one in results:
         line = {key: one[key] for key in ("name", "listener", "system", "correctness")}
