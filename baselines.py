@@ -21,7 +21,9 @@ stoi    better-ear STOI after alignment, and
 estoi   extended STOI: both disregard the listener's hearing loss
 
 A run that was stopped continues where it was. An index is computed again when its wavs, the
-audiograms, the settings or the version of its package have changed.
+audiograms, the settings or the version of its package have changed. A signal for which an index is
+not defined (too short, a silent reference) stops the run in the end; with skip_bad=true its index
+is left out, and evaluate.py compares all measures on the other signals.
 """
 
 import logging
@@ -34,7 +36,6 @@ from typing import Any
 
 import hydra
 import numpy as np
-import soundfile as sf
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.baselines import index
@@ -42,10 +43,12 @@ from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora.presentation import Presentation, made_from_of, read_presentations
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES, Baseline
+from intelligibility.prediction.alignment import SETTINGS as ALIGNMENT_SETTINGS
 from intelligibility.prediction.alignment import in_time
-from intelligibility.prediction.recording import read_recording
+from intelligibility.prediction.recording import read_audio, read_recording
 from intelligibility.runs import (
     RecipeError,
+    listed,
     read_json,
     sole_run,
     write_json,
@@ -55,7 +58,7 @@ from intelligibility.work import Piece, Stamp, Work
 
 logger = logging.getLogger(__name__)
 
-READS = ("baselines", "n_jobs", "shard", "n_shards", "MSBGEar")
+READS = ("baselines", "skip_bad", "n_jobs", "shard", "n_shards", "MSBGEar")
 ARCHIVES = {"dev": "train", "test": "test"}
 TOGETHER = 8  # indices of one reference in one call of a process: a kill loses no more than these
 
@@ -72,6 +75,10 @@ class Index:
     def key(self) -> str:
         """Return its name in the journal."""
         return f"{ARCHIVES[self.split]}/{self.presentation.name}/{self.baseline.name}"
+
+    def of(self, split: str, baseline: Baseline) -> bool:
+        """Return whether it is of this split and baseline."""
+        return (self.split, self.baseline) == (split, baseline)
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
@@ -101,7 +108,8 @@ def run(cfg: DictConfig) -> None:
             *("indices", cfg.shard, cfg.n_shards),
         )
         work.do_together(partial(compute, msbg_settings=msbg_settings), cfg.n_jobs, TOGETHER)
-        work.refuse_failed("fix the signals, or leave them out with prepare_data.py")
+        if not cfg.skip_bad:
+            work.refuse_failed("fix them and run again, or leave them out with skip_bad=true")
         if cfg.n_shards > 1:
             return
         values: dict[Path, dict[str, float]] = {
@@ -110,9 +118,14 @@ def run(cfg: DictConfig) -> None:
             for split in splits
         }
         for one in indices:
-            file = experiment.baseline_file(one.split, one.baseline.name)
-            values[file][one.presentation.name] = work.results[one.key]["index"]
-        write_baselines(experiment, values, baselines, used, cfg)
+            if one.key in work.results:
+                file = experiment.baseline_file(one.split, one.baseline.name)
+                values[file][one.presentation.name] = work.results[one.key]["index"]
+        left_out = [one for one in indices if one.key in work.failed]
+        if left_out:
+            faults = [f"{one.key}: {work.failed[one.key]}" for one in left_out]
+            logger.warning("%d indices are left out: %s", len(faults), listed(faults, 20))
+        write_baselines(experiment, values, baselines, left_out, used, cfg)
     logger.info(
         "Wrote %s of %d signals to %s",
         *(", ".join(cfg.baselines), sum(map(len, splits.values())), experiment.exp_folder),
@@ -168,7 +181,7 @@ def made_by(msbg_settings: dict[str, Any], one: Index, stamp: Stamp) -> dict[str
         ) from None
     determined_by: dict[str, Any] = {"wavs": wavs, package: version_of(one.baseline)}
     if one.presentation.own:
-        determined_by["delay"] = one.presentation.delay
+        determined_by["own"] = [one.presentation.delay, ALIGNMENT_SETTINGS]
     if one.baseline.name in ("mbstoi", "haspi"):
         determined_by["audiograms"] = one.presentation.listener.thresholds
     if one.baseline.name == "mbstoi":
@@ -192,14 +205,14 @@ def compute(
                 *(signal.listener, signal.name, msbg_settings),
             )
             yield {"index": value}
-        except (sf.SoundFileError, ValueError, OSError, RecipeError) as error:
+        except (ValueError, RecipeError) as error:
             yield ValueError(str(error))
 
 
 def _read(path: Path, signal: Presentation) -> tuple[np.ndarray, int]:
     """Read both ears of a wav, (n_samples, 2), and its rate; an own recording without its delay."""
     if not signal.own:
-        return sf.read(path, dtype="float64", always_2d=True)
+        return read_audio(path)
     recording = read_recording(path)
     delay = signal.delay if path == signal.processed else 0.0
     return in_time(recording, delay or 0.0, None), recording.rate
@@ -212,6 +225,7 @@ def write_baselines(
     experiment: Experiment,
     values: dict[Path, dict[str, float]],
     baselines: list[Baseline],
+    left_out: list[Index],
     used: dict[str, list[Presentation]],
     cfg: DictConfig,
 ) -> None:
@@ -226,6 +240,10 @@ def write_baselines(
             "package": f"{one.package} {version_of(one)}",
             "MSBGEar": dict(cfg.MSBGEar) if one.name == "mbstoi" else None,
             "ear_signals": ear_signals,
+            "left_out": {
+                split: [out.presentation.name for out in left_out if out.of(split, one)]
+                for split in ARCHIVES
+            },
         }
         for one in baselines
     }

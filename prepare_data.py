@@ -35,7 +35,6 @@ from typing import Any
 import hydra
 import numpy as np
 import scipy.io.wavfile
-import soundfile as sf
 from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors
@@ -46,6 +45,7 @@ from intelligibility.experiment import Experiment
 from intelligibility.onset import SETTINGS as ONSET_SETTINGS
 from intelligibility.onset import lasting, lead_in_of
 from intelligibility.prediction.alignment import SETTINGS as ALIGNMENT_SETTINGS
+from intelligibility.prediction.recording import oddities, read_audio
 from intelligibility.preparation.check import (
     Source,
     check_before_work,
@@ -76,7 +76,6 @@ READS = (
     "recogniser",  # one from the hub needs no training scenes
     *(key for corpus in CORPORA.values() for key in corpus.keys),
 )
-LOUD = 8.0  # samples beyond it were never scaled: full scale is 1
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
@@ -182,7 +181,7 @@ def cut_released(source: Source, _: dict[str, Any]) -> Cut:
         reference, rate = read_audio(source.cut_by)
         lead_in = lead_in_of(reference, rate)
         signal = lasting(signal, round(len(reference) / rate * source.rate))
-    return Cut(signal, source.rate, lead_in, odd=oddity(signal))
+    return Cut(signal, source.rate, lead_in, odd="; ".join(oddities(signal)) or None)
 
 
 def read_stereo(source: Source) -> np.ndarray:
@@ -193,25 +192,7 @@ def read_stereo(source: Source) -> np.ndarray:
             f"{len(signal)} samples at {rate} Hz where the header promised {source.frames} at "
             f"{source.rate} Hz: the file changed while the run went on"
         )
-    if not np.isfinite(signal).all():
-        raise ValueError("samples that are not finite")
     return signal
-
-
-def read_audio(path: Path) -> tuple[np.ndarray, int]:
-    """Read a file: (n_samples, n_channels), float64, and its rate in Hz."""
-    try:
-        return sf.read(path, dtype="float64", always_2d=True)
-    except (sf.SoundFileError, OSError) as error:
-        raise ValueError(str(error)) from None
-
-
-def oddity(signal: np.ndarray) -> str | None:
-    """Say what is strange about a sound that can be processed all the same."""
-    peak = float(np.abs(signal).max())
-    if peak == 0:
-        return "silent"
-    return "samples far beyond full scale (1)" if peak > LOUD else None
 
 
 def write_wav(path: Path, signal: np.ndarray) -> None:

@@ -48,10 +48,9 @@ def speech_onset(reference: np.ndarray, rate: int) -> float:
     2.0
     """
     levels = _envelope(reference, rate)
-    speech = np.sort(levels)[-min(SPEECH_FRAMES, len(levels))]
+    speech, floor = _speech_and_floor(levels)
     if speech < SILENCE:
         raise ValueError("a silent reference: there is no speech to find the start of")
-    floor = np.percentile(levels, 5)
     if floor > speech - LEAST_ABOVE_NOISE:
         return 0.0
     above = levels > max(speech - BELOW_SPEECH, floor + ABOVE_NOISE)
@@ -72,6 +71,22 @@ def speech_span(reference: np.ndarray, rate: int) -> tuple[float, float]:
     return speech_onset(reference, rate), end
 
 
+def longest_pause(reference: np.ndarray, rate: int, span: tuple[float, float]) -> float:
+    """Return how long the reference is quiet at a time within a span in s, in s."""
+    levels = _envelope(reference, rate)
+    speech, floor = _speech_and_floor(levels)
+    within = levels[round(span[0] / STEP) : round(span[1] / STEP)]
+    loud = np.flatnonzero(within > max(speech - BELOW_SPEECH, floor + ABOVE_NOISE))
+    return float(np.diff(loud).max(initial=1) - 1) * STEP
+
+
+def contrast(signal: np.ndarray, rate: int, span: tuple[float, float]) -> float:
+    """Return by how many dB the loudest frames of a span in s exceed the quietest."""
+    levels = _envelope(signal[round(span[0] * rate) : round(span[1] * rate)], rate)
+    speech, floor = _speech_and_floor(levels)
+    return float(speech - floor)
+
+
 def lasting(signal: np.ndarray, n_samples: int) -> np.ndarray:
     """Return a signal (n_samples, n_channels) that ends where its reference does.
 
@@ -79,6 +94,11 @@ def lasting(signal: np.ndarray, n_samples: int) -> np.ndarray:
     """
     short_of = max(0, n_samples - len(signal))
     return np.pad(signal[:n_samples], ((0, short_of), (0, 0)))
+
+
+def _speech_and_floor(levels: np.ndarray) -> tuple[float, float]:
+    """Return the level of the loudest frames, and of the quietest, in dB FS."""
+    return np.sort(levels)[-min(SPEECH_FRAMES, len(levels))], np.percentile(levels, 5)
 
 
 def _envelope(signal: np.ndarray, rate: int) -> np.ndarray:

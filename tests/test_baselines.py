@@ -155,6 +155,11 @@ def test_what_fails_is_named_and_the_others_are_kept(prepared, computed, monkeyp
     assert "1 of 8 indices failed, the others are done" in message
     assert "test/S20000_L0001_E001/stoi: too little speech" in message
     assert not (exp / "baselines.json").exists()
+    baselines.run(configure(root, exp, "baselines=[stoi]", "skip_bad=true"))
+    assert "1 indices are left out: test/S20000_L0001_E001/stoi" in caplog.text
+    assert len(load(exp / "test_stoi_similarity.json")) == N_TEST - 1
+    left_out = load(exp / "baselines.json")["baselines"]["stoi"]["left_out"]
+    assert left_out == {"dev": [], "test": ["S20000_L0001_E001"]}
     monkeypatch.setattr(baselines, "index", quick)
     baselines.run(configure(root, exp, "baselines=[stoi]"))
     assert len(computed) == N_DEV + N_TEST

@@ -43,6 +43,8 @@ def index(
     """
     from intelligibility.ears import resample  # here: HASPI itself runs without torch
 
+    if not reference[0].any():
+        raise ValueError("the reference is silent")
     if not processed[0].any():
         return 0.0
     # The hearing aids' 32 kHz and the references' 44.1 kHz must not be mixed.
@@ -55,7 +57,10 @@ def index(
     elif baseline == "haspi":
         from intelligibility.baselines.haspi import haspi
 
-        value = haspi(noisy, clean, rate, listener, name)
+        try:
+            value = haspi(noisy, clean, rate, listener, name)
+        except IndexError:  # pyclarity's, where no frame of the reference is loud enough
+            raise ValueError("an ear of the reference has no speech, or both are short") from None
     else:
         from intelligibility.baselines.stoi import better_ear_stoi
 

@@ -63,7 +63,11 @@ def read_signals(
         similarity), double (more than one response) and unknown (a similarity, but not listed in
         the release).
     """
-    similarities = read_similarities(experiment, split)
+    left_out = _left_out_by_baselines(experiment, split)
+    if left_out:
+        what = "%s: %d signals count for no measure, for baselines.py left an index out: %s"
+        logger.warning(what, split, len(left_out), listed(sorted(left_out)))
+    similarities = read_similarities(experiment, split, left_out)
     archive = presentations.get("train" if split == "dev" else "test", [])
     listed_ones = [Response.of(one) for one in archive]
     if split == "dev":
@@ -75,7 +79,7 @@ def read_signals(
     missing = [
         name
         for name, one in sorted(known.items())
-        if one.correctness is not None and name not in similarities.index
+        if one.correctness is not None and name not in (*similarities.index, *left_out)
     ]
     unknown = sorted(set(similarities.index) - set(known))
     for what, names in (
@@ -120,8 +124,11 @@ def _dev_scenes(experiment: Experiment) -> set[str]:
     return scenes
 
 
-def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
-    """Read what infer.py and baselines.py measured: one row per signal, sorted, 0..1."""
+def read_similarities(experiment: Experiment, split: str, left_out: set[str]) -> pd.DataFrame:
+    """Read what infer.py and baselines.py measured: one row per signal, sorted, 0..1.
+
+    No measure is read of the signals in `left_out`.
+    """
     files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
     files |= {one.name: experiment.baseline_file(split, one.name) for one in BASELINES}
     columns = {
@@ -134,8 +141,21 @@ def read_similarities(experiment: Experiment, split: str) -> pd.DataFrame:
             f"{files['enc']}: no such file; run infer.py first, with the same config, so that each "
             f"{split} signal has a similarity"
         )
+    for name in columns:
+        columns[name] = columns[name][~columns[name].index.isin(left_out)]
     _check_same_signals(split, columns)
     return pd.DataFrame(columns).sort_index()
+
+
+def _left_out_by_baselines(experiment: Experiment, split: str) -> set[str]:
+    """Return the signals for which an index of baselines.py is not defined."""
+    record = read_json(experiment.baselines, dict) if experiment.baselines.is_file() else {}
+    return {
+        name
+        for baseline, made in record.get("baselines", {}).items()
+        if experiment.baseline_file(split, baseline).is_file()
+        for name in made.get("left_out", {}).get(split, [])
+    }
 
 
 def _read_values(path: Path, nats: bool) -> pd.Series:

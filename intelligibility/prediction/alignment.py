@@ -11,8 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from intelligibility.onset import lasting, speech_span
-from intelligibility.prediction.recording import Recording, resampled
+from intelligibility.onset import contrast, lasting, longest_pause, speech_span
+from intelligibility.prediction.recording import (
+    FAINT,
+    LONGEST,
+    LOUD,
+    OFFSET,
+    OFFSET_PARTS,
+    OFFSET_VARIES,
+    QUIET,
+    SHORTEST,
+    Recording,
+    active_level,
+    resampled,
+)
 from intelligibility.runs import ASR_RATE, RecipeError
 
 MAX_DELAY = 1.0  # s, either way
@@ -35,7 +47,16 @@ SURE = 4.0
 # s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
 # are cut where the target begins and end a second after it: recognisers are trained on that.
 LEAD, TAIL = 0.0, 1.0
-SETTINGS = {"delay": [MAX_DELAY, WHITENED, SHARP, HIGH, ALIKE], "kept": [LEAD, TAIL]}
+SETTINGS = {
+    "delay": [MAX_DELAY, WHITENED, SHARP, HIGH, ALIKE],
+    "kept": [LEAD, TAIL],
+    "offset": [OFFSET, OFFSET_PARTS, OFFSET_VARIES],
+}
+MISSING = 0.1  # s of the sentence: less at its ends is hardly speech
+PAUSE = 0.75  # s within a sentence; the real references at hand have 0.07
+# Within the sentence, the loudest frames of clean references exceed the quietest by 23 dB and more,
+# in a few loud aids as much as in the reference. Noise fills the pauses of the others.
+CLEAN, CLEANER = 25.0, 6.0  # dB of a clean reference; by which the processed may not exceed it
 NEARBY = (0.02, 0.1)  # s before and after the onset, where the first sample is searched
 AUDIBLE = 0.02  # of the peak there
 
@@ -52,18 +73,24 @@ class Sentence:
         Seconds to drop at the start of both, once the delay is removed.
     stop : float or None
         Seconds at which both end; None: each where its recording ends.
+    speech : tuple of float
+        Between which seconds somebody speaks in the reference.
     warnings : list of str
-        Why the delay may be wrong.
+        Why the delay may be wrong, or the two no pair of one sentence.
     """
 
     delay: float
     start: float
     stop: float | None
+    speech: tuple[float, float]
     warnings: list[str]
 
 
 def find_sentence(
-    processed: Recording, reference: Recording, align: bool = True, start: float | None = None
+    processed: Recording,
+    reference: Recording,
+    delay: float | None = None,
+    start: float | None = None,
 ) -> Sentence:
     """Find the delay and the sentence in two recordings.
 
@@ -71,23 +98,93 @@ def find_sentence(
     ----------
     processed, reference : Recording
         The hearing aid's output and the clean speech.
-    align : bool
-        Whether to search the delay; otherwise it is 0.
+    delay : float, optional
+        Seconds by which the processed recording is late, instead of searching them.
     start : float, optional
         Seconds to drop at the start of both, instead of searching the speech in the reference.
     """
-    delay, doubt = bulk_delay(processed, reference) if align else (0.0, None)
-    begin, stop = span_of(reference) if start is None else (start, None)
-    return Sentence(delay, begin, stop, [doubt] if doubt else [])
-
-
-def span_of(reference: Recording) -> tuple[float, float]:
-    """Return where the sentence starts in a clean recording, and where it stops, in s."""
     try:
         onset, end = speech_span(reference.signal, reference.rate)
     except ValueError as error:
         raise RecipeError(f"{reference.name}: {error}") from None
-    return max(0.0, _first_sample(reference, onset) - LEAD), end + TAIL
+    if start is not None and start > end - SHORTEST:
+        raise RecipeError(
+            f"start={start:g}: the speech in {reference.name} ends at {end:.2f} s, so none would "
+            "be left"
+        )
+    doubt = None
+    if delay is None:
+        delay, doubt = bulk_delay(processed, reference)
+    doubts = [*([doubt] if doubt else []), *_doubts(processed, reference, delay, (onset, end))]
+    if start is not None:
+        return Sentence(delay, start, None, (onset, end), doubts)
+    first = max(0.0, _first_sample(reference, onset) - LEAD)
+    return Sentence(delay, first, end + TAIL, (onset, end), doubts)
+
+
+def _doubts(
+    processed: Recording, reference: Recording, delay: float, speech: tuple[float, float]
+) -> list[str]:
+    """Return what tells that two recordings are not of one sentence, whole in both."""
+    doubts = []
+    onset, end = speech
+    if (late := -delay - onset) > MISSING:
+        doubts.append(f"{processed.name}: begins {late:.2f} s after the sentence, silent till then")
+    if (early := end - len(processed.signal) / processed.rate + delay) > MISSING:
+        doubts.append(f"{processed.name}: ends {early:.2f} s before the sentence, silent from then")
+    if (pause := longest_pause(reference.signal, reference.rate, speech)) > PAUSE:
+        doubts.append(
+            f"{reference.name}: a pause of {pause:.1f} s in the speech; one sentence is expected"
+        )
+    if doubts:
+        return doubts
+    clean = contrast(reference.signal, reference.rate, speech)
+    heard = contrast(in_time(processed, delay, end), processed.rate, speech)
+    if clean < CLEAN and heard > clean + CLEANER:
+        doubts.append(
+            f"{reference.name}: in its pauses {clean:.0f} dB below the speech, where "
+            f"{processed.name} is {heard:.0f} dB below; are the two swapped?"
+        )
+    return doubts
+
+
+def level_and_warnings(
+    processed: Recording, reference: Recording, sentence: Sentence, full_scale: float
+) -> tuple[float, list[str]]:
+    """Return the level of the reference's speech, and what may make the prediction worse.
+
+    Parameters
+    ----------
+    processed, reference : Recording
+        The two recordings.
+    sentence : Sentence
+        Where the sentence lies in them.
+    full_scale : float
+        The level of 0 dB FS in dB SPL.
+
+    Returns
+    -------
+    level : float
+        dB SPL.
+    warnings : list of str
+        What is unusual about the recordings and their levels, each with a name.
+    """
+    warnings = [*processed.warnings, *reference.warnings, *sentence.warnings]
+    spoken = slice(*(round(second * processed.rate) for second in sentence.speech))
+    speaking = in_time(processed, sentence.delay, sentence.speech[1])[spoken]
+    rms = float(np.sqrt(np.mean(np.square(speaking), axis=0)).max())
+    if rms == 0:
+        raise RecipeError(f"{processed.name}: is silent where {reference.name} speaks")
+    scale = f"0 dB FS is taken for {full_scale:.0f} dB SPL"
+    level, heard = active_level(reference) + full_scale, 20 * np.log10(rms) + full_scale
+    if not QUIET <= level <= LOUD:
+        warnings.append(
+            f"{reference.name}: speech at {level:.0f} dB SPL, expected {QUIET:g} to {LOUD:g}, "
+            f"where {scale}; set speech_level or full_scale_db_spl, or MSBGEar.ahr in a corpus"
+        )
+    if heard < FAINT:
+        warnings.append(f"{processed.name}: at {heard:.0f} dB SPL, hardly audible, where {scale}")
+    return level, warnings
 
 
 def _first_sample(reference: Recording, onset: float) -> float:
@@ -115,7 +212,7 @@ def bulk_delay(processed: Recording, reference: Recording) -> tuple[float, str |
     Raises
     ------
     RecipeError
-        No delay aligns the two: they are not of the same sentence.
+        No delay up to `MAX_DELAY` aligns the two.
     """
     pair = [resampled(one, ASR_RATE).signal.mean(axis=1) for one in (processed, reference)]
     waveforms = np.abs(_whitened_correlation(*pair))
@@ -132,15 +229,24 @@ def bulk_delay(processed: Recording, reference: Recording) -> tuple[float, str |
     height = (envelopes.max() - rest.mean()) / rest.std()
     if height >= HIGH or envelopes.max() >= ALIKE:
         return delay, None
+    anywhere = np.abs(_whitened_correlation(pair[0], pair[1], LONGEST))
+    far, rest = _peak(anywhere, ASR_RATE)
+    if anywhere.max() / rest.max() >= SHARP:
+        early, which = ("late", processed) if far > 0 else ("early", reference)
+        raise RecipeError(
+            f"{processed.name}: {abs(far):.2f} s {early}, but no delay beyond {MAX_DELAY:g} s is "
+            f"removed; trim {which.name} at its start, so that both begin together"
+        )
     raise RecipeError(
         f"{processed.name} and {reference.name}: no delay up to {MAX_DELAY:g} s aligns them "
         f"(the correlation of waveforms peaks {sharpness:.1f} times above the rest, expected "
         f"{SHARP:g}; that of envelopes {height:.1f} deviations, not {HIGH:g}), so they are not "
-        "of the same sentence, or the noise hides it; align=false takes them as they are"
+        "of the same sentence, or begin at other times, or the noise hides it; trim them so that "
+        "both begin together: align=false takes them as they are"
     )
 
 
-def _whitened_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _whitened_correlation(x: np.ndarray, y: np.ndarray, most: float = MAX_DELAY) -> np.ndarray:
     n = 1 << (len(x) + len(y) - 2).bit_length()
     spectra = np.fft.rfft(x, n), np.fft.rfft(y, n)
     even = np.ones(WHITENED) / WHITENED
@@ -148,7 +254,7 @@ def _whitened_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     frequency = np.fft.rfftfreq(n, 1 / ASR_RATE)
     speech = (frequency > SPEECH_HZ[0]) & (frequency < SPEECH_HZ[1])
     cross = spectra[0] * spectra[1].conj() / (np.sqrt(power[0] * power[1]) + 1e-12)
-    return _around_zero(np.fft.irfft(np.where(speech, cross, 0), n), ASR_RATE)
+    return _around_zero(np.fft.irfft(np.where(speech, cross, 0), n), ASR_RATE, most)
 
 
 def _envelope_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -175,10 +281,10 @@ def _envelopes(x: np.ndarray) -> np.ndarray:
     return np.array(bands)
 
 
-def _around_zero(correlation: np.ndarray, rate: int) -> np.ndarray:
-    """Return a circular correlation at lags from -MAX_DELAY to MAX_DELAY."""
-    most = min(round(MAX_DELAY * rate), len(correlation) // 2 - 1)
-    return np.concatenate([correlation[-most:], correlation[: most + 1]])
+def _around_zero(correlation: np.ndarray, rate: int, most: float = MAX_DELAY) -> np.ndarray:
+    """Return a circular correlation at lags from -`most` to `most` s, if it has them."""
+    lags = min(round(most * rate), len(correlation) // 2 - 1)
+    return np.concatenate([correlation[-lags:], correlation[: lags + 1]])
 
 
 def _peak(correlation: np.ndarray, rate: int) -> tuple[float, np.ndarray]:

@@ -17,14 +17,19 @@ import numpy as np
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.evaluation.responses import who_grade
 from intelligibility.experiment import EARS
-from intelligibility.prediction.alignment import Sentence, find_sentence, without_delay
+from intelligibility.prediction.alignment import (
+    Sentence,
+    find_sentence,
+    level_and_warnings,
+    without_delay,
+)
 from intelligibility.prediction.prediction import (
     AS_IT_COMES,
     Conditions,
     EarSignals,
     Prediction,
     full_scale_of,
-    level_and_warnings,
+    loss_warnings,
 )
 from intelligibility.prediction.recording import (
     Recording,
@@ -75,7 +80,7 @@ class HaspiPredictor:
         HASPI needs no text.
         """
         processed, reference = recordings_of(processed, reference, rate)
-        sentence = find_sentence(processed, reference, conditions.align, conditions.start)
+        sentence = find_sentence(processed, reference, conditions.delay, conditions.start)
         ears = self.indices(processed, reference, sentence, listener, conditions)
         heard = self._heard(processed, reference, sentence, listener, conditions)
         index = max(ear.index for ear in ears)
@@ -170,8 +175,8 @@ class HaspiPredictor:
     ) -> EarSignals:
         """Return the recordings as they are played: HASPI has a hearing loss of its own."""
         full_scale = full_scale_of(reference, conditions, FULL_SCALE)
-        level, warnings = level_and_warnings(processed, reference, listener, full_scale)
-        warnings += sentence.warnings + self.warnings(Path(processed.name), listener)
+        level, warnings = level_and_warnings(processed, reference, sentence, full_scale)
+        warnings += loss_warnings(listener) + self.warnings(Path(processed.name), listener)
         played, clean = (
             resampled(one, ASR_RATE).signal.astype(np.float32) for one in (processed, reference)
         )

@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 
 from intelligibility.experiment import EARS
-from intelligibility.prediction.recording import (
-    LOUD,
-    QUIET,
-    Recording,
-    active_level,
-    quality_warnings,
-)
+from intelligibility.prediction.recording import Recording, active_level
 from intelligibility.runs import RecipeError, is_number
 from msbg import Listener
 from msbg.audiogram import TRUSTED_DB_HL
@@ -49,6 +43,10 @@ class Conditions:
         if self.start is not None and not 0 <= self.start < LATEST_START:
             raise RecipeError(f"start={self.start}: expected seconds, 0 to {LATEST_START:g}")
 
+    @property
+    def delay(self) -> float | None:
+        """The delay in s; None where it is searched."""
+        return None if self.align else 0.0
 
     def listening(self, signal: np.ndarray) -> np.ndarray:
         """Return a signal (n_samples, 2) at the ears that listen: one alone stands for both."""
@@ -145,39 +143,13 @@ def full_scale_of(reference: Recording, conditions: Conditions, as_fitted: float
     return as_fitted
 
 
-def level_and_warnings(
-    processed: Recording, reference: Recording, listener: Listener, full_scale: float
-) -> tuple[float, list[str]]:
-    """Return the level of the reference's speech, and what may make the prediction worse.
-
-    Parameters
-    ----------
-    processed, reference : Recording
-        The two recordings.
-    listener : Listener
-        Losses for which the simulation was not designed are warned of.
-    full_scale : float
-        The level of 0 dB FS in dB SPL.
-
-    Returns
-    -------
-    level : float
-        dB SPL.
-    warnings : list of str
-        What is unusual about the recordings, the level and the listener.
-    """
-    warnings = quality_warnings(processed) + quality_warnings(reference)
-    level = active_level(reference) + full_scale
-    if not QUIET <= level <= LOUD:
-        warnings.append(
-            f"speech at {level:.0f} dB SPL, expected {QUIET:g} to {LOUD:g}; set speech_level or "
-            "full_scale_db_spl"
-        )
+def loss_warnings(listener: Listener) -> list[str]:
+    """Return what the simulation of a listener's hearing loss was not designed for."""
     ears = (listener.audiogram_left, listener.audiogram_right)
     highest = max(float(ear.levels.max()) for ear in ears)
-    if highest > TRUSTED_DB_HL:
-        warnings.append(
-            f"a loss of {highest:g} dB HL: above {TRUSTED_DB_HL:g} dB HL simulation and HASPI are "
-            "not to be trusted"
-        )
-    return level, warnings
+    if highest <= TRUSTED_DB_HL:
+        return []
+    return [
+        f"a loss of {highest:g} dB HL: above {TRUSTED_DB_HL:g} dB HL simulation and HASPI are "
+        "not to be trusted"
+    ]

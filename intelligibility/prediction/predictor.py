@@ -12,7 +12,12 @@ import numpy as np
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
 from intelligibility.measures import METHOD
-from intelligibility.prediction.alignment import Sentence, find_sentence, in_time
+from intelligibility.prediction.alignment import (
+    Sentence,
+    find_sentence,
+    in_time,
+    level_and_warnings,
+)
 from intelligibility.prediction.haspi_predictor import (
     HaspiPredictor,
     builtin_predictor,
@@ -25,7 +30,7 @@ from intelligibility.prediction.prediction import (
     EarSignals,
     Prediction,
     full_scale_of,
-    level_and_warnings,
+    loss_warnings,
 )
 from intelligibility.prediction.recording import Recording, at_rate, recordings_of
 from intelligibility.runs import ASR_RATE, RecipeError, pick_device
@@ -199,7 +204,7 @@ class Predictor:
         """
         # Two recordings of one sentence: by how much one is late, and where the speech lies.
         processed, reference = recordings_of(processed, reference, rate)
-        sentence = find_sentence(processed, reference, conditions.align, conditions.start)
+        sentence = find_sentence(processed, reference, conditions.delay, conditions.start)
         # What the ears receive: the processed recording goes through the hearing-loss simulation.
         heard = self.hear(processed, reference, sentence, listener, conditions)
         # What the recogniser makes of both; how similar that is, mapped to percent words correct.
@@ -225,8 +230,8 @@ class Predictor:
         full_scale = full_scale_of(reference, conditions, as_fitted)
         if full_scale != as_fitted:  # the same level written in another way changes the last bits
             settings = settings | {"equiv_0db_spl": full_scale, "ahr": 0.0}
-        level, warnings = level_and_warnings(processed, reference, listener, full_scale)
-        warnings += sentence.warnings
+        level, warnings = level_and_warnings(processed, reference, sentence, full_scale)
+        warnings += loss_warnings(listener)
         rate = settings["sample_rate"]
         signal = in_time(at_rate(processed, rate), sentence.delay, sentence.stop)
         clean = in_time(reference, 0.0, sentence.stop)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 from omegaconf import DictConfig
 
 from intelligibility.corpora import CORPORA
@@ -27,7 +26,7 @@ from intelligibility.corpora.presentation import (
     left_out,
 )
 from intelligibility.experiment import EARS, Experiment
-from intelligibility.prediction.recording import LOWEST_RATE
+from intelligibility.prediction.recording import LOWEST_RATE, header_of
 from intelligibility.preparation.readiness import check_later_stages
 from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, progress
 from msbg import Ear, Listener
@@ -220,9 +219,7 @@ def _check_lengths(name: str, archive: Archive, sources: Mapping[str, Source]) -
 def _read_header(source: Source, users: list[str]) -> Source | Problem:
     """Return a source with the frames and the rate of its header, or what is wrong with it."""
     try:
-        if source.path.stat().st_size == 0:
-            raise ValueError("empty file")
-        header = sf.info(source.path, verbose=True)
+        header = header_of(source.path)
         if source.own and (header.channels > 2 or header.samplerate < LOWEST_RATE):
             raise ValueError(
                 f"{header.channels} channels at {header.samplerate} Hz, expected one or two at "
@@ -234,18 +231,12 @@ def _read_header(source: Source, users: list[str]) -> Source | Problem:
             )
         if not source.own and header.samplerate not in RATES:
             raise ValueError(f"unexpected sample rate of {header.samplerate} Hz")
-        if "(should be" in header.extra_info:  # libsndfile says so of a chunk cut off
-            raise ValueError("truncated file")
         before = source.lead_in or 0.0
         speech = header.frames / header.samplerate - before
         if speech < SHORTEST:
             raise ValueError(f"file no longer than the {before:g} s before the speech")
         if speech > LONGEST:
             raise ValueError(f"file with more than {LONGEST} s of speech")
-    except FileNotFoundError:
-        return Problem("missing file", str(source.path), tuple(users))
-    except (OSError, sf.SoundFileError):
-        return Problem("file that cannot be read as audio", str(source.path), tuple(users))
     except ValueError as error:
         return Problem(str(error), str(source.path), tuple(users))
     return replace(source, frames=header.frames, rate=header.samplerate)

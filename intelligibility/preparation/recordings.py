@@ -7,15 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intelligibility.prediction.alignment import bulk_delay, in_time, span_of
-from intelligibility.prediction.recording import (
-    LOUD,
-    QUIET,
-    active_level,
-    at_rate,
-    quality_warnings,
-    read_recording,
-)
+from intelligibility.prediction.alignment import find_sentence, in_time, level_and_warnings
+from intelligibility.prediction.recording import at_rate, read_recording
 from intelligibility.preparation.check import Source
 from intelligibility.runs import RecipeError
 
@@ -55,30 +48,20 @@ def cut_own(source: Source, msbg_settings: dict[str, Any]) -> Cut:
     ValueError
         It cannot be used: silent, or not of the same sentence as its reference.
     """
+    full_scale = msbg_settings["equiv_0db_spl"] + msbg_settings["ahr"]
     try:
         recording = read_recording(source.path)
         reference = read_recording(source.cut_by or source.path)
-        start, stop = span_of(reference) if source.lead_in is None else (source.lead_in, None)
-        if source.delay is None:
-            delay, doubt = bulk_delay(recording, reference)
-        else:
-            delay, doubt = source.delay, None
-        odd = [doubt] if doubt else []
-        told = [one.removeprefix(f"{recording.name}: ") for one in quality_warnings(recording)]
-        odd += [one for one in told if "clipped" in one]
-        if source.kind == "ref":
-            level = active_level(reference) + msbg_settings["equiv_0db_spl"] + msbg_settings["ahr"]
-            if not QUIET <= level <= LOUD:
-                odd.append(
-                    f"speech at {level:.0f} dB SPL, expected {QUIET:g} to {LOUD:g}; 0 dB FS is "
-                    "MSBGEar.equiv_0db_spl + MSBGEar.ahr"
-                )
+        sentence = find_sentence(recording, reference, source.delay, source.lead_in)
+        _, warnings = level_and_warnings(recording, reference, sentence, full_scale)
     except RecipeError as error:
         raise ValueError(str(error)) from None
+    named = f"{recording.name}: "  # what is odd about the reference is said of the reference
+    odd = [one.removeprefix(named) for one in dict.fromkeys(warnings) if one.startswith(named)]
     if source.listener is not None:  # as score.py, which removes the delay at this rate
         recording = at_rate(recording, msbg_settings["sample_rate"])
-    signal = in_time(recording, delay, stop)
-    return Cut(signal, recording.rate, start, delay, "; ".join(odd) or None)
+    signal = in_time(recording, sentence.delay, sentence.stop)
+    return Cut(signal, recording.rate, sentence.start, sentence.delay, "; ".join(odd) or None)
 
 
 def log_delays(delays: Iterable[float]) -> None:

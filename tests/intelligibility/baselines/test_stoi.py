@@ -41,3 +41,13 @@ def test_too_little_speech_says_so():
     clean = syllables(RATE, 0.3)
     with pytest.raises(ValueError, match="(?i)frames"):
         index("stoi", (clean, RATE), (clean, RATE), listener(), "S1", MSBG)
+
+
+@pytest.mark.parametrize("baseline", ["mbstoi", "haspi", "stoi", "estoi"])
+@pytest.mark.parametrize(("gain", "n_samples"), [(0, 88200), (1, 441), (1, 1)])
+def test_what_has_no_index_is_a_value_error_of_every_baseline(baseline, gain, n_samples):
+    pytest.importorskip("clarity", reason="pip install --no-deps -r requirements-baselines.txt")
+    clean = gain * syllables(44100, 2.0)[22050:][:n_samples]
+    noisy = np.full((n_samples, 2), 0.01)
+    with pytest.raises(ValueError):
+        index(baseline, (noisy, 44100), (clean, 44100), listener(), "S1", MSBG)

@@ -54,6 +54,24 @@ def test_matches_by_name_not_by_order(made):
     assert counts == {"matched": n, "unlabelled": 0, "missing": 0, "double": 0, "unknown": 0}
 
 
+def test_a_signal_whose_baseline_was_left_out_counts_for_no_measure(made, caplog):
+    root, exp = made
+    similarities = json.loads((exp / "test_enc_similarity.json").read_text())
+    name = min(similarities)
+    (exp / "test_stoi_similarity.json").write_text(
+        json.dumps({one: value for one, value in similarities.items() if one != name})
+    )
+    with pytest.raises(RecipeError, match="stoi_similarity lacks 1 of"):
+        read(root, exp, "test")
+    record = {"baselines": {"stoi": {"left_out": {"dev": [], "test": [name]}}}}
+    (exp / "baselines.json").write_text(json.dumps(record))
+    signals, counts = read(root, exp, "test")
+    assert name not in set(signals["signal"]) and counts["missing"] == 0
+    assert f"test: 1 signals count for no measure, for baselines.py left an index out: {name}" in (
+        caplog.text
+    )
+
+
 def test_dev_holds_the_dev_scenes_only(made):
     root, exp = made
     scenes = json.loads((exp / "data_split/scene_dev_list.json").read_text())

@@ -1,10 +1,17 @@
 """The bulk delay, planted and found."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.signal import istft, stft
 
-from intelligibility.prediction.alignment import bulk_delay, without_delay
+from intelligibility.prediction.alignment import (
+    bulk_delay,
+    find_sentence,
+    level_and_warnings,
+    without_delay,
+)
 from intelligibility.prediction.recording import recording_of
 from intelligibility.runs import RecipeError
 from tests.intelligibility.prediction.speech import syllables
@@ -61,6 +68,61 @@ def test_another_sentence_is_refused(other):
     )
     with pytest.raises(RecipeError, match="ha.wav and clean.wav: no delay.*same sentence.*align=f"):
         bulk_delay(*pair)
+
+
+@pytest.mark.parametrize(("seconds", "which"), [(1.5, "ha.wav"), (3.0, "ha.wav"), (-1.2, "clean")])
+def test_a_delay_beyond_a_second_is_to_be_trimmed(seconds, which):
+    clean = syllables(1, 6.0)
+    pair = (
+        recording_of(late(clean, seconds), RATE, "ha.wav"),
+        recording_of(clean, RATE, "clean.wav"),
+    )
+    with pytest.raises(RecipeError, match=f"ha.wav: {abs(seconds):.2f} s .*; trim {which}"):
+        bulk_delay(*pair)
+
+
+PAUSED = np.concatenate([syllables(1), np.zeros((RATE, 2)), syllables(2)])
+NOISY = syllables(1, 3.0) + 0.01 * np.random.default_rng(2).standard_normal((3 * RATE, 2))
+
+
+@pytest.mark.parametrize(
+    ("processed", "reference", "warning"),
+    [
+        (syllables(1, 3.0), syllables(1, 3.0), None),
+        (0.1 * NOISY, syllables(1, 3.0), None),
+        (syllables(1, 3.0)[: int(1.5 * RATE)], syllables(1, 3.0), "ends 0.9[0-9] s before the sen"),
+        (syllables(1, 3.0)[int(0.6 * RATE) :], syllables(1, 3.0), "begins 0.[0-9]+ s after the se"),
+        (PAUSED, PAUSED, r"clean: a pause of 1\.[0-9] s in the speech; one sentence is expected"),
+        (syllables(1, 3.0), NOISY, "clean: .*are the two swapped"),
+        (1e-4 * syllables(1, 3.0), syllables(1, 3.0), "ha: at -?[0-9]+ dB SPL, hardly audible"),
+        (
+            syllables(1, 3.0),
+            1e-2 * syllables(1, 3.0),
+            "clean: speech at [0-9]+ dB SPL, exp",
+        ),
+    ],
+)
+def test_what_is_no_pair_of_one_sentence_is_said(processed, reference, warning):
+    pair = recording_of(processed, RATE, "ha"), recording_of(reference, RATE, "clean")
+    _, said = level_and_warnings(*pair, find_sentence(*pair), 100.0)
+    assert len(said) == (warning is not None) and all(re.search(warning, one) for one in said)
+
+
+def test_what_is_silent_where_the_reference_speaks_is_refused():
+    clean = syllables(1, 3.0)
+    beep = np.zeros_like(clean)
+    beep[-100:] = 0.1
+    pair = recording_of(beep, RATE, "ha"), recording_of(clean, RATE, "clean")
+    with pytest.raises(RecipeError, match="ha: is silent where clean speaks"):
+        level_and_warnings(*pair, find_sentence(*pair, delay=0.0), 100.0)
+
+
+@pytest.mark.parametrize("start", [2.7, 2.99, 5.0])
+def test_a_start_after_the_speech_is_refused(start):
+    clean = recording_of(syllables(1, 3.0), RATE, "clean.wav")
+    with pytest.raises(RecipeError, match="start=.*in clean.wav ends at 2.[0-9]+ s, so none"):
+        find_sentence(clean, clean, 0.0, start)
+    assert find_sentence(clean, clean, 0.0, 2.0).start == 2.0
 
 
 def test_taking_a_delay_out():
