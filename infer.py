@@ -56,7 +56,7 @@ from intelligibility.runs import (
     write_result,
 )
 from intelligibility.similarity import COMPARISON, DTW, similarities_of, similarities_of_layers
-from intelligibility.words import words_of
+from intelligibility.words import known_words, mean_of_known_words, words_of
 from intelligibility.work import Piece, Result, Stamp, Work
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ def run(cfg: DictConfig) -> None:
         shared_use(experiment.asr_folder, "train_asr") if is_trained_here(cfg) else nullcontext(),
     ):
         inference = inference_made_by(cfg, experiment, used)
+        experiment.refuse_other_recogniser(inference)
         pieces = [
             # Signals that share a reference go together: it is recognised once for all of them.
             Piece(pair.key, pair, pair.duration, f"{pair.reference[0].stem} {pair.prompt}")
@@ -121,6 +122,7 @@ def run(cfg: DictConfig) -> None:
         work.do_together(call, cfg.n_jobs, at_once=not on_cpu)
         if cfg.n_shards > 1:
             return
+        inference |= mean_of_known_words(work.results.values())
         similarities = similarity_files(experiment, pairs, work.results)
         write_similarities(experiment, similarities, inference | {"provenance": provenance(cfg)})
     logger.info("Wrote the measures of %d signals to %s", len(pairs), experiment.results_folder)
@@ -165,6 +167,8 @@ def hear_and_compare(
     recognised = recogniser.recognise(signals, (prompt or None for _, prompt in wavs))
     for group in groups:
         reference = next(recognised), next(recognised)
+        texts = [ear.text for ear in reference]
+        known = known_words(texts, group[0].prompt, recogniser.word_correctness)
         for pair in group:
             processed = next(recognised), next(recognised)
             result: Result = similarities_of(
@@ -172,22 +176,16 @@ def hear_and_compare(
             )
             if all_layers:
                 result["layers"] = similarities_of_layers(processed, reference, dtw)
-            yield result
+            yield result | known
 
 
 def transcript(pair: Pair, recogniser: Recogniser) -> str:
-    """Return what a recogniser understands of a clean reference whose prompt is not known.
-
-    That is "" from one that has no words, and needs no prompt.
-    """
+    """Return what a recogniser understands of a clean reference whose prompt is not known."""
     reference = pair.reference[0]
     text = next(recogniser.recognise([read_speech(reference, recogniser.lengths)])).text
     if text is not None and not words_of(text):
-        raise RecipeError(
-            f"{reference}: there is no prompt, and the recogniser understands no word of the clean "
-            "reference; give prompts"
-        )
-    return text or ""
+        raise RecipeError(f"{reference}: neither a prompt nor an understood word; give prompts")
+    return text or ""  # one without words needs no prompt
 
 
 # What determines a similarity

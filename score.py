@@ -60,6 +60,7 @@ from intelligibility.runs import (
     write_result,
     write_text,
 )
+from intelligibility.words import mean_of_known_words
 from intelligibility.work import Piece, Work
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def run(cfg: DictConfig) -> None:
             write_page(page, content, rows, again, cfg.report_rows)
             logger.info("Wrote %s", page)
     logger.info("Wrote %d rows to %s, and a summary beside it", len(results), output)
+    mean_of_known_words(results)
     say_summary(content["summary"])
 
 
@@ -227,6 +229,9 @@ def say(prediction: Prediction) -> None:
         transcript = "the recogniser's transcript of the reference"
         source = "given" if prediction.text_given else transcript
         print(f"  sentence ({source}): {prediction.text}")
+    if prediction.reference_wcs is not None:
+        known = 100 * prediction.reference_wcs
+        print(f"  of its words the recogniser understands {known:.0f} % in the clean reference")
     for ear, words in prediction.words.items():
         if words is not None:
             print(f"  recognised, {ear} ear: {words}")

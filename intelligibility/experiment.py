@@ -9,7 +9,7 @@ reads are written and read here too.
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from intelligibility.corpora import corpus_of
-from intelligibility.runs import MAX_JSON, RecipeError, atomic_path
+from intelligibility.runs import MAX_JSON, RecipeError, atomic_path, read_json
 
 TRACKS = {"closed": "", "open": "_indep"}
 ABLATIONS = {"msbg": "", "none": "no_hearing_loss"}  # and the folder below exp_folder
@@ -180,6 +180,23 @@ class Experiment:
     def asr(self) -> AsrFolder:
         """The recogniser's folder."""
         return AsrFolder(self.asr_folder)
+
+    def refuse_other_recogniser(self, made_by: Mapping[str, Any]) -> None:
+        """Refuse to write over results of a recogniser that lies, or lay, in another folder.
+
+        `made_by` is what determines the numbers of the recogniser at hand. Two folders of one name
+        share a results folder.
+        """
+        if not self.recogniser or not self.inference.is_file():
+            return
+        there = read_json(self.inference, dict)
+        places = [*there.get("checkpoints", ()), *made_by["checkpoints"]]
+        is_same = there.get("checkpoint_sha256") == made_by["checkpoint_sha256"]
+        if not is_same and len({*places}) > 1 and any(Path(one).is_absolute() for one in places):
+            raise RecipeError(
+                f"{self.results_folder} holds the results of another recogniser, {places[0]}; "
+                f"rename {places[-1]}, or give it a path.exp_folder of its own"
+            )
 
     def ear_wav(self, split: str, kind: str, ear: str, name: str) -> Path:
         """Return a 16 kHz ear signal; `name` is the signal (msbg) or the scene (ref)."""

@@ -1,7 +1,14 @@
 """Words of a text, their alignment with a prompt, and how many of the prompt were recognised."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+KNOWN = "reference_wcs"  # of a signal in infer.py's journal, and on average in inference.json
+SUPPORTED = 0.5  # of a text's words in the clean reference: fewer, and it may be another text
 
 
 def words_of(text: str) -> list[str]:
@@ -67,3 +74,34 @@ def clarity_hits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
             ways += [(errors + 1, found) for errors, found in (above[column], best[-1])]
             best.append(min(ways))
     return best[-1][1]
+
+
+def known_words(
+    recognised: Iterable[str | None], prompt: str, score: Callable[[str, str], float]
+) -> dict[str, float]:
+    """Return the share of a prompt's words that is recognised in the clean reference, as `KNOWN`.
+
+    Of the texts of both ears the better one counts. A recogniser without words has no share.
+    """
+    texts = [text for text in recognised if text is not None]
+    return {KNOWN: max(score(text, prompt) for text in texts)} if texts and words_of(prompt) else {}
+
+
+def mean_of_known_words(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the mean of `known_words` over signals, and log it."""
+    shares = [result[KNOWN] for result in results if result.get(KNOWN) is not None]
+    mean = {KNOWN: sum(shares) / len(shares)} if shares else {}
+    log_known_words(mean)
+    return mean
+
+
+def log_known_words(made: Mapping[str, Any]) -> None:
+    """Log how many words of the clean references a recogniser knows; warn where those are few."""
+    if KNOWN not in made:
+        return
+    what = "The recogniser understands %.0f %% of the words in the clean references"
+    if made[KNOWN] >= SUPPORTED:
+        logger.info(what, 100 * made[KNOWN])
+    else:
+        remedy = "; one that knows more of them, or is trained on such speech, may predict better"
+        logger.warning(what + remedy, 100 * made[KNOWN])

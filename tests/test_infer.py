@@ -111,6 +111,7 @@ def test_measures_are_those_of_a_plain_loop(undisturbed):
 
 def test_the_record_says_how_the_measures_were_made(undisturbed):
     record = read_json(undisturbed / "inference.json", dict)
+    assert 0 <= record["reference_wcs"] <= 1
     assert record["checkpoints"] == ["CKPT+epoch_0"]
     assert len(record["checkpoint_sha256"]) == 64
     assert record["settings"]["beam_size"] == 4

@@ -18,7 +18,7 @@ import pandas as pd
 
 from intelligibility.corpora import CORPORA
 from intelligibility.corpora.presentation import Presentation
-from intelligibility.evaluation.curve import Curve, fit_curve
+from intelligibility.evaluation.curve import CURVE, Curve, fit_curve
 from intelligibility.evaluation.intervals import PredictionInterval, mean_residuals
 from intelligibility.evaluation.leaks import Seen
 from intelligibility.evaluation.scoring import score
@@ -28,6 +28,9 @@ from intelligibility.runs import RecipeError, is_number, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
+# What makes a curve degenerate: the share of dev signals of one similarity, or of those predicted
+# to have so few % of the words right or wrong; and over how few % its predictions reach.
+MOST_ALIKE, MOST_SATURATED, NONE_OR_ALL, FLATTEST = 0.7, 0.5, 0.5, 5.0
 PARAMETERS = [one.name for one in fields(Curve)]
 
 
@@ -177,6 +180,8 @@ def _fit(dev: pd.DataFrame, measure: str) -> Fit:
     predicted = curve.predict(similarity)
     if predicted[similarity.argmax()] < predicted[similarity.argmin()]:
         logger.warning("%s: more similar means less intelligible on dev", NAMES[measure])
+    if fault := _degenerate(curve, similarity):
+        logger.warning("%s: %s; its predictions say little", NAMES[measure], fault)
     means = mean_residuals(predicted, correctness, rows["system"].to_numpy())
     return Fit(
         curve,
@@ -185,6 +190,19 @@ def _fit(dev: pd.DataFrame, measure: str) -> Fit:
         PredictionInterval.of_residuals(predicted, correctness),
         None if means is None else PredictionInterval.of_all(means),
     )
+
+
+def _degenerate(curve: Curve, similarity: np.ndarray) -> str | None:
+    """Return why a fitted curve tells little between none and all of the words, or None."""
+    values, counts = np.unique(similarity, return_counts=True)
+    if counts.max() > MOST_ALIKE * len(similarity):
+        most = values[counts.argmax()]
+        return f"{counts.max()} of {len(similarity)} dev signals have the same similarity, {most:g}"
+    percent = curve.predict(similarity)
+    ends = f"{percent.min():.0f} to {percent.max():.0f} % of the words on dev"
+    if np.mean(np.minimum(percent, 100 - percent) < NONE_OR_ALL) > MOST_SATURATED:
+        return f"a step rather than a {CURVE}, {ends}"
+    return f"nearly flat, {ends}" if np.ptp(percent) < FLATTEST else None
 
 
 def _numbers(fit: Fit) -> dict[str, Any]:

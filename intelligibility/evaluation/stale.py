@@ -13,6 +13,7 @@ from intelligibility.evaluation.mapping import checked_sha256
 from intelligibility.experiment import Experiment
 from intelligibility.measures import BASELINES
 from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.words import log_known_words
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 def refuse_stale(experiment: Experiment, presentations: Mapping[str, list[Presentation]]) -> None:
     """Raise RecipeError where similarities are of other ear signals or another recogniser."""
     inference = read_inference(experiment)
+    log_known_words(inference)
     measured = set(inference.get("checkpoints") or ())
     there = {path.name for path in experiment.save_folder.glob("CKPT*")}
     if there and not experiment.recogniser and not measured <= there:

@@ -108,6 +108,8 @@ class Prediction:
         Of HASPI, by ear: correlation of the envelopes, by modulation rate in Hz; empty without it.
     fitted_on : str
         What the mapping was fitted on, where that is built in.
+    reference_wcs : float or None
+        The share of a given text's words that the recogniser understands in the clean reference.
     """
 
     percent: float
@@ -124,6 +126,7 @@ class Prediction:
     interval: tuple[float, float] | None = None
     modulations: dict[str, dict[float, float]] = field(default_factory=dict)
     fitted_on: str = ""
+    reference_wcs: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers and texts, without the signals and the course."""

@@ -34,7 +34,7 @@ from intelligibility.prediction.prediction import (
 )
 from intelligibility.prediction.recording import Recording, at_rate, recordings_of
 from intelligibility.runs import ASR_RATE, RecipeError, pick_device
-from intelligibility.words import words_of
+from intelligibility.words import KNOWN, SUPPORTED, known_words, words_of
 from msbg import Listener
 
 # What needs torch is imported where it is used: HASPI's prediction runs without it.
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORDS = "wcs"  # what a recogniser without a mapping predicts by
-SUPPORTED = 0.5  # of the text's words in the clean reference: fewer, and it may be another text
 
 
 @dataclass
@@ -282,8 +281,11 @@ class Predictor:
         ears = dict(zip(EARS, processed, strict=True))
         left, right = (ear.layers["encoder"] for ear in processed)
         clean_left, clean_right = (ear.layers["encoder"] for ear in reference)
+        known = None
         if text_given:
-            heard.warnings.extend(self._doubts(text, reference))
+            texts = [ear.text for ear in reference]
+            known = known_words(texts, text, self.recogniser.word_correctness).get(KNOWN)
+            heard.warnings.extend(_doubts(known, texts))
         fit = self.mapping.fits.get(self.by)
         return Prediction(
             percent=percents[self.by],
@@ -302,6 +304,7 @@ class Predictor:
             text_given=text_given,
             heard=heard,
             course=similarity_by_frame((left, right), (clean_left, clean_right)).numpy(),
+            reference_wcs=known,
         )
 
     def _percents(self, similarities: Mapping[str, float]) -> dict[str, float]:
@@ -313,18 +316,6 @@ class Predictor:
             for name, value in similarities.items()
             if name in self.mapping.fits
         }
-
-    def _doubts(self, text: str, reference: "Ears") -> list[str]:
-        """Warn of a text that the recogniser does not find in the clean reference."""
-        heard = [ear.text for ear in reference if ear.text is not None]
-        shares = [self.recogniser.word_correctness(one, text) for one in heard]
-        if not heard or max(shares) >= SUPPORTED:
-            return []
-        return [
-            f"the recogniser finds {100 * max(shares):.0f} % of the text's words in the clean "
-            f"reference, where it hears {max(heard, key=len)!r:.100}: another sentence than was "
-            "said raises or lowers the prediction"
-        ]
 
     def _recognise(self, heard: EarSignals, text: str | None) -> "tuple[Ears, Ears]":
         import torch
@@ -348,6 +339,18 @@ class Predictor:
         said, score = text if spoken else "nothing", self.recogniser.word_correctness
         found = similarities_of(processed, reference, said, self.dtw, score)
         return {name: value for name, value in found.items() if spoken or name != "wcs"}
+
+
+def _doubts(known: float | None, texts: list[str | None]) -> list[str]:
+    """Warn of a text that the recogniser does not find in the clean reference, as it hears it."""
+    if known is None or known >= SUPPORTED:
+        return []
+    heard = max((text or "" for text in texts), key=len)
+    return [
+        f"the recogniser finds {100 * known:.0f} % of the text's words in the clean reference, "
+        f"where it hears {heard!r:.100}: another sentence than was said raises or lowers the "
+        "prediction"
+    ]
 
 
 AnyPredictor = Predictor | HaspiPredictor  # each has `predict`

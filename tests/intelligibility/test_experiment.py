@@ -3,6 +3,8 @@
 import ast
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from benchmarks.made.recogniser import small_settings
 from intelligibility.experiment import AsrFolder, Experiment, SaveFolder, read_table, write_table
 from intelligibility.measures import MEASURES
-from intelligibility.runs import RecipeError
+from intelligibility.runs import RecipeError, write_json
 from tests.conftest import RECIPE, configure
 
 FOLDERS = {"exp_folder", "prepared_folder", "results_folder"}
@@ -194,6 +196,25 @@ def test_a_table_that_is_missing_empty_or_of_absurd_size_is_named(tmp_path):
     os.truncate(path, 10**12)  # refused unread
     with pytest.raises(RecipeError, match="1000000 MB where at most 500 MB.*prepare_data.py again"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "sha256", "refused"),
+    [
+        ("/b/mine", "2", True),  # another recogniser in a folder of the same name
+        ("/a/mine", "2", False),  # trained further
+        ("/b/mine", "1", False),  # moved
+        ("5c1d", "2", True),  # of the hub: models--mine has the name of a hub's models/mine
+    ],
+)
+def test_results_of_another_recogniser_are_not_written_over(tmp_path, place, sha256, refused):
+    experiment = Experiment(tmp_path, tmp_path / "asr", recogniser="mine")
+    write_json(experiment.inference, {"checkpoints": ["/a/mine"], "checkpoint_sha256": "1"})
+    now = {"checkpoints": [place], "checkpoint_sha256": sha256}
+    expected = pytest.raises(RecipeError, match=f"/a/mine; rename {place}, or give")
+    with expected if refused else nullcontext():
+        experiment.refuse_other_recogniser(now)
+    replace(experiment, recogniser="").refuse_other_recogniser(now)  # trained here: one place
 
 
 def test_recognisers_share_what_is_prepared_and_nothing_else(tmp_path):

@@ -1,5 +1,7 @@
 """Words in a text, and how many of a sentence's words were recognised."""
 
+import logging
+
 import pytest
 
 from intelligibility import words
@@ -25,6 +27,22 @@ def test_a_prompt_without_words_is_refused():
     assert words.words_of("It's twenty-one, o'clock's!") == ["IT'S", "TWENTY", "ONE", "O'CLOCK'S"]
     with pytest.raises(ValueError, match="has no word"):
         words.word_correctness("ANNA", " ... ")
+
+
+@pytest.mark.parametrize(
+    ("texts", "share", "level"),
+    [
+        (["ANNA KEEPS OLD BOATS", "ANNA"], 1.0, logging.INFO),
+        (["", "ANNA"], 0.25, logging.WARNING),
+        ([None, None], None, None),
+    ],
+)
+def test_known_words_of_the_clean_references_are_said(caplog, texts, share, level):
+    caplog.set_level(logging.INFO)
+    found = words.known_words(texts, "anna keeps old boats", words.word_correctness)
+    assert found == ({} if share is None else {words.KNOWN: share})
+    assert words.mean_of_known_words([found, found]) == found
+    assert [one.levelno for one in caplog.records] == ([] if level is None else [level])
 
 
 def test_lost_words_are_marked():

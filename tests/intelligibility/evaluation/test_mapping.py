@@ -43,6 +43,27 @@ def test_each_measure_has_the_logistic_of_its_labelled_signals(dev):
     assert fit.rmse == score(mapping.predict("dec", x), y)["RMSE"]
 
 
+@pytest.mark.parametrize(
+    ("similarity", "correctness", "warning"),
+    [
+        ([0.7, 0.75, 0.8, 0.85, 0.9], [0, 20, 40, 80, 100], None),
+        ([0, 0, 0, 0, 0.33], [20, 40, 60, 48, 100], "4 of 5 dev signals have the same similarity"),
+        (
+            [0, 0, 0.33, 0.5, 0.67],
+            [30, 54, 100, 100, 100],
+            "a step rather than a logistic, 42 to",
+        ),
+        ([0.7, 0.71, 0.9, 0.91], [0, 0, 100, 100], "a step rather than a logistic, 0 to 100 %"),
+        ([0.7, 0.75, 0.8, 0.9], [50, 52, 49, 51], "nearly flat"),
+    ],
+)
+def test_a_degenerate_logistic_is_warned_of(caplog, similarity, correctness, warning):
+    columns = {"enc_similarity": similarity, "correctness": correctness, "system": "E001"}
+    fit_mapping(pd.DataFrame(columns | {"signal": [f"S{n}" for n in range(len(similarity))]}), [])
+    said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(said) == (warning is not None) and all(warning in one for one in said)
+
+
 def test_it_travels_as_a_file(dev, tmp_path):
     mapping = fit_mapping(dev, [], CHECKPOINT)
     mapping.write(tmp_path / "calibration.json")
