@@ -90,7 +90,7 @@ def _lock(locks: ExitStack, path: Path, mode: int) -> None:
         ]
         raise RecipeError(
             f"{path.parent} is in use ({'; '.join(filter(None, holders)) or path.stem[1:]}); wait "
-            "until that has ended, or give this run a path.exp_folder of its own"
+            "until that has ended, or let this run write to another folder"
         ) from None
     except OSError as error:
         logger.warning("%s: no locks on this file system (%s); start no second run", path, error)

@@ -203,7 +203,8 @@ def choose_layers(layers: Iterable[Layer], names: Iterable[str] | None) -> list[
     known = {layer.name: layer for layer in layers}
     if names is None:
         return list(known.values())
-    for name in names:
+    names = list(names)
+    for name in names or ["[]"]:
         if name not in known:
             raise RecipeError(f"layers={name}: expected some of {', '.join(known)}")
     return [layer for name, layer in known.items() if name in set(names)]

@@ -29,6 +29,7 @@ from intelligibility.experiment import EARS, Experiment
 from intelligibility.prediction.recording import LOWEST_RATE, header_of
 from intelligibility.preparation.readiness import check_later_stages
 from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, progress
+from intelligibility.words import words_of
 from msbg import Ear, Listener
 from msbg.audiogram import TRUSTED_DB_HL
 
@@ -139,8 +140,9 @@ def _check_list(archive: Archive) -> Iterator[Problem]:
         if copies[one.name] > 1:
             fault = f"signal listed twice in {archive.metadata.name}"
             yield Problem(fault, one.name, (one.name,))
-        elif not one.prompt.strip():
-            yield Problem(f"empty prompt in {archive.metadata.name}", one.name, (one.name,))
+        elif not words_of(one.prompt):
+            what = "prompt without a word" if one.prompt.strip() else "empty prompt"
+            yield Problem(f"{what} in {archive.metadata.name}", one.name, (one.name,))
         elif references.setdefault(one.scene, one.reference) != one.reference:
             yield Problem("scene with two references", f"{one.scene} of {one.name}", (one.name,))
 

@@ -47,7 +47,10 @@ def _check_start(cfg: DictConfig, experiment: Experiment) -> list[Problem]:
         return _check_pretrained(Path(str(cfg.pretrained)).expanduser(), str(cfg.pretrained))
     if cfg.from_scratch:
         return []
-    where = f"put a checkpoint in {experiment.save_folder}, or set pretrained"
+    where = (
+        f"put a checkpoint in {experiment.save_folder}, set pretrained, or do without "
+        "train_asr.py, with recogniser= one of the hub"
+    )
     return [Problem("no recogniser to start from", where, stops="train_asr.py")]
 
 

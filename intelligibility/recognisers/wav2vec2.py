@@ -3,8 +3,11 @@
 Without a head there are no words, and no log-probability of a text. None of them has a decoder.
 """
 
+import functools
+import logging
 from collections.abc import Iterable
 from typing import Any
+from unicodedata import combining, normalize
 
 import torch
 from torch import Tensor
@@ -17,6 +20,10 @@ from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError
 from intelligibility.words import words_of
 
+logger = logging.getLogger(__name__)
+
+FIGURES = "0123456789"
+DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 LONGEST = SPEECH_SECONDS[1] * ASR_RATE  # samples; the encoder itself has no limit but memory
 
 
@@ -135,13 +142,28 @@ class Wav2Vec2Recogniser(BatchRecogniser):
         return words, -loss.item() / len(tokens)
 
     def tokens_of(self, text: str) -> list[int]:
-        """Write a text in the recogniser's letters, in capitals or not as it knows them."""
+        """Write a text in the recogniser's letters, in capitals or not as it knows them.
+
+        Where it has no digits or accents, digits that stand alone are words and accents left out.
+        What it cannot write even so is left out with a warning.
+        """
         assert self.tokenizer is not None
         words = " ".join(words_of(text))
+        plain = "".join(c for c in normalize("NFKD", words) if not combining(c))
+        spoken = " ".join(DIGITS[int(w)] if w in FIGURES else w for w in plain.split())
         unknown = self.tokenizer.unk_token_id
-        ways = [self.tokenizer(way).input_ids for way in (words, words.lower())]
+        forms = (words, words.lower(), plain, plain.lower(), spoken, spoken.lower())
+        ways = [self.tokenizer(form).input_ids for form in forms]
         tokens = min(ways, key=lambda way: way.count(unknown))
+        if unknown in tokens:
+            warn_of_letters(text)
         return [token for token in tokens if token != unknown]
+
+
+@functools.cache
+def warn_of_letters(text: str) -> None:
+    """Warn, once per text in a process, that not all of it counts in `prob`."""
+    logger.warning("%r: not all of it is in the recogniser's letters; write it in words", text)
 
 
 def receptive_field(model: PreTrainedModel) -> int:

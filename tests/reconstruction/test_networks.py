@@ -122,8 +122,9 @@ def test_embedding_leaves_no_hook_behind(recogniser):
 def test_unknown_layers_are_refused_and_the_known_listed():
     layers = PatchNetwork(SmallEnc(), CPU).layers
     assert [layer.name for layer in choose_layers(layers, ["fc", "pool2"])] == ["pool2", "fc"]
-    with pytest.raises(RecipeError, match=r"layers=pool9: expected some of pool1, .*, fc"):
-        choose_layers(layers, ["pool9"])
+    for names, named in ((["pool9"], "pool9"), ([], r"\[\]")):
+        with pytest.raises(RecipeError, match=rf"layers={named}: expected some of pool1, .*, fc"):
+            choose_layers(layers, names)
 
 
 def test_weights_load_strictly_and_tensors_only(tmp_path):

@@ -64,6 +64,7 @@ FAULTS = [
     (faults.too_severe, "audiogram in listeners.CPC1_all.json not usable", "110 dB HL", 2),
     (faults.doubled, "signal listed twice in CPC1.train.json", "S10002_L0001_E001", 1),
     (faults.empty_prompt, "empty prompt in CPC1.train.json", "S10002_L0001_E001", 1),
+    (faults.wordless_prompt, "prompt without a word in CPC1.train", "S10002_L0001_E001", 1),
     (faults.damaged_entry, "damaged entry in CPC1.train.json", "correctness is 'many'", 1),
 ]
 

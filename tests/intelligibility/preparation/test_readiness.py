@@ -45,6 +45,8 @@ def test_something_to_start_from(tmp_path, used):
     (problem,) = check(tmp_path, used, "from_scratch=false")
     assert problem.stops == "train_asr.py"
     assert f"put a checkpoint in {tmp_path}/exp/transformer_cpc1/save" in problem.where
+    assert "or do without train_asr.py, with recogniser= one of the hub" in problem.where
+    assert check(tmp_path, used, "from_scratch=false", "recogniser=openai/whisper-tiny.en") == []
     # A hub id is looked up when it is fetched, and no sooner.
     assert check(tmp_path, used, "pretrained=speechbrain/asr-transformer") == []
     (problem,) = check(tmp_path, used, "pretrained=./nowhere")

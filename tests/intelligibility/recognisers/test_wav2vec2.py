@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from intelligibility.recognisers.wav2vec2 import warn_of_letters
 from intelligibility.runs import RecipeError
 from tests.intelligibility.recognisers import small_hub
 
@@ -79,9 +80,21 @@ def test_without_a_head_there_are_no_words(tmp_path):
     assert not recogniser.has_words
 
 
-def test_letters_are_those_that_the_recogniser_knows(ctc):
+@pytest.mark.parametrize(
+    ("text", "written", "warned"),
+    [
+        ("don't stop, 1960s", "DON'T STOP S", True),
+        ("5 2 9", "FIVE TWO NINE", False),
+        ("caf\u00e9 cr\u00e8me", "CAFE CREME", False),
+        ("don't stop", "DON'T STOP", False),
+    ],
+)
+def test_letters_are_those_that_the_recogniser_knows(ctc, caplog, text, written, warned):
+    warn_of_letters.cache_clear()
     read = ctc.tokenizer
-    assert read.decode(ctc.tokens_of("don't stop, 1960s"), group_tokens=False) == "DON'T STOP S"
+    for _ in range(2):
+        assert read.decode(ctc.tokens_of(text), group_tokens=False) == written
+    assert len(caplog.records) == warned  # once
 
 
 @pytest.mark.parametrize(("text", "n_tokens"), [("1960", 0), ("a long prompt " * 20, 280)])
