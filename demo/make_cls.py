@@ -42,11 +42,7 @@ FLUCTUATION = 4.0  # Hz
 def write_librispeech(root: Path) -> None:
     """Write the clean speech in LibriSpeech's layout: one chapter per voice."""
     words: dict[Path, list[str]] = {}
-    n_written = dict.fromkeys(N_UTTERANCES, 0)
-    for split, voice, text, signal in clean_speech():
-        if n_written[split] == N_UTTERANCES[split]:
-            continue
-        n_written[split] += 1
+    for split, voice, text, signal in clean_speech(N_UTTERANCES):
         speaker = str(1000 + VOICES.index(voice))
         chapter = root / SUBSETS[split] / speaker / "1"
         chapter.mkdir(parents=True, exist_ok=True)
@@ -65,7 +61,8 @@ def write_noises(data: Path) -> None:
     folder = data / "train/interferers/noise"
     folder.mkdir(parents=True)
     lines = sentences()["dev"]
-    spoken = speech.speak([(voice, " ".join(rng.choice(lines, 8))) for voice in VOICES])
+    voices = rng.choice(VOICES, 12, replace=False)
+    spoken = speech.speak([(str(voice), " ".join(rng.choice(lines, 8))) for voice in voices])
     spectrum = scenes.speech_spectrum(spoken)
     n_samples = round(SECONDS * speech.SAMPLE_RATE)
     names = []

@@ -3,8 +3,9 @@
     python -m demo.pretrain [--folder demo/pretrained] [--work demo/exp_pretrained]
 
 Speaks matrix sentences that the miniature does not contain, with voices that no talker of its
-scenes has, as clean references: the target alone, at the levels and directions of the scenes, one
-ear each. Then train_asr.py trains a recogniser of the demo's size on them from nothing. It writes
+scenes has, as clean references: the target alone, at the directions of the scenes, one ear each.
+Level and spectral tilt vary as hearing aids and hearing losses change them. Then train_asr.py
+trains a recogniser of the demo's size on them from nothing: nine minutes of CPU time. It writes
 
     asr.ckpt normalizer.ckpt tokenizer.ckpt   as the published start has them; weights in half
                                               precision, which strict loading widens again
@@ -21,7 +22,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,22 +41,22 @@ logger = logging.getLogger("pretrain")
 
 FOLDER = Path(__file__).resolve().parent / "pretrained"
 FILES = ("asr.ckpt", "normalizer.ckpt", "tokenizer.ckpt")
-VOICES = (
-    "en+f5",
-    "en-us+linda",
-    "en-gb-x-rp+Annie",
-    "en-us+anika",
-    "en-gb-scotland+steph",
-    "en+Alicia",
-    "en+m4",
-    "en-us+m6",
-    "en-gb-x-rp+m7",
-    "en-gb-scotland+Mike",
-    "en-us+edward",
-    "en+benjamin",
-)
-N_SENTENCES = {"train": 1200, "dev": 120}
-EPOCHS = 12
+ACCENTS = ("en", "en-us", "en-gb-x-rp", "en-gb-scotland")
+# espeak-ng's variants that sound like people, without those of the scenes' voices.
+VARIANTS = (
+    "Alex Alicia Andrea Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael "
+    "Mike Nguyen Reed RicishayMax RicishayMax2 RicishayMax3 adam anika announcer antonio aunty "
+    "benjamin boris caleb david ed edward edward2 f5 grandma grandpa gustave ian iven iven2 iven3 "
+    "iven4 john kaukovalta linda m4 m6 m7 m8 marcelo max michel miguel mike2 norbert pablo paul "
+    "pedro quincy rob robert sandro shelby steph steph2 steph3 travis victor zac"
+).split()
+VOICES = tuple(f"{accent}+{variant}" for variant in VARIANTS for accent in ACCENTS)
+LOUDER = (-15.0, 10.0)  # dB, by which a hearing aid and a hearing loss change the level
+TILT = (-6.0, 3.0)  # dB per octave
+N_SENTENCES = {"train": 2400, "dev": 120}
+# SpecAugment's changes at a time, and up to which epoch: all three slow down the learning of words.
+AUGMENTATIONS = {1: 10, 3: 18}
+EPOCHS = max(AUGMENTATIONS.values())
 SEED = 2022
 NOTICE = (
     "Trained on synthetic speech (espeak-ng) only. No person spoke. It recognises the fifty words "
@@ -73,18 +74,28 @@ def sentences() -> dict[str, list[str]]:
     return {"train": free[:n_train], "dev": free[n_train : sum(N_SENTENCES.values())]}
 
 
-def clean_speech() -> Iterator[tuple[str, str, str, np.ndarray]]:
+def clean_speech(
+    n_sentences: Mapping[str, int] = N_SENTENCES,
+) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """Yield split, voice, sentence and one ear's signal (n_samples,), 16 kHz, per utterance."""
     rng = np.random.default_rng(SEED)
     for split, texts in sentences().items():
+        texts = texts[: n_sentences[split]]
         voices = [VOICES[number % len(VOICES)] for number in range(len(texts))]
         for number, spoken in enumerate(speech.speak(list(zip(voices, texts, strict=True)))):
-            level = scenes.LEVEL + min(rng.choice(SNRS), 0)
+            level = scenes.LEVEL + min(rng.choice(SNRS), 0) + rng.uniform(*LOUDER)
             silence = round(scenes.AFTER * speech.SAMPLE_RATE)
-            target = np.pad(scenes.at_level(spoken, level), (0, silence))
+            sentence = tilted(spoken, rng.uniform(*TILT))
+            target = np.pad(scenes.at_level(sentence, level), (0, silence))
             ears = HEADROOM * scenes.at_ears(target, float(rng.integers(-30, 31)))
             signal = resample(ears[:, number % 2, None], speech.SAMPLE_RATE, ASR_RATE)[:, 0]
             yield split, voices[number], texts[number], signal
+
+
+def tilted(signal: np.ndarray, tilt: float) -> np.ndarray:
+    """Change the spectrum of a signal (n_samples,) by `tilt` dB per octave above 250 Hz."""
+    octaves = np.log2(np.fft.rfftfreq(len(signal), 1 / speech.SAMPLE_RATE).clip(min=250) / 250)
+    return np.fft.irfft(np.fft.rfft(signal) * 10 ** (tilt * octaves / 20), len(signal))
 
 
 def write_speech(data: Path) -> None:
@@ -100,14 +111,14 @@ def write_speech(data: Path) -> None:
         write_table(data / f"clean_{split}.csv", table)
 
 
-def train(exp_folder: Path, asr_folder: Path, *overrides: str) -> None:
-    """Run train_asr.py on the clean tables with the demo's settings."""
+def train(exp_folder: Path, asr_folder: Path, epochs: int, *overrides: str) -> None:
+    """Run train_asr.py on the clean tables with the demo's settings, up to an epoch."""
     tables = {"train_csv": "[clean_train.csv]", "valid_csv": "clean_dev.csv"}
     tables["test_csv"] = "[clean_dev.csv]"
     command = [sys.executable, str(RECIPE / "train_asr.py"), "--config-name", "demo/config"]
     command += [f"path.exp_folder={exp_folder}", f"path.asr_folder={asr_folder}", *overrides]
     command += [f"asr_overrides.{name}={value}" for name, value in tables.items()]
-    command += [f"asr_overrides.{name}_epochs={EPOCHS}" for name in ("number_of", "stage_one")]
+    command += [f"asr_overrides.{name}_epochs={epochs}" for name in ("number_of", "stage_one")]
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
@@ -139,12 +150,17 @@ def main() -> None:
     data = Experiment(work, work / "asr").data_folder
     if not (data / "clean_dev.csv").is_file():
         write_speech(data)
-    train(work, work / "asr", "pretrained=null", "from_scratch=true")
+    for n_changes, epochs in AUGMENTATIONS.items():
+        changes = "{" + f"min_augmentations: {n_changes}, max_augmentations: {n_changes}" + "}"
+        settings = {"latest_checkpoints": 1, "transformer_dropout": 0.1, "augmentation": changes}
+        scratch = [f"asr_overrides.{name}={value}" for name, value in settings.items()]
+        train(work, work / "asr", epochs, "pretrained=null", "from_scratch=true", *scratch)
     steps = export(AsrFolder(work / "asr").save_folder, folder)
     shutil.rmtree(work / "check", ignore_errors=True)
     train(
         work,
         work / "check",
+        EPOCHS,
         f"pretrained={folder}",
         "from_scratch=false",
         f"asr_overrides.pretrained_epoch={EPOCHS}",  # nothing is left to train: it is only tested
@@ -155,7 +171,9 @@ def main() -> None:
             f"a word error rate of {rate:.1f} % on clean speech; expected 5 % or less"
         )
     record = {"notice": NOTICE, "command": "python -m demo.pretrain", "seed": SEED}
-    record |= {"sentences": N_SENTENCES, "voices": VOICES, "epochs": EPOCHS, "steps": steps}
+    record |= {"sentences": N_SENTENCES, "accents": ACCENTS, "variants": VARIANTS}
+    record |= {"louder_db": LOUDER, "tilt_db_per_octave": TILT}
+    record |= {"augmentations": AUGMENTATIONS, "epochs": EPOCHS, "steps": steps}
     record |= {"clean_dev_word_error_rate_percent": rate, "versions": versions()}
     record["sha256"] = {name: sha256_of([folder / name]) for name in FILES}
     write_json(folder / "provenance.json", record)

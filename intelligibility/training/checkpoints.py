@@ -37,9 +37,15 @@ class WholeCheckpointer(Checkpointer):
     SpeechBrain writes the meta file first and deletes file by file, so a run killed in between
     leaves a folder that is taken for a checkpoint and cannot be loaded. Here both happen under
     another name. Each training has an id, and deletes only checkpoints that bear it.
+
+    `n_latest` is how many of the last epochs' checkpoints are kept beside the best one.
     """
 
     checkpoints_dir: Path
+
+    def __init__(self, *args: Any, n_latest: int = 1, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.n_latest = n_latest
 
     @property
     def files(self) -> SaveFolder:
@@ -98,7 +104,7 @@ class WholeCheckpointer(Checkpointer):
         return saved
 
     def keep_best_and_latest(self) -> None:
-        """Delete all but the checkpoint of the best accuracy, the last epoch's and the newest.
+        """Delete all but the checkpoint of the best accuracy, the last epochs' and the newest.
 
         The start, which this training did not write, is no candidate: its accuracy was measured on
         other data, and a published average is marked with an accuracy of 1.1. It moves to start/
@@ -113,7 +119,8 @@ class WholeCheckpointer(Checkpointer):
         epochs = [found for found in mine if found.meta["end-of-epoch"]]
         kept = [max(mine, key=ckpt_recency)] if mine else checkpoints
         if epochs:
-            kept += [max(epochs, key=ckpt_recency), max(epochs, key=_accuracy)]
+            latest = sorted(epochs, key=ckpt_recency)[-self.n_latest :]
+            kept += [*latest, max(epochs, key=_accuracy)]
         for checkpoint in checkpoints:
             if checkpoint in kept:
                 continue

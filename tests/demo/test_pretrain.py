@@ -29,15 +29,14 @@ def test_its_speech_is_not_that_of_the_miniature():
     assert {split: len(texts) for split, texts in drawn.items()} == pretrain.N_SENTENCES
     together = [*drawn["train"], *drawn["dev"]]
     assert len(set(together)) == len(together) and taken.isdisjoint(together)
-    assert not set(pretrain.VOICES) & {*speech.TARGET_VOICES, *speech.COMPETING_VOICES}
-    variants = {voice.split("+")[1] for voice in pretrain.VOICES}
-    assert not variants & {v.split("+")[1] for v in speech.TARGET_VOICES + speech.COMPETING_VOICES}
+    heard = speech.TARGET_VOICES + speech.COMPETING_VOICES
+    assert not set(pretrain.VARIANTS) & {voice.split("+")[1] for voice in heard}
 
 
 def test_the_files_are_those_of_the_record():
     record = json.loads((pretrain.FOLDER / "provenance.json").read_text())
     assert record["clean_dev_word_error_rate_percent"] <= 5
-    assert record["voices"] == list(pretrain.VOICES)
+    assert record["variants"] == pretrain.VARIANTS
     assert record["sentences"] == pretrain.N_SENTENCES
     for name in pretrain.FILES:
         assert sha256_of([pretrain.FOLDER / name]) == record["sha256"][name]
@@ -52,20 +51,20 @@ def hparams(tmp_path_factory):
     settings = load_settings(cfg, Experiment.from_config(cfg))
     record = json.loads((pretrain.FOLDER / "provenance.json").read_text())
     assert settings["pretrained_epoch"] == record["epochs"]
-    assert settings["pretrained_steps"] == record["steps"]
     return settings
 
 
 def test_it_recognises_clean_speech(hparams):
-    """A sentence of each voice: at most one word in twenty is wrong."""
+    """A sentence of each tenth voice: at most one word in twenty is wrong."""
     weights = load_weights(pretrain.FOLDER / "asr.ckpt", hparams["model"])
     hparams["model"].load_state_dict(weights, strict=True)
     load_normaliser(hparams["normalize"], pretrain.FOLDER / "normalizer.ckpt", hparams["n_mels"])
     recogniser = SpeechBrainRecogniser(hparams, torch.device("cpu"))
     n_tokens = hparams["output_neurons"]
     load_tokenizer(recogniser.tokenizer, pretrain.FOLDER / "tokenizer.ckpt", n_tokens)
-    texts = speech.matrix_sentences(len(pretrain.VOICES), np.random.default_rng(5))
-    spoken = speech.speak(list(zip(pretrain.VOICES, texts, strict=True)))
+    voices = pretrain.VOICES[::10]
+    texts = speech.matrix_sentences(len(voices), np.random.default_rng(5))
+    spoken = speech.speak(list(zip(voices, texts, strict=True)))
     signals = []
     for signal in spoken:
         target = np.pad(scenes.at_level(signal, scenes.LEVEL + 20), (0, speech.SAMPLE_RATE))

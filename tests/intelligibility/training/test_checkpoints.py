@@ -35,11 +35,16 @@ def save(checkpointer, accuracy):
 
 
 @pytest.mark.parametrize(
-    "accuracies, kept",
-    [((0.2, 0.6, 0.5, 0.4), (1, 3)), ((0.5, 0.5), (1,))],
-    ids=["two", "of equals the later"],
+    "n_latest, accuracies, kept",
+    [
+        (1, (0.2, 0.6, 0.5, 0.4), (1, 3)),
+        (1, (0.5, 0.5), (1,)),
+        (2, (0.6, 0.2, 0.5, 0.4), (0, 2, 3)),
+    ],
+    ids=["two", "of equals the later", "the last two"],
 )
-def test_keeps_best_and_latest(checkpointer, accuracies, kept):
+def test_keeps_best_and_latest(checkpointer, n_latest, accuracies, kept):
+    checkpointer.n_latest = n_latest
     saved = [save(checkpointer, accuracy).path.name for accuracy in accuracies]
     assert names(checkpointer) == sorted(saved[number] for number in kept)
 
