@@ -56,7 +56,7 @@ demo-table2: .venv/.demo
 	$(PY) -m demo.make_cls
 	$(RUN) prepare_cls.py $(DEMO) $(CLS)
 	$(RUN) prepare_data.py $(DEMO) hearing_loss=none
-	$(RUN) train_asr.py $(DEMO) run=ls asr_overrides.number_of_epochs=12 # which it has: nothing is trained
+	$(RUN) train_asr.py $(DEMO) run=ls asr_overrides.number_of_epochs=18 # which it has: nothing is trained
 	$(RUN) train_asr.py $(DEMO) data=cls
 	$(RUN) train_asr.py $(DEMO) run=ls_cls_cpc1 $(LS_CLS)
 	$(RUN) train_asr.py $(DEMO) hearing_loss=none run=ls_cls_cpc1 $(LS_CLS)
