@@ -1,11 +1,15 @@
 """What many tests need: a release, a configuration, a script run as a user runs it."""
 
+import functools
 import hashlib
 import json
+import multiprocessing.forkserver
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 RECIPE = Path(__file__).resolve().parent.parent
 SHARED = RECIPE.parent / "shared"
+SCRIPTS = ("prepare_data", "train_asr", "infer", "evaluate", "score", "baselines", "prepare_cls")
 N_KILLS = int(os.environ.get("KILLS", "3"))  # of each stage, in test_interruptions.py
 
 
@@ -57,20 +62,48 @@ def edit(path: Path, change: object) -> None:
     dump(path, content)
 
 
+def become_script(script: str, words: list[str], cwd: Path, written: Path) -> None:
+    """Run a script as a terminal would start it; what it prints goes to files in `written`."""
+    multiprocessing.set_start_method(None, force=True)  # as it is where nothing was forked
+    os.setsid()
+    os.chdir(cwd)
+    for number, name in enumerate(("stdout", "stderr"), start=1):
+        os.dup2(os.open(written / name, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = [str(RECIPE / script), *words]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+@functools.cache
+def forks() -> multiprocessing.context.ForkServerContext:
+    """Return what starts processes that have imported what scripts import: seconds less each."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*SCRIPTS, "intelligibility.recognisers.speechbrain"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+def start_script(
+    written: Path, script: str, *overrides: str, cwd: Path | None = None
+) -> multiprocessing.context.ForkServerProcess:
+    """Start a stage in a session of its own, as a user does from a terminal."""
+    arguments = (script, overrides, cwd or Path.cwd(), written)
+    process = forks().Process(target=become_script, args=arguments)
+    process.start()
+    return process
+
+
 def run_script(
     script: str, *overrides: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess:
-    """Run a stage as a user does, from a terminal."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(RECIPE / script), *overrides],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=600,
-        check=False,
-    )
+    """Run a stage as a user does, from a terminal, and return what it printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = start_script(Path(folder), script, *overrides, cwd=cwd)
+        process.join(600)
+        process.kill()
+        written = [(Path(folder) / name).read_text() for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess([script, *overrides], process.exitcode, *written)
 
 
 def configure(

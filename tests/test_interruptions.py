@@ -11,8 +11,8 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ import prepare_data
 from benchmarks.made.recogniser import make_recogniser
 from benchmarks.made.release import make_release
 from intelligibility.preparation import check
-from tests.conftest import N_KILLS, RECIPE, configure, contents, run_script
+from tests.conftest import N_KILLS, configure, contents, run_script, start_script
 from tests.prepared_data import SIZES
 
 
@@ -45,19 +45,12 @@ def assert_no_partial_file(exp: Path) -> None:
             json.loads(path.read_text())
 
 
-def start(script: str, arguments: list[str], journal: Path) -> subprocess.Popen:
-    """Start a stage in a session of its own, as from a terminal, and wait until it got on."""
+def start(written: Path, journal: Path, script: str, *arguments: str) -> ForkServerProcess:
+    """Start a stage, and wait until it got on."""
     before = journal.stat().st_size if journal.is_file() else 0
-    process = subprocess.Popen(
-        [sys.executable, str(RECIPE / script), *arguments, "n_jobs=2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    process = start_script(written, script, *arguments)
     deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.is_alive() and time.monotonic() < deadline:
         if journal.is_file() and journal.stat().st_size > before:
             break
         time.sleep(0.01)
@@ -73,12 +66,13 @@ def test_killed_at_random_moments(inferred, tmp_path):
         ("prepare_data.py", paths, exp / "cpc1_asr_data/prepared.jsonl"),
         ("infer.py", [*paths, *SIZES], exp / "inference.jsonl"),
     ):
-        for _ in range(N_KILLS):
-            process = start(script, arguments, journal)
+        for number in range(N_KILLS):  # first in two processes, which import for seconds
+            n_jobs = "n_jobs=2" if number == 0 else "n_jobs=1"
+            process = start(tmp_path, journal, script, *arguments, n_jobs)
             time.sleep(rng.uniform(0, 0.4))
             with contextlib.suppress(ProcessLookupError):  # it had ended
                 (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.join()
             assert_no_partial_file(exp)
         done = len(journal.read_text().splitlines())
         assert done >= N_KILLS  # every run got on where the last one was killed
@@ -97,18 +91,17 @@ def long_release(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def busy(long_release, tmp_path):
-    """Return a run of prepare_data.py that is at work in two processes: its own, and its journal.
+    """Return a run of prepare_data.py that is at work in two processes, and its journal.
 
     Whatever is left of its session is killed.
     """
     journal = tmp_path / "exp/cpc1_asr_data/prepared.jsonl"
     paths = [f"path.root={long_release}", f"path.exp_folder={tmp_path / 'exp'}"]
-    process = start("prepare_data.py", paths, journal)
-    assert process.poll() is None and len(in_session(process.pid)) >= 3  # with two workers
+    process = start(tmp_path, journal, "prepare_data.py", *paths, "n_jobs=2")
+    assert process.is_alive() and len(in_session(process.pid)) >= 3  # with two workers
     yield process, journal
     for pid in in_session(process.pid):
         os.kill(pid, signal.SIGKILL)
-    process.communicate()
 
 
 def in_session(leader: int) -> list[int]:
@@ -135,13 +128,16 @@ def wait_for_all(leader: int, seconds: float) -> list[int]:
 @pytest.mark.parametrize(
     ("send", "stop"), [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)], ids=["term", "^C"]
 )
-def test_a_run_that_is_asked_to_stop_says_a_line_and_takes_its_workers_along(busy, send, stop):
+def test_a_run_that_is_asked_to_stop_says_a_line_and_takes_its_workers_along(
+    busy, tmp_path, send, stop
+):
     """kill reaches the script alone, Ctrl-C all processes of the terminal."""
     process, journal = busy
     send(process.pid, stop)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process.join(60)
+    assert process.exitcode == 130
     assert wait_for_all(process.pid, 30) == []
+    said = (tmp_path / "stderr").read_text()
     (line,) = [line for line in said.splitlines() if "Stopped" in line]
     assert line.endswith("Stopped: what is done is kept, and the same command goes on")
     assert "Traceback" not in said and "Error" not in said and "Interrupt" not in said, said
@@ -153,7 +149,6 @@ def test_a_run_that_is_asked_to_stop_says_a_line_and_takes_its_workers_along(bus
 def test_workers_do_not_outlive_a_script_that_was_killed(busy):
     process, _ = busy
     process.kill()
-    process.wait()
     assert wait_for_all(process.pid, 30) == []  # a second or two, on a machine that is not busy
 
 

@@ -6,16 +6,19 @@ processes against one within 1e-5 of the largest (sums in another order).
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import pty
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ import soundfile
 import speechbrain as sb
 import torch
 import yaml
+from speechbrain.utils.distributed import ddp_init_group
 
 import train_asr
 from intelligibility.experiment import write_table
@@ -32,7 +36,7 @@ from intelligibility.runs import RECIPE, RecipeError, sole_run
 from intelligibility.training.data import make_dataset
 from intelligibility.training.settings import Vocabulary
 from tests import toy_asr
-from tests.conftest import contents
+from tests.conftest import contents, forks, run_script, start_script
 
 pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
 
@@ -42,15 +46,6 @@ def assert_same_state(one, other):
     for name in ("model", "normalizer", "optimizer", "noam_scheduler"):
         first, second = toy_asr.load(one / f"{name}.ckpt"), toy_asr.load(other / f"{name}.ckpt")
         torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
-
-
-def in_a_process(code, *arguments, torchrun=False):
-    """Run Python code, from another folder, in a process of its own or in two on the CPU."""
-    paths = os.pathsep.join([str(RECIPE), str(RECIPE / "tests")])
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [sys.executable, *(start if torchrun else []), code, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 # A whole run
@@ -134,40 +129,29 @@ def test_resumes_between_epochs_to_the_bit(toy_data, uninterrupted, tmp_path, st
     assert toy_asr.epochs(tmp_path) == toy_asr.epochs(uninterrupted)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch, toy_asr, train_asr
+def train_and_die(data, asr, where, count):
+    """Train, and kill this process at a write by torch or before a step."""
+    owner, name = {"write": (torch, "save"), "step": (train_asr.ASR, "fit_batch")}[where]
+    original, calls = getattr(owner, name), itertools.count(1)
 
-owner, name = {"write": (torch, "save"), "step": (train_asr.ASR, "fit_batch")}[sys.argv[3]]
-original, left = getattr(owner, name), int(sys.argv[4])
+    def dying(*args, **kwargs):
+        if next(calls) == count:
+            if name == "save":
+                Path(args[1]).write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
 
-def killed(*args, **kwargs):
-    global left
-    left -= 1
-    if left == 0:
-        if name == "save":
-            Path(args[1]).write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*args, **kwargs)
-
-setattr(owner, name, killed)
-toy_asr.train(Path(sys.argv[1]), Path(sys.argv[2]))
-"""
-
-
-@pytest.fixture
-def script(tmp_path_factory):
-    """Return the path of a script to write."""
-    return tmp_path_factory.mktemp("script") / "script.py"
+    setattr(owner, name, dying)
+    toy_asr.train(data, asr)
 
 
 @pytest.mark.parametrize("where, count", [("write", 10), ("step", 15)])
-def test_resumes_after_a_kill(toy_data, uninterrupted, tmp_path, script, where, count):
+def test_resumes_after_a_kill(toy_data, uninterrupted, tmp_path, where, count):
     """An epoch has four writes by torch and four steps: the third epoch is hit, and the fourth."""
-    script.write_text(KILLED)
-    run = in_a_process(script, toy_data, tmp_path, where, count)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    run = forks().Process(target=train_and_die, args=(toy_data, tmp_path, where, count))
+    run.start()
+    run.join()
+    assert run.exitcode == -signal.SIGKILL
     reached = int((toy_asr.latest(tmp_path) / "counter.ckpt").read_text())
     assert 1 <= reached < toy_asr.SETTINGS["number_of_epochs"]
     toy_asr.train(toy_data, tmp_path)
@@ -376,55 +360,55 @@ def test_says_which_batch_did_not_fit(toy_data, tmp_path, part, remedy):
 # Several processes
 
 
-GRADIENTS = """
-import os, sys
-from pathlib import Path
-import speechbrain as sb, torch, toy_asr, train_asr
-from speechbrain.utils.distributed import ddp_init_group
-from intelligibility.training.data import make_dataset
-from intelligibility.training.settings import Vocabulary
-from intelligibility.recognisers.values import pick
-
-data, asr, result = map(Path, sys.argv[1:])
-masks = {"min_augmentations": 0, "max_augmentations": 0}
-hparams = toy_asr.trained_settings(data, asr, transformer_dropout=0.0, augmentation=masks)
-rows = toy_asr.training_rows(hparams)
-lengths = [row["wrd"].count(" ") for row in rows]
-usual = max(set(lengths), key=lengths.count)  # padding would change the frames beside it
-rows = [row for row, length in zip(rows, lengths) if length == usual][:8]
-assert len(rows) == 8
-options = train_asr.run_options({"noprogressbar": True}, "cpu")
-ddp_init_group(options)
-rank = int(os.environ.get("RANK", 0))
-mine = rows[rank::2] if "RANK" in os.environ else rows
-checkpointer = hparams["checkpointer"]()
-brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, checkpointer)
-brain.on_fit_start()
-brain.modules.eval()  # batch normalisation held fixed
-gradients = {}
-def keep(): gradients.update({n: p.grad.clone() for n, p in hparams["model"].named_parameters()})
-brain.optimizers_step = keep
-dataset = make_dataset(mine, pick(Vocabulary, hparams))
-loader = brain.make_dataloader(dataset, sb.Stage.VALID, None, batch_size=8)
-brain.step = 1
-brain.fit_batch(next(iter(loader)))
-torch.save(gradients, result.with_suffix(f".{rank}"))
-if "RANK" in os.environ:
-    torch.distributed.destroy_process_group()
-"""
+def keep_gradients(data, asr, result, environment):
+    """Write the gradients of one step on eight signals, or of this process' half of them."""
+    os.environ.update(environment)
+    hparams = toy_asr.trained_settings(data, asr, **toy_asr.NO_MASKS, transformer_dropout=0.0)
+    rows = toy_asr.training_rows(hparams)
+    lengths = [row["wrd"].count(" ") for row in rows]
+    usual = max(set(lengths), key=lengths.count)  # padding would change the frames beside it
+    rows = [row for row, length in zip(rows, lengths, strict=True) if length == usual][:8]
+    assert len(rows) == 8
+    options = train_asr.run_options({"noprogressbar": True}, "cpu")
+    ddp_init_group(options)
+    mine = rows[int(environment["RANK"]) :: 2] if environment else rows
+    checkpointer = hparams["checkpointer"]()
+    brain = train_asr.ASR(hparams["modules"], hparams["Adam"], hparams, options, checkpointer)
+    brain.on_fit_start()
+    brain.modules.eval()  # batch normalisation held fixed
+    gradients = {}
+    brain.optimizers_step = lambda: gradients.update(
+        {name: value.grad.clone() for name, value in hparams["model"].named_parameters()}
+    )
+    dataset = make_dataset(mine, pick(Vocabulary, hparams))
+    loader = brain.make_dataloader(dataset, sb.Stage.VALID, None, batch_size=8)
+    brain.step = 1
+    brain.fit_batch(next(iter(loader)))
+    torch.save(gradients, result)
+    if environment:
+        torch.distributed.destroy_process_group()
 
 
-def test_two_processes_step_as_one_does(learnt, tmp_path, script):
+def test_two_processes_step_as_one_does(learnt, tmp_path):
     data, asr = learnt
     copy = shutil.copytree(asr, tmp_path / "asr")
-    script.write_text(GRADIENTS)
-    for result, torchrun in (("single", False), ("double", True)):
-        run = in_a_process(script, data, copy, tmp_path / result, torchrun=torchrun)
-        assert run.returncode == 0, run.stderr
-    expected = toy_asr.load(tmp_path / "single.0")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [group | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    runs = [
+        forks().Process(target=keep_gradients, args=(data, copy, tmp_path / name, environment))
+        for name, environment in zip(("single", "0", "1"), ({}, *ranks), strict=True)
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(300)
+        assert run.exitcode == 0
+    expected = toy_asr.load(tmp_path / "single")
     assert len(expected) > 40 and all(value.abs().max() > 0 for value in expected.values())
-    for rank in (0, 1):
-        found = toy_asr.load(tmp_path / f"double.{rank}")
+    for rank in "01":
+        found = toy_asr.load(tmp_path / rank)
         for name, value in expected.items():
             # Sums over frames cancel: 1.4e-5 was seen on other kernels. A wrong mean is 1e-1 off.
             limit = 1e-3 * value.abs().max()
@@ -432,19 +416,18 @@ def test_two_processes_step_as_one_does(learnt, tmp_path, script):
 
 
 def command_line(folder, asr, way="hydra", **changes):
-    """Return a command that trains for an epoch, with Hydra or on the settings file alone."""
+    """Return words that train for an epoch, with Hydra or on the settings file alone."""
     settings = toy_asr.SETTINGS | {"number_of_epochs": 1, "valid_search_interval": 1} | changes
-    script = [sys.executable, str(RECIPE / "train_asr.py")]
     if way == "published":
         settings |= {"data_folder": folder / "cpc1_asr_data", "output_folder": asr}
         options = [f"--{key}={value}".replace("'", "") for key, value in settings.items()]
         file = str(RECIPE / "transformer_cpc1.yaml")
-        return [*script, file, *options, "--noprogressbar", "--device=cpu"]
+        return [file, *options, "--noprogressbar", "--device=cpu"]
     options = [f"path.exp_folder={folder}", f"path.asr_folder={asr}", "device=cpu"]
     options += [f"seed={settings.pop('seed')}", f"from_scratch={settings.pop('from_scratch')}"]
     options += [f"asr_overrides.{key}={value}" for key, value in settings.items()]
     options = [option.replace("'", "").replace(" ", "") for option in options]
-    return [*script, *options, "run_opts.noprogressbar=true"]
+    return [*options, "run_opts.noprogressbar=true"]
 
 
 @pytest.fixture(scope="session")
@@ -467,15 +450,21 @@ assert not any("gloo" in thread for thread in threads), threads
 """
 
 
-def test_two_processes_train_and_end(experiment, tmp_path, script):
-    script.write_text(THREADS)
-    run = in_a_process(script, *command_line(experiment, tmp_path)[1:], torchrun=True)
+def test_two_processes_train_and_end(experiment, tmp_path):
+    (tmp_path / "script.py").write_text(THREADS)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "script.py"]
+    command = [sys.executable, "-m", *torchrun, RECIPE / "train_asr.py"]
+    run = subprocess.run(
+        [*command, *command_line(experiment, tmp_path / "asr")],
+        env=os.environ | {"PYTHONPATH": str(RECIPE), "OMP_NUM_THREADS": "1"},
+        **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300},
+    )
     assert run.returncode == 0, run.stderr
     for line in ("epoch 1 of 1: ", "word error rates: ", "Done in "):  # by one of the two
         assert (run.stdout + run.stderr).count(line) == 1
-    assert toy_asr.epochs(tmp_path)[0]["steps"] == 2  # 32 signals, 8 each for two processes
-    assert len(list((tmp_path / "save").glob("CKPT+*"))) == 1
-    rates = json.loads((tmp_path / "wer.json").read_text())["WER"]
+    assert toy_asr.epochs(tmp_path / "asr")[0]["steps"] == 2  # 32 signals, 8 each for two processes
+    assert len(list((tmp_path / "asr/save").glob("CKPT+*"))) == 1
+    rates = json.loads((tmp_path / "asr/wer.json").read_text())["WER"]
     assert set(rates) == {"left_dev_msbg", "right_dev_msbg"}
 
 
@@ -486,8 +475,7 @@ def test_both_ways_of_starting_are_one(experiment, tmp_path):
     """With Hydra, and on the settings file alone as published: the same weights."""
     for way in WAYS:
         folder = Path(os.path.relpath(experiment, tmp_path))
-        command = command_line(folder, Path(way), way)
-        run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+        run = run_script("train_asr.py", *command_line(folder, Path(way), way), cwd=tmp_path)
         assert run.returncode == 0, run.stderr
     assert_same_state(*(toy_asr.latest(tmp_path / way) for way in WAYS))
     (one,), (other,) = (toy_asr.epochs(tmp_path / way) for way in WAYS)
@@ -503,16 +491,16 @@ def test_both_ways_of_starting_are_one(experiment, tmp_path):
 )
 def test_an_error_is_a_message_not_a_traceback(experiment, tmp_path, change, message):
     key = change.split("=")[0]
-    command = command_line(experiment, tmp_path)
-    command = [word for word in command if not word.startswith((f"{key}.", f"{key}="))] + [change]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    words = command_line(experiment, tmp_path)
+    words = [word for word in words if not word.startswith((f"{key}.", f"{key}="))]
+    run = run_script("train_asr.py", *words, change)
     assert run.returncode == 1
     assert message in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
 
 
 def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path):
-    command = command_line(experiment, tmp_path)
+    command = [sys.executable, RECIPE / "train_asr.py", *command_line(experiment, tmp_path)]
     command.remove("run_opts.noprogressbar=true")
     shown, written = pty.openpty()
     fcntl.ioctl(written, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # lines, columns
@@ -538,23 +526,20 @@ def test_a_terminal_shows_progress_and_each_epoch(experiment, tmp_path):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ctrl_c_is_a_line_and_the_same_command_goes_on(experiment, tmp_path, way):
-    command = command_line(experiment, tmp_path, way, num_workers=2, number_of_epochs=40)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    ) as run:
-        lines = []
-        for line in run.stderr:
-            lines.append(line)
-            if "epoch 1 of 40" in line:
-                os.killpg(run.pid, signal.SIGINT)
-        assert run.wait(60) == 130
-    text = "".join(lines)
-    assert "Traceback" not in text and "Error" not in text
-    assert lines[-1].count("Stopped") == 1 and "the same command goes on" in lines[-1]
+    words = command_line(experiment, tmp_path / "asr", way, num_workers=2, number_of_epochs=40)
+    run = start_script(tmp_path, "train_asr.py", *words)
+    said = tmp_path / "stderr"
+    while run.is_alive() and not (said.is_file() and "epoch 1 of 40" in said.read_text()):
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGINT)
+    run.join(60)
+    assert run.exitcode == 130
+    assert "Traceback" not in said.read_text() and "Error" not in said.read_text()
+    *_, last = said.read_text().splitlines()
+    assert last.count("Stopped") == 1 and "the same command goes on" in last
     with pytest.raises(ProcessLookupError):  # no worker lives on
         os.killpg(run.pid, 0)
-    assert toy_asr.epochs(tmp_path)[0]["epoch"] == 1
+    assert toy_asr.epochs(tmp_path / "asr")[0]["epoch"] == 1
 
 
 @pytest.mark.parametrize(
