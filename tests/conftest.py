@@ -62,14 +62,21 @@ def edit(path: Path, change: object) -> None:
     dump(path, content)
 
 
-def become_script(script: str, words: list[str], cwd: Path, written: Path) -> None:
-    """Run a script as a terminal would start it; what it prints goes to files in `written`."""
-    multiprocessing.set_start_method(None, force=True)  # as it is where nothing was forked
-    os.setsid()
-    os.chdir(cwd)
+def become_script(script: Path, words: list[str], cwd: Path, written: Path) -> None:
+    """Run a script as Python started from a terminal does; what it prints goes to `written`.
+
+    Modules of ours are imported anew, from the script's folder; those of others are there.
+    """
     for number, name in enumerate(("stdout", "stderr"), start=1):
         os.dup2(os.open(written / name, os.O_WRONLY | os.O_CREAT), number)
-    sys.argv = [str(RECIPE / script), *words]
+    os.setsid()
+    os.chdir(cwd)
+    multiprocessing.set_start_method(None, force=True)
+    ours = {path.stem for path in RECIPE.iterdir()}
+    for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
+        del sys.modules[name]
+    sys.path[:] = [str(script.parent), *(path for path in sys.path if path not in ("", str(RECIPE)))]
+    sys.argv = [str(script), *words]
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
@@ -77,25 +84,26 @@ def become_script(script: str, words: list[str], cwd: Path, written: Path) -> No
 def forks() -> multiprocessing.context.ForkServerContext:
     """Return what starts processes that have imported what scripts import: seconds less each."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*SCRIPTS, "intelligibility.recognisers.speechbrain"])
+    context.set_forkserver_preload([*SCRIPTS, "tests.conftest"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.chdir(RECIPE)
         multiprocessing.forkserver.ensure_running()
     return context
 
 
 def start_script(
-    written: Path, script: str, *overrides: str, cwd: Path | None = None
+    written: Path, script: str | Path, *overrides: str, cwd: Path | None = None
 ) -> multiprocessing.context.ForkServerProcess:
     """Start a stage in a session of its own, as a user does from a terminal."""
-    arguments = (script, overrides, cwd or Path.cwd(), written)
+    arguments = (RECIPE / script, overrides, cwd or Path.cwd(), written)
     process = forks().Process(target=become_script, args=arguments)
     process.start()
     return process
 
 
 def run_script(
-    script: str, *overrides: str, cwd: Path | None = None
+    script: str | Path, *overrides: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess:
     """Run a stage as a user does, from a terminal, and return what it printed."""
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,6 @@
 """What the recipe promises to those who extend it, tried in a temporary copy of it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ import soundfile as sf
 from benchmarks.made.experiment import make_experiment
 from benchmarks.made.release import babble, dump
 from intelligibility.runs import read_json, write_json
-from tests.conftest import RECIPE
+from tests.conftest import RECIPE, run_script
 from tests.prepared_data import write_tables
 
 
@@ -40,9 +37,7 @@ def insert(path: Path, before: str, text: str) -> None:
 
 def run(copy: Path, script: str, *arguments: str) -> str:
     """Run a script of the copy; return what it logs."""
-    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, script, *arguments]
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    done = run_script(copy / script, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -132,7 +127,6 @@ def fit_curve(similarity, correctness):
     return Curve(float(offset), float(gain))
 '''
 LEGENDS = """
-import sys
 from matplotlib.figure import Figure
 legend = Figure.legend
 def shown(figure, handles, labels, **options):
@@ -140,16 +134,25 @@ def shown(figure, handles, labels, **options):
     return legend(figure, handles, labels, **options)
 Figure.legend = shown
 import runpy
-runpy.run_path("evaluate.py", run_name="__main__")
+runpy.run_path(__file__.replace("legends", "evaluate"), run_name="__main__")
 """
 
 
-PRINTED = "import sys; print(FittedMapping.read(sys.argv[1]).predict('dec', 0.8))"
+PREDICTS = """
+import sys
+from intelligibility.evaluation.mapping import FittedMapping
+print(FittedMapping.read(sys.argv[1]).predict("dec", 0.8))
+"""
 
 
 def test_another_mapping_is_its_own_file(copy, tmp_path):
     """evaluate.py fits, applies, stores, draws and names it; of layers too; others read it."""
-    (copy / "intelligibility/evaluation/curve.py").write_text(LINE)
+    for name, code in (
+        ("intelligibility/evaluation/curve", LINE),
+        ("legends", LEGENDS),
+        ("predicts", PREDICTS),
+    ):
+        (copy / f"{name}.py").write_text(code)
     root, exp_folder = make_experiment(tmp_path)
     similarity = {
         split: read_json(exp_folder / f"{split}_dec_similarity.json") for split in ("dev", "test")
@@ -157,9 +160,8 @@ def test_another_mapping_is_its_own_file(copy, tmp_path):
     for split in ("dev", "test"):
         layers = {"decoder.1": similarity[split]}
         write_json(exp_folder / f"{split}_layers_similarity.json", layers)
-    bundled = f"from intelligibility.evaluation.mapping import FittedMapping; {PRINTED}"
     paths = [f"path.root={root}", f"path.exp_folder={exp_folder}"]
-    said = run(copy, "-c", LEGENDS, *paths)
+    said = run(copy, "legends.py", *paths)
     assert "decoder: " in said and "% of the similarity" in said and "fitted straight line" in said
     predictions = pd.read_csv(exp_folder / "predictions.csv").set_index("signal")
     fit = read_json(exp_folder / "calibration.json")["measures"]["dec"]
@@ -170,7 +172,7 @@ def test_another_mapping_is_its_own_file(copy, tmp_path):
     assert of_layer == pytest.approx(results["dec_results"]["RMSE"])
     assert "straight line" in (exp_folder / "report.html").read_text()
     assert "logistic" not in (exp_folder / "report.html").read_text()
-    predicted = run(copy, "-c", bundled, str(exp_folder / "calibration.json"))  # as score.py does
+    predicted = run(copy, "predicts.py", str(exp_folder / "calibration.json"))  # as score.py does
     assert float(predicted) == pytest.approx(fit["offset"] + 0.8 * fit["gain"])
 
 

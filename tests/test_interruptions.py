@@ -217,43 +217,39 @@ def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:
     return run_script(script, *launcher, *arguments)
 
 
+def stamps(exp: Path) -> dict[Path, int]:
+    """Return the times at which the wavs were written."""
+    return {path: path.stat().st_mtime_ns for path in exp.rglob("*.wav")}
+
+
 def test_shards_by_a_launcher_make_what_one_run_makes(inferred, tmp_path):
-    release, whole = inferred
-    paths = [f"path.root='{release}'", f"path.exp_folder='{tmp_path}'"]
+    """A shard that failed is named, and only what it lacks is done again."""
+    release, whole = shutil.copytree(inferred[0], tmp_path / "cpc1"), inferred[1]
+    exp = tmp_path / "exp"
+    paths = [f"path.root='{release}'", f"path.exp_folder='{exp}'"]
+    wav = min(release.glob("clarity_CPC1_data_train/clarity_data/HA_outputs/train/*.wav"))
+    as_it_came = wav.read_bytes()
+    audio, rate = sf.read(wav, dtype="float32")
+    audio[100] = float("nan")
+    sf.write(wav, audio, rate, subtype="FLOAT")
+    result = launch("prepare_data.py", *paths)
+    assert result.returncode == 1
+    assert "of 2: 1 of" in result.stderr and wav.stem in result.stderr
+    assert "Traceback" not in result.stderr
+    wav.write_bytes(as_it_came)
+    before = stamps(exp)
     for script, arguments, journals in (
         ("prepare_data.py", paths, "cpc1_asr_data/prepared-?of2.jsonl"),
         ("infer.py", [*paths, *SIZES], "inference-?of2.jsonl"),
     ):
         result = launch(script, *arguments)
         assert result.returncode == 0, result.stdout + result.stderr
-        lines = [len(path.read_text().splitlines()) for path in tmp_path.glob(journals)]
+        lines = [len(path.read_text().splitlines()) for path in exp.glob(journals)]
         assert len(lines) == 2 and min(lines) > 0
         result = run_script(script, *arguments, "n_jobs=1")
         assert result.returncode == 0, result.stderr
         assert f"{sum(lines)} of {sum(lines)}" in result.stderr  # all done: only tables to write
-        make_recogniser(tmp_path / "transformer_cpc1")
-    assert outputs(tmp_path) == outputs(whole)
-
-
-def test_a_failed_shard_is_named_and_only_it_is_done_again(tmp_path):
-    release = make_release(tmp_path / "cpc1", n_train=2)
-    folder = release / "clarity_CPC1_data_train/clarity_data/HA_outputs/train"
-    wav = min(folder.glob("*.wav"))
-    audio, rate = sf.read(wav)
-    spoilt = audio.astype("float32")
-    spoilt[100] = float("nan")
-    sf.write(wav, spoilt, rate, subtype="FLOAT")
-    arguments = ["prepare_data.py", f"path.root={release}", f"path.exp_folder={tmp_path}/exp"]
-    result = launch(*arguments)
-    assert result.returncode == 1
-    assert "of 2: 1 of" in result.stderr and wav.stem in result.stderr
-    assert "Traceback" not in result.stderr
-
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "exp").rglob("*.wav")}
-    sf.write(wav, audio, rate)
-    result = launch(*arguments)
-    assert result.returncode == 0, result.stderr
-    changed = [
-        p for p in (tmp_path / "exp").rglob("*.wav") if stamps.get(p) != p.stat().st_mtime_ns
-    ]
+        make_recogniser(exp / "transformer_cpc1")
+    changed = dict(stamps(exp).items() - before.items())
     assert {path.stem for path in changed} == {wav.stem}
+    assert outputs(exp) == outputs(whole)
