@@ -75,7 +75,8 @@ def become_script(script: Path, words: list[str], cwd: Path, written: Path) -> N
     ours = {path.stem for path in RECIPE.iterdir()}
     for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
         del sys.modules[name]
-    sys.path[:] = [str(script.parent), *(path for path in sys.path if path not in ("", str(RECIPE)))]
+    elsewhere = [path for path in sys.path if path not in ("", str(RECIPE))]
+    sys.path[:] = [str(script.parent), *elsewhere]
     sys.argv = [str(script), *words]
     runpy.run_path(sys.argv[0], run_name="__main__")
 
