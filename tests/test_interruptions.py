@@ -22,7 +22,6 @@ import soundfile as sf
 import prepare_data
 from benchmarks.made.recogniser import make_recogniser
 from benchmarks.made.release import make_release
-from intelligibility.preparation import check
 from tests.conftest import N_KILLS, configure, contents, run_script, start_script
 from tests.prepared_data import SIZES
 
@@ -173,41 +172,6 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_whole(
     assert len(list(tmp_path.rglob("*.wav"))) == 7
     prepare_data.run(configure(release, tmp_path))
     assert contents(whole, ".wav", ".csv").items() <= outputs(tmp_path).items()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Return a file system of its own of 256 KB: room for a few ear signals."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_file_system_that_fills_up(inferred, small_disk, tmp_path, refused, monkeypatch):
-    release, whole = inferred
-    cfg = configure(release, small_disk / "exp")
-    assert "disk too full" in refused(prepare_data.run, cfg)
-    assert not (small_disk / "exp").exists()
-
-    monkeypatch.setattr(check, "check_disk", lambda experiment, sources: [])
-    message = refused(prepare_data.run, cfg)
-    assert "No space left on device" in message and "make room" in message
-    assert_no_partial_file(small_disk)
-    shutil.copytree(small_disk / "exp", tmp_path / "exp")
-    prepare_data.run(configure(release, tmp_path / "exp"))
-    assert contents(whole, ".wav", ".csv").items() <= outputs(tmp_path / "exp").items()
-
-
-def test_a_read_only_release_will_do(release, tmp_path):
-    if os.geteuid() == 0:
-        pytest.skip("nothing is read-only to root; that nothing is written there has its own test")
-    for folder in release.rglob("*"):
-        folder.chmod(0o555 if folder.is_dir() else 0o444)
-    prepare_data.run(configure(release, tmp_path / "exp"))
 
 
 def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:

@@ -362,15 +362,6 @@ def test_two_runs_on_one_folder_are_refused_by_name(release, tmp_path, refused):
         refused(prepare, release, tmp_path / "exp")
 
 
-def test_a_terminal_user_sees_words_not_a_traceback(tmp_path):
-    result = run_script(
-        "prepare_data.py", f"path.root={tmp_path}/nowhere", f"path.exp_folder={tmp_path}/exp"
-    )
-    assert result.returncode == 1
-    assert f"path.root={tmp_path}/nowhere: no folder {tmp_path}/nowhere/clarity" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_two_real_signals(shared, tmp_path):
     experiment = prepare(shared / "cpc1_sample", tmp_path / "exp")
     assert json.loads(experiment.scene_list("dev").read_text()) == []

@@ -48,8 +48,19 @@ def all_problems(read: Callable[..., dict[str, Archive]]) -> Callable[[Path], st
     return check
 
 
-def spoil(data: Path, files: str | tuple[str, ...], change: Callable | None) -> None:
-    """Change each file, which holds json, or remove it."""
-    for name in (files,) if isinstance(files, str) else files:
-        for path in data.glob(name):
-            path.unlink() if change is None else edit(path, change)
+def spoil(data: Path, file: str, change: Callable | None) -> None:
+    """Change a list of the metadata, or remove it or another file."""
+    found = [*data.glob(file), *data.glob(f"**/{file}.json")]
+    assert found
+    for path in found:
+        path.unlink() if change is None else edit(path, change)
+
+
+def first(**changes: object) -> Callable[[list[dict]], object]:
+    """Return what changes the first entry of a list."""
+    return lambda entries: entries[0].update(changes)
+
+
+def twice(entries: list[dict]) -> None:
+    """List the first entry a second time."""
+    entries.append(entries[0])

@@ -73,12 +73,9 @@ def test_the_tracks_have_lists_and_folders_of_their_own(release):
     assert folders == {"train_indep"}
 
 
-def test_a_release_needs_a_root(tmp_path):
+def test_a_folder_that_is_no_archive_is_named_as_it_was_given(release, tmp_path):
     with pytest.raises(RecipeError, match=r"path\.root is not set.*config\.yaml.*path\.root=/data"):
         read_archives(configure("???", tmp_path), "")
-
-
-def test_a_folder_that_is_no_archive_is_named_as_it_was_given(release, tmp_path):
     with pytest.raises(RecipeError) as error:
         archives(tmp_path / "nowhere")
     message = str(error.value)
@@ -115,9 +112,10 @@ def test_the_archives_own_folder_is_accepted_below_its_parent(release):
 
 def test_responses_are_sorted_and_may_be_unlabelled(tmp_path):
     second = SIGNAL | {"signal": "S08509_L0239_E001", "correctness": 30}
-    dump(tmp_path / "CPC1.test.json", [SIGNAL, second])
+    dump(tmp_path / "CPC1.test.json", [SIGNAL, second, 3])
     responses, faults = read_list(tmp_path / "CPC1.test.json", parse)
-    assert faults == []
+    expected = "damaged entry in CPC1.test.json", "entry 3: 3 where a mapping was expected"
+    assert faults == [Problem(*expected)]
     assert responses == [
         Response("S08509_L0239_E001", "S08510", "L0239", "E001", "i suppose so", 30.0),
         Response("S08510_L0239_E001", "S08510", "L0239", "E001", "i suppose so", None),
@@ -168,23 +166,6 @@ def test_shares_where_percent_belong_are_refused(tmp_path):
     dump(path, [SIGNAL | {"signal": f"S{n}", "correctness": n / 2} for n in range(3)])
     with pytest.raises(RecipeError, match="given as shares, 0 to 1; give percent, 0 to 100"):
         read_list(path, parse)
-
-
-def test_an_entry_that_is_no_mapping_is_named(tmp_path):
-    dump(tmp_path / "x.json", [3, SIGNAL])
-    responses, faults = read_list(tmp_path / "x.json", parse)
-    assert len(responses) == 1
-    assert faults == [Problem("damaged entry in x.json", "entry 1: 3 where a mapping was expected")]
-
-
-def test_a_damaged_entry_is_a_problem_of_its_archive(release):
-    path = release / "clarity_CPC1_data_train/metadata/CPC1.train.json"
-    edit(path, lambda entries: entries[2].update(scene="../S1"))
-    archive = archives(release)["train"]
-    (problem,) = archive.problems
-    assert problem.fault == "damaged entry in CPC1.train.json"
-    assert problem.where.startswith("entry 3: scene is '../S1'")
-    assert problem.stops == "prepare_data.py" and len(archive.presentations) == 7
 
 
 def test_a_list_without_one_sound_entry_says_what_is_wrong_with_them(release):
@@ -274,12 +255,3 @@ def test_the_real_release_is_read(shared, tmp_path):
         found["test"].metadata.with_name("listeners.CPC1_all.json")
     )
     assert len(listeners) == 27 and problems == []
-
-
-def test_the_real_responses_are_read(shared):
-    folder = shared / "cpc1_sample/test_listener_responses"
-    cfg = configure(shared, shared, f"path.test_responses={folder}")
-    closed, open_ = (late_responses(cfg, track, []) for track in ("", "_indep"))
-    assert (len(closed), len(open_)) == (2421, 632)
-    assert {r.signal for r in open_} < {r.signal for r in closed}
-    assert len(json.loads((folder / "CPC1.test.json").read_text())) == len(closed)

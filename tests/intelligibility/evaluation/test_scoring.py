@@ -5,7 +5,6 @@ out.
 """
 
 import doctest
-import json
 import subprocess
 import sys
 
@@ -83,14 +82,6 @@ def test_correlations_of_a_constant_are_absent_not_nan():
 def test_nothing_to_score_is_an_error():
     with pytest.raises(RecipeError, match="0 predictions"):
         score(np.array([]), np.array([]))
-
-
-@pytest.mark.parametrize(("track", "n", "rmse"), [("", 2421, 36.4), ("_indep", 632, 36.2)])
-def test_the_mean_of_the_real_responses_scores_as_the_challenge_prior(shared, track, n, rmse):
-    path = shared / f"cpc1_sample/test_listener_responses/CPC1.test{track}.json"
-    observed = np.array([entry["correctness"] for entry in json.loads(path.read_text())])
-    assert len(observed) == n
-    assert round(score(np.full(n, observed.mean()), observed)["RMSE"], 1) == rmse
 
 
 # The bootstrap
