@@ -64,7 +64,6 @@ def test_each_set_of_cpc2_has_its_mapping(cpc2) -> None:
 
 
 def test_a_set_is_scored_by_itself_and_all_are_pooled(cpc2) -> None:
-    """The scores of a set are those of its rows; the pooled ones are of all."""
     exp, used, results = cpc2
     rows = pd.read_csv(exp / "predictions.csv").set_index("signal")
     error = (rows["dec_prediction"] - rows["correctness"]) ** 2
@@ -86,7 +85,6 @@ def test_a_submission_per_set(cpc2) -> None:
 
 
 def test_cpc3_without_labels_gives_submissions(tmp_path: Path) -> None:
-    """One of dev, one of eval, and no scores."""
     used = make_challenge(tmp_path, "cpc3", labelled=())
     assert run(tmp_path, "cpc3") == {}
     for name in ("dev", "eval"):
@@ -222,7 +220,6 @@ def test_what_was_seen_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_a_set_without_a_mapping(tmp_path: Path, refused) -> None:
-    """A test whose training is not there is not predicted by another's mapping."""
     make_challenge(tmp_path, "cpc2")
     path = tmp_path / "presentations.json"
     content = json.loads(path.read_text())
@@ -265,7 +262,6 @@ def test_a_submission_is_compared(tmp_path: Path, header: str) -> None:
     ],
 )
 def test_submissions_that_are_refused(cpc2, tmp_path: Path, refused, text, reason) -> None:
-    """What cannot be compared is named."""
     exp, used, _ = cpc2
     (tmp_path / "theirs.csv").write_text(text.format(name=used["test"][0].name))
     said = refused(run, exp, "cpc2", f"compare='{tmp_path / 'theirs.csv'}'")

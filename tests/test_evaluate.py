@@ -231,34 +231,18 @@ def test_unlabelled_test_data_get_predictions_and_a_word(tmp_path, caplog):
     assert not (exp / "results.json").exists()
 
 
-def keep_of_dev(exp, n_left):
-    """Keep so many of the dev similarities."""
-    for path in exp.glob("dev_*_similarity.json"):
-        path.write_text(json.dumps(dict(list(load(path).items())[:n_left])))
-
-
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("files", "content", "says"),
     [
-        (lambda exp: keep_of_dev(exp, 0), "0 dev signals.*at least 3"),
-        (lambda exp: keep_of_dev(exp, 2), "2 dev signals.*at least 3"),
-        (
-            lambda exp: (exp / "data_split/scene_dev_list.json").write_text("[]"),
-            "dev is empty.*at least 3 dev signals",
-        ),
-        (
-            lambda exp: [path.unlink() for path in exp.glob("*similarity.json")],
-            "run infer.py first",
-        ),
-        (
-            lambda exp: (exp / "dev_dec_similarity.json").unlink(),
-            "dec: test similarities, but no logistic",
-        ),
+        ("dev_*_similarity.json", '{"S100000_L0001_E001": 0.5}', "1 dev signals.*at least 3"),
+        ("*similarity.json", None, "run infer.py first"),
+        ("dev_dec_similarity.json", None, "dec: test similarities, but no logistic"),
     ],
 )
-def test_too_little_to_fit_is_one_message(experiment, refused, change, says):
+def test_too_little_to_fit_is_one_message(experiment, refused, files, content, says):
     root, exp = experiment
-    change(exp)
+    for path in exp.glob(files):
+        path.unlink() if content is None else path.write_text(content)
     message = refused(evaluate.run, configure(root, exp))
     assert re.search(says, message), message
     assert not (exp / "results.json").exists()
@@ -322,28 +306,6 @@ def test_a_calibration_replaces_the_dev_data(experiment, caplog):
     swap(exp / "inference.json", checkpoint_sha256="00" * 32)
     evaluate.run(cfg)
     assert f"checkpoint {CHECKPOINT[:12]}" in caplog.text and "0" * 12 in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (None, "no such file"),
-        ("[1, 2]", "expected a dict"),
-        ('{"measures": {"dec": {"x0": 50}}, "mean_correctness": 60}', "not a calibration.*'k'"),
-        ('{"measures": {}, "mean_correctness": 60}', "no logistic"),
-        ('{"measures": {"dec": {"x0": "50", "k": 1}}, "mean_correctness": 60}', "'50' where"),
-        ('{"measures": {"dec": {"x0": 50, "k": NaN}}, "mean_correctness": 60}', "nan where"),
-        ('{"measures": [], "mean_correctness": Infinity}', "inf where a number from 0 to 100"),
-        ('{"measures": {}, "mean_correctness": 60, "checkpoint_sha256": 7}', "sha256 is 7"),
-    ],
-)
-def test_what_is_no_calibration_is_refused(experiment, refused, content, says):
-    root, exp = experiment
-    path = exp.parent / "other.json"
-    if content is not None:
-        path.write_text(content)
-    message = refused(evaluate.run, configure(root, exp, f"calibration='{path}'"))
-    assert re.search(says, message), message
 
 
 # Two runs compared
@@ -615,15 +577,11 @@ def results(of_another):
     return load(of_another[2] / "results.json")
 
 
-def test_its_results_lie_in_a_folder_of_their_own(of_another):
+def test_it_has_files_of_its_own_without_the_measures_that_it_does_not_have(of_another, results):
     _, _, folder = of_another
     names = ("results.json", "predictions.csv", "calibration.json", "report.html")
     for name in (*names, "figures/scatter.png", "tables/table1.md"):
         assert (folder / name).is_file()
-
-
-def test_measures_that_it_does_not_have_are_absent_everywhere(of_another, results):
-    _, _, folder = of_another
     assert set(results["scores"]) == {"prior", "enc", "pre", "prob"}
     assert set(results["calibration"]["measures"]) == {"enc", "pre", "prob"}
     header = (folder / "predictions.csv").read_text().splitlines()[0].split(",")

@@ -13,6 +13,7 @@ from demo.layouts import lay_out
 from intelligibility.runs import RecipeError
 from tests.archive_server import Record, serving
 from tests.conftest import configure, run_script
+from tests.intelligibility.corpora.test_download import tar_of
 
 CPC2 = {
     "train": "clarity_CPC2_data.v1_1.tgz",
@@ -84,9 +85,7 @@ def record(archives: dict[str, bytes]) -> Record:
     ("only", "parts"),
     [("null", {"train", "test", "labels"}), ("[test,labels]", {"test", "labels"})],
 )
-def test_from_nothing_to_a_release_that_is_ready(
-    tmp_path: Path, record: Record, capfd: pytest.CaptureFixture, only: str, parts: set[str]
-) -> None:
+def test_from_nothing_to_a_release_that_is_ready(tmp_path, record, capfd, only, parts) -> None:
     """The archives come over a bad network, are unpacked, and prepare_data.py checks them."""
     record.drop_after, record.drops = 100_000, 3
     run(tmp_path, record, f"only={only}")
@@ -108,9 +107,7 @@ def test_the_command_line() -> None:
     assert result.returncode == 1 and "device: get_data.py does not read this" in result.stderr
 
 
-def test_what_is_there_is_left_alone(
-    tmp_path: Path, record: Record, verdicts: list[list[str]]
-) -> None:
+def test_what_is_there_is_left_alone(tmp_path, record, verdicts) -> None:
     """A second run fetches nothing, not even after the archives were deleted; own files stay."""
     mine = tmp_path / "clarity_CPC2_data/clarity_data/metadata/listeners.json"
     mine.parent.mkdir(parents=True)
@@ -128,18 +125,11 @@ def test_what_is_there_is_left_alone(
     assert "check_only=true" in verdicts[0]
 
 
-def test_the_order_of_archives_does_not_matter(
-    tmp_path: Path, record: Record, verdicts: list[list[str]]
-) -> None:
+def test_the_order_of_archives_does_not_matter(tmp_path, record, verdicts) -> None:
     """Where two archives hold a file, the test's is kept, whichever came first."""
     data = "clarity_CPC2_data/clarity_data/metadata"
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, text in ((f"{data}/listeners.json", b"test"),):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text))
-    record.files[CPC2["test"]] = packed.getvalue()
+    packed = tar_of(tmp_path / "a.tgz", ("file", f"{data}/listeners.json", b"test"))
+    record.files[CPC2["test"]] = packed.read_bytes()
     for folder, orders in (("a", ("train", "test")), ("b", ("test", "train"))):
         for part in orders:
             run(tmp_path / folder, record, f"only=[{part}]")
@@ -160,24 +150,15 @@ def test_a_killed_run_goes_on(tmp_path: Path, record: Record, verdicts: list[lis
 
 
 @pytest.mark.parametrize("what", ["checksum", "hostile", "room", "part", "record"])
-def test_what_ends_in_words(
-    tmp_path: Path,
-    record: Record,
-    verdicts: list[list[str]],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    what: str,
-) -> None:
+def test_what_ends_in_words(tmp_path, record, verdicts, caplog, monkeypatch, what) -> None:
     """A wrong checksum, an archive that means no good, a full disk, an unknown part, no record."""
     overrides, said = (), ""
     if what == "checksum":
         record.checksums[CPC2["labels"]] = "md5:" + "0" * 32
         said = f"{CPC2['labels']}: .*it was deleted"
     elif what == "hostile":
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            archive.addfile(tarfile.TarInfo("../evil"))
-        record.files[CPC2["labels"]] = packed.getvalue()
+        packed = tar_of(tmp_path / "a.tgz", ("file", "../evil", b""))
+        record.files[CPC2["labels"]] = packed.read_bytes()
         said = r"refused \('../evil' would be written outside"
     elif what == "room":
         usage = type("Usage", (), {"free": 1000})()

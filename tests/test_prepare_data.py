@@ -233,9 +233,12 @@ READY = ("check_only=true", "from_scratch=true", "dev_percent=0.5")
 
 
 def test_check_only_is_content_with_a_whole_release(release, tmp_path, caplog):
+    edit(release / faults.TEST_LIST, lambda entries: entries[2].pop("correctness"))
     prepare(release, tmp_path / "exp", *READY)
     assert "Checked: ready" in caplog.text and "This stops" not in caplog.text
-    assert "1 x listener with losses above 80 dB HL" in caplog.text  # a notice
+    assert "To know (it stops nothing):" in caplog.text
+    assert "1 x listener with losses above 80 dB HL" in caplog.text
+    assert "1 x test signal without a response: predicted, but not scored: S20001_L" in caplog.text
     assert not (tmp_path / "exp").exists()
 
 
@@ -248,19 +251,8 @@ def test_check_only_looks_ahead(release, tmp_path, refused):
     assert "not ready, for the reasons above. Stopped: evaluate.py, train_asr.py" in message
     assert "This stops prepare_data.py" not in message and "Nothing was made" not in message
     assert not (tmp_path / "exp").exists()
-
-
-def test_what_stops_a_later_stage_does_not_stop_this_one(release, tmp_path, caplog):
-    experiment = prepare(release, tmp_path / "exp")  # one dev scene, and nothing to start from
-    assert "This stops evaluate.py" in caplog.text and "This stops train_asr.py" in caplog.text
+    experiment = prepare(release, tmp_path / "exp")  # which what stops a later stage does not stop
     assert experiment.table("left", "dev", "msbg").is_file()
-
-
-def test_a_test_signal_without_a_response_is_a_notice(release, tmp_path, caplog):
-    edit(release / faults.TEST_LIST, lambda entries: entries[2].pop("correctness"))
-    prepare(release, tmp_path / "exp", *READY)
-    assert "To know (it stops nothing):" in caplog.text and "Checked: ready" in caplog.text
-    assert "1 x test signal without a response: predicted, but not scored: S20001_L" in caplog.text
 
 
 def test_a_full_disk_is_foreseen(release, tmp_path, refused, monkeypatch):

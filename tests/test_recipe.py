@@ -150,10 +150,9 @@ def test_a_copy_on_another_disk_is_worth_the_original(copied, tmp_path, caplog):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_is_the_manual_and_the_configuration(script):
-    result = run_script(script, "--help")
-    assert result.returncode == 0
-    assert result.stdout.startswith("Stage")
-    assert "cpc1_track: closed" in result.stdout
+    short, long = (run_script(script, flag) for flag in ("-h", "--help"))
+    assert short.returncode == 0 and short.stdout == long.stdout
+    assert long.stdout.startswith("Stage") and "cpc1_track: closed" in long.stdout
 
 
 @pytest.mark.parametrize(

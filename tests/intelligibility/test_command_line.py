@@ -180,12 +180,6 @@ def test_a_key_that_is_misspelt_comes_with_the_one_that_is_meant(words, message)
     assert message in refused("infer.py", *words)
 
 
-def test_a_short_question_for_help_is_answered_too():
-    short, long = (run_script("evaluate.py", flag) for flag in ("-h", "--help"))
-    assert short.returncode == 0 and short.stdout == long.stdout
-    assert short.stdout.startswith("Stage 4") and "cpc1_track: closed" in short.stdout
-
-
 def test_a_value_that_hydra_cannot_read_comes_with_the_way_to_write_it(tmp_path):
     message = refused("prepare_data.py", "path.root=~/x", f"path.exp_folder={tmp_path}")
     assert message.startswith("path.root=~/x: Hydra cannot read this value")

@@ -53,13 +53,6 @@ def test_shards_read_each_other_and_the_last_word_counts(path):
     assert both.result("b", {"ahr": 20}) == {"n": 2}
 
 
-@pytest.mark.parametrize("line", ["[]", "3", '{"key": 1}', '{"key": [], "time": "x"}', "\xff"])
-def test_nonsense_in_a_journal_is_passed_over(path, line):
-    path.parent.mkdir()
-    path.write_text(line + "\n", encoding="latin-1")
-    assert Journal(path).latest == {}
-
-
 def test_a_changed_file_is_noticed_wherever_it_changed_and_read_again_only_then(
     path, tmp_path, monkeypatch
 ):

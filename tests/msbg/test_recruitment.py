@@ -68,7 +68,3 @@ def test_soft_sounds_lose_more_and_loud_ones_nothing() -> None:
     assert fall_db == pytest.approx(50, abs=1e-6)
     expanded, plain = (expand_channels(tone, bank, np.full(19, k), 1e-9) for k in (3.0, 1.0))
     assert np.abs(expanded - plain)[kept].max() < 1e-14
-
-
-def test_silence_stays_silence() -> None:
-    assert not expand_channels(np.zeros(3000), filterbank("MILD"), np.full(36, 5.0), 0.1).any()

@@ -6,8 +6,6 @@ Tolerance 1e-9 of the peak. Measured: 6e-13. The matrices have a condition numbe
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from msbg import smearing
 from tests.msbg import msbg_oracle as oracle
@@ -32,15 +30,6 @@ def test_equals_the_plain_version(severity: str, n_samples: int) -> None:
     smeared = smearing.smear(signal, severity)
     assert smeared.shape == expected.shape
     assert np.abs(smeared - expected).max() <= TOLERANCE * np.abs(expected).max()
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 1500))
-def test_output_is_192_to_255_samples_longer(n_samples: int) -> None:
-    smeared = smearing.smear(np.ones(n_samples), "MILD")
-    assert len(smeared) % 64 == 0
-    assert 192 <= len(smeared) - n_samples <= 255
-    assert np.isfinite(smeared).all()
 
 
 def test_all_later_sound_is_192_samples_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +67,3 @@ def test_linear_in_level(severity: str) -> None:
     assert np.allclose(smearing.smear(1e-6 * first, severity), 1e-6 * smeared, rtol=0, atol=1e-15)
     both = smearing.smear(first + second, severity)
     assert np.abs(both - smeared - smearing.smear(second, severity)).max() > 0.1
-
-
-def test_silence_stays_silence() -> None:
-    assert not smearing.smear(np.zeros(1000), "SEVERE").any()

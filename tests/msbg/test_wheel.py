@@ -59,20 +59,24 @@ def test_it_holds_two_packages(wheel: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
 
 
-def test_it_simulates_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
-    """Unpacked into an empty folder, with nothing of ours on the path."""
+def printed_away_from_the_recipe(wheel: Path, folder: Path, *lines: str) -> list:
+    """Run lines on the wheel in an empty folder, nothing of ours on the path; read their json."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    code = (
-        "import sys, json\n"
-        "import numpy as np, msbg\n"
-        "listener = msbg.Listener(msbg.Audiogram([50] * 8), msbg.Audiogram([20] * 8))\n"
-        "heard = msbg.simulate(np.ones((1000, 2)), listener)\n"
-        "print(json.dumps([msbg.__file__, heard.shape, sorted(sys.modules)]))"
+        archive.extractall(folder)
+    run = [sys.executable, "-E", "-s", "-c", "import sys, json\n" + "\n".join(lines)]
+    result = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def test_it_simulates_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
+    file, shape, modules = printed_away_from_the_recipe(
+        wheel,
+        tmp_path,
+        "import numpy as np, msbg",
+        "listener = msbg.Listener(msbg.Audiogram([50] * 8), msbg.Audiogram([20] * 8))",
+        "heard = msbg.simulate(np.ones((1000, 2)), listener)",
+        "print(json.dumps([msbg.__file__, heard.shape, sorted(sys.modules)]))",
     )
-    run = [sys.executable, "-E", "-s", "-c", code]
-    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
-    file, shape, modules = json.loads(result.stdout)
     assert Path(file).is_relative_to(tmp_path) and shape == [1216, 2]
     assert not {"intelligibility", "demo", "torch", "hydra"} & set(modules)
 
@@ -80,16 +84,11 @@ def test_it_simulates_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
 def test_it_predicts_away_from_the_recipe(wheel: Path, tmp_path: Path) -> None:
     """The built-in prediction finds its mapping in the wheel, and no torch is loaded."""
     pytest.importorskip("clarity", reason="needs requirements-baselines.txt")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    code = (
-        "import sys, json\n"
-        "from intelligibility.prediction.predictor import Predictor\n"
-        "from intelligibility.prediction import predictor\n"
-        "found = Predictor.builtin()\n"
-        "print(json.dumps([predictor.__file__, found.n_signals, 'torch' in sys.modules]))"
+    file, n_signals, torch = printed_away_from_the_recipe(
+        wheel,
+        tmp_path,
+        "from intelligibility.prediction import predictor",
+        "found = predictor.Predictor.builtin()",
+        "print(json.dumps([predictor.__file__, found.n_signals, 'torch' in sys.modules]))",
     )
-    run = [sys.executable, "-E", "-s", "-c", code]
-    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
-    file, n_signals, torch = json.loads(result.stdout)
     assert Path(file).is_relative_to(tmp_path) and n_signals == 15520 and not torch

@@ -112,7 +112,6 @@ FAULTS = [
 
 @pytest.mark.parametrize(("file", "change", "found"), FAULTS)
 def test_bad_releases(root: Path, all_problems, file, change, found: str) -> None:
-    """Each fault is found by itself and named."""
     spoil(root / DATA, file, change)
     assert re.search(found.format(file=file), all_problems(root))
 
@@ -166,7 +165,6 @@ def test_any_of_its_folders_names_the_release(whole: Path, named: str) -> None:
 
 
 def test_no_release(tmp_path: Path, read) -> None:
-    """A folder without it is named, with what to do."""
     with pytest.raises(RecipeError, match="path.root has to hold the unpacked clarity_CPC2_data"):
         read(tmp_path)
 

@@ -100,7 +100,6 @@ FAULTS = [
 
 @pytest.mark.parametrize(("file", "change", "found"), FAULTS)
 def test_bad_releases(root: Path, all_problems, file, change, found: str) -> None:
-    """Each fault is found by itself and named."""
     spoil(root / DATA, file, change)
     assert re.search(found, all_problems(root))
 
@@ -123,7 +122,6 @@ def test_an_unknown_severity(root: Path, all_problems) -> None:
 
 
 def test_no_severities(root: Path, read) -> None:
-    """Without listeners.csv no hearing loss is known."""
     (root / DATA / "metadata/listeners.csv").unlink()
     with pytest.raises(RecipeError, match="listeners.csv: no such file; it holds the severity"):
         read(root)

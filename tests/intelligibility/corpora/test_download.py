@@ -30,7 +30,6 @@ def only_file(record: Record) -> RecordFile:
 
 
 def test_a_record_is_read_and_its_file_fetched(tmp_path: Path) -> None:
-    """The bytes arrive, and nothing else is left."""
     record = Record({"a.bin": CONTENT})
     with serving(record):
         file = only_file(record)
@@ -56,7 +55,6 @@ def test_dropped_connections(tmp_path: Path, ranges: bool) -> None:
 
 
 def test_a_killed_download_goes_on(tmp_path: Path) -> None:
-    """The part that an earlier run left is not fetched again."""
     record = Record({"a.bin": CONTENT})
     with serving(record):
         file = only_file(record)
@@ -84,7 +82,6 @@ def test_a_record_that_is_not_given(busy: list[int]) -> None:
 
 @pytest.mark.parametrize("status", [[404], [500] * 20])
 def test_a_server_without_the_file(tmp_path: Path, status: list[int]) -> None:
-    """A file that does not come ends with a message, not in a loop."""
     record = Record({"a.bin": CONTENT}, status=status)
     with serving(record), pytest.raises(RecipeError, match="the same command goes on"):
         download.download(only_file(record), tmp_path)
@@ -114,14 +111,12 @@ def test_a_wrong_checksum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["../a.bin", "/etc/a.bin", "", "a/b"])
 def test_names_that_lead_elsewhere(key: str) -> None:
-    """A record's file names are no paths."""
     record = Record({key: CONTENT})
     with serving(record), pytest.raises(RecipeError, match="not the answer of a record"):
         read_record(1)
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address without a server is named."""
     monkeypatch.setattr(download, "ZENODO", "http://127.0.0.1:9/api/records")
     with pytest.raises(RecipeError, match="127.0.0.1.*is the network there"):
         read_record(1)
@@ -171,7 +166,6 @@ def test_hostile_tar(tmp_path: Path, members: list[tuple]) -> None:
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil", "C:evil"])
 def test_hostile_zip(tmp_path: Path, name: str) -> None:
-    """So is a zip."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(name, b"x")
     with pytest.raises(RecipeError, match="refused"), unpacked(tmp_path / "a.zip", tmp_path / "r"):
@@ -195,7 +189,6 @@ def test_links_within_an_archive_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive(tmp_path: Path) -> None:
-    """An archive that is cut short is named, and gives nothing."""
     archive = tar_of(tmp_path / "a.tar.gz", ("file", "data/a", bytes(range(256)) * 1000))
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(RecipeError, match="cannot be unpacked"), unpacked(archive, tmp_path / "r"):
@@ -204,7 +197,6 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
-    """Files of the user's own are left alone."""
     (tmp_path / "root/top").mkdir(parents=True)
     (tmp_path / "root/top/a").write_bytes(b"mine")
     archive = tar_of(tmp_path / "a.tgz", ("file", "top/a", b"theirs"), ("file", "top/b", b"new"))

@@ -1,5 +1,7 @@
 """Test signals that several tests of the evaluation share."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,3 +33,15 @@ def signals():
 def counts():
     """Return the draws of every test here."""
     return draw_scenes(N_SCENES, seed=1, n_resamples=200)
+
+
+@pytest.fixture(scope="session")
+def real_answers(shared):
+    """Return the answers to CPC3's training signals, with HASPI's index and the parts of names."""
+    folder = shared / "cpc3_real"
+    signals = pd.DataFrame(json.loads((folder / "CPC3.train.json").read_text()))
+    lines = (folder / "haspi.train.jsonl").read_text().splitlines()
+    signals = signals.merge(pd.DataFrame(map(json.loads, lines)), on="signal")
+    assert len(signals) == 15520
+    names = signals["signal"].str.extract(r"^(CEC\d)_(.+)_(S\d+)_(L\d+)$")
+    return signals.assign(system=names[0] + " " + names[1], scene=names[2], listener=names[3])

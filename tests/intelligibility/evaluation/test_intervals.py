@@ -104,19 +104,13 @@ def test_means_of_twenty_need_twenty_signals_of_three_systems():
     assert coverages(few, ["dec"], {"dec": None}, draw_scenes(50, 1, 5))["measures"] == {}
 
 
-def test_the_real_answers_of_cpc3_are_covered(shared):
-    folder = shared / "cpc3_real"
-    rows = pd.DataFrame(json.loads((folder / "CPC3.train.json").read_text()))
-    lines = (folder / "haspi.train.jsonl").read_text().splitlines()
-    rows = rows.merge(pd.DataFrame(map(json.loads, lines)), on="signal")
-    scene = rows["signal"].str.extract(r"_(S\d+)_")[0]
-    dev = scene.isin(sorted(scene.unique())[::3])
-    similarity, observed = rows["haspi"].to_numpy(), rows["correctness"].to_numpy()
+def test_the_real_answers_of_cpc3_are_covered(real_answers):
+    dev = real_answers["scene"].isin(sorted(real_answers["scene"].unique())[::3])
+    similarity, observed = real_answers[["haspi", "correctness"]].to_numpy().T
     logistic = fit_curve(similarity[dev], observed[dev])
     predicted = logistic.predict(similarity)
     expected = PredictionInterval.of_residuals(predicted[dev], observed[dev])
     low, high = expected.around(predicted[~dev])
     inside = (observed[~dev] >= low - 1e-9) & (observed[~dev] <= high + 1e-9)
-    assert (
-        PROBABILITY - 0.02 <= inside.mean() <= 0.9
-    )  # many answers are 0 or 100 %, in or out as one
+    # Many answers are 0 or 100 %, in or out as one.
+    assert PROBABILITY - 0.02 <= inside.mean() <= 0.9

@@ -80,7 +80,6 @@ def test_opaque_names_meet_by_name_and_by_prompt() -> None:
 
 
 def test_it_survives_a_file(tmp_path: Path) -> None:
-    """What was written is read back; anything else is refused."""
     seen = Seen.of([presentation("CEC1", "S1", "L1", "E1"), presentation("CEC1", "S2", "L1", "E1")])
     assert set(seen.as_json()) == set(COUNTED)
     assert Seen.from_json(json.loads(json.dumps(seen.as_json()))) == seen

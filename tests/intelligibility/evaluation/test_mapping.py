@@ -101,12 +101,21 @@ def test_a_file_without_a_checkpoint_is_read_and_warned_of(dev, tmp_path, caplog
     assert not caplog.text
 
 
-@pytest.mark.parametrize(("measure", "goes_on"), [("enc", False), ("pre", True)])
-def test_only_a_measure_of_the_method_has_to_be_fitted(dev, caplog, measure, goes_on):
-    dev = dev.assign(**{f"{measure}_similarity": 0.5})
-    if goes_on:
-        assert list(fit_mapping(dev, [], None).fits) == ["enc", "dec"]
-        assert "PreNet (CNN) is left out" in caplog.text
-    else:
-        with pytest.raises(RecipeError, match="similarities are 50 %"):
-            fit_mapping(dev, [], None)
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "no such file"),
+        ("[1, 2]", "expected a dict"),
+        ('{"measures": {"dec": {"x0": 50}}, "mean_correctness": 60}', "not a calibration.*'k'"),
+        ('{"measures": {"dec": {"x0": "50", "k": 1}}, "mean_correctness": 60}', "'50' where"),
+        ('{"measures": {"dec": {"x0": 50, "k": NaN}}, "mean_correctness": 60}', "nan where"),
+        ('{"measures": [], "mean_correctness": Infinity}', "inf where a number from 0 to 100"),
+        ('{"measures": {}, "mean_correctness": 60, "checkpoint_sha256": 7}', "sha256 is 7"),
+    ],
+)
+def test_what_is_no_calibration_is_refused(tmp_path, content, says):
+    path = tmp_path / "other.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(RecipeError, match=says):
+        FittedMapping.read(path)

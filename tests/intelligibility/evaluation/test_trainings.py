@@ -74,10 +74,3 @@ def test_a_run_of_other_answers_is_left_out(evaluated, tmp_path, caplog, monkeyp
     evaluate.run(configure(tmp_path / "copy", exp))
     assert "run evaluate.py there again" in caplog.text
     assert pd.read_csv(exp / "tables/table2.csv")["RMSE"].notna().sum() == 2
-
-
-def test_without_further_runs_there_is_no_such_table(tmp_path, monkeypatch):
-    root, exp = make_experiment(tmp_path)
-    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
-    evaluate.run(configure(root, exp))
-    assert not (exp / "tables/table2.csv").exists()

@@ -105,15 +105,9 @@ def test_halves_worse_than_chance_count_as_no_repeatability():
     np.testing.assert_allclose(spearman_brown(np.array([-0.9, 0.0, 0.5, 1.0])), [0, 0, 2 / 3, 1])
 
 
-def test_the_published_ceilings_of_cpc3(shared):
-    folder = shared / "cpc3_real"
-    signals = pd.DataFrame(json.loads((folder / "CPC3.train.json").read_text()))
-    lines = (folder / "haspi.train.jsonl").read_text().splitlines()
-    signals = signals.merge(pd.DataFrame(map(json.loads, lines)), on="signal")
-    assert len(signals) == 15520
-    names = signals["signal"].str.extract(r"^(CEC\d)_(.+)_(S\d+)_(L\d+)$")
-    signals["system"], signals["listener"] = names[0] + " " + names[1], names[3]
-    signals["scene_number"], scenes = pd.factorize(names[2], sort=True)
+def test_the_published_ceilings_of_cpc3(real_answers):
+    numbers, scenes = pd.factorize(real_answers["scene"], sort=True)
+    signals = real_answers.assign(scene_number=numbers)
     logistic = fit_curve(signals["haspi"], signals["correctness"])
     signals["haspi_prediction"] = logistic.predict(signals["haspi"])
     scored = within_scores(signals, ["haspi"], draw_scenes(len(scenes), 1, 20), seed=1)

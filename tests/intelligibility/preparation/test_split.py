@@ -98,19 +98,17 @@ def test_half_a_split_is_not_taken_for_one_made_by_hand(experiment):
     assert sorted(lists(experiment)["train"] + lists(experiment)["dev"]) == SCENES
 
 
-def test_without_a_training_archive_there_is_no_split(experiment):
+def test_a_test_archive_alone_draws_nothing_and_leaves_the_lists_of_before(experiment):
     cfg = OmegaConf.create({"seed": 1, "dev_percent": 0.3})
-    split_of, hand_made = choose_split(experiment, {}, cfg)
-    assert (split_of, hand_made) == ({}, False)
-    write_split(experiment, split_of, cfg, hand_made)
+
+    def write_without_training():
+        assert choose_split(experiment, {}, cfg) == ({}, False)
+        write_split(experiment, {}, cfg, False)
+
+    write_without_training()
     assert not experiment.split_record.exists() and not experiment.scene_list("dev").exists()
-
-
-def test_a_test_archive_alone_leaves_the_lists_of_before(experiment):
     whole = split(experiment, SCENES)
-    cfg = OmegaConf.create({"seed": 1, "dev_percent": 0.3})
-    split_of, hand_made = choose_split(experiment, {}, cfg)
-    write_split(experiment, split_of, cfg, hand_made)
+    write_without_training()
     assert {s: name for name, scenes in lists(experiment).items() for s in scenes} == whole
 
 
