@@ -13,9 +13,12 @@ RUN := OMP_NUM_THREADS=1 $(PY)
 DEMO := --config-name demo/config
 PYTEST := -m pytest -n 2 --dist loadgroup
 
-# Tests of numbers: the simulation, recognisers and search, similarity, scoring.
-NUMBERS := tests/msbg tests/intelligibility/recognisers tests/intelligibility/test_similarity.py \
-  tests/intelligibility/evaluation/test_scoring.py
+# Tests of numbers that are rounded by the processor: the simulation, recognisers and search,
+# similarity, scoring.
+NUMBERS := tests/intelligibility/test_similarity.py tests/intelligibility/evaluation/test_scoring.py \
+  $(patsubst %,tests/msbg/test_%.py,ear filterbank processes recruitment smearing transfer) \
+  $(patsubst %,tests/intelligibility/recognisers/test_%.py,beam_search ctc_prefixes \
+    decoder_cache speechbrain wav2vec2 whisper)
 # Variables that choose the code of another processor, one run of the tests per line. Two threads per
 # process are more than there are cores: they sleep while they wait.
 define KERNELS

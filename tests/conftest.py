@@ -34,11 +34,15 @@ N_KILLS = int(os.environ.get("KILLS", "3"))  # of each stage, in test_interrupti
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems() -> None:
-    """Drop SpeechBrain's placeholders for modules that are not installed, such as k2.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run the tests of a file, which share what is made for them.
 
+    SpeechBrain's placeholders for modules that are not installed, such as k2, are dropped:
     Hypothesis looks at every loaded module, and a look at one of these raises.
     """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     for name, module in list(sys.modules.items()):
         if type(module).__module__ == "speechbrain.utils.importutils":
             del sys.modules[name]
@@ -141,6 +145,14 @@ def refused(caplog: pytest.LogCaptureFixture) -> Callable[..., str]:
         return caplog.text
 
     return call
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save the seconds that evaluate.py's figures take."""
+    import evaluate
+
+    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
 
 
 def contents(folder: Path, *suffixes: str) -> dict[str, str]:

@@ -44,14 +44,6 @@ def computed(monkeypatch):
     return calls
 
 
-def refused(cfg, caplog):
-    """Run the script, which has to end with a message; return the message."""
-    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stopped:
-        baselines.run(cfg)
-    assert stopped.value.code == 1
-    return caplog.records[-1].getMessage()
-
-
 def test_writes_dev_and_test_and_how(prepared, computed):
     root, exp = prepared
     baselines.run(configure(root, exp, "baselines=[haspi,stoi]"))
@@ -141,7 +133,7 @@ def test_other_wavs_and_msbg_settings_are_computed_again(prepared, computed, cap
     assert len(computed) == 1 + N_DEV + N_TEST and "{'MSBGEar': 8}" in caplog.text
 
 
-def test_what_fails_is_named_and_the_others_are_kept(prepared, computed, monkeypatch, caplog):
+def test_what_fails_is_named_and_the_others_are_kept(prepared, computed, monkeypatch, refused):
     root, exp = prepared
     quick = baselines.index
 
@@ -151,7 +143,7 @@ def test_what_fails_is_named_and_the_others_are_kept(prepared, computed, monkeyp
         return quick(baseline, processed, reference, listener, name, msbg_settings)
 
     monkeypatch.setattr(baselines, "index", fails)
-    message = refused(configure(root, exp, "baselines=[stoi]"), caplog)
+    message = refused(baselines.run, configure(root, exp, "baselines=[stoi]"))
     assert "1 of 8 indices failed, the others are done" in message
     assert "test/S20000_L0001_E001/stoi: too little speech" in message
     assert not (exp / "baselines.json").exists()
@@ -166,13 +158,13 @@ def test_what_fails_is_named_and_the_others_are_kept(prepared, computed, monkeyp
 
 
 @pytest.mark.parametrize("asked", ["[]", "[pesq]", "stoi", "[stoi,stoi]", "5"])
-def test_what_is_no_list_of_baselines(prepared, caplog, asked):
+def test_what_is_no_list_of_baselines(prepared, refused, asked):
     root, exp = prepared
-    message = refused(configure(root, exp, f"baselines={asked}"), caplog)
+    message = refused(baselines.run, configure(root, exp, f"baselines={asked}"))
     assert "expected a list of mbstoi, haspi, stoi, estoi" in message
 
 
-def test_a_package_that_is_not_installed(prepared, caplog, monkeypatch):
+def test_a_package_that_is_not_installed(prepared, refused, monkeypatch):
     def version(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -180,21 +172,21 @@ def test_a_package_that_is_not_installed(prepared, caplog, monkeypatch):
     cfg = configure(root, exp, "baselines=[haspi]")
     with monkeypatch.context() as patch:
         patch.setattr(baselines, "version", version)
-        message = refused(cfg, caplog)
+        message = refused(baselines.run, cfg)
     assert "HASPI needs pyclarity" in message
     assert "pip install --no-deps -r requirements-baselines.txt" in message
 
 
-def test_before_prepare_data_and_without_the_release(prepared, computed, caplog):
+def test_before_prepare_data_and_without_the_release(prepared, computed, refused):
     root, exp = prepared
     next(root.rglob("S20000_target_anechoic.wav")).unlink()
-    message = refused(configure(root, exp, "baselines=[stoi]"), caplog)
+    message = refused(baselines.run, configure(root, exp, "baselines=[stoi]"))
     assert "S20000_target_anechoic.wav: No such file" in message
     assert "where prepare_data.py found it" in message
     (exp / "data_split/scene_dev_list.json").unlink()
-    assert "run prepare_data.py first" in refused(configure(root, exp), caplog)
+    assert "run prepare_data.py first" in refused(baselines.run, configure(root, exp))
     (exp / "presentations.json").unlink()
-    assert "run prepare_data.py first" in refused(configure(root, exp), caplog)
+    assert "run prepare_data.py first" in refused(baselines.run, configure(root, exp))
 
 
 def test_from_a_terminal_with_two_processes(prepared):

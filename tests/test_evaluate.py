@@ -50,12 +50,6 @@ def experiment(tmp_path, no_figures):
 
 
 @pytest.fixture
-def no_figures(monkeypatch):
-    """Save the seconds that figures take."""
-    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
-
-
-@pytest.fixture
 def presented(experiment):
     """Return the experiment's configuration and folder, and its presentations, as prepared."""
     root, exp = experiment

@@ -26,6 +26,9 @@ from tests.conftest import N_KILLS, configure, contents, run_script, start_scrip
 from tests.prepared_data import SIZES
 
 
+pytestmark = pytest.mark.xdist_group("inferred")  # one worker makes what both modules look at
+
+
 def outputs(exp: Path) -> dict[str, str]:
     """Return the hash of every wav, table and measure, not of where and when they were made."""
     return contents(exp, ".wav", ".csv", "_similarity.json", "_correctness.json", "list.json")

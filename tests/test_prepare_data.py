@@ -379,15 +379,11 @@ def both(prepared):
     return prepared, without
 
 
-def test_an_experiment_without_a_hearing_loss_lies_apart(both):
+def test_without_a_hearing_loss_the_same_signals_of_the_same_scenes_lie_apart(both):
     with_, without = both
     assert without.data_folder.is_relative_to(with_.exp_folder / "no_hearing_loss")
     provenance = json.loads(without.presentations.read_text())["provenance"]
     assert provenance["config"]["hearing_loss"] == "none"
-
-
-def test_it_has_the_same_signals_of_the_same_scenes(both):
-    with_, without = both
     assert with_.scene_list("dev") == without.scene_list("dev")
     for split in SPLITS:
         for kind in ("msbg", "ref"):

@@ -14,6 +14,7 @@ from tests import faults
 from tests.conftest import configure, contents, edit, run_script
 from tests.prepared_data import SIZES, TRAINING_SIZES
 
+pytestmark = pytest.mark.xdist_group("inferred")  # one worker makes what both modules look at
 SCRIPTS = ("prepare_data.py", "train_asr.py", "infer.py", "evaluate.py")
 
 
@@ -71,9 +72,8 @@ def test_the_second_run_changes_no_byte(finished):
 
 
 @pytest.fixture
-def copied(inferred, tmp_path, monkeypatch) -> tuple[Path, Path]:
+def copied(inferred, tmp_path, no_figures) -> tuple[Path, Path]:
     """Return copies of a release and of an experiment that waits for evaluate.py, to change."""
-    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
     release, exp = (shutil.copytree(folder, tmp_path / folder.name) for folder in inferred)
     return release, exp
 

@@ -6,8 +6,6 @@ import sys
 import tomllib
 from collections.abc import Iterator
 
-import pytest
-
 from tests.conftest import RECIPE
 
 OURS = {"intelligibility", "reconstruction", "msbg", "demo", "tests", "benchmarks"}
@@ -91,11 +89,3 @@ def test_msbg_needs_what_it_imports():
     project = tomllib.loads((RECIPE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     assert named == imported("msbg/*.py") == {"numpy", "scipy", "numba"}
-
-
-@pytest.mark.parametrize(
-    ("package", "version"),
-    [("torch", "2.11.0"), ("torchaudio", "2.11.0"), ("speechbrain", "1.1.2")],
-)
-def test_what_is_known_to_work_together_is_pinned(package, version):
-    assert required("requirements.txt")[package] == version

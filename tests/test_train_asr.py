@@ -283,17 +283,6 @@ def test_other_settings_than_the_checkpoints_are_named(toy_data, saved, changes,
         toy_asr.train(toy_data, saved.parent, **changes)
 
 
-def test_a_garbled_checkpoint_is_named(toy_data, saved):
-    counter = toy_asr.latest(saved.parent) / "counter.ckpt"
-    for garbled, content, message in (
-        (counter, b"\x00\xff nine", "holds no epoch .*move its folder"),
-        (counter.with_name("CKPT.yaml"), b"{ACC: [0.5", "cannot be read .*move its folder away"),
-    ):
-        garbled.write_bytes(content)
-        with pytest.raises(RecipeError, match=f"{garbled.name}: {message}"):
-            toy_asr.train(toy_data, saved.parent)
-
-
 def test_checkpoints_of_two_trainings_are_refused(toy_data, uninterrupted, tmp_path):
     toy_asr.train(toy_data, tmp_path, number_of_epochs=1)
     mine, theirs = toy_asr.latest(tmp_path), toy_asr.latest(uninterrupted)

@@ -7,10 +7,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.recogniser import make_recogniser
 from demo.make_miniature import Settings, build
 from demo.speech import MATRIX
 from tests.conftest import RECIPE, run_script
+from tests.prepared_data import SIZES
 
 TUTORIAL = RECIPE / "docs" / "tutorial.ipynb"
 
@@ -23,10 +24,10 @@ def experiment(tmp_path_factory) -> Path:
     exp = folder / "exp"
     words = [word.upper() for column in MATRIX for word in column]
     make_recogniser(exp / "transformer_cpc1", words=words)
-    where, model = f"path.exp_folder={exp}", [f"asr_overrides.{k}={v}" for k, v in SETTINGS.items()]
+    where = f"path.exp_folder={exp}"
     for script, more in (
         ("prepare_data.py", [f"path.root={folder}/data", "dev_percent=0.7", "n_jobs=1"]),
-        ("infer.py", [*model, "n_jobs=1", "device=cpu"]),
+        ("infer.py", [*SIZES, "n_jobs=1", "device=cpu"]),
         ("evaluate.py", []),
     ):
         result = run_script(script, where, *more)

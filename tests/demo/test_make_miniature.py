@@ -27,20 +27,15 @@ def test_other_layouts_hold_the_same_signals(miniature, tmp_path, layout):
     build(tmp_path / "data", replace(SMALL, layout=layout), n_jobs=1)
     found = read_archives(configure(tmp_path / "data", tmp_path, f"corpus={layout}"), "")
     as_cpc1 = read_archives(configure(miniature, tmp_path), "")
-    for archive in ("train", "test"):
-        ours, theirs = (
-            sorted(
-                (
-                    one.processed.read_bytes(),
-                    one.reference.read_bytes(),
-                    one.prompt,
-                    one.correctness,
-                )
-                for one in archives[archive].presentations
-            )
-            for archives in (found, as_cpc1)
+
+    def told(archive):
+        return sorted(
+            (one.processed.read_bytes(), one.reference.read_bytes(), one.prompt, one.correctness)
+            for one in archive.presentations
         )
-        assert ours == theirs != []
+
+    for archive in ("train", "test"):
+        assert told(found[archive]) == told(as_cpc1[archive]) != []
     assert layout.upper() in (tmp_path / "data/README.md").read_text()
 
 

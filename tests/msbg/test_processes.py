@@ -1,6 +1,5 @@
 """The simulation in other processes: forked, spawned, with a compiled-code cache, and alone."""
 
-import json
 import multiprocessing
 import os
 import subprocess
@@ -61,25 +60,3 @@ def test_threads_of_blas_hardly_matter(tmp_path: Path) -> None:
     for several in smeared[1:]:
         for heard, expected in zip(several, smeared[0], strict=True):
             assert np.abs(heard - expected).max() < TOLERANCE * np.abs(expected).max()
-
-
-def test_imports_nothing_of_ours_and_no_torch(tmp_path: Path) -> None:
-    """msbg stands alone: numpy, scipy, numba and the standard library."""
-    code = (
-        "import json, sys, msbg; print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
-    )
-    loaded = set(json.loads(run(code, tmp_path)))
-    assert {"numpy", "scipy", "numba"} <= loaded
-    assert not loaded & {"torch", "speechbrain", "intelligibility", "soundfile", "pandas", "hydra"}
-
-
-def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
-    """The first process compiles and stores, the second one loads."""
-    code = (
-        "import numpy as np; from msbg import Audiogram, Ear; from msbg import recruitment as r;"
-        "ear = Ear(); ear.set_audiogram(Audiogram([50] * 8)); ear.process(np.ones(1000));"
-        "print([sum(f.stats.cache_hits.values()) for f in (r.filter_forwards, r.smooth_backwards)])"
-    )
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert run(code, tmp_path, **cache).strip() == "[0, 0]"
-    assert run(code, tmp_path, **cache).strip() == "[1, 1]"

@@ -46,16 +46,6 @@ def test_signals_too_short_for_the_extension(n_samples: int) -> None:
     assert np.array_equal(heard, expected[:n_samples])
 
 
-def test_without_expansion_the_channels_add_up_linearly() -> None:
-    """Expansion ratio one: the sum of two signals gives the sum of both outputs."""
-    bank = filterbank("MODERATE")
-    none = np.ones(28)
-    first, second = oracle.speech_like().T
-    both = expand_channels(first + second, bank, none, 0.1)
-    apart = expand_channels(first, bank, none, 0.1) + expand_channels(second, bank, none, 0.1)
-    assert np.abs(both - apart).max() < 1e-14
-
-
 def test_soft_sounds_lose_more_and_loud_ones_nothing() -> None:
     """A fall of 20 dB at the input becomes 20 dB times the expansion ratio at the output.
 

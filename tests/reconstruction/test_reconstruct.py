@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from benchmarks.made.recogniser import SETTINGS, make_recogniser
+from benchmarks.made.recogniser import make_recogniser
 from intelligibility.command_line import check_ranges
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
@@ -25,6 +25,7 @@ from reconstruction.jobs import read_heard
 from reconstruction.networks import VGGish
 from reconstruction.scoring import COLUMNS, rows_of
 from tests.conftest import configure, run_script
+from tests.prepared_data import SIZES
 from tests.reconstruction.toy import ToyRecogniser, make_ears
 
 LISTENERS = {
@@ -307,8 +308,7 @@ def test_the_recognisers_own_layers(exp, monkeypatch):
     judge = Judge(ToyRecogniser(), -40.0)
     monkeypatch.setattr(jobs, "judge_of_process", lambda *_: judge)
     configured.network_of_process.cache_clear()
-    overrides = [f"asr_overrides.{name}={json.dumps(value)}" for name, value in SETTINGS.items()]
-    run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *overrides)
+    run(exp, "network=recogniser", "layers=[cnn.0,ctc]", *SIZES)
     place = exp / "reconstruct/recogniser/cnn.0/reccnn"
     embedding = np.load(next((place / "embeddings/ref").glob("*.npy")))
     assert embedding.shape == (51, 40 * 4)  # a second and 10 ms, 50 frames per second

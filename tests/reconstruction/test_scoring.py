@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from intelligibility.runs import RecipeError
-from reconstruction.configured import check_judge
 from reconstruction.scoring import Transcript, rows_of, wer, wer_interval
 from reconstruction.utterances import CONDITIONS
 
@@ -47,9 +45,3 @@ def test_the_interval_is_a_bootstrap_over_utterances():
     assert low == pytest.approx(np.percentile(plain, 2.5), abs=1.5)
     assert high == pytest.approx(np.percentile(plain, 97.5), abs=1.5)
     assert low < wer(some) < high
-
-
-def test_a_judge_that_fails_on_the_originals_is_refused():
-    check_judge([heard(0, 2), heard(1, 5, "msbg")], "recogniser")
-    with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of 60 %.*judge="):
-        check_judge([heard(0, 1), heard(1, 5)], "recogniser")

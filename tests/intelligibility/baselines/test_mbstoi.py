@@ -12,10 +12,11 @@ from scipy.signal import unit_impulse
 from benchmarks.made.sounds import MSBG, listener, processed, syllables
 from intelligibility.baselines import index
 from intelligibility.ears import resample
-from msbg import simulate
+from msbg import Ear, Listener, simulate
 from tests.intelligibility.baselines.real_scene import real_scene
 
 pytest.importorskip("clarity", reason="pip install --no-deps -r requirements-baselines.txt")
+ours = importlib.import_module("intelligibility.baselines.mbstoi")
 RATE = 44100
 
 
@@ -36,34 +37,28 @@ def by_hand(noisy, clean, who):
 
 @pytest.mark.parametrize("noise", [0.003, 0.05])
 def test_is_the_challenges_baseline(noise):
-    from intelligibility.baselines.mbstoi import impulse_delays, mbstoi
-
     clean = syllables(RATE, 1.6)
     noisy = processed(clean, noise)
     expected, delays = by_hand(noisy, clean, listener())
-    assert mbstoi(noisy, clean, listener(), MSBG) == pytest.approx(expected, abs=1e-9)
-    assert impulse_delays(listener(), len(noisy), MSBG) == delays
+    assert ours.mbstoi(noisy, clean, listener(), MSBG) == pytest.approx(expected, abs=1e-9)
+    assert ours.impulse_delays(listener(), len(noisy), MSBG) == delays
     assert 0.05 < expected < 0.99
 
 
 def test_both_ears_alike_and_silence_within():
     """Where trials tie, and where segments hold nothing, pyclarity's choice has to be ours."""
-    from intelligibility.baselines.mbstoi import compare_binaural
-
     clean = np.repeat(syllables(RATE, 1.6)[:, :1], 2, axis=1)
     noisy = processed(clean, 0.0)
     noisy[:, 1], noisy[: RATE // 2] = noisy[:, 0], 0.0
     theirs = importlib.import_module("clarity.evaluator.mbstoi")
     expected = theirs.mbstoi(*clean.T, *noisy.T, RATE, 1)
-    assert compare_binaural(clean, noisy) == pytest.approx(expected, abs=1e-9)
+    assert ours.compare_binaural(clean, noisy) == pytest.approx(expected, abs=1e-9)
 
 
 def test_too_little_speech_says_so():
-    from intelligibility.baselines.mbstoi import compare_binaural
-
     short = syllables(RATE, 1.2)[: RATE // 4]
     with pytest.raises(ValueError, match="frames of speech, expected at least 30"):
-        compare_binaural(short, short)
+        ours.compare_binaural(short, short)
 
 
 def test_on_a_real_scene(shared):
@@ -76,10 +71,6 @@ def test_on_a_real_scene(shared):
 
 def test_the_delay_is_that_of_an_impulse_as_long_as_the_signal(shared):
     """L0206's hangs on the length: 1177 samples where the silence is 1.1 s, 1176 where longer."""
-    from intelligibility.baselines.mbstoi import IMPULSE_AT, impulse_delays
-    from msbg import Listener
-    from msbg.ear import Ear
-
     archive = shared / "cpc1_sample/clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
     people = Listener.load_listener_dict(archive)
     assert len(people) == 27
@@ -91,19 +82,17 @@ def test_the_delay_is_that_of_an_impulse_as_long_as_the_signal(shared):
             for audiogram in (who.audiogram_left, who.audiogram_right):
                 ear = Ear(**MSBG)
                 ear.set_audiogram(audiogram)
-                heard = ear.process(unit_impulse(n_samples, IMPULSE_AT))[0]
-                delays.append(int(np.argmax(heard)) - IMPULSE_AT)
-            assert impulse_delays(who, n_samples, MSBG) == tuple(delays), (name, seconds)
+                heard = ear.process(unit_impulse(n_samples, ours.IMPULSE_AT))[0]
+                delays.append(int(np.argmax(heard)) - ours.IMPULSE_AT)
+            assert ours.impulse_delays(who, n_samples, MSBG) == tuple(delays), (name, seconds)
 
 
 def test_a_signal_longer_than_its_reference_is_compared_whole():
-    from intelligibility.baselines.mbstoi import mbstoi
-
     clean = syllables(RATE, 1.6)
     longer = np.concatenate([processed(clean, 0.01), np.zeros((RATE // 2, 2))])
     # The silence changes the level that MSBG takes the signal for, and with it the index a little.
-    assert mbstoi(longer, clean, listener(), MSBG) == pytest.approx(
-        mbstoi(processed(clean, 0.01), clean, listener(), MSBG), abs=0.1
+    assert ours.mbstoi(longer, clean, listener(), MSBG) == pytest.approx(
+        ours.mbstoi(processed(clean, 0.01), clean, listener(), MSBG), abs=0.1
     )
 
 

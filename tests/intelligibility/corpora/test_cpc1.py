@@ -225,21 +225,6 @@ def test_listeners_without_a_level_are_problems(tmp_path):
         read_listeners(path)
 
 
-def test_a_response_of_an_unknown_listener_is_a_problem(release):
-    edit(
-        release / "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json",
-        lambda listeners: listeners.pop("L0002"),
-    )
-    archive = archives(release)["test"]
-    assert [one.listener.id for one in archive.presentations] == ["L0001", "L0001"]
-    assert {problem.fault for problem in archive.problems} == {
-        "no audiogram in listeners.CPC1_all.json"
-    }
-    lost = [problem.signals for problem in archive.problems]
-    assert lost == [("S20000_L0002_E001",), ("S20001_L0002_E001",)]
-    assert archive.scenes == ["S20000", "S20001"]
-
-
 def test_without_records_the_release_is_asked(release, tmp_path):
     cfg = configure(release, tmp_path)
     found = known_presentations(cfg, "", tmp_path / "presentations.json")

@@ -54,15 +54,6 @@ def test_dropped_connections(tmp_path: Path, ranges: bool) -> None:
     assert asked[1] != "bytes=0-"
 
 
-def test_a_killed_download_goes_on(tmp_path: Path) -> None:
-    record = Record({"a.bin": CONTENT})
-    with serving(record):
-        file = only_file(record)
-        partial_file(file, tmp_path).write_bytes(CONTENT[:3_000_000])
-        assert download.download(file, tmp_path).read_bytes() == CONTENT
-    assert record.asked == [("a.bin", "bytes=3000000-")]
-
-
 def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
     """Too many requests and errors of the server pass, for the record as for a file of it."""
     record = Record({"a.bin": CONTENT}, status=[403, 429, 503], busy=[403, 429, 503])
@@ -194,13 +185,3 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be unpacked"), unpacked(archive, tmp_path / "r"):
         pass
     assert not list((tmp_path / "r").iterdir())
-
-
-def test_what_is_there_stays(tmp_path: Path) -> None:
-    (tmp_path / "root/top").mkdir(parents=True)
-    (tmp_path / "root/top/a").write_bytes(b"mine")
-    archive = tar_of(tmp_path / "a.tgz", ("file", "top/a", b"theirs"), ("file", "top/b", b"new"))
-    with unpacked(archive, tmp_path) as source:
-        assert merge(source, tmp_path / "root", lambda path: True) == ["top/b"]
-    assert (tmp_path / "root/top/a").read_bytes() == b"mine"
-    assert (tmp_path / "root/top/b").read_bytes() == b"new"

@@ -14,7 +14,6 @@ from intelligibility.corpora.presentation import (
     in_lines,
     left_out,
     made_from_of,
-    percentage,
     read_presentations,
     safe_name,
     write_presentations,
@@ -162,11 +161,3 @@ def test_names_that_lead_elsewhere_are_refused():
     for name in ("", ".", "..", "a/b", "../a", "/a", "a\\b", "~a", "a b", 3, None):
         with pytest.raises(ValueError, match="scene is .*, expected a name such as S08510"):
             safe_name(name, "scene")
-
-
-def test_percentages():
-    assert percentage(None, "x") is None
-    assert percentage(0, "x") == 0 and isinstance(percentage(100, "x"), float)
-    for value in (-0.1, 100.1, float("nan"), "50", True, [50]):
-        with pytest.raises(ValueError, match="x is .*, expected percent, 0 to 100"):
-            percentage(value, "x")

@@ -3,13 +3,10 @@
 Tolerances: 1e-6 of planted parameters, 1e-5 (relative) of scipy's.
 """
 
-import doctest
-
 import numpy as np
 import pytest
 from scipy.optimize import OptimizeWarning, curve_fit
 
-from intelligibility.evaluation import curve
 from intelligibility.evaluation.curve import Curve, fit_curve
 from intelligibility.runs import RecipeError
 
@@ -29,11 +26,6 @@ def grid_minimum(similarity, correctness):
         for x0 in midpoints
         for k in np.concatenate([-slopes, slopes])
     )
-
-
-def test_the_example_in_the_docstring_holds():
-    failed, tried = doctest.testmod(curve)
-    assert failed == 0 and tried >= 3
 
 
 def test_predicts_half_at_the_midpoint():

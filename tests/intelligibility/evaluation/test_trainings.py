@@ -64,13 +64,12 @@ def test_each_two_runs_are_compared(evaluated):
     assert set(worst["better"]) == {"LS+CPC1", "LS+CLS"}
 
 
-def test_a_run_of_other_answers_is_left_out(evaluated, tmp_path, caplog, monkeypatch):
+def test_a_run_of_other_answers_is_left_out(evaluated, tmp_path, caplog, no_figures):
     shutil.copytree(evaluated.parent, tmp_path / "copy")
     exp = tmp_path / "copy/exp"
     predictions = pd.read_csv(exp / "ls/predictions.csv")
     predictions["correctness"] = 100 - predictions["correctness"]
     predictions.to_csv(exp / "ls/predictions.csv", index=False)
-    monkeypatch.setattr(evaluate, "all_figures", lambda *_: {})
     evaluate.run(configure(tmp_path / "copy", exp))
     assert "run evaluate.py there again" in caplog.text
     assert pd.read_csv(exp / "tables/table2.csv")["RMSE"].notna().sum() == 2
