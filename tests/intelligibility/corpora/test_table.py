@@ -84,15 +84,9 @@ def test_a_split_column_is_kept(tmp_path):
 
 
 def test_rows_that_share_reference_and_text_are_of_one_scene(tmp_path):
-    changes = [
-        {"text": TEXT.upper()},
-        {"text": "nine cups"},
-        {"reference": "b/r0"},
-    ]
-    write_table(
-        tmp_path,
-        [row(0), *(row(n + 1, reference="wavs/r0.wav") | one for n, one in enumerate(changes))],
-    )
+    changes = [{"text": TEXT.upper()}, {"text": "nine cups"}, {"reference": "b/r0"}]
+    others = [row(n, reference="wavs/r0.wav") | one for n, one in enumerate(changes, start=1)]
+    write_table(tmp_path, [row(0), *others])
     archives = read(tmp_path, "test_percent=0")
     scenes = {one.name: one.scene for one in archives["train"].presentations}
     assert scenes["a0"] == scenes["a1"] and len(set(scenes.values())) == 3
@@ -160,13 +154,8 @@ def test_a_table_that_cannot_be_right_is_refused(tmp_path, rows, message):
 
 
 def test_the_same_scene_in_train_and_test_is_named(tmp_path):
-    write_table(
-        tmp_path,
-        [
-            row(0, scene="S1", split="train"),
-            row(1, scene="S1", split="test", reference="wavs/r0.wav"),
-        ],
-    )
+    rows = [row(0, split="train"), row(1, split="test", reference="wavs/r0.wav")]
+    write_table(tmp_path, [one | {"scene": "S1"} for one in rows])
     assert faults(read(tmp_path)) == {"line 3": "scene S1 has two splits"}
 
 

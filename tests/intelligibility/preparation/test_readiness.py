@@ -89,9 +89,8 @@ def test_test_signals_alone_need_a_mapping(tmp_path, used):
     (problem,) = check(tmp_path, used, dev=[])
     assert problem.stops == "evaluate.py" and "give calibration=other/cal" in problem.where
     assert check(tmp_path, used, "calibration=other.json", dev=[]) == []
-    write_json(
-        tmp_path / "exp/data_split/scene_dev_list.json", ["S1"]
-    )  # of a run with both archives
+    # Of a run with both archives.
+    write_json(tmp_path / "exp/data_split/scene_dev_list.json", ["S1"])
     assert check(tmp_path, used, dev=[]) == []
 
 

@@ -34,13 +34,8 @@ def presentations(data):
         for row in read_table(data / f"left_{split}_msbg.csv"):
             scene, listener, system = row["ID"].split("_")
             person = Listener(ear, ear, listener)
-            found[row["ID"]] = Presentation(
-                *(row["ID"], scene, person, system, row["wrd"], None),
-                row["wav"],
-                row["wav"],
-                2.0,
-                cec="CEC1",
-            )
+            about = row["ID"], scene, person, system, row["wrd"], None
+            found[row["ID"]] = Presentation(*about, row["wav"], row["wav"], 2.0, cec="CEC1")
     return found
 
 
