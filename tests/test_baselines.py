@@ -133,7 +133,7 @@ def test_other_wavs_and_msbg_settings_are_computed_again(prepared, computed, cap
     assert len(computed) == 1 + N_DEV + N_TEST and "{'MSBGEar': 8}" in caplog.text
 
 
-def test_what_fails_is_named_and_the_others_are_kept(prepared, computed, monkeypatch, refused):
+def test_what_fails_is_named_and_others_are_kept(prepared, computed, monkeypatch, refused, caplog):
     root, exp = prepared
     quick = baselines.index
 
