@@ -11,7 +11,8 @@ OWN := demo/data/clarity_CPC1_data_test/clarity_data
 # One thread: more would only wait for each other at the miniature's size.
 RUN := OMP_NUM_THREADS=1 $(PY)
 DEMO := --config-name demo/config
-PYTEST := -m pytest -n 2 --dist loadgroup
+# One worker runs the tests of a file, for what these share is made once.
+PYTEST := -m pytest -n 2 --dist loadfile
 
 # Tests of numbers that are rounded by the processor: the simulation, recognisers and search,
 # similarity, scoring.

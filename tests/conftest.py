@@ -34,15 +34,11 @@ N_KILLS = int(os.environ.get("KILLS", "3"))  # of each stage, in test_interrupti
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run the tests of a file, which share what is made for them.
+def pytest_collection_modifyitems() -> None:
+    """Drop SpeechBrain's placeholders for modules that are not installed, such as k2.
 
-    SpeechBrain's placeholders for modules that are not installed, such as k2, are dropped:
     Hypothesis looks at every loaded module, and a look at one of these raises.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     for name, module in list(sys.modules.items()):
         if type(module).__module__ == "speechbrain.utils.importutils":
             del sys.modules[name]

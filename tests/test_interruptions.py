@@ -25,8 +25,6 @@ from benchmarks.made.release import make_release
 from tests.conftest import N_KILLS, configure, contents, run_script, start_script
 from tests.prepared_data import SIZES
 
-pytestmark = pytest.mark.xdist_group("inferred")  # one worker makes what both modules look at
-
 
 def outputs(exp: Path) -> dict[str, str]:
     """Return the hash of every wav, table and measure, not of where and when they were made."""

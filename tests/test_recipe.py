@@ -14,7 +14,6 @@ from tests import faults
 from tests.conftest import configure, contents, edit, run_script
 from tests.prepared_data import SIZES, TRAINING_SIZES
 
-pytestmark = pytest.mark.xdist_group("inferred")  # one worker makes what both modules look at
 SCRIPTS = ("prepare_data.py", "train_asr.py", "infer.py", "evaluate.py")
 
 

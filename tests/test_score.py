@@ -27,7 +27,6 @@ from tests.conftest import run_script
 from tests.intelligibility.prediction.speech import syllables
 from tests.intelligibility.recognisers.hub_server import COMMIT, Hub, asked_by_all
 
-pytestmark = pytest.mark.xdist_group("score")
 AS_CPC1 = Conditions(align=False, start=2.0)
 
 

@@ -38,8 +38,6 @@ from intelligibility.training.settings import Vocabulary
 from tests import toy_asr
 from tests.conftest import contents, forks, run_script, start_script
 
-pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
-
 
 def assert_same_state(one, other):
     """Compare what decides the next epoch, bit for bit."""

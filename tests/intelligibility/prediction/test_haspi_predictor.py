@@ -22,7 +22,6 @@ from intelligibility.runs import RecipeError
 from tests.conftest import RECIPE
 from tests.intelligibility.prediction.speech import syllables
 
-pytestmark = pytest.mark.xdist_group("haspi")
 CLARITYS = 0.03  # mean difference from Clarity's own indices
 
 

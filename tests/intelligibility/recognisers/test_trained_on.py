@@ -14,7 +14,6 @@ from intelligibility.runs import RecipeError, write_json
 from msbg import Audiogram, Listener
 from tests import toy_asr
 
-pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
 FIRST = "S90000_L9001_E901"
 
 

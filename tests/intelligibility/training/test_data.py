@@ -17,9 +17,6 @@ from intelligibility.training import data
 from intelligibility.training.settings import Batches, Tables, Vocabulary
 from tests import toy_asr
 
-pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
-
-
 # Bad input, named before the first step
 
 

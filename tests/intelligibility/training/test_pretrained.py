@@ -14,8 +14,6 @@ from intelligibility.training import pretrained
 from intelligibility.training.settings import Start, Vocabulary
 from tests import toy_asr
 
-pytestmark = pytest.mark.xdist_group("training")  # one worker trains what several tests look at
-
 
 @pytest.fixture
 def hub_files(uninterrupted, tmp_path):
