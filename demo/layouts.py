@@ -28,7 +28,9 @@ TABLE_COLUMNS = (
     *("processed", "reference", "text", "correctness", "listener", "system", "scene"),
     *("split", "snr", "start", "delay"),
 )
+# Without the answers: of CPC2's tests, and of CPC3's dev and eval.
 UNLABELLED = ("signal", "scene", "listener", "system", "prompt")
+LISTED = ("signal", "prompt", "n_words", "hearing_loss")
 
 
 def lay_out(source: Path, target: Path, layout: str) -> None:
@@ -83,8 +85,8 @@ def _as_cpc3(source: Path, target: Path, lists: dict[str, list], listeners: dict
         link(reference, data / part / "references" / f"{name}_ref.wav")
         entries[part].append(_answer(name, entry) | {"hearing_loss": severity[entry["listener"]]})
     for part, heard in entries.items():
-        listed = heard if part == "train" else [_without_answer(entry) for entry in heard]
-        write_json(data / "metadata" / f"CPC3.{part}.json", listed)
+        bare = [{field: entry[field] for field in LISTED} for entry in heard if part != "train"]
+        write_json(data / "metadata" / f"CPC3.{part}.json", bare or heard)
         if part != "train":
             write_json(data / "metadata" / f"CPC3.{part}_labels.json", heard)
     rows = [f"{name},{grade}" for name, grade in sorted(severity.items())]
@@ -136,10 +138,6 @@ def _answer(name: str, entry: dict) -> dict[str, Any]:
         "words_correct": entry["hits"],
         "correctness": entry["correctness"],
     }
-
-
-def _without_answer(entry: dict) -> dict[str, Any]:
-    return {field: entry[field] for field in ("signal", "prompt", "n_words", "hearing_loss")}
 
 
 def _severity(listener: dict) -> str:

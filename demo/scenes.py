@@ -67,7 +67,9 @@ def render(
         sources = [speech_shaped_noise(spectrum, len(target), rng)]
     else:
         chosen = rng.choice(len(talkers), size=len(scene.interferer_azimuths), replace=False)
-        sources = [_excerpt(talkers[i], len(target), rng) for i in chosen]
+        starts = [rng.integers(len(talkers[i]) - len(target)) for i in chosen]
+        excerpts = zip(chosen, starts, strict=True)
+        sources = [talkers[i][start : start + len(target)] for i, start in excerpts]
     level = LEVEL - max(scene.snr, 0) - 10 * np.log10(len(sources))
     places = zip(sources, scene.interferer_azimuths, strict=True)
     heard = [at_ears(at_level(source, level), azimuth) for source, azimuth in places]
@@ -132,11 +134,6 @@ def at_ears(signal: np.ndarray, azimuth: float) -> np.ndarray:
         shadow = (1 + 1j * alpha * omega / pole) / (1 + 1j * omega / pole)
         ears.append(np.fft.irfft(spectrum * shadow * np.exp(-1j * omega * delay), n_fft))
     return np.stack(ears, axis=1)[: len(signal)]
-
-
-def _excerpt(speech: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.ndarray:
-    start = rng.integers(len(speech) - n_samples)
-    return speech[start : start + n_samples]
 
 
 def _ramped(signal: np.ndarray) -> np.ndarray:

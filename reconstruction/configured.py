@@ -180,12 +180,6 @@ def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
     return recogniser_made_by(*judge_of(cfg)) | {"level": level}
 
 
-def network_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
-    """Return everything that determines the layers of the experiment's recogniser."""
-    own = judge_made_by(_changed(cfg, judge=OWN_JUDGE), level)
-    return own | {"last_encoder_layer": "normalised"}
-
-
 def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
     """Return the configuration and the experiment whose recogniser judges.
 
@@ -299,7 +293,8 @@ def layer_made_by(
 ) -> dict[str, Any]:
     """Return everything that determines a layer's numbers."""
     if choice.weights is None:
-        network = network_made_by(cfg, selection.level)
+        network = judge_made_by(_changed(cfg, judge=OWN_JUDGE), selection.level)
+        network |= {"last_encoder_layer": "normalised"}
     else:
         network = {"weights_sha256": sha256_of([choice.weights])}
     settings = asdict(layer_settings(cfg, mel_of(cfg, choice)))

@@ -130,7 +130,8 @@ def _complete(part: Path, url: str, size: int) -> None:
                 answer = error.response
                 if answer.status_code not in BUSY:
                     raise RecipeError(f"{url}: {error}; {ADVICE}") from None
-                wait, why = max(wait, _retry_after(answer)), str(error)
+                asked = answer.headers.get("Retry-After", "")
+                wait, why = max(wait, float(asked) if asked.isdigit() else 0.0), str(error)
             except requests.RequestException as error:
                 why = str(error)
             fruitless = 0 if part.stat().st_size > have else fruitless + 1
@@ -155,8 +156,3 @@ def _append(part: Path, url: str, came: Callable[[int], Any]) -> None:
             for block in response.iter_content(BLOCK):
                 stream.write(block)
                 came(len(block))
-
-
-def _retry_after(response: requests.Response) -> float:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0

@@ -213,23 +213,19 @@ def _archive_of(
     entries: list[dict[str, Any]], listeners: dict[str, dict[str, Any]]
 ) -> list[Presentation]:
     people = {name: Listener.from_dict(entry | {"name": name}) for name, entry in listeners.items()}
-    return [
-        Presentation(
-            name=entry["signal"],
-            scene=entry["scene"],
-            listener=people[entry["listener"]],
-            system=entry["system"],
-            prompt=entry["prompt"],
-            correctness=percentage(entry["correctness"], "correctness"),
-            processed=Path(entry["processed"]),
-            reference=Path(entry["reference"]),
-            lead_in=float(entry["lead_in"]),
-            made_from=entry["made_from"],
-            cec=entry["cec"],
-            sets=tuple(entry["sets"]),
-            snr=entry.get("snr"),
-            own=entry.get("own", False),
-            delay=float(entry.get("delay", 0.0)),
-        )
-        for entry in entries
-    ]
+    presentations = []
+    for entry in entries:
+        read = {
+            "listener": people[entry["listener"]],
+            "correctness": percentage(entry["correctness"], "correctness"),
+            "processed": Path(entry["processed"]),
+            "reference": Path(entry["reference"]),
+            "lead_in": float(entry["lead_in"]),
+            "made_from": entry["made_from"],
+            "cec": entry["cec"],
+            "sets": tuple(entry["sets"]),
+            "delay": float(entry.get("delay", 0.0)),
+        }
+        fields = entry | read
+        presentations.append(Presentation(name=fields.pop("signal"), **fields))
+    return presentations

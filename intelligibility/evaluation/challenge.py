@@ -86,9 +86,13 @@ def guard(
         seen.overlap(one for one in ones if one.name not in known) for seen, ones in fitted_on
     ]
     trained = _seen_in_training(trained_on)
+    by_mappings = {  # what those of several sets saw, added up
+        kind: {key: sum(one[kind][key] for one in overlaps) for key in ("seen", "known")}
+        for kind in COUNTED
+    }
     leaks = {
         "left_out": len(known),
-        "mapping": _added(overlaps) if overlaps else None,
+        "mapping": by_mappings if overlaps else None,
         "recogniser": trained and trained.overlap(one for one in tested if one.name not in known),
     }
     if not overlaps:
@@ -112,14 +116,6 @@ def _without(test: pd.DataFrame, known: set[str], allow_leak: bool) -> pd.DataFr
     if known >= set(test["signal"]):
         raise RecipeError("no test signal is left that the mapping was not fitted on")
     return test[~test["signal"].isin(known)]
-
-
-def _added(overlaps: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    """Add up what the mappings of several sets saw."""
-    return {
-        kind: {key: sum(one[kind][key] for one in overlaps) for key in ("seen", "known")}
-        for kind in COUNTED
-    }
 
 
 def _seen_in_training(trained_on: Path | None) -> Seen | None:

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from logging import WARNING
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -71,16 +72,13 @@ def make_folders(*folders: Path) -> None:
 def keep_speechbrain_quiet() -> None:
     """Leave one line per epoch in place of SpeechBrain's messages about itself."""
     for name in ("core", "utils.checkpoints", "utils.epoch_loop", "utils.seed"):
-        logging.getLogger(f"speechbrain.{name}").addFilter(_is_warning)  # it resets its levels
+        # It resets its levels.
+        logging.getLogger(f"speechbrain.{name}").addFilter(lambda one: one.levelno >= WARNING)
     # SpeechBrain makes one of the two masks bool and the other float: nothing a user could change.
     warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask and attn_mask")
     # A start has no optimiser and no place in an epoch: they begin anew.
     warnings.filterwarnings("ignore", r"(?s)(Trying to load|Loading).*missing a load path")
     warnings.filterwarnings("ignore", "'optimizer_step' not found")
-
-
-def _is_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING
 
 
 @contextmanager
