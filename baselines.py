@@ -46,14 +46,7 @@ from intelligibility.measures import BASELINES, Baseline
 from intelligibility.prediction.alignment import SETTINGS as ALIGNMENT_SETTINGS
 from intelligibility.prediction.alignment import in_time
 from intelligibility.prediction.recording import read_audio, read_recording
-from intelligibility.runs import (
-    RecipeError,
-    listed,
-    read_json,
-    sole_run,
-    write_json,
-    write_result,
-)
+from intelligibility.runs import RecipeError, listed, read_json, sole_run, write_json, write_result
 from intelligibility.work import Piece, Stamp, Work
 
 logger = logging.getLogger(__name__)

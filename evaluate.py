@@ -51,12 +51,7 @@ from omegaconf import DictConfig
 from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora import corpus_of, known_presentations, late_responses
 from intelligibility.corpora.presentation import Presentation, Response
-from intelligibility.evaluation.challenge import (
-    guard,
-    scores_by_set,
-    set_of_each,
-    where_known,
-)
+from intelligibility.evaluation.challenge import guard, scores_by_set, set_of_each, where_known
 from intelligibility.evaluation.compare import SUBMISSION, comparisons, joined_with, read_other
 from intelligibility.evaluation.curve import CURVE
 from intelligibility.evaluation.figures import all_figures, figure_numbers

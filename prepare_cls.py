@@ -47,13 +47,7 @@ from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora.presentation import Problem, in_lines
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import Experiment, write_table
-from intelligibility.runs import (
-    RecipeError,
-    atomic_path,
-    is_number,
-    sole_run,
-    write_json,
-)
+from intelligibility.runs import RecipeError, atomic_path, is_number, sole_run, write_json
 from intelligibility.work import Piece, Stamp, Work
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from intelligibility.corpora.presentation import Presentation, Problem, Response, are_shares
+from intelligibility.corpora.presentation import (
+    Presentation,
+    Problem,
+    Response,
+    are_shares,
+    percentage,
+)
 from intelligibility.runs import RecipeError, listed, read_json
 from msbg import Listener
 
@@ -97,11 +103,15 @@ def read_list(
     return sorted(responses, key=lambda one: one.signal), problems
 
 
-def text_of(entry: Mapping[str, Any], field: str) -> str:
-    """Return a field that has to be text."""
-    if not isinstance(entry.get(field), str):
-        raise ValueError(f"{field} is {entry.get(field)!r:.60}, expected text")
-    return entry[field]
+def answered(
+    entry: Mapping[str, Any], signal: str, scene: str, listener: str, system: str
+) -> Response:
+    """Return the response of an entry, whose prompt and correctness are checked."""
+    prompt = entry.get("prompt")
+    if not isinstance(prompt, str):
+        raise ValueError(f"prompt is {prompt!r:.60}, expected text")
+    correctness = percentage(entry.get("correctness"), "correctness")
+    return Response(signal, scene, listener, system, prompt, correctness)
 
 
 def presented(

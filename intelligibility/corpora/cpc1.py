@@ -7,22 +7,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.corpora.clarity import (
+    answered,
     configured,
     presented,
     read_list,
     read_sound,
     release_folder,
-    text_of,
 )
 from intelligibility.corpora.corpus import CHALLENGE, PAPER, PAPER_THIS_RECIPE, Corpus
 from intelligibility.corpora.listeners import read_listeners
-from intelligibility.corpora.presentation import (
-    Archive,
-    Presentation,
-    Response,
-    percentage,
-    safe_name,
-)
+from intelligibility.corpora.presentation import Archive, Presentation, Response, safe_name
 from intelligibility.runs import RecipeError, is_number, listed, read_json
 
 DATA_KEYS = {"train": "cpc1_train_data", "test": "cpc1_test_data"}
@@ -78,8 +72,7 @@ def _read_archive(folder: Path, name: str, track: str) -> Archive:
 def parse(entry: dict[str, Any]) -> Response:
     """Read one entry of a list of signals."""
     names = {key: safe_name(entry.get(key), key) for key in NAMES}
-    correctness = percentage(entry.get("correctness"), "correctness")
-    return Response(**names, prompt=text_of(entry, "prompt"), correctness=correctness)
+    return answered(entry, **names)
 
 
 def read_snrs(path: Path) -> dict[str, float]:

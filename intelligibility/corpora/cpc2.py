@@ -21,23 +21,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from intelligibility.corpora.clarity import (
+    answered,
     configured,
     presented,
     read_labels,
     read_list,
     release_folder,
-    text_of,
 )
 from intelligibility.corpora.corpus import CHALLENGE, Corpus
 from intelligibility.corpora.listeners import read_listeners
-from intelligibility.corpora.presentation import (
-    Archive,
-    Presentation,
-    Problem,
-    Response,
-    percentage,
-    safe_name,
-)
+from intelligibility.corpora.presentation import Archive, Presentation, Problem, Response, safe_name
 from intelligibility.runs import RecipeError
 from msbg import Listener
 
@@ -135,14 +128,7 @@ def parse(cec: str, entry: dict[str, Any]) -> Response:
     for field, name in names.items():
         if entry.get(field, name) != name:
             raise ValueError(f"{field} is {entry[field]!r:.60}, but the signal is {signal}")
-    return Response(
-        signal,
-        f"{cec}_{names['scene']}",
-        names["listener"],
-        names["system"],
-        text_of(entry, "prompt"),
-        percentage(entry.get("correctness"), "correctness"),
-    )
+    return answered(entry, signal, **names | {"scene": f"{cec}_{names['scene']}"})
 
 
 def names_of(signal: str) -> dict[str, str]:

@@ -21,23 +21,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from intelligibility.corpora.clarity import (
+    answered,
     configured,
     presented,
     read_labels,
     read_list,
     release_folder,
-    text_of,
 )
 from intelligibility.corpora.corpus import CHALLENGE, Corpus
 from intelligibility.corpora.listeners import STAND_INS, read_listeners, stand_in
-from intelligibility.corpora.presentation import (
-    Archive,
-    Presentation,
-    Problem,
-    Response,
-    percentage,
-    safe_name,
-)
+from intelligibility.corpora.presentation import Archive, Presentation, Problem, Response, safe_name
 from intelligibility.runs import RecipeError
 from msbg import Listener
 
@@ -135,19 +128,13 @@ def parse_named(entry: dict[str, Any]) -> Response:
     """Read one entry of the training; a listener who answered nothing ("#") understood no word."""
     signal = safe_name(entry.get("signal"), "signal")
     cec, system, scene, listener = names_of(signal)
-    return Response(
-        *(signal, f"{cec}_{scene}", listener, system, text_of(entry, "prompt")),
-        percentage(entry.get("correctness"), "correctness"),
-    )
+    return answered(entry, signal, f"{cec}_{scene}", listener, system)
 
 
 def parse_opaque(entry: dict[str, Any]) -> Response:
     """Read one entry of dev or eval, which tells the severity, but no scene, listener or system."""
     signal = safe_name(entry.get("signal"), "signal")
-    return Response(
-        *(signal, signal, str(entry.get("hearing_loss")), "", text_of(entry, "prompt")),
-        percentage(entry.get("correctness"), "correctness"),
-    )
+    return answered(entry, signal, signal, str(entry.get("hearing_loss")), "")
 
 
 def names_of(signal: str) -> tuple[str, str, str, str]:

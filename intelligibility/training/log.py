@@ -12,11 +12,7 @@ import matplotlib.pyplot as plt
 from intelligibility.experiment import AsrFolder
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
-from intelligibility.recognisers.trained_on import (
-    heard_by_start,
-    record_data,
-    training_record,
-)
+from intelligibility.recognisers.trained_on import heard_by_start, record_data, training_record
 from intelligibility.runs import RecipeError, atomic_path, read_json, versions, write_json
 from intelligibility.training.checkpoints import WholeCheckpointer
 
