@@ -8,12 +8,10 @@ conversation. Each ear hears it in free field without a hearing aid.
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from scipy.signal import ShortTimeFFT
 
@@ -38,14 +36,15 @@ LEVELS_DB_HL = {
 }
 
 
+@rc_context({"font.size": 9, "axes.titlesize": 10})
 def main() -> None:
     """Simulate, draw and save."""
     (speech,) = speak([SENTENCE])
     speech = np.pad(speech, int(0.15 * SAMPLE_RATE))
     speech *= 10 ** ((SPEECH_DB_SPL - FULL_SCALE_DB_SPL) / 20) / gated_rms(speech)
 
-    plt.rcParams.update({"font.size": 9, "axes.titlesize": 10})
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5.6), layout="constrained")
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    axes = figure.subplots(2, 3)
     heard = {"Sentence at 65 dB SPL": speech}
     for severity, levels in {"NOTHING": (0,) * 8, **LEVELS_DB_HL}.items():
         ear = Ear()

@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from intelligibility.corpora import corpus_of
-from intelligibility.runs import MAX_JSON, RecipeError, atomic_path, read_json
+from intelligibility.runs import RecipeError, atomic_path, check_size, read_json
 
 TRACKS = {"closed": "", "open": "_indep"}
 ABLATIONS = {"msbg": "", "none": "no_hearing_loss"}  # and the folder below exp_folder
@@ -266,11 +266,7 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise RecipeError(f"{path}: no such table; run prepare_data.py first, with the same config")
     try:
-        if path.stat().st_size > MAX_JSON:  # no metadata is larger, whatever its format
-            raise ValueError(
-                f"{path.stat().st_size / 1e6:.0f} MB where at most {MAX_JSON / 1e6:.0f} MB are "
-                "expected"
-            )
+        check_size(path)
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.reader(stream))
         if not rows or tuple(rows[0]) != COLUMNS:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 logbook = logging.getLogger("logbook")  # goes to the log file only: see config.yaml
 
 RECIPE = Path(__file__).resolve().parent.parent
-MAX_JSON = 500_000_000  # bytes; all of CPC1's metadata is a hundredth of that
+MAX_BYTES = 500_000_000  # of a file of metadata; all of CPC1's metadata is a hundredth of that
 # s of speech that our recogniser takes: its CNN needs three frames of features, 10 ms apart, its
 # encoder counts 2500 positions, 40 ms apart. Corpora and recognisers meet here only.
 SPEECH_SECONDS = (0.02, 99)
@@ -161,11 +161,7 @@ def read_json(path: str | Path, expected: type = object) -> Any:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise RecipeError(
-                f"{path}: {path.stat().st_size / 1e6:.0f} MB of json where at most "
-                f"{MAX_JSON / 1e6:.0f} MB are expected; restore the file"
-            )
+        check_size(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
@@ -177,6 +173,12 @@ def read_json(path: str | Path, expected: type = object) -> Any:
             "restore the file"
         )
     return content
+
+
+def check_size(path: Path) -> None:
+    """Raise a ValueError for a file larger than any metadata, so that nothing of it is read."""
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{size / 1e6:.0f} MB where at most {MAX_BYTES / 1e6:.0f} MB are expected")
 
 
 def versions() -> dict[str, str]:

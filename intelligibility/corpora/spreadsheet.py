@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from intelligibility.corpora.presentation import Problem, are_shares, percentage
-from intelligibility.runs import MAX_JSON, RecipeError, listed
+from intelligibility.runs import RecipeError, check_size, listed
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,10 @@ def read_lines(
 def _text_of(table: Path) -> str:
     if not table.is_file():
         raise RecipeError(f"table={table}: no such file")
-    if table.stat().st_size > MAX_JSON:
-        raise RecipeError(f"table={table}: more than {MAX_JSON / 1e6:.0f} MB; split it")
+    try:
+        check_size(table)
+    except ValueError as error:
+        raise RecipeError(f"table={table}: {error}; split it") from None
     content = table.read_bytes()
     for start, what in OTHER_FILES.items():
         if content.startswith(start):

@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from intelligibility.experiment import AsrFolder
 from intelligibility.recognisers.checkpoints import epoch_of
@@ -62,7 +59,8 @@ def epoch_in_a_line(entry: dict[str, Any], last: int) -> str:
 
 def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     """Draw loss, accuracy with word error rate, and learning rate over the epochs."""
-    figure, (loss, accuracy, rate) = plt.subplots(3, 1, sharex=True, figsize=(7, 8))
+    figure = Figure(figsize=(7, 8), layout="tight")
+    loss, accuracy, rate = figure.subplots(3, 1, sharex=True)
     number = [entry["epoch"] for entry in epochs]
     for key in ("train_loss", "valid_loss"):
         loss.plot(number, [entry[key] for entry in epochs], ".-", label=key.replace("_", " "))
@@ -75,10 +73,8 @@ def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     for panel in (loss, accuracy, rate):
         panel.grid(alpha=0.3)
         panel.legend()
-    figure.tight_layout()
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120, metadata={"Software": None})
-    plt.close(figure)
 
 
 def settings_and_versions(hparams: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_json_that_cannot_be_used_is_named(tmp_path):
     for name, message in (
         ("a.json", "dict, expected a list"),
         ("b.json", "no such file"),
-        ("large.json", "1000000 MB of json where at most 500 MB"),  # refused unread
+        ("large.json", "1000000 MB where at most 500 MB"),  # refused unread
     ):
         with pytest.raises(runs.RecipeError, match=message):
             runs.read_json(tmp_path / name, list)
