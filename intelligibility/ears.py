@@ -60,14 +60,8 @@ def ear_signals(
 def read_speech(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
     """Read one ear signal as prepare_data.py wrote it: (n_samples,), float32, 16 kHz.
 
-    A file that cannot be read, or holds anything else, is refused.
-
-    Parameters
-    ----------
-    path : Path
-        The wav.
-    lengths : tuple of int
-        Samples of the shortest and of the longest signal that can be used.
+    `lengths` are the samples of the shortest and of the longest signal that can be used. A file
+    that cannot be read, or holds anything else, is refused.
     """
     try:
         samples, rate = sf.read(path, dtype="float32")

@@ -253,14 +253,10 @@ def folder_name(recogniser: str) -> str:
 
 
 def read_table(path: str | Path) -> list[dict[str, Any]]:
-    """Read one of the recipe's CSVs.
+    """Read one of the recipe's CSVs, a dict per row.
 
-    Refused: no such table, one of more than 500 MB, other columns, or a wav outside its folder.
-
-    Returns
-    -------
-    list of dict
-        ID (str), duration (float, s), wav (absolute Path), spk_id (str) and wrd (str) per row.
+    ID (str), duration (float, s), wav (absolute Path), spk_id (str) and wrd (str). Refused: no such
+    table, one of more than 500 MB, other columns, or a wav outside its folder.
     """
     path = Path(path)
     if not path.is_file():

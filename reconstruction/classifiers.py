@@ -101,11 +101,8 @@ def train_classifier(
 ) -> dict[str, Any]:
     """Train a network of patches on a task, in place.
 
-    Returns
-    -------
-    dict
-        `accuracy` on held-out scenes and `chance`, that of the most common class, in percent; the
-        counts behind them, and the classes.
+    Returns `accuracy` on held-out scenes and `chance`, that of the most common class, in percent;
+    the counts behind them, and the classes.
     """
     task, training, held_out = job.choice.task, job.training, job.held_out
     classes = sorted({ear.labels[task] for ear in training})

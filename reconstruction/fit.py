@@ -105,12 +105,8 @@ def fit_inverter(
     """Train a fresh inverter in place; its seed was set before it was made.
 
     With `apart`, embedding and spectrogram are cut at different places, for a floor. Too few
-    utterances and a loss that is not finite raise a RecipeError.
-
-    Returns
-    -------
-    dict
-        `mel_l1_train`: mean absolute error in nats over the last tenth of the steps, and `steps`.
+    utterances and a loss that is not finite raise a RecipeError. Returns `mel_l1_train`, the mean
+    absolute error in nats over the last tenth of the steps, and `steps`.
     """
     check_enough(len(pairs))
     crops = Crops(pairs, inverter.spec, settings.seed, apart)

@@ -110,21 +110,10 @@ class LogMel:
         return bins.float()
 
     def to_wav(self, log_mel: Tensor, n_samples: int, n_iter: int = 32, seed: int = 0) -> Tensor:
-        """Make speech of log-mel spectrograms by Griffin-Lim, from random phases.
+        """Make speech of log-mel spectrograms by Griffin-Lim, from random phases drawn with `seed`.
 
-        Parameters
-        ----------
-        log_mel : Tensor, (n_signals, frames, bands)
-            As `forward` gives it.
-        n_samples : int
-            Length of the speech: it is cut, or filled with silence.
-        n_iter, seed : int
-            Iterations, and the seed of the first phases.
-
-        Returns
-        -------
-        Tensor, (n_signals, n_samples)
-            On the CPU: the same on every machine but for rounding.
+        From (n_signals, frames, bands), as `forward` gives them, to (n_signals, n_samples), cut or
+        filled with silence, on the CPU: the same on every machine but for rounding.
         """
         p, speech = self.preset, []
         settings = {"power": 1.0, "n_iter": n_iter, "momentum": 0.99, "rand_init": True}

@@ -16,18 +16,11 @@ LONGEST_DELAY = 0.1  # s, of a hearing-aid output behind or before its reference
 def better_ear_stoi(
     processed: np.ndarray, reference: np.ndarray, rate: float, extended: bool
 ) -> float:
-    """Return the better ear's index.
+    """Return the better ear's index of STOI, or, `extended`, of ESTOI.
 
-    With less than 0.4 s of speech the measures are not defined: ValueError.
-
-    Parameters
-    ----------
-    processed, reference : (n_samples, 2) array
-        Hearing-aid output and clean target, full scale 1.
-    rate : float
-        Hz, of both.
-    extended : bool
-        ESTOI, which also takes account of fluctuating noise.
+    ESTOI also takes account of fluctuating noise. Hearing-aid output and clean target are
+    (n_samples, 2), full scale 1, at `rate` in Hz. With less than 0.4 s of speech the measures are
+    not defined: ValueError.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # pystoi's word for too little speech
@@ -43,10 +36,7 @@ def better_ear_stoi(
 def aligned(clean: np.ndarray, noisy: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Shift the noisy signal to where it correlates best with the clean one, within 0.1 s.
 
-    Returns
-    -------
-    clean, noisy : (n_samples,) array
-        As long as both signals reach.
+    Returns clean and noisy, (n_samples,), as long as both signals reach.
     """
     longest = round(LONGEST_DELAY * rate)
     lags = np.arange(1 - len(clean), len(noisy))

@@ -44,23 +44,10 @@ def weighted_level(signal: np.ndarray, rate: int) -> float:
 
 
 def mix(speech: np.ndarray, noise: np.ndarray, snr: float, rate: int = ASR_RATE) -> np.ndarray:
-    """Add noise to speech; the speech keeps its level unless the mixture would clip.
+    """Add noise to speech, both (n_samples,), at a speech-weighted signal-to-noise ratio in dB.
 
+    The speech keeps its level unless the mixture would clip: full scale is 1. `rate` is in Hz.
     Silence, which has no such ratio, is a ValueError.
-
-    Parameters
-    ----------
-    speech, noise : numpy.ndarray
-        (n_samples,), full scale 1.
-    snr : float
-        Speech-weighted signal-to-noise ratio, dB.
-    rate : int
-        Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_samples,), within full scale.
     """
     for name, signal in (("speech", speech), ("noise", noise)):
         if not np.any(signal):
@@ -71,21 +58,10 @@ def mix(speech: np.ndarray, noise: np.ndarray, snr: float, rate: int = ASR_RATE)
 
 
 def excerpt(path: Path, start: float, n_samples: int) -> np.ndarray:
-    """Return part of a sound at 16 kHz; one that is too short is repeated.
+    """Return part of a sound, (n_samples,) at 16 kHz; one that is too short is repeated.
 
-    Parameters
-    ----------
-    path : Path
-        At any rate; of several channels the first is taken.
-    start : float
-        Where the excerpt begins: 0 to 1, as a share of the places where it fits.
-    n_samples : int
-        At 16 kHz.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_samples,)
+    The file has any rate; of several channels the first is taken. The excerpt begins at `start`, 0
+    to 1, as a share of the places where it fits.
     """
     info = sf.info(path)
     n_needed = -(-n_samples * info.samplerate // ASR_RATE)

@@ -33,18 +33,9 @@ def write_page(
 ) -> None:
     """Write the page.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    content : mapping
-        The results: rows, summary, provenance.
-    rows : sequence of Row
-        The rows of the results, and perhaps more.
-    predict : callable
-        Scores a row again for its ear signals, which are not stored.
-    most : int
-        How many rows to show with sound, from the first.
+    `content` holds the results: rows, summary, provenance. `rows` are those of the results, and
+    perhaps more; `predict` scores one again for its ear signals, which are not stored. The first
+    `most` rows are shown with sound.
     """
     by_name = {row.name: row for row in rows}
     shown = content["rows"][:most]

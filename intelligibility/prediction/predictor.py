@@ -121,16 +121,8 @@ class Predictor:
     ) -> "Predictor":
         """Load a model: an experiment folder, a bundle, or the hub id of a bundle.
 
-        Parameters
-        ----------
-        model : str or Path
-            A folder in which infer.py and evaluate.py ran, or what `evaluate.py bundle=` wrote.
-        revision : str, optional
-            Of a hub id.
-        device : str
-            auto, cpu or cuda.
-        by : str, optional
-            The measure to predict by.
+        A folder is one in which infer.py and evaluate.py ran, or what `evaluate.py bundle=` wrote;
+        `revision` is of a hub id. `device` is auto, cpu or cuda; `by` is the measure to predict by.
         """
         from intelligibility.prediction.model import open_model
         from intelligibility.recognisers import load_recogniser
@@ -160,15 +152,8 @@ class Predictor:
 
         Without a mapping, the prediction is the share of the sentence's words that it recognises
         after the hearing loss at the level that people listen at, and is not calibrated.
-
-        Parameters
-        ----------
-        source, revision : str
-            The hub id, such as openai/whisper-base.en, or a folder; a revision of the hub id.
-        device, by : str
-            As in `load`.
-        calibration : str or Path, optional
-            calibration.json of an experiment with this recogniser.
+        `calibration` names calibration.json of an experiment with this recogniser; `source` is the
+        folder or the hub id, such as openai/whisper-base.en, and the rest as for `load`.
         """
         from intelligibility.prediction.model import open_recogniser
 
