@@ -63,27 +63,13 @@ AUDIBLE = 0.02  # of the peak there
 
 @dataclass(frozen=True)
 class Sentence:
-    """Where one sentence lies in a processed recording and in its reference.
+    """Where one sentence lies in a processed recording and in its reference."""
 
-    Attributes
-    ----------
-    delay : float
-        Seconds by which the processed recording is late.
-    start : float
-        Seconds to drop at the start of both, once the delay is removed.
-    stop : float or None
-        Seconds at which both end; None: each where its recording ends.
-    speech : tuple of float
-        Between which seconds somebody speaks in the reference.
-    warnings : list of str
-        Why the delay may be wrong, or the two no pair of one sentence.
-    """
-
-    delay: float
-    start: float
-    stop: float | None
-    speech: tuple[float, float]
-    warnings: list[str]
+    delay: float  # seconds by which the processed recording is late
+    start: float  # seconds to drop at the start of both, once the delay is removed
+    stop: float | None  # seconds at which both end; None: each where its recording ends
+    speech: tuple[float, float]  # between which seconds somebody speaks in the reference
+    warnings: list[str]  # why the delay may be wrong, or the two no pair of one sentence
 
 
 def find_sentence(

@@ -128,8 +128,7 @@ class HaspiPredictor:
             raise RecipeError(f"{processed.name}: is silent where the reference speaks")
         if conditions.ear != "both":
             noisy, clean = conditions.listening(noisy), conditions.listening(clean)
-            ears = (listener.audiogram_left, listener.audiogram_right)
-            ear = ears[EARS.index(conditions.ear)]
+            ear = listener.ears[EARS.index(conditions.ear)]
             listener = Listener(ear, ear, listener.id)
         try:
             return haspi_of_ears(noisy, clean, rate, listener, SEED_NAME)

@@ -110,10 +110,7 @@ def open_recogniser(
 ) -> OpenRecogniser:
     """Find a recogniser's files, and the mapping that `calibration` names.
 
-    Raises
-    ------
-    RecipeError
-        There is no such recogniser, or the mapping belongs to another one.
+    Refused: no such recogniser, or a mapping that belongs to another one.
     """
     stored = stored_on_hub(source, revision)
     recogniser = stored.made_by()

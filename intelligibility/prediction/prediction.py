@@ -148,8 +148,7 @@ def full_scale_of(reference: Recording, conditions: Conditions, as_fitted: float
 
 def loss_warnings(listener: Listener) -> list[str]:
     """Return what the simulation of a listener's hearing loss was not designed for."""
-    ears = (listener.audiogram_left, listener.audiogram_right)
-    highest = max(float(ear.levels.max()) for ear in ears)
+    highest = max(float(ear.levels.max()) for ear in listener.ears)
     if highest <= TRUSTED_DB_HL:
         return []
     return [

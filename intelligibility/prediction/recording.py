@@ -35,24 +35,12 @@ STREAMED = 2_000_000_000  # bytes: a size beyond it was written before the sound
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording of both ears.
+    """A recording of both ears."""
 
-    Attributes
-    ----------
-    signal : ndarray, (n_samples, 2), float64
-        Left and right, full scale 1, without an offset.
-    rate : int
-        Hz.
-    name : str
-        Its name in messages.
-    warnings : tuple of str
-        What about it may make the prediction worse.
-    """
-
-    signal: np.ndarray
-    rate: int
-    name: str
-    warnings: tuple[str, ...] = ()
+    signal: np.ndarray  # (n_samples, 2) float64: left and right, full scale 1, without an offset
+    rate: int  # Hz
+    name: str  # its name in messages
+    warnings: tuple[str, ...] = ()  # what about it may make the prediction worse
 
 
 def read_recording(path: str | Path) -> Recording:

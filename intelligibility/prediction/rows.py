@@ -64,7 +64,7 @@ class Row:
 
         The listener's name and audiograms; of the reference the content, whatever its name.
         """
-        content = [self.person, audiograms_of(self.listener), sha256_of([self.reference])]
+        content = [self.person, self.listener.thresholds, sha256_of([self.reference])]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -145,19 +145,13 @@ def check_row(row: Row) -> None:
         raise RecipeError(f"text {row.text!r:.60} contains no word")
 
 
-def audiograms_of(listener: Listener) -> list[list[list[float]]]:
-    """Return frequencies in Hz and levels in dB HL of the left and of the right ear."""
-    ears = (listener.audiogram_left, listener.audiogram_right)
-    return [[ear.frequencies.tolist(), ear.levels.tolist()] for ear in ears]
-
-
 def made_by(
     row: Row, stamp: Stamp, conditions: Conditions, model: Mapping[str, Any], by: str | None
 ) -> dict[str, Any]:
     """Return everything that determines the result of a row."""
     return {
         "recordings": [stamp(path) for path in (row.processed, row.reference)],
-        "audiograms": audiograms_of(row.listener),
+        "audiograms": row.listener.thresholds,
         "text": row.text,
         "conditions": asdict(conditions),
         "model": {**model, "by": by},

@@ -169,7 +169,7 @@ def _severe_losses(archives: Mapping[str, Archive]) -> list[Problem]:
     severe = {
         listener.id
         for listener in listeners
-        for ear in (listener.audiogram_left, listener.audiogram_right)
+        for ear in listener.ears
         if ear.levels.max() > TRUSTED_DB_HL
     }
     fault = (

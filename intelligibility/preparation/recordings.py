@@ -17,36 +17,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cut:
-    """A sound in time with its reference, of which `lead_in` seconds at the start are to go.
+    """A sound in time with its reference, of which `lead_in` seconds at the start are to go."""
 
-    Attributes
-    ----------
-    signal : ndarray, (n_samples, 2), float64
-        Left and right, full scale 1.
-    rate : int
-        Hz.
-    lead_in : float
-        Seconds before the speech.
-    delay : float
-        Seconds by which it was later than its reference.
-    odd : str or None
-        What is strange about it.
-    """
-
-    signal: np.ndarray
-    rate: int
-    lead_in: float
-    delay: float = 0.0
-    odd: str | None = None
+    signal: np.ndarray  # (n_samples, 2) float64: left and right, full scale 1
+    rate: int  # Hz
+    lead_in: float  # seconds before the speech
+    delay: float = 0.0  # seconds by which it was later than its reference
+    odd: str | None = None  # what is strange about it
 
 
 def cut_own(source: Source, msbg_settings: dict[str, Any]) -> Cut:
     """Read an own recording, remove its delay, and find the sentence in its reference.
 
-    Raises
-    ------
-    ValueError
-        It cannot be used: silent, or not of the same sentence as its reference.
+    ValueError where it cannot be used: silent, or not of the same sentence as its reference.
     """
     full_scale = msbg_settings["equiv_0db_spl"] + msbg_settings["ahr"]
     try:
