@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    GenerationConfig,
     PreTrainedModel,
     Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
@@ -62,13 +63,17 @@ def make_whisper(
     }
     config = WhisperConfig(**(defaults | sizes))
     model = WhisperForConditionalGeneration(config)
-    settings: Any = model.generation_config
-    settings.no_timestamps_token_id = ids[PLAIN]
-    settings.is_multilingual = multilingual
-    settings.max_length = config.max_target_positions
+    settings = {"no_timestamps_token_id": ids[PLAIN], "is_multilingual": multilingual}
     if multilingual:
-        settings.lang_to_id = {LANGUAGE: ids[LANGUAGE]}
-        settings.task_to_id = {sign.strip("<|>"): ids[sign] for sign in TASKS}
+        settings["lang_to_id"] = {LANGUAGE: ids[LANGUAGE]}
+        settings["task_to_id"] = {sign.strip("<|>"): ids[sign] for sign in TASKS}
+    # Not derived from the configuration: what is would be dropped when it is read again.
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=ids[START],
+        max_length=config.max_target_positions,
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
+        **settings,
+    )
     extractor = WhisperFeatureExtractor(feature_size=n_mels, chunk_length=seconds)
     return model, extractor, tokenizer
 

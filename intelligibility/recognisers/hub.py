@@ -4,6 +4,9 @@ Weights are read from safetensors only, and no code that comes with a model is r
 """
 
 import logging
+import re
+import string
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +36,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
-from intelligibility.recognisers.whisper import WhisperRecogniser, check_dec_mode
-from intelligibility.runs import RecipeError, read_json, sha256_of
+from intelligibility.recognisers.whisper import START, WhisperRecogniser, check_dec_mode
+from intelligibility.runs import ASR_RATE, RecipeError, listed, read_json, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +46,14 @@ CTC_RECOGNISERS = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC")
 ENCODERS = ("Wav2Vec2Model", "Wav2Vec2ForPreTraining", "HubertModel", "WavLMModel")
 KINDS = (*ENCODER_DECODERS, *CTC_RECOGNISERS, *ENCODERS)
 
-START = "<|startoftranscript|>"
+# What transformers and safetensors raise at files that are missing, damaged or senseless.
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AssertionError)
+UNREADABLE += (SafetensorError,)
+BLOCK = r"\blayers\.\d+\."  # in the name of a weight: it is of a block
+HOP = 160  # samples between the features of a Whisper
 SMALL_FILES = ["*.json", "*.txt"]  # settings, tokens; the licence and the like come along
 ONLY_FOR_TRAINING = {"masked_spec_embed"}  # a weight that some models come without
+CONFIG, LFS_POINTER = "config.json", b"version https://git-lfs"
 WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
 
 
@@ -107,23 +115,26 @@ def fetch_model(source: str, revision: str | None = None) -> HubModel:
         commit = folder.name
     architecture = check_kind(folder, source)
     if commit is not None:
-        folder = _from_hub(source, commit, SMALL_FILES + WEIGHTS)
-    if not model_files(folder):
-        raise RecipeError(
-            f"recogniser={source}: no model.safetensors among its files; weights of other formats "
-            "can run code, and are not read: take a revision that has it, or convert them with "
-            "save_pretrained and give the folder"
-        )
+        folder = _from_hub(source, commit, SMALL_FILES + WEIGHTS, partial(lacking, architecture))
+    if absent := lacking(architecture, folder):
+        raise RecipeError(f"recogniser={source}: no {absent} among its files")
+    for path in model_files(folder):
+        check_file(path)
     where = f"commit {commit}" if commit else str(folder.resolve())
     logger.info("Recogniser %s, %s, %s", source, where, architecture)
     return HubModel(folder, source, revision, commit, architecture)
 
 
-def _from_hub(source: str, revision: str | None, patterns: list[str]) -> Path:
-    """Return the snapshot's folder, from the cache when all is there."""
+def _from_hub(
+    source: str,
+    revision: str | None,
+    patterns: list[str],
+    lacks: Callable[[Path], str] = lambda folder: "" if (folder / CONFIG).is_file() else CONFIG,
+) -> Path:
+    """Return the snapshot's folder, from the cache when it lacks nothing there."""
     where = f"recogniser={source} recogniser_revision={revision or 'main'}"
     try:
-        return Path(_snapshot(source, revision, patterns))
+        return _snapshot(source, revision, patterns, lacks)
     except RevisionNotFoundError:
         fault = "the hub has the model, but no such revision"
     except GatedRepoError:
@@ -142,13 +153,18 @@ def _from_hub(source: str, revision: str | None, patterns: list[str]) -> Path:
     raise RecipeError(f"{where}: {fault}")
 
 
-def _snapshot(source: str, revision: str | None, patterns: list[str]) -> str:
+def _snapshot(
+    source: str, revision: str | None, patterns: list[str], lacks: Callable[[Path], str]
+) -> Path:
     download = partial(snapshot_download, source, revision=revision, allow_patterns=patterns)
     try:
-        return download(local_files_only=True)
+        # Others put single files into the same cache, a tokenizer alone for instance.
+        if not lacks(folder := Path(download(local_files_only=True))):
+            return folder
     except (LocalEntryNotFoundError, IncompleteSnapshotError):
-        logger.info("Fetching %s", source)
-    return download()
+        pass
+    logger.info("Fetching %s", source)
+    return Path(download())
 
 
 def check_kind(folder: Path, source: str) -> str:
@@ -167,11 +183,41 @@ def check_kind(folder: Path, source: str) -> str:
     )
 
 
+def lacking(architecture: str, folder: Path) -> str:
+    """Return which file of a model is not there; "" when none that it needs is missing."""
+    needed = [("preprocessor_config.json", "processor_config.json")]
+    if architecture not in ENCODERS:
+        needed.append(("tokenizer.json", "vocab.json"))
+    for names in needed:
+        if not any((folder / name).is_file() for name in names):
+            return " or ".join(names)
+    if any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
+        return ""
+    return (
+        "model.safetensors (weights of other formats can run code, and are not read: take a "
+        "revision that has it, or convert them with save_pretrained and give the folder)"
+    )
+
+
 def model_files(folder: Path) -> list[Path]:
-    """List the files that determine a model's numbers; none without weights in safetensors."""
-    weights = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
-    small = sorted(path for pattern in SMALL_FILES for path in folder.glob(pattern))
-    return [*small, *weights] if weights else []
+    """List the files that determine a model's numbers."""
+    small, weights = (
+        sorted(path for pattern in patterns for path in folder.glob(pattern))
+        for patterns in (SMALL_FILES, WEIGHTS)
+    )
+    return [*small, *weights]
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that stands for another, and json that is none."""
+    with path.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise RecipeError(
+                f"{path}: a pointer of Git LFS, not the file itself: run `git lfs pull` in "
+                f"{path.parent}"
+            )
+    if path.suffix == ".json":
+        read_json(path)
 
 
 def load(
@@ -197,11 +243,14 @@ def load(
             return _load_whisper(model.folder, device, dec_mode, all_layers)
         with_head = model.architecture in CTC_RECOGNISERS
         return _load_wav2vec2(model.folder, device, with_head, all_layers)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    except RecipeError as error:  # whole files that do not belong together
+        raise RecipeError(f"recogniser={model.source}: {model.folder}: {error}") from None
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())[:300]
+        remedy = "delete that folder and it is fetched again" if model.commit else "copy it again"
         raise RecipeError(
             f"recogniser={model.source}: {model.folder} cannot be loaded ({reason}); a file is "
-            "missing or damaged: fetch it again"
+            f"missing or damaged: {remedy}"
         ) from None
 
 
@@ -210,9 +259,15 @@ def _load_whisper(
 ) -> WhisperRecogniser:
     model = _load_model(WhisperForConditionalGeneration, folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    check_extractor(extractor, feature_size=model.config.num_mel_bins, hop_length=HOP)
     tokenizer = WhisperTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.convert_tokens_to_ids(START) != model.config.decoder_start_token_id:
-        raise ValueError(f"the tokenizer's {START} is not the one that the decoder starts with")
+    start = tokenizer.convert_tokens_to_ids(START)
+    if start != model.config.decoder_start_token_id or len(tokenizer) > model.config.vocab_size:
+        raise RecipeError(
+            f"the tokenizer has {len(tokenizer)} tokens and starts with {start}, the decoder "
+            f"{model.config.vocab_size} and {model.config.decoder_start_token_id}: they are of two "
+            "models"
+        )
     return WhisperRecogniser(model, extractor, tokenizer, device, dec_mode, all_layers)
 
 
@@ -221,10 +276,42 @@ def _load_wav2vec2(
 ) -> Wav2Vec2Recogniser:
     model = _load_model(AutoModelForCTC if with_head else AutoModel, folder)
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
+    check_extractor(extractor, feature_size=1)
     tokenizer = None
     if with_head:
         tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder, local_files_only=True)
+        check_letters(tokenizer, model.config, folder)
     return Wav2Vec2Recogniser(model, extractor, tokenizer, device, all_layers)
+
+
+def check_extractor(extractor: Any, **expected: int) -> None:
+    """Refuse a feature extractor that makes other features than the network was trained on."""
+    for name, value in (expected | {"sampling_rate": ASR_RATE}).items():
+        if getattr(extractor, name) != value:
+            raise RecipeError(
+                f"preprocessor_config.json: {name} is {getattr(extractor, name)}, but the network "
+                f"takes {value}; they are of two models"
+            )
+
+
+def check_letters(tokenizer: Wav2Vec2CTCTokenizer, config: Any, folder: Path) -> None:
+    """Refuse a tokenizer whose letters are not those of English, or not those of the network."""
+    vocabulary = tokenizer.get_vocab()
+    of_network = {token for token, number in vocabulary.items() if number < config.vocab_size}
+    cases = (set(string.ascii_uppercase), set(string.ascii_lowercase))
+    absent = min((sorted(letters - of_network) for letters in cases), key=len)
+    stated = folder / "tokenizer_config.json"
+    kind = str(read_json(stated, dict).get("tokenizer_class")) if stated.is_file() else ""
+    if absent or "Phoneme" in kind:
+        what = f"is a {kind}" if "Phoneme" in kind else f"lacks {listed(absent)}"
+        raise RecipeError(f"the tokenizer {what}; expected the letters of English")
+    if tokenizer.word_delimiter_token not in of_network:
+        raise RecipeError(f"vocab.json: no {tokenizer.word_delimiter_token} between words")
+    if tokenizer.pad_token_id != config.pad_token_id:
+        raise RecipeError(
+            f"the tokenizer's blank (pad) is token {tokenizer.pad_token_id}, the network's is "
+            f"{config.pad_token_id}; they are of two models"
+        )
 
 
 def _load_model(kind: Any, folder: Path) -> Any:
@@ -235,10 +322,18 @@ def _load_model(kind: Any, folder: Path) -> Any:
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
+        ignore_mismatched_sizes=True,  # they are refused here, by name
         output_loading_info=True,
     )
-    lacking = sorted(name for name in found["missing_keys"] if name not in ONLY_FOR_TRAINING)
-    lacking += sorted(str(name) for name in found["mismatched_keys"])
-    if lacking:
-        raise ValueError(f"{len(lacking)} weights are not in the files: {', '.join(lacking[:3])}")
+    absent = sorted(name for name in found["missing_keys"] if name not in ONLY_FOR_TRAINING)
+    absent += sorted(
+        f"{name}, {size} of {wanted}" for name, size, wanted in found["mismatched_keys"]
+    )
+    if absent:
+        raise RecipeError(f"{len(absent)} weights are not in the files: {', '.join(absent[:3])}")
+    if more := sorted(name for name in found["unexpected_keys"] if re.search(BLOCK, name)):
+        raise RecipeError(f"{len(more)} weights are of blocks that config.json has not: {more[0]}")
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise RecipeError(f"the weights {name} are not finite; take another revision")
     return model

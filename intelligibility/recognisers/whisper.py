@@ -13,7 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import (
+    GenerationConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from intelligibility.recognisers.batches import Batch, BatchRecogniser
@@ -24,6 +29,9 @@ from intelligibility.runs import ASR_RATE, RecipeError
 
 SAMPLES_PER_FRAME = 320  # of the encoder: the hop of 160, and a convolution that takes every second
 DEC_MODES = ("teacher", "generated")
+START, ENGLISH = "<|startoftranscript|>", "<|en|>"
+TRANSCRIBE, PLAIN = "<|transcribe|>", "<|notimestamps|>"
+GPT2_END = 50256  # <|endoftext|> of the English-only models, whose vocabulary is GPT-2's
 
 
 class WhisperRecogniser(BatchRecogniser):
@@ -64,8 +72,8 @@ class WhisperRecogniser(BatchRecogniser):
                 f"encoder takes {window}; set chunk_length to {window / ASR_RATE:g}"
             )
         self.lengths = (SAMPLES_PER_FRAME, window)
-        self.language = spoken_language(model)
-        self.prefix = self._prefix()
+        self.prefix = prefix_of(tokenizer)
+        model.generation_config = greedy_english(model, tokenizer, self.prefix)
         # British and American spelling, where the model brings the list of them.
         spelling = getattr(tokenizer, "english_spelling_normalizer", None)
         self.word_correctness = partial(normalised_correctness, spelling=spelling)
@@ -131,7 +139,6 @@ class WhisperRecogniser(BatchRecogniser):
             do_sample=False,
             num_beams=1,
             return_timestamps=False,
-            **self.language,
             **options,
         )
 
@@ -176,13 +183,6 @@ class WhisperRecogniser(BatchRecogniser):
             )
         return tokens
 
-    def _prefix(self) -> list[int]:
-        """Return the tokens that `generate` puts before every text."""
-        config = self.model.config
-        nothing = torch.zeros(1, config.max_source_positions, config.d_model, device=self.device)
-        found = self._generate(nothing, max_new_tokens=1, force_unique_generate_call=True)
-        return found[0, :-1].tolist()
-
 
 def check_dec_mode(dec_mode: str) -> None:
     """Refuse a `dec_mode` that is not one of the two."""
@@ -190,8 +190,48 @@ def check_dec_mode(dec_mode: str) -> None:
         raise RecipeError(f"dec_mode={dec_mode}: expected {' or '.join(DEC_MODES)}")
 
 
-def spoken_language(model: WhisperForConditionalGeneration) -> dict[str, Any]:
-    """Return the options that make a multilingual model expect English; others need none."""
-    if getattr(model.generation_config, "lang_to_id", None):
-        return {"language": "en", "task": "transcribe"}
-    return {}
+def prefix_of(tokenizer: WhisperTokenizer) -> list[int]:
+    """Return the tokens before every text: English without timestamps, as the vocabulary has it.
+
+    They come from no other file, for many a generation_config.json lacks some of them.
+    """
+    vocabulary = tokenizer.get_vocab()
+    multilingual = ENGLISH in vocabulary and tokenizer.eos_token_id != GPT2_END
+    signs = [START, ENGLISH, TRANSCRIBE, PLAIN] if multilingual else [START, PLAIN]
+    if lacking := [sign for sign in signs if sign not in vocabulary]:
+        raise RecipeError(f"the tokenizer lacks {', '.join(lacking)}; is it a Whisper's?")
+    return [vocabulary[sign] for sign in signs]
+
+
+def greedy_english(
+    model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, prefix: list[int]
+) -> GenerationConfig:
+    """Return how words are searched for: all but the suppressed tokens comes from the vocabulary.
+
+    Without a list of these, the signs that are no text are. No text begins with its end.
+    """
+    given: Any = model.generation_config
+    stated = getattr(given, "no_timestamps_token_id", None)
+    if stated not in (None, prefix[-1]):
+        raise RecipeError(
+            f"generation_config.json: no_timestamps_token_id is {stated}, but the tokenizer's "
+            f"{PLAIN} is {prefix[-1]}; they are of two models"
+        )
+    end = tokenizer.eos_token_id
+    signs = sorted(set(tokenizer.get_added_vocab().values()) - {end})
+    empty = [*tokenizer(" ", add_special_tokens=False).input_ids, end]
+    multilingual: dict[str, Any] = {}
+    if len(prefix) > 2:
+        _, language, task, _ = prefix
+        multilingual = {"lang_to_id": {ENGLISH: language}, "task_to_id": {"transcribe": task}}
+        multilingual |= {"language": "en", "task": "transcribe"}
+    return GenerationConfig(
+        decoder_start_token_id=prefix[0],
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
+        no_timestamps_token_id=prefix[-1],
+        is_multilingual=bool(multilingual),
+        max_length=model.config.max_target_positions,
+        suppress_tokens=given.suppress_tokens or signs,
+        begin_suppress_tokens=empty,
+        **multilingual,
+    )

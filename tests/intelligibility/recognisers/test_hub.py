@@ -1,11 +1,12 @@
 """Fetching recognisers, from a server on this machine that speaks the hub's API."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 from safetensors.torch import load_file, save_file
 
 from intelligibility.recognisers.hub import fetch_model, load, made_by
@@ -105,7 +106,7 @@ def test_a_kind_that_is_not_served_is_named_before_its_weights_are_fetched(hub):
 
 def test_weights_that_could_run_code_are_not_read(hub):
     (hub.models[NAME] / "model.safetensors").unlink()
-    with pytest.raises(RecipeError, match="no model.safetensors among its files"):
+    with pytest.raises(RecipeError, match="no model.safetensors .* can run code"):
         fetch_model(NAME)
 
 
@@ -116,37 +117,94 @@ def test_a_folder_of_something_else_and_one_with_a_revision_are_named(whisper, t
         fetch_model(str(whisper), "v1")
 
 
-@pytest.mark.parametrize(
-    ("make", "name", "spoil"),
-    [
-        (small_hub.small_whisper, "preprocessor_config.json", Path.unlink),
-        (small_hub.small_whisper, "tokenizer.json", Path.unlink),
-        (small_hub.small_ctc, "preprocessor_config.json", Path.unlink),
-        (small_hub.small_ctc, "vocab.json", Path.unlink),
-        (small_hub.small_ctc, "model.safetensors", lambda path: path.write_bytes(b"damaged")),
-    ],
-)
-def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, make, name, spoil):
-    spoil(make(tmp_path) / name)
-    with pytest.raises(RecipeError, match="cannot be loaded .*a file is missing or damaged"):
-        small_hub.load_folder(tmp_path)
+def put(text):
+    return lambda path: path.write_text(text)
 
 
-def test_a_weight_that_is_missing_is_named(tmp_path):
-    """Otherwise transformers would draw it, and the words would be those of a coin."""
-    folder = small_hub.small_ctc(tmp_path / "ctc")
-    weights = load_file(folder / "model.safetensors")
-    del weights["lm_head.weight"]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(RecipeError, match="1 weights are not in the files: lm_head.weight"):
+def set_to(**settings):
+    return lambda path: edit(path, lambda content: content.update(settings))
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def with_weight(name, value):
+    """Return what fills a weight with a value, or leaves it out; transformers would draw it."""
+
+    def spoil(path):
+        weights = load_file(path)
+        weights[name].fill_(float("nan") if value is None else value)
+        kept = {key: weight for key, weight in weights.items() if value != 0 or key != name}
+        save_file(kept, path, {"format": "pt"})
+
+    return spoil
+
+
+WEIGHTS, EXTRACTOR = "model.safetensors", "preprocessor_config.json"
+POINTER = put("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+PHONES = put(json.dumps({phone: n for n, phone in enumerate(["<pad>", "<unk>", "|", "aa", "ae"])}))
+SPOILT = [
+    ("whisper", EXTRACTOR, Path.unlink, "no preprocessor_config.json or .* among its files"),
+    ("whisper", "tokenizer.json", Path.unlink, "no tokenizer.json or vocab.json among its files"),
+    ("whisper", "generation_config.json", halve, "generation_config.json: cannot be read as json"),
+    ("whisper", WEIGHTS, POINTER, "a pointer of Git LFS, not the file itself: run `git lfs pull`"),
+    ("whisper", WEIGHTS, halve, "cannot be loaded .*a file is missing or damaged: copy it again"),
+    (
+        "whisper",
+        WEIGHTS,
+        with_weight("model.encoder.conv1.bias", None),
+        "conv1.bias are not finite",
+    ),
+    (
+        "whisper",
+        EXTRACTOR,
+        set_to(feature_size=128),
+        "feature_size is 128, .* takes 80",
+    ),
+    ("whisper", EXTRACTOR, set_to(sampling_rate=8000), "sampling_rate is 8000, .* takes 16000"),
+    ("whisper", EXTRACTOR, set_to(chunk_length=30), "480000 samples.*set chunk_length to 5"),
+    ("whisper", "config.json", set_to(decoder_start_token_id=3), "the tokenizer has .* two models"),
+    (
+        "whisper",
+        "config.json",
+        set_to(vocab_size=299),
+        "weights are not in the files: .*305, .*299",
+    ),
+    ("whisper", "config.json", set_to(encoder_layers=1), "weights are of blocks that config.json"),
+    ("ctc", WEIGHTS, with_weight("lm_head.weight", 0), "1 weights are not in .*: lm_head.weight"),
+    ("ctc", EXTRACTOR, set_to(sampling_rate=8000), "sampling_rate is 8000, .* takes 16000"),
+    ("ctc", "config.json", set_to(pad_token_id=5), "blank .* is token 0, the network's is 5"),
+    ("ctc", "vocab.json", PHONES, "tokenizer lacks A; B; .*expected the letters of English"),
+    (
+        *("ctc", "tokenizer_config.json", set_to(tokenizer_class="Wav2Vec2PhonemeCTCTokenizer")),
+        "tokenizer is a Wav2Vec2Phoneme.*expected the letters of English",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def ctc(tmp_path_factory):
+    return small_hub.small_ctc(tmp_path_factory.mktemp("models") / "ctc")
+
+
+@pytest.mark.parametrize(("kind", "name", "spoil", "message"), SPOILT)
+def test_files_that_are_damaged_or_contradict_each_other_are_named(
+    request, tmp_path, kind, name, spoil, message
+):
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "model")
+    spoil(folder / name)
+    with pytest.raises(RecipeError, match=message):
         small_hub.load_folder(folder)
 
 
-def test_a_window_that_does_not_fit_is_named(whisper, tmp_path):
-    folder = shutil.copytree(whisper, tmp_path / "whisper")
-    change(folder, "preprocessor_config.json", chunk_length=30)
-    with pytest.raises(RecipeError, match="a window of 480000 samples.*set chunk_length to 5"):
-        small_hub.load_folder(folder)
+@pytest.mark.parametrize("there", [["tokenizer.json"], ["config.json", "preprocessor_config.json"]])
+def test_what_others_put_into_the_cache_is_completed(hub, there):
+    for name in there:
+        hf_hub_download(NAME, name)
+    fetched = fetch_model(NAME)
+    assert (fetched.folder / "model.safetensors").is_file()
+    assert small_hub.load(fetched, CPU)
 
 
 def test_another_model_has_another_hash(whisper, tmp_path):

@@ -1,9 +1,14 @@
 """Whisper against `transformers` itself: layers and log-probabilities to 1e-5, words exactly."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
+from intelligibility.recognisers import whisper
 from intelligibility.runs import RecipeError
+from tests.conftest import edit
 from tests.intelligibility.recognisers import small_hub
 
 SECONDS = (1.234, 2.5, 4.99)
@@ -11,7 +16,8 @@ SECONDS = (1.234, 2.5, 4.99)
 
 @pytest.fixture(scope="module", params=[False, True], ids=["english", "multilingual"])
 def folder(request, tmp_path_factory):
-    return small_hub.small_whisper(tmp_path_factory.mktemp("whisper"), request.param)
+    name = "multilingual" if request.param else "english"
+    return small_hub.small_whisper(tmp_path_factory.mktemp("whisper") / name, request.param)
 
 
 @pytest.fixture
@@ -34,8 +40,51 @@ def prefixed(recogniser, signal):
         do_sample=False,
         return_dict_in_generate=True,
         output_hidden_states=True,
-        **recogniser.language,
     )
+
+
+def without(*names):
+    """Return what drops entries of a json file, as a file of an older release has it."""
+    return lambda path: edit(path, lambda content: [content.pop(name, None) for name in names])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without("lang_to_id", "task_to_id"),
+        without("no_timestamps_token_id", "is_multilingual", "max_length"),
+        lambda path: edit(path, lambda content: content.update(max_length=5, language="fr")),
+        Path.unlink,
+    ],
+    ids=["no language", "older", "other", "missing"],
+)
+def test_how_it_is_led_comes_from_the_vocabulary(folder, tmp_path, spoil):
+    given, led = small_hub.load_folder(folder), shutil.copytree(folder, tmp_path / "other")
+    spoil(led / "generation_config.json")
+    led = small_hub.load_folder(led)
+    start, *language, plain = led.tokenizer.convert_ids_to_tokens(led.prefix)
+    assert (start, plain) == ("<|startoftranscript|>", "<|notimestamps|>")
+    assert language == (["<|en|>", "<|transcribe|>"] if "multi" in folder.name else [])
+    signals = [small_hub.speech(seed, 2) for seed in range(2)]
+    expected, found = (one.recognise(signals, small_hub.TEXTS) for one in (given, led))
+    for one, other in zip(expected, found, strict=True):
+        assert one.text == other.text and one.log_prob == other.log_prob
+        assert one.layers["decoder"].equal(other.layers["decoder"])
+
+
+def test_a_generation_config_of_another_model_is_named(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    edit(other / "generation_config.json", lambda content: content.update(no_timestamps_token_id=9))
+    with pytest.raises(RecipeError, match="no_timestamps_token_id is 9, but the tokenizer's"):
+        small_hub.load_folder(other)
+
+
+def test_english_only_models_name_languages_that_they_do_not_speak(folder, monkeypatch):
+    """GPT-2's vocabulary tells them: they have the sign of each language, as the others."""
+    recogniser = small_hub.load_folder(folder)
+    monkeypatch.setattr(whisper, "GPT2_END", recogniser.tokenizer.eos_token_id)
+    led = whisper.prefix_of(recogniser.tokenizer)
+    assert recogniser.tokenizer.decode(led) == "<|startoftranscript|><|notimestamps|>"
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
