@@ -326,9 +326,7 @@ def _load_model(kind: Any, folder: Path) -> Any:
         output_loading_info=True,
     )
     absent = sorted(name for name in found["missing_keys"] if name not in ONLY_FOR_TRAINING)
-    absent += sorted(
-        f"{name}, {size} of {wanted}" for name, size, wanted in found["mismatched_keys"]
-    )
+    absent += [f"{name} {list(a)} not {list(b)}" for name, a, b in found["mismatched_keys"]]
     if absent:
         raise RecipeError(f"{len(absent)} weights are not in the files: {', '.join(absent[:3])}")
     if more := sorted(name for name in found["unexpected_keys"] if re.search(BLOCK, name)):

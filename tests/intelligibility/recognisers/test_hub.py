@@ -169,7 +169,7 @@ SPOILT = [
         "whisper",
         "config.json",
         set_to(d_model=48),
-        "weights are not in .* not .32",
+        "weights are not in .* not .*48",
     ),
     ("whisper", "config.json", set_to(encoder_layers=1), "weights are of blocks that config.json"),
     ("ctc", WEIGHTS, with_weight("lm_head.weight", 0), "1 weights are not in .*: lm_head.weight"),
