@@ -42,7 +42,7 @@ from intelligibility.corpora.presentation import Presentation, made_from_of, rea
 from intelligibility.ears import read_speech
 from intelligibility.experiment import EARS, KINDS, Experiment, is_trained_here, read_table
 from intelligibility.measures import MEASURES
-from intelligibility.recognisers import recogniser_made_by, recogniser_of_process
+from intelligibility.recognisers import check_fit, recogniser_made_by, recogniser_of_process
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.trained_on import check_unseen
 from intelligibility.runs import (
@@ -95,6 +95,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.dtw not in DTW:
         raise RecipeError(f"dtw={cfg.dtw}: expected {' or '.join(DTW)}")
     pairs = list_pairs(experiment, with_prompts=is_trained_here(cfg))
+    check_fit(cfg, experiment, {pair.key: (pair.duration, pair.prompt) for pair in pairs})
     recorded = experiment.presentations.is_file()
     used = read_presentations(experiment.presentations) if recorded else {}
     if is_trained_here(cfg):

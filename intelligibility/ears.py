@@ -67,11 +67,15 @@ def read_speech(path: Path, lengths: tuple[int, int]) -> torch.Tensor:
         samples, rate = sf.read(path, dtype="float32")
     except (sf.SoundFileError, OSError) as error:
         raise RecipeError(f"{path}: {error}; run prepare_data.py again") from None
-    shortest, longest = lengths
-    fits = samples.ndim == 1 and shortest <= len(samples) <= longest
-    if not fits or rate != ASR_RATE or not np.isfinite(samples).all():
+    if samples.ndim != 1 or rate != ASR_RATE or not np.isfinite(samples).all():
         raise RecipeError(
-            f"{path}: {samples.shape} samples at {rate} Hz, expected one channel of "
-            f"{shortest} to {longest} finite samples at {ASR_RATE} Hz; run prepare_data.py again"
+            f"{path}: {samples.shape} samples at {rate} Hz, expected one channel of finite samples "
+            f"at {ASR_RATE} Hz; run prepare_data.py again"
+        )
+    shortest, longest = lengths
+    if not shortest <= len(samples) <= longest:
+        raise RecipeError(
+            f"{path}: {len(samples) / rate:.2f} s of speech; the recogniser takes "
+            f"{shortest / rate:.3g} to {longest / rate:g} s: leave the signal out, or take another"
         )
     return torch.from_numpy(samples)

@@ -68,6 +68,15 @@ def run(root: Path, recogniser: str, *overrides: str) -> Path:
     return root / "exp" / recogniser
 
 
+def test_a_prompt_without_room_in_the_decoder_is_named_before_any_signal_is_heard(root, heard):
+    table = root / "exp/cpc1_asr_data/left_test_msbg.csv"
+    prompt = small_hub.TEXTS[1].upper()
+    table.write_text(table.read_text().replace(prompt, f"{prompt} " * 20))
+    with pytest.raises(RecipeError, match="signals are refused by recogn.*test/.* is .* tokens"):
+        run(root, "whisper")
+    assert not heard
+
+
 @pytest.mark.parametrize("kind", HAS)
 def test_measures_are_those_of_a_plain_loop(root, heard, kind):
     """It has those that it can have and no others; each ear and each reference is heard once."""
@@ -193,7 +202,9 @@ def test_without_a_prompt_and_without_words_the_layers_remain(root):
 def test_a_signal_longer_than_the_window_is_named(root):
     wav = root / "exp/cpc1_asr_data/test/left_msbg/S10001_L0002_E001.wav"
     sf.write(wav, np.ones(5 * 16000 + 1), 16000, subtype="FLOAT")
-    with pytest.raises(RecipeError, match="S10001_L0002_E001.wav: .*of 320 to 80000 finite"):
+    with pytest.raises(
+        RecipeError, match="L0002_E001.wav: 5.00 s of speech; .* takes 0.065 to 5 s"
+    ):
         run(root, "whisper")
 
 

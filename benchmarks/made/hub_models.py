@@ -63,7 +63,8 @@ def make_whisper(
     }
     config = WhisperConfig(**(defaults | sizes))
     model = WhisperForConditionalGeneration(config)
-    settings = {"no_timestamps_token_id": ids[PLAIN], "is_multilingual": multilingual}
+    settings: dict[str, Any] = {"no_timestamps_token_id": ids[PLAIN]}
+    settings["is_multilingual"] = multilingual
     if multilingual:
         settings["lang_to_id"] = {LANGUAGE: ids[LANGUAGE]}
         settings["task_to_id"] = {sign.strip("<|>"): ids[sign] for sign in TASKS}

@@ -11,7 +11,7 @@ import numpy as np
 
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
-from intelligibility.measures import METHOD
+from intelligibility.measures import MEASURES, METHOD
 from intelligibility.prediction.alignment import (
     Sentence,
     find_sentence,
@@ -94,7 +94,17 @@ class Predictor:
 
     def __post_init__(self) -> None:
         """Choose the measure to predict by."""
-        fits = self.mapping.fits
+        # Baselines have a curve too, but are not what a recogniser measures.
+        fits = {
+            one.name: self.mapping.fits[one.name]
+            for one in MEASURES
+            if one.name in self.mapping.fits
+        }
+        if not fits and not getattr(self.recogniser, "has_words", True):
+            raise RecipeError(
+                "this recogniser has no words, so without a mapping it predicts nothing; give "
+                "calibration= of an experiment with it, or a recogniser with words"
+            )
         if not fits:
             if self.by not in ("", WORDS):
                 raise RecipeError(

@@ -5,7 +5,7 @@ recogniser (recognition.py says what one is) and what determines its numbers, an
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.recognisers import speechbrain
 from intelligibility.recognisers.recognition import Recogniser
-from intelligibility.runs import RecipeError, pick_device
+from intelligibility.runs import RecipeError, listed, pick_device
 
 LAYERS = (None, "all")
 
@@ -30,6 +30,8 @@ class StoredRecogniser:
     # with checkpoint_sha256, checkpoints and settings.
     made_by: Callable[[], dict[str, Any]]
     load: Callable[[torch.device], Recogniser]  # loads it to a device
+    # Returns what is wrong with signals for it, by name; they are seconds and prompt, by name.
+    unfit: Callable[[Mapping[str, tuple[float, str]]], dict[str, str]] = lambda signals: {}
 
 
 def choose_recogniser(cfg: DictConfig, experiment: Experiment) -> StoredRecogniser:
@@ -54,7 +56,23 @@ def stored_on_hub(
     return StoredRecogniser(
         partial(hub.made_by, model, dec_mode),
         partial(hub.load, model, dec_mode=dec_mode, all_layers=every),
+        partial(hub.unfit, model),
     )
+
+
+def check_fit(
+    cfg: DictConfig, experiment: Experiment, signals: Mapping[str, tuple[float, str]]
+) -> None:
+    """Refuse signals that the configured recogniser cannot take, before it hears any.
+
+    `signals` are seconds and prompt, by name.
+    """
+    if faults := choose_recogniser(cfg, experiment).unfit(signals):
+        named = [f"{name}: {fault}" for name, fault in faults.items()]
+        raise RecipeError(
+            f"{len(faults)} of {len(signals)} signals are refused by recogniser={cfg.recogniser}: "
+            f"{listed(named)}; shorten recordings or prompts, or take another recogniser"
+        )
 
 
 def recogniser_made_by(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:

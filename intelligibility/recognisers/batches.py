@@ -31,10 +31,22 @@ class BatchRecogniser(ABC):
     """
 
     memory_remedy = "use device=cpu"
+    has_words = True
+    lengths: tuple[int, int]
 
     def __init__(self, device: torch.device, all_layers: bool = False):
         self.device, self.all_layers = device, all_layers
         self.batch_size = 1 if device.type == "cpu" else GPU_BATCH
+
+    def unfit(self, seconds: float, text: str) -> str:
+        """Return why a signal of this length in which this was said is refused; "" if it is not."""
+        shortest, longest = self.lengths
+        if shortest <= round(seconds * ASR_RATE) <= longest:
+            return ""
+        return (
+            f"{seconds:.2f} s of speech; the recogniser takes {shortest / ASR_RATE:.3g} to "
+            f"{longest / ASR_RATE:g} s"
+        )
 
     @abstractmethod
     def recognise_batch(self, batch: Batch) -> list[Recognition]:

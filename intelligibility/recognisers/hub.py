@@ -6,7 +6,7 @@ Weights are read from safetensors only, and no code that comes with a model is r
 import logging
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,13 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCTC,
+    AutoModelForSpeechSeq2Seq,
     Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
     WhisperTokenizer,
 )
 from transformers.utils import logging as transformers_logging
@@ -47,8 +48,10 @@ ENCODERS = ("Wav2Vec2Model", "Wav2Vec2ForPreTraining", "HubertModel", "WavLMMode
 KINDS = (*ENCODER_DECODERS, *CTC_RECOGNISERS, *ENCODERS)
 
 # What transformers and safetensors raise at files that are missing, damaged or senseless.
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AssertionError)
-UNREADABLE += (SafetensorError,)
+UNREADABLE = (
+    *(OSError, ValueError, RuntimeError, KeyError, TypeError, AssertionError),
+    SafetensorError,
+)
 BLOCK = r"\blayers\.\d+\."  # in the name of a weight: it is of a block
 HOP = 160  # samples between the features of a Whisper
 SMALL_FILES = ["*.json", "*.txt"]  # settings, tokens; the licence and the like come along
@@ -82,6 +85,7 @@ def made_by(model: HubModel, dec_mode: str) -> dict[str, Any]:
         check_dec_mode(dec_mode)
         settings["dec_mode"] = dec_mode
     where = model.commit or str(model.folder.resolve())
+    logger.info("Recogniser %s, %s, %s", model.source, where, model.architecture)
     return {
         "recogniser": model.source,
         "recogniser_revision": model.revision,
@@ -120,8 +124,6 @@ def fetch_model(source: str, revision: str | None = None) -> HubModel:
         raise RecipeError(f"recogniser={source}: no {absent} among its files")
     for path in model_files(folder):
         check_file(path)
-    where = f"commit {commit}" if commit else str(folder.resolve())
-    logger.info("Recogniser %s, %s, %s", source, where, architecture)
     return HubModel(folder, source, revision, commit, architecture)
 
 
@@ -254,10 +256,17 @@ def load(
         ) from None
 
 
+def unfit(model: HubModel, signals: Mapping[str, tuple[float, str]]) -> dict[str, str]:
+    """Return what is wrong with signals (seconds, prompt) for a model, without its weights."""
+    recogniser = load(model, torch.device("meta"))
+    faults = {name: recogniser.unfit(*signal) for name, signal in signals.items()}
+    return {name: fault for name, fault in faults.items() if fault}
+
+
 def _load_whisper(
     folder: Path, device: torch.device, dec_mode: str, all_layers: bool
 ) -> WhisperRecogniser:
-    model = _load_model(WhisperForConditionalGeneration, folder)
+    model = _load_model(AutoModelForSpeechSeq2Seq, folder, device)
     extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
     check_extractor(extractor, feature_size=model.config.num_mel_bins, hop_length=HOP)
     tokenizer = WhisperTokenizer.from_pretrained(folder, local_files_only=True)
@@ -274,7 +283,7 @@ def _load_whisper(
 def _load_wav2vec2(
     folder: Path, device: torch.device, with_head: bool, all_layers: bool
 ) -> Wav2Vec2Recogniser:
-    model = _load_model(AutoModelForCTC if with_head else AutoModel, folder)
+    model = _load_model(AutoModelForCTC if with_head else AutoModel, folder, device)
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
     check_extractor(extractor, feature_size=1)
     tokenizer = None
@@ -314,8 +323,14 @@ def check_letters(tokenizer: Wav2Vec2CTCTokenizer, config: Any, folder: Path) ->
         )
 
 
-def _load_model(kind: Any, folder: Path) -> Any:
-    """Load a network whose every weight is in the files: transformers would draw the others."""
+def _load_model(kind: Any, folder: Path, device: torch.device) -> Any:
+    """Load a network whose every weight is in the files: transformers would draw the others.
+
+    On the device "meta" it has sizes and no weights.
+    """
+    if device.type == "meta":
+        with device:
+            return kind.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
     model, found = kind.from_pretrained(
         folder,
         dtype=torch.float32,

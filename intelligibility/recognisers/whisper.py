@@ -27,6 +27,7 @@ from intelligibility.recognisers.recognition import Recognition, named_layers
 from intelligibility.recognisers.word_scoring import normalised_correctness
 from intelligibility.runs import ASR_RATE, RecipeError
 
+SHORTEST = 400 + 4 * 160  # samples that the first frame is made of: five spectra of 25 ms each
 SAMPLES_PER_FRAME = 320  # of the encoder: the hop of 160, and a convolution that takes every second
 DEC_MODES = ("teacher", "generated")
 START, ENGLISH = "<|startoftranscript|>", "<|en|>"
@@ -71,7 +72,7 @@ class WhisperRecogniser(BatchRecogniser):
                 f"preprocessor_config.json: a window of {extractor.n_samples} samples, but the "
                 f"encoder takes {window}; set chunk_length to {window / ASR_RATE:g}"
             )
-        self.lengths = (SAMPLES_PER_FRAME, window)
+        self.lengths = (SHORTEST, window)
         self.prefix = prefix_of(tokenizer)
         model.generation_config = greedy_english(model, tokenizer, self.prefix)
         # British and American spelling, where the model brings the list of them.
@@ -179,9 +180,18 @@ class WhisperRecogniser(BatchRecogniser):
         room = self.model.config.max_target_positions - len(self.prefix)
         if not (written and len(tokens) <= room):
             raise RecipeError(
-                f"{text!r} is {len(tokens)} tokens; the recogniser takes 1 to {room} as a prompt"
+                f"{text!r:.60} is {len(tokens)} tokens; the recogniser takes 1 to {room} of a text"
             )
         return tokens
+
+    def unfit(self, seconds: float, text: str) -> str:
+        """Return why a signal, or the prompt that its decoder is led along, is refused."""
+        try:
+            if text:
+                self.tokens_of(text)
+        except RecipeError as error:
+            return str(error)
+        return super().unfit(seconds, text)
 
 
 def check_dec_mode(dec_mode: str) -> None:

@@ -73,6 +73,17 @@ def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
     assert found.similarities == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_default_is_the_best_on_dev_that_the_recogniser_measures(recognisers):
+    rmse = {"stoi": 10.0, "pre": 30.0, "enc": 25.0}
+    fits = {name: Fit(Curve(50.0, 0.1), rmse=value) for name, value in rmse.items()}
+    encoder = recognisers["encoder"]
+    assert Predictor(encoder, FittedMapping(fits, 50.0), MSBG).by == "enc"
+    with pytest.raises(RecipeError, match="by=stoi: the mapping has pre, enc"):
+        Predictor(encoder, FittedMapping(fits, 50.0), MSBG, by="stoi")
+    with pytest.raises(RecipeError, match="this recogniser has no words"):
+        Predictor(encoder, FittedMapping({}, 0.0), MSBG)
+
+
 def test_a_text_in_small_letters_is_written_as_in_the_tables(recognisers):
     """The stages write prompts in capitals, and their similarities are what is mapped."""
     hearing, sound = predictor(recognisers["whisper"]), heard()

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants, hf_hub_download
 from safetensors.torch import load_file, save_file
 
-from intelligibility.recognisers.hub import fetch_model, load, made_by
+from intelligibility.recognisers.hub import fetch_model, load, made_by, unfit
 from intelligibility.runs import RecipeError
 from tests.conftest import edit
 from tests.intelligibility.recognisers import small_hub
@@ -205,6 +205,19 @@ def test_what_others_put_into_the_cache_is_completed(hub, there):
     fetched = fetch_model(NAME)
     assert (fetched.folder / "model.safetensors").is_file()
     assert small_hub.load(fetched, CPU)
+
+
+def test_signals_that_do_not_fit_are_named_without_reading_weights(whisper, ctc, tmp_path):
+    folder = shutil.copytree(whisper, tmp_path / "whisper")
+    halve(folder / WEIGHTS)
+    signals = {"good": (2.0, small_hub.TEXTS[0]), "no prompt": (5.0, ""), "long": (5.1, "")}
+    signals |= {"short": (0.06, ""), "wordy": (2.0, "A LONG PROMPT " * 20)}
+    found = unfit(fetch_model(str(folder)), signals)
+    assert list(found) == ["long", "short", "wordy"]
+    assert "5.10 s of speech; the recogniser takes 0.065 to 5 s" in found["long"]
+    assert "is 281 tokens; the recogniser takes 1 to" in found["wordy"]
+    assert len(found["wordy"]) < 140  # the prompt is not echoed
+    assert list(unfit(fetch_model(str(ctc)), {"short": (0.02, ""), "good": (6.0, "")})) == ["short"]
 
 
 def test_another_model_has_another_hash(whisper, tmp_path):
