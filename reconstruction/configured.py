@@ -137,15 +137,15 @@ class LayerSettings:
 class Judge:
     """A recogniser that hears every wav at one level."""
 
-    recogniser: Any  # anything with `recognise(signals)` that yields recognitions with a `text`
+    recogniser: Any  # anything with `transcribe(signals)` that yields words
     level: float  # dB re full scale: that of the clean speech which it was trained on
 
     def hear(self, speech: Tensor) -> str:
         """Return the words of one signal (n_samples,)."""
-        found = next(iter(self.recogniser.recognise([at_level(speech, self.level)])))
-        if found.text is None:
+        words = next(iter(self.recogniser.transcribe([at_level(speech, self.level)])))
+        if words is None:
             raise RecipeError("judge: this recogniser has no words; name another one with judge=")
-        return found.text
+        return words
 
 
 def new_model(network: str, divisor: int) -> VGGish | SmallEnc:
@@ -308,6 +308,11 @@ def digest_of(ears: Iterable[EarSignals]) -> str:
         (ear.name, sorted(ear.labels.items()), [file_stamp(wav) for wav in ear.wavs.values()])
         for ear in ears
     ]
+    return hash_of(facts)
+
+
+def hash_of(facts: Any) -> str:
+    """Return a hash of plain values."""
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,21 @@ import torch
 from torch import Tensor
 
 from intelligibility.ears import ASR_RATE
-from intelligibility.runs import atomic_folder, pick_device, read_json, write_json
+from intelligibility.runs import (
+    atomic_folder,
+    atomic_path,
+    pick_device,
+    progress,
+    read_json,
+    write_json,
+)
 from intelligibility.words import word_errors
 from reconstruction.configured import (
+    OWN_JUDGE,
     Judge,
     LayerSettings,
     NetworkChoice,
+    check_judge,
     judge_of_process,
     network_of_process,
 )
@@ -50,6 +60,7 @@ from reconstruction.utterances import CONDITIONS, EarSignals, read_speech
 EMBEDDING_BYTES = 2  # per value to learn from: float16, in a folder that is removed afterwards
 LARGEST = 6e4  # that float16 holds
 CONTROLS = ("original", "copy", "bandmean")
+N_TRIED = 20  # clean originals, after which a judge that does not understand them is refused
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class LayerJob:
     choice: NetworkChoice
     layer: Layer
     controls: ControlsJob  # finished; the layer has the same signals and settings
+    embedded: Path | None = None  # where its embeddings lie, if they are made with other layers'
 
     @property
     def settings(self) -> LayerSettings:
@@ -89,6 +101,16 @@ class LayerJob:
     def record(self) -> Path:
         """The file that says what the folder was made by."""
         return LayerFolder(self.folder).record
+
+
+@dataclass(frozen=True)
+class EmbeddingJob:
+    """Everything that a process needs to embed signals at several layers of a network at once."""
+
+    folders: dict[str, Path]  # by the layer's name, as `LayerFolder`; they may hold some already
+    choice: NetworkChoice
+    ears: Sequence[EarSignals]
+    controls: ControlsJob
 
 
 def is_done(record: Path, made_by: dict[str, Any]) -> bool:
@@ -103,6 +125,7 @@ def make_controls(job: ControlsJob) -> None:
     judge = judge_of_process(job.config, job.level)
     settings, mel = job.settings, LogMel(job.settings.mel)
     vocoder = mel if settings.vocoder == "griffinlim" else NeuralVocoder(settings.vocoder)
+    name = json.loads(job.config).get("judge", OWN_JUDGE)
     means = {}  # log-mel (bands,) of each condition: every training signal counts the same
     for condition in CONDITIONS:
         spectra = [target_mel(ear, condition, mel, "input").mean(0) for ear in job.training]
@@ -110,7 +133,14 @@ def make_controls(job: ControlsJob) -> None:
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
         heard: dict[str, list[Transcript]] = {kind: [] for kind in CONTROLS}
-        for condition, ear in product(CONDITIONS, job.scored):
+        ears = list(product(CONDITIONS, job.scored))
+        for condition, ear in in_progress(ears, "originals judged"):
+            wav = files.wav("original", condition, ear.name)
+            write_wav(wav, at_level(read_speech(ear.wavs[condition])))
+            heard["original"].append(transcribe(judge, wav, ear, condition))
+            if len(heard["original"]) == min(N_TRIED, len(job.scored)):  # clean ones
+                check_judge(heard["original"], name)
+        for condition, ear in in_progress(ears, "copies and band means judged"):
             speech = at_level(read_speech(ear.wavs[condition]))
             log_mel = mel(speech[None])
             flat = means[condition].expand_as(log_mel)
@@ -118,13 +148,18 @@ def make_controls(job: ControlsJob) -> None:
             copy, bandmean = (
                 vocoder.to_wav(one, len(speech), settings.n_iter)[0] for one in (log_mel, flat)
             )
-            for kind, sound in zip(CONTROLS, (speech, copy, bandmean), strict=True):
+            for kind, sound in (("copy", copy), ("bandmean", bandmean)):
                 wav = write_wav(files.wav(kind, condition, ear.name), sound)
                 losses = (mean_l1, mean_l1) if kind == "bandmean" else ()
                 heard[kind].append(transcribe(judge, wav, ear, condition, *losses))
         write_heard(files, heard)
         record = {"made_by": job.made_by, "means": {c: mean.tolist() for c, mean in means.items()}}
         write_json(files.controls_record, record)
+
+
+def in_progress(items: list[Any], what: str) -> Iterable[Any]:
+    """Show progress by signal, where no other process's bar would be overwritten."""
+    return items if parent_process() else progress(items, what, len(items), "signal", delay=10)
 
 
 def write_heard(files: LayerFolder, heard: dict[str, list[Transcript]]) -> None:
@@ -139,19 +174,22 @@ def read_heard(folder: Path) -> dict[str, list[Transcript]]:
 
 
 def invert_layer(job: LayerJob) -> None:
-    """Embed, train, invert and judge one layer; its folder appears when it is whole."""
+    """Train, invert and judge one layer, embedded before or here; its folder is whole or absent."""
     torch.set_num_threads(1)
     config, level, scored = job.controls.config, job.controls.level, job.controls.scored
-    network = network_of_process(config, job.choice, level)
     judge = judge_of_process(config, level)
     device = pick_device(json.loads(config)["device"])
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
-        pairs = embed_training(job, files, network)
+        embedded = LayerFolder(job.embedded or part)
+        ears = [*job.controls.training, *scored]
+        embed_signals(EmbeddingJob({job.layer.name: embedded.path}, job.choice, ears, job.controls))
+        pairs = training_pairs(job, files, embedded)
         inverter = fresh_inverter(job, pairs)
         losses = fit_inverter(pairs, inverter, job.settings.fit, device)
         inverter.save(part)
-        for ear, condition, embedding in embed(scored, job.layer, network):
+        for ear, condition in product(scored, CONDITIONS):
+            embedding = np.load(embedded.training_array(condition, ear.name, "layer"))
             save_array(files.embedding(condition, ear.name), embedding)
 
         # From here on, speech is made of the inverter and the embeddings alone.
@@ -165,24 +203,41 @@ def invert_layer(job: LayerJob) -> None:
         write_heard(files, heard)
         about = {"params": n_parameters(inverter), **losses, "layer": asdict(job.layer)}
         write_json(files.record, {"made_by": job.made_by, **about})
+    if job.embedded:
+        shutil.rmtree(job.embedded)
 
 
-def embed(
-    ears: Iterable[EarSignals], layer: Layer, network: Network
-) -> Iterator[tuple[EarSignals, str, np.ndarray]]:
-    """Give every signal's embedding at a layer, with its ear and condition."""
-    for ear, condition in product(ears, CONDITIONS):
-        speech = at_level(read_speech(ear.wavs[condition]))
-        yield ear, condition, network.embed(speech)[layer.name].numpy()
+def embed_signals(job: EmbeddingJob) -> None:
+    """Write the embeddings of signals at several layers; a signal that has them is not heard again.
+
+    Those to learn from are float16, those to score float32, as the network gives them.
+    """
+    torch.set_num_threads(1)
+    network: Network | None = None
+    training = {ear.name for ear in job.controls.training}
+    for ear, condition in in_progress(list(product(job.ears, CONDITIONS)), "signals embedded"):
+        files = {
+            layer: LayerFolder(folder).training_array(condition, ear.name, "layer")
+            for layer, folder in job.folders.items()
+        }
+        if all(file.is_file() for file in files.values()):
+            continue
+        network = network or network_of_process(job.controls.config, job.choice, job.controls.level)
+        found = network.embed(at_level(read_speech(ear.wavs[condition])))
+        for layer, file in files.items():
+            values = found[layer].numpy()
+            if ear.name in training:
+                values = values.clip(-LARGEST, LARGEST).astype(np.float16)
+            with atomic_path(file) as part:
+                save_array(part, values)
 
 
-def embed_training(job: LayerJob, files: LayerFolder, network: Network) -> list[TrainingPair]:
-    """Write the training pairs of a layer: embedding, and log-mel of the target."""
+def training_pairs(job: LayerJob, files: LayerFolder, embedded: LayerFolder) -> list[TrainingPair]:
+    """Return the training pairs of a layer: embedding, and log-mel of the target, written here."""
     mel, pairs = LogMel(job.settings.mel), []
-    for ear, condition, embedding in embed(job.controls.training, job.layer, network):
-        halves = (files.training_array(condition, ear.name, what) for what in ("layer", "mel"))
-        pair = TrainingPair(ear.scene, *halves)
-        save_array(pair.embedding, embedding.clip(-LARGEST, LARGEST).astype(np.float16))
+    for ear, condition in product(job.controls.training, CONDITIONS):
+        embedding = embedded.training_array(condition, ear.name, "layer")
+        pair = TrainingPair(ear.scene, embedding, files.training_array(condition, ear.name, "mel"))
         save_array(pair.log_mel, target_mel(ear, condition, mel, job.settings.target).numpy())
         pairs.append(pair)
     return pairs
@@ -232,7 +287,7 @@ def reconstruct(
     target = job.settings.target
     means = read_json(job.controls.record, dict)["means"]
     heard = []
-    for ear, condition in product(ears, CONDITIONS):
+    for ear, condition in in_progress(list(product(ears, CONDITIONS)), f"{kind} judged"):
         embedding = np.load(files.embedding(condition, ear.name))
         speech = torch.from_numpy(inverter.invert(embedding))
         wav = write_wav(files.wav(kind, condition, ear.name), speech)

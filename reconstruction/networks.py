@@ -9,14 +9,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from intelligibility.ears import ASR_RATE
 from intelligibility.recognisers.hooks import layers_of
-from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, load_safely
 from intelligibility.runs import RecipeError
 from reconstruction.mel import PATCH, LogMel, at_level, load_strictly
@@ -173,16 +172,16 @@ class HubNetwork:
     It hears all signals at `level`. Its decoder has no frames: its layers cannot be inverted.
     """
 
-    def __init__(self, recogniser: Recogniser, level: float):
+    def __init__(self, recogniser: Any, level: float):  # anything that has `frames_of`
         self.recogniser, self.level = recogniser, level
         self.layers = _frame_layers(self.embed(torch.randn(ASR_RATE) * 0.05))
 
     def embed(self, speech: Tensor) -> dict[str, Tensor]:
         """Return the embeddings of all layers, (frames, features), for speech (n_samples,)."""
-        (found,) = self.recogniser.recognise([at_level(speech, self.level)])
-        n_layers = sum(name.startswith("encoder.") for name in found.layers)
+        found = self.recogniser.frames_of(at_level(speech, self.level))
+        n_layers = sum(name.startswith("encoder.") for name in found)
         names = ["cnn", *(f"encoder.{number}" for number in range(n_layers))]
-        return {name: found.layers[name].float() for name in names}
+        return {name: found[name].float() for name in names}
 
 
 def _frame_layers(embeddings: Mapping[str, Tensor]) -> tuple[Layer, ...]:

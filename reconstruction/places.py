@@ -35,6 +35,8 @@ class ReconstructionFolder:
     summary = Place("path", "results.md")  # the same to be read
     page = Place("path", "reconstruction.html")  # players, spectrograms, lost words
     figure = Places("path", "figures/{name}.png")
+    # Of layers that are not inverted yet, by what determines them; removed afterwards.
+    embedded = Places("path", "{source}/.embedded/{made_by}")
     # A classifier that is trained here, such as vggish-talker: its weights, and the record of its
     # training and accuracy.
     network = Places("path", "{source}/network.pt")

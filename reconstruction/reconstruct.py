@@ -57,6 +57,7 @@ from reconstruction.configured import (
     check_judge,
     controls_made_by,
     digest_of,
+    hash_of,
     inverter_name,
     layer_made_by,
     layer_settings,
@@ -69,7 +70,9 @@ from reconstruction.fit import check_enough
 from reconstruction.jobs import (
     EMBEDDING_BYTES,
     ControlsJob,
+    EmbeddingJob,
     LayerJob,
+    embed_signals,
     invert_layer,
     is_done,
     make_controls,
@@ -94,6 +97,7 @@ READS = (
     *("reconstruct", "n_jobs", "device", "asr_config", "asr_overrides", "decoder_states"),
     *("recogniser", "recogniser_revision", "dec_mode", "hearing_loss"),
 )
+SIGNALS = ("training", "scored")  # what tells embeddings apart, beside the network
 LEVEL_EARS = 200  # references whose median level the recogniser hears all signals at
 
 
@@ -238,37 +242,62 @@ def invert_layers(
     layers: dict[NetworkChoice, list[Layer]],
     controls: dict[str, ControlsJob],
 ) -> None:
-    """Invert the layers that are not there yet, several at a time."""
-    jobs = [
-        LayerJob(
-            folder=files.layer(choice.name, layer.name, inverter_name(cfg)),
-            made_by=layer_made_by(cfg, choice, layer, selection),
-            choice=choice,
-            layer=layer,
-            controls=controls[mel_of(cfg, choice)],
-        )
-        for choice, chosen in layers.items()
-        # The deepest first: their inverters are the largest, and would keep the others waiting.
-        for layer in reversed(chosen)
+    """Invert the layers that are not there yet, several at a time.
+
+    A network hears each signal once for all its layers.
+    """
+    for choice, chosen in layers.items():
+        made_by = {layer: layer_made_by(cfg, choice, layer, selection) for layer in chosen}
+        same = {name: next(iter(made_by.values()))[name] for name in ("network", *SIGNALS)}
+        store = files.embedded(choice.name, hash_of(same))
+        jobs = [
+            LayerJob(
+                folder=files.layer(choice.name, layer.name, inverter_name(cfg)),
+                made_by=made_by[layer],
+                choice=choice,
+                layer=layer,
+                controls=controls[mel_of(cfg, choice)],
+                embedded=store / layer.name,
+            )
+            # The deepest first: their inverters are the largest, and would keep others waiting.
+            for layer in reversed(chosen)
+        ]
+        missing = missing_of(jobs, f"layers of {choice.name}")
+        for left in store.parent.glob("*"):  # of runs that were stopped, from other signals
+            if left != store:
+                shutil.rmtree(left)
+        if missing:
+            check_room(files.path, missing, selection)
+            embed_layers(cfg, missing, selection)
+            for _ in in_workers(cfg, invert_layer, missing, "layers"):
+                pass
+            shutil.rmtree(store.parent)
+
+
+def embed_layers(cfg: DictConfig, missing: list[LayerJob], selection: Selection) -> None:
+    """Embed all signals at the missing layers of one network, in several processes."""
+    folders = {job.layer.name: job.embedded for job in missing if job.embedded}
+    ears = [*selection.training, *selection.scored]
+    n_parts = n_workers(cfg, len(ears))
+    parts = [
+        EmbeddingJob(folders, missing[0].choice, ears[part::n_parts], missing[0].controls)
+        for part in range(n_parts)
     ]
-    missing = missing_of(jobs, "layers")
-    check_room(files.path, missing, selection, n_workers(cfg, len(missing)))
-    for _ in in_workers(cfg, invert_layer, missing, "layers"):
+    for _ in in_workers(cfg, embed_signals, parts, "parts of the signals embedded"):
         pass
 
 
-def check_room(folder: Path, jobs: list[LayerJob], selection: Selection, n_jobs: int) -> None:
+def check_room(folder: Path, jobs: list[LayerJob], selection: Selection) -> None:
     """Refuse layers whose training embeddings do not fit beside each other on the disk."""
     sizes = [wav.stat().st_size for ear in selection.training for wav in ear.wavs.values()]
     seconds = sum(sizes) / (4 * ASR_RATE)  # float32
-    largest = sorted((job.layer.floats_per_s for job in jobs), reverse=True)[:n_jobs]
-    needed = seconds * sum(largest) * EMBEDDING_BYTES
+    needed = seconds * sum(job.layer.floats_per_s for job in jobs) * EMBEDDING_BYTES
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise RecipeError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed for the training embeddings of {n_jobs} "
-            f"layers at a time, {free / 1e9:.1f} GB are free; set a smaller reconstruct.n_train or "
-            "n_jobs"
+            f"{folder}: {needed / 1e9:.1f} GB are needed for the training embeddings of "
+            f"{len(jobs)} layers, {free / 1e9:.1f} GB are free; set a smaller reconstruct.n_train, "
+            "or name fewer layers= at a time"
         )
 
 

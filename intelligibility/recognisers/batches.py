@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, repeat
 
 import torch
@@ -51,6 +51,15 @@ class BatchRecogniser(ABC):
     @abstractmethod
     def recognise_batch(self, batch: Batch) -> list[Recognition]:
         """Recognise several signals at once."""
+
+    def frames_of(self, signal: Tensor) -> Mapping[str, Tensor]:
+        """Return the layers of a signal that follow time, each (frames, dims), on the CPU."""
+        (found,) = self.recognise([signal])
+        return found.layers
+
+    def transcribe(self, signals: Iterable[Tensor]) -> Iterator[str | None]:
+        """Return the words of signals as `recognise` does, where nothing else is wanted."""
+        return (found.text for found in self.recognise(signals))
 
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None

@@ -7,7 +7,7 @@ states and log-probabilities that can be compared step by step.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -86,7 +86,7 @@ class WhisperRecogniser(BatchRecogniser):
         n_frames = [-(-len(signal) // SAMPLES_PER_FRAME) for signal in signals]
         front, encoded = self.encode(signals)
         own = self.generate(encoded[-1])
-        words = [self.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in own]
+        words = [self.words_of(tokens) for tokens in own]
         given = [
             tokens if text is None else self.tokens_of(text)
             for text, tokens in zip(texts, own, strict=True)
@@ -104,6 +104,25 @@ class WhisperRecogniser(BatchRecogniser):
             clocks = dict.fromkeys(decoder, "words" if self.dec_mode == "generated" else "text")
             recognitions.append(Recognition(layers, words[row], log_probs[row], clocks))
         return recognitions
+
+    @torch.inference_mode()
+    def frames_of(self, signal: Tensor) -> dict[str, Tensor]:
+        """Return front end and encoder, without running the decoder."""
+        front, encoded = self.encode([signal])
+        own = slice(-(-len(signal) // SAMPLES_PER_FRAME))
+        blocks = [layer[0, own].cpu() for layer in encoded]
+        return {"cnn": front[0, own].cpu()} | named_layers("encoder", blocks, self.all_layers)
+
+    @torch.inference_mode()
+    def transcribe(self, signals: Iterable[Tensor]) -> Iterator[str | None]:
+        """Return the words of signals, without running the decoder along a text."""
+        for signal in signals:
+            (tokens,) = self.generate(self.encode([signal])[1][-1])
+            yield self.words_of(tokens)
+
+    def words_of(self, tokens: list[int]) -> str:
+        """Return what recognised tokens say."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     def encode(self, signals: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Run the encoder over the whole window.

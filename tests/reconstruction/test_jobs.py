@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from intelligibility.runs import read_json
+from intelligibility.runs import RecipeError, read_json
 from intelligibility.words import word_errors
 from reconstruction import jobs
 from reconstruction.configured import Judge, NetworkChoice
@@ -114,7 +114,7 @@ def test_written_wavs_transcribed_again_give_every_hypothesis_and_error(toy, fol
         for one in read_heard(folder / place)[kind]:
             wav = folder / place / subfolder / one.condition / f"{one.name}.wav"
             speech = at_level(read_speech(wav), -40.0)
-            assert next(ToyRecogniser().recognise([speech])).text == one.text
+            assert next(ToyRecogniser().transcribe([speech])) == one.text
             assert (one.errors, one.n_words) == word_errors(one.text, prompts[one.name])
             count += 1
     assert count == 2 * (2 * 4 + 5 * 8)  # two conditions; floors have fewer ears
@@ -196,6 +196,46 @@ def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
     assert is_done(job.record, MADE_BY)
     assert not is_done(job.record, MADE_BY | {"seed": 2})
     assert not is_done(tmp_path / "none/layer.json", MADE_BY)
+
+
+def test_a_signal_is_heard_once_for_all_layers_also_by_a_run_that_goes_on(
+    toy, folder, tmp_path, monkeypatch
+):
+    network, heard = ToyNetwork(), []
+
+    class Counting:
+        def embed(self, speech):
+            if len(heard) == 5 and "stopped" not in heard:
+                heard.append("stopped")
+                raise KeyboardInterrupt
+            heard.append(len(speech))
+            return network.embed(speech)
+
+    monkeypatch.setattr(jobs, "network_of_process", lambda *_: Counting())
+    places = {name: tmp_path / name for name in ("mixture", "nothing")}
+    ears = [*toy.training, *toy.scored]
+    job = jobs.EmbeddingJob(places, NetworkChoice("recogniser"), ears, toy)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.embed_signals(job)
+    jobs.embed_signals(job)
+    assert len(heard) == 2 * len(ears) + 1
+    fit = replace(toy.settings.fit, steps=2)
+    layer = layer_job(tmp_path / "layer", toy, fit=fit, floor_steps=0, n_floors=1)
+    invert_layer(replace(layer, embedded=places["mixture"]))
+    assert len(heard) == 2 * len(ears) + 1
+    for file in (folder / "mixture/embeddings").rglob("*.npy"):
+        again = tmp_path / "layer" / file.relative_to(folder / "mixture")
+        np.testing.assert_array_equal(np.load(again), np.load(file))
+    assert {path.name for path in tmp_path.iterdir()} == {"nothing", "layer"}  # used up
+
+
+def test_a_judge_that_fails_is_refused_after_twenty_originals(toy, tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(jobs, "N_TRIED", 3)
+    monkeypatch.setattr(Judge, "hear", lambda *_: heard.append(1) or "ADA")
+    with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of"):
+        make_controls(replace(toy, folder=tmp_path / "controls"))
+    assert len(heard) == 3
 
 
 @pytest.mark.parametrize("condition", ["ref", "msbg"])

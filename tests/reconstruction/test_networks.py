@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.made.recogniser import babble, make_recogniser, small_settings
-from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError
 from reconstruction.mel import PATCH, LogMel, at_level
@@ -153,12 +152,10 @@ def test_weights_load_strictly_and_tensors_only(tmp_path):
 class TinyHub:
     """Gives layers as a recogniser of transformers does: 20 ms each."""
 
-    def recognise(self, signals):
-        for signal in signals:
-            frames = signal[: len(signal) // 320 * 320].reshape(-1, 320)
-            names = ("cnn", "encoder", "decoder", *(f"encoder.{n}" for n in range(11)), "decoder.0")
-            layers = {name: frames[:, : 3 + n] for n, name in enumerate(names)}
-            yield Recognition(layers, "")
+    def frames_of(self, signal):
+        frames = signal[: len(signal) // 320 * 320].reshape(-1, 320)
+        names = ("cnn", "encoder", "decoder", *(f"encoder.{n}" for n in range(11)), "decoder.0")
+        return {name: frames[:, : 3 + n] for n, name in enumerate(names)}
 
 
 def test_layers_of_a_recogniser_of_transformers():

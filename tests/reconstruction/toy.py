@@ -8,7 +8,6 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
-from intelligibility.recognisers.recognition import Recognition
 from reconstruction.fit import FitSettings
 from reconstruction.jobs import LayerSettings
 from reconstruction.mel import LogMel
@@ -34,13 +33,13 @@ class ToyRecogniser:
 
     lengths = (320, 99 * RATE)
 
-    def recognise(self, signals: Iterable[Tensor]) -> Iterator[Recognition]:
+    def transcribe(self, signals: Iterable[Tensor]) -> Iterator[str]:
         """Yield the words of each signal."""
         for signal in signals:
             n_slots = round(len(signal) / SLOT)
             slots = np.resize(signal.numpy(), (max(1, n_slots), SLOT))
             heard = [word for word in map(self.word_of, slots) if word]
-            yield Recognition({}, " ".join(heard))
+            yield " ".join(heard)
 
     @staticmethod
     def word_of(slot: np.ndarray) -> str | None:

@@ -196,6 +196,15 @@ def test_without_a_text_it_decodes_along_its_own_words(folder):
     torch.testing.assert_close(found[0].layers["decoder"], found[1].layers["decoder"])
 
 
+def test_words_or_frames_alone_are_those_of_a_recognition(recogniser):
+    signal = small_hub.speech(3, 2)
+    found = next(recogniser.recognise([signal]))
+    assert next(recogniser.transcribe([signal])) == found.text
+    frames = recogniser.frames_of(signal)
+    assert list(frames) == ["cnn", "encoder", "encoder.0", "encoder.1", "encoder.2"]
+    assert all(layer.equal(found.layers[name]) for name, layer in frames.items())
+
+
 def test_capitals_are_written_as_a_sentence(recogniser):
     tokens = recogniser.tokens_of("OSCAR BOUGHT SIX")
     assert recogniser.tokenizer.decode(tokens) == " Oscar bought six"
