@@ -23,6 +23,7 @@ from reconstruction.scoring import ALL, Transcript
 from reconstruction.utterances import CONDITIONS, EarSignals, read_speech
 
 LOOKS = {"ref": (BLUE, "o"), "msbg": (ORANGE, "s")}
+SHORT = {"ref": "ref", "msbg": "processed"}  # in the columns of tables
 TITLES = {"ref": "clean reference", "msbg": "processed, after the hearing loss"}
 RANGE = 7.0  # nats below the loudest, to the darkest colour
 
@@ -37,12 +38,34 @@ def write_page(
     """
     write_html(
         path,
-        Path(__file__).with_name("reconstruction.html"),
+        Path(__file__).with_name(path.name),
         provenance,
         {"seed": provenance["seed"]},
         chapters=chapters,
         conditions=[TITLES[condition] for condition in CONDITIONS],
         base64=lambda file: in_base64(lambda stream: stream.write(file.read_bytes())),
+    )
+
+
+def write_index(
+    path: Path, page: str, chapters: Sequence[Any], provenance: Mapping[str, Any]
+) -> None:
+    """Write the index: one sentence through every layer of every network and task.
+
+    `page` is the name of the page that `write_page` wrote from the same chapters.
+    """
+    networks = []
+    for one in chapters:
+        numbers = one["table"].drop_duplicates("layer").set_index("layer")
+        lines = [(name, numbers.loc[name], cells) for name, cells in one["examples"][0]["rows"]]
+        networks.append({"chapter": one, "sentence": one["examples"][0]["title"], "lines": lines})
+    write_html(
+        path,
+        Path(__file__).with_name(path.name),
+        provenance,
+        networks=networks,
+        page=page,
+        conditions=[(TITLES[condition], SHORT[condition]) for condition in CONDITIONS],
     )
 
 
@@ -87,6 +110,7 @@ def chapter(
     stem = f"{source}-{inverter}"
     return {
         "title": f"{source}, {inverter}",
+        "folder": f"{source}/{{}}/{inverter}",
         "figure": save(by_depth(rows), files.figure(f"{stem}-by-depth")),
         "picture": save(spectrograms(wavs[0]), files.figure(f"{stem}-spectrograms")),
         "examples": examples,

@@ -34,6 +34,7 @@ class ReconstructionFolder:
     results = Place("path", "results.json")  # the same with networks, trends and provenance
     summary = Place("path", "results.md")  # the same to be read
     page = Place("path", "reconstruction.html")  # players, spectrograms, lost words
+    index = Place("path", "index.html")  # every layer of every network, to be heard in one table
     figure = Places("path", "figures/{name}.png")
     # Of layers that are not inverted yet, by what determines them; removed afterwards.
     embedded = Places("path", "{source}/.embedded/{made_by}")

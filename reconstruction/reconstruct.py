@@ -13,7 +13,7 @@ Writes  exp_folder/reconstruct{track}/
             <network>-<task>/<layer>/<inverter>/     inverter, embeddings, wavs, what was heard
             controls/<mel>/                          original, copy synthesis, band mean
             results.{csv,json,md}                    the table
-            reconstruction.html                      players, spectrograms, lost words
+            index.html, reconstruction.html          players, spectrograms, lost words
             figures/                                 skill and WER by depth; spectrograms
 
 A layer's folder is whole or absent. A run that was stopped goes on with the next layer; what was
@@ -122,7 +122,7 @@ def run(cfg: DictConfig) -> None:
         scored = {ear.name: ear for ear in selection.scored}
         made_by = table_made_by(cfg, selection)
         write_results(files, made_by, cfg.seed, scored, provenance(cfg))
-    logger.info("Wrote %s", files.page)
+    logger.info("Wrote %s", files.index)
 
 
 def choose_signals(cfg: DictConfig, experiment: Experiment) -> Selection:

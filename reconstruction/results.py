@@ -16,7 +16,7 @@ from intelligibility.runs import read_json, write_result, write_text
 from msbg.audiogram import SEVERITIES
 from reconstruction.jobs import read_heard
 from reconstruction.networks import Layer
-from reconstruction.page import chapter, write_page
+from reconstruction.page import SHORT, chapter, write_index, write_page
 from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.scoring import ALL, COLUMNS, rows_of
 from reconstruction.utterances import CONDITIONS, EarSignals
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 PLACES = {"original": -2, "copy": -1, "bandmean": 1_000}  # among the layers, by depth
 _number = partial(number, missing="")
-SHORT = {"ref": "ref", "msbg": "processed"}
 
 
 def write_results(
@@ -59,6 +58,7 @@ def write_results(
         for source, inverter, rows in by_inverter(table)
     ]
     write_page(files.page, chapters, content["provenance"])
+    write_index(files.index, files.page.name, chapters, content["provenance"])
     return table
 
 

@@ -124,7 +124,7 @@ def test_all_results_are_there(finished):
     found = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
     assert found == {
         *("controls", "figures", "smallenc-talker"),
-        *("results.csv", "results.json", "results.md", "reconstruction.html"),
+        *("results.csv", "results.json", "results.md", "reconstruction.html", "index.html"),
     }
     rows = table(finished)
     assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
@@ -137,6 +137,16 @@ def test_all_results_are_there(finished):
 
 
 KINDS = ("", ", untrained", ", shuffled")
+
+
+def test_the_index_lists_every_finished_layer_and_no_other(finished):
+    page = (finished / "index.html").read_text()
+    listed = re.findall(r'<tr id="([^"]+)"', page)
+    done = sorted(str(path.parent.relative_to(finished)) for path in finished.rglob("layer.json"))
+    assert (
+        sorted(listed) == done == [f"smallenc-talker/{layer}/reccnn" for layer in ("fc", "pool1")]
+    )
+    assert page.count("<audio") == 2 * (2 + len(listed))  # original and copy, both conditions
 
 
 def test_rows_are_those_of_what_was_heard(finished):
