@@ -47,7 +47,7 @@ def small_whisper(folder: Path, multilingual: bool = False) -> Path:
     model, _, tokenizer = parts
     scatter(model)
     with torch.no_grad():  # ends vary, and words depend on the signal
-        model.proj_out.weight[tokenizer.eos_token_id] *= -4 if multilingual else 6
+        model.proj_out.weight[tokenizer.eos_token_id] *= -4 if multilingual else 5
         for block in model.model.decoder.layers:
             block.encoder_attn.out_proj.weight *= 4 if multilingual else 2
     return save(folder, *parts)
