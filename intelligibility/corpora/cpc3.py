@@ -48,7 +48,7 @@ def read_archives(cfg: DictConfig, _: str) -> dict[str, Archive]:
     data = release_folder(cfg, "cpc3_data", RELEASE)
     measured = read_measured(configured(cfg, "listeners"))
     train = _read_train(data, measured)
-    test = _read_test(data, configured(cfg, "test_responses"))
+    test = _read_test(data, configured(cfg, "test_responses"), measured)
     archives = {name: one for name, one in (("train", train), ("test", test)) if one}
     if not archives:
         raise RecipeError(
@@ -85,14 +85,15 @@ def _read_train(data: Path, measured: dict[str, Listener]) -> Archive | None:
     return Archive(path, presentations, scenes, [*problems, *damaged, *unheard])
 
 
-def _read_test(data: Path, late: Path | None) -> Archive | None:
+def _read_test(data: Path, late: Path | None, measured: dict[str, Listener]) -> Archive | None:
     presentations: list[Presentation] = []
     problems: list[Problem] = []
     for name in DEV_AND_EVAL:
         path = data / "metadata" / f"CPC3.{name}.json"
         labels = find_labels(data, late, name)
         if path.is_file() or labels:
-            listed, faults = _read_set(data, path if path.is_file() else labels[0], labels, name)
+            entries = path if path.is_file() else labels[0]
+            listed, faults = _read_set(data, entries, labels, name, measured)
             presentations += listed
             problems += faults
         elif (data / name).is_dir():
@@ -105,10 +106,21 @@ def _read_test(data: Path, late: Path | None) -> Archive | None:
 
 
 def _read_set(
-    data: Path, path: Path, labels: list[Path], name: str
+    data: Path, path: Path, labels: list[Path], name: str, measured: dict[str, Listener]
 ) -> tuple[list[Presentation], list[Problem]]:
     """Read the challenge's dev or eval, with its labels where they are."""
-    responses, problems = read_list(path, parse_opaque, labels)
+    people = {severity: stand_in(severity, severity) for severity in STAND_INS}
+
+    def parse(entry: dict[str, Any]) -> Response:
+        """Read an entry, and note the audiogram of the listener whom it may name."""
+        one, severity = parse_opaque(entry), entry.get("hearing_loss")
+        if one.listener in measured:
+            people[one.listener] = measured[one.listener]
+        elif severity in STAND_INS:
+            people.setdefault(one.listener, stand_in(str(severity), one.listener))
+        return one
+
+    responses, problems = read_list(path, parse, labels)
 
     def further(one: Response) -> dict[str, Any]:
         return {
@@ -118,7 +130,6 @@ def _read_set(
             "sets": (name,),
         }
 
-    people = {severity: stand_in(severity, severity) for severity in STAND_INS}
     unknown = f"unknown severity in {path.name}"
     presentations, unheard = presented(responses, people, unknown, further)
     return presentations, problems + unheard
@@ -132,9 +143,10 @@ def parse_named(entry: dict[str, Any]) -> Response:
 
 
 def parse_opaque(entry: dict[str, Any]) -> Response:
-    """Read one entry of dev or eval, which tells the severity, but no scene, listener or system."""
+    """Read one entry of dev or eval: its severity, perhaps its listener, no scene or system."""
     signal = safe_name(entry.get("signal"), "signal")
-    return answered(entry, signal, signal, str(entry.get("hearing_loss")), "")
+    who = str(entry.get("listener") or entry.get("hearing_loss"))
+    return answered(entry, signal, signal, who, "")
 
 
 def names_of(signal: str) -> tuple[str, str, str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from intelligibility.corpora.listeners import STAND_INS
 from intelligibility.corpora.presentation import Presentation
 
 COUNTED = ("signals", "scenes", "listeners", "systems", "prompts")
@@ -25,8 +26,9 @@ def keys_of(one: Presentation) -> dict[str, str | None]:
     if one.cec:
         return _keys(one.cec, one.scene, one.listener.id, one.system, one.prompt)
     opaque = f"opaque {one.name}"
-    unknown = {"listeners": None, "systems": None}
-    return {"signals": opaque, "scenes": opaque, **unknown, "prompts": _words_of(one.prompt)}
+    listener = None if one.listener.id in STAND_INS else one.listener.id
+    known = {"listeners": listener, "systems": None, "prompts": _words_of(one.prompt)}
+    return {"signals": opaque, "scenes": opaque, **known}
 
 
 def _keys_of_record(one: Mapping[str, Any]) -> dict[str, str | None]:

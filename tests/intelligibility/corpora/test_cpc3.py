@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from intelligibility.corpora import late_responses
 from intelligibility.corpora.cpc3 import names_of, parse_named
 from intelligibility.corpora.listeners import STAND_INS
+from intelligibility.evaluation.leaks import keys_of
 from intelligibility.runs import RecipeError
 from tests.conftest import configure, edit
 from tests.intelligibility.corpora.conftest import first, spoil
@@ -54,6 +56,25 @@ def test_audiograms_of_the_same_people(root: Path, caplog: pytest.LogCaptureFixt
     assert people["L0002"].audiogram_right.levels.tolist()[0] == 45
     assert people["L0001"].audiogram_left.levels.tolist() == list(STAND_INS["Mild"])
     assert "measured for 1 of 2 listeners, 4 of 8 signals" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("listener", "measured", "lowest"),
+    [("L0002", True, 45), ("L0099", True, 10), ("L0002", False, 10), (None, True, 10)],
+)
+def test_a_listener_whom_an_entry_of_dev_names(
+    root: Path, read, listener, measured, lowest
+) -> None:
+    """With an audiogram of their own where there is one, and the stand-in's where not."""
+    change = {"listener": listener, "hearing_loss": "Mild"}
+    edit(root / DATA / "metadata/CPC3.dev.json", lambda entries: entries[0].update(change))
+    where = [f"path.listeners='{root / 'listeners.json'}'"] if measured else []
+    people = {one.listener.id: one.listener for one in read(root, *where)["test"].presentations}
+    found = people[listener or "Mild"]
+    assert found.audiogram_right.levels.tolist()[0] == lowest
+    assert keys_of(replace(read(root)["test"].presentations[0], listener=found))["listeners"] == (
+        listener
+    )
 
 
 def test_labels_that_came_later(root: Path, tmp_path: Path, read) -> None:
