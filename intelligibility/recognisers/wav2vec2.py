@@ -159,6 +159,12 @@ class Wav2Vec2Recogniser(BatchRecogniser):
             warn_of_letters(text)
         return [token for token in tokens if token != unknown]
 
+    def unfit(self, seconds: float, text: str) -> str:
+        """Return why a signal, or the prompt whose probability is wanted, is refused."""
+        if text and self.tokenizer is not None and not self.tokens_of(text):
+            return f"none of {text!r:.60} is in the recogniser's letters; write it in words"
+        return super().unfit(seconds, text)
+
 
 @functools.cache
 def warn_of_letters(text: str) -> None:

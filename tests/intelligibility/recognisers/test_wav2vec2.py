@@ -97,6 +97,13 @@ def test_letters_are_those_that_the_recogniser_knows(ctc, caplog, text, written,
     assert len(caplog.records) == warned  # once
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"), [("1960", "none of '1960' is in the"), ("the 60s", ""), ("", "")]
+)
+def test_a_prompt_without_a_letter_is_refused_before_work(ctc, text, fault):
+    assert ctc.unfit(1.0, text).startswith(fault) and bool(ctc.unfit(1.0, text)) == bool(fault)
+
+
 @pytest.mark.parametrize(("text", "n_tokens"), [("1960", 0), ("a long prompt " * 20, 280)])
 def test_a_text_that_was_not_said_is_named(ctc, text, n_tokens):
     with pytest.raises(RecipeError, match="is it what was said"):
