@@ -115,26 +115,21 @@ class WholeCheckpointer(Checkpointer):
         ddp_barrier()
 
     def _sort_out(self, checkpoints: list[Checkpoint]) -> None:
-        mine = [found for found in checkpoints if self._wrote(found)]
+        training, start = self.training.get("training"), self.training.get("start", ())
+        mine = [one for one in checkpoints if is_ours(one) and training_of(one) == training]
         epochs = [found for found in mine if found.meta["end-of-epoch"]]
         kept = [max(mine, key=ckpt_recency)] if mine else checkpoints
         if epochs:
             latest = sorted(epochs, key=ckpt_recency)[-self.n_latest :]
-            kept += [*latest, max(epochs, key=_accuracy)]
+            kept += [*latest, max(epochs, key=lambda one: (one.meta["ACC"], one.meta["unixtime"]))]
         for checkpoint in checkpoints:
             if checkpoint in kept:
                 continue
             if checkpoint in mine:
                 shutil.rmtree(_move(checkpoint.path, self.files.part))
-            elif self._started_from(checkpoint):
+            elif checkpoint.path.name in start:
                 _move(checkpoint.path, self.files.start)
         shutil.rmtree(self.files.part, ignore_errors=True)
-
-    def _wrote(self, checkpoint: Checkpoint) -> bool:
-        return is_ours(checkpoint) and training_of(checkpoint) == self.training.get("training")
-
-    def _started_from(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.path.name in self.training.get("start", ())
 
     def goes_on(self) -> bool:
         """Return whether the latest checkpoint is this training's own, and no start."""
@@ -176,10 +171,6 @@ def _free_name(folder: Path) -> str:
     while (folder / f"CKPT+{stamp}+{number:02d}").exists():
         number += 1
     return f"{stamp}+{number:02d}"
-
-
-def _accuracy(checkpoint: Checkpoint) -> tuple[float, float]:
-    return checkpoint.meta["ACC"], checkpoint.meta["unixtime"]
 
 
 def _move(path: Path, folder: Path) -> Path:
