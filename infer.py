@@ -169,11 +169,11 @@ def hear_and_compare(
     for group in groups:
         reference = next(recognised), next(recognised)
         texts = [ear.text for ear in reference]
-        known = known_words(texts, group[0].prompt, recogniser.word_correctness)
+        known = known_words(texts, group[0].prompt, recogniser.marked_words)
         for pair in group:
             processed = next(recognised), next(recognised)
             result: Result = similarities_of(
-                processed, reference, pair.prompt, dtw, recogniser.word_correctness
+                processed, reference, pair.prompt, dtw, recogniser.marked_words
             )
             if all_layers:
                 result["layers"] = similarities_of_layers(processed, reference, dtw)

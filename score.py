@@ -223,6 +223,8 @@ def say(prediction: Prediction) -> None:
         percent = prediction.percents.get(name)
         so = "" if percent is None else f" -> {percent:.0f} %"
         print(f"  {NAMES[name]}: {similarity:.3f} ({ears}){so}")
+    if any(above_both_ears(prediction, name) for name in prediction.similarities):
+        print("  above both ears alone: the better ear is chosen in every frame, as published")
     if prediction.fitted_on:
         print(f"  HASPI is mapped by {prediction.fitted_on}")
     if prediction.words:
@@ -241,6 +243,12 @@ def say(prediction: Prediction) -> None:
         print(f"  better: {BETTER}")
     for warning in heard.warnings:
         print(f"  warning: {warning}")
+
+
+def above_both_ears(prediction: Prediction, name: str) -> bool:
+    """Say whether the similarity of the better ear is above that of either ear alone, as shown."""
+    ears = [round(one[name], 3) for one in prediction.by_ear.values()]
+    return round(prediction.similarities[name], 3) > max(ears)
 
 
 def how_sure(prediction: Prediction) -> str:

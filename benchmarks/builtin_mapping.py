@@ -53,9 +53,18 @@ def main() -> None:
             **{f"{by}s": int(signals[by].nunique()) for by in ("listener", "system", "scene")},
             "severities": severities(presentations),
             "sha256": {name: sha256_of([path]) for name, path in files.items()},
-            "source": f"https://zenodo.org/records/{CORPUS.zenodo}; HASPI: recipes/cpc3/baseline "
-            "of https://github.com/claritychallenge/clarity",
-            "licence": "that of the record; this file has numbers fitted on the data, not the data",
+            "source": {
+                "answers and severities": "J. Barker (2025), 3rd Clarity Prediction Challenge "
+                "(CPC3) dataset for hearing aid speech intelligibility prediction, Zenodo, "
+                f"https://doi.org/10.5281/zenodo.{CORPUS.zenodo}",
+                "HASPI": "recipes/cpc3/baseline/precomputed_haspi of "
+                "https://github.com/claritychallenge/clarity",
+            },
+            "licence": {
+                "answers and severities": "stands at that record, and could not be read where this "
+                "file was made; the file holds numbers fitted on the data, not the data",
+                "HASPI": "MIT, copyright (c) 2022 The PyClarity Team",
+            },
         },
         "seen": mapping.seen.as_hashes().as_json() if mapping.seen else None,
     }

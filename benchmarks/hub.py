@@ -81,8 +81,8 @@ class PlainLoop:
             wavs = (read_speech(w, self.ours.lengths) for w in (*pair.processed, *pair.reference))
             left, right, *reference = (self.recognise(wav, pair.prompt) for wav in wavs)
             ears = (left, right), (reference[0], reference[1])
-            score = self.ours.word_correctness
-            yield pair, similarities_of(*ears, pair.prompt, "fastdtw", score)
+            marked = self.ours.marked_words
+            yield pair, similarities_of(*ears, pair.prompt, "fastdtw", marked)
 
 
 def make_groups(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:

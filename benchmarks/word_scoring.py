@@ -27,13 +27,13 @@ def published(answer: str, prompt: str) -> int:
 
 def normalised(answer: str, prompt: str) -> int:
     """Count as for a recogniser from the hub."""
-    return clarity_hits(scored_words(prompt), scored_words(answer))
+    return len(clarity_hits(scored_words(prompt), scored_words(answer)))
 
 
 def expanded(answer: str, prompt: str) -> int:
     """Count with the whole of Whisper's normaliser."""
     normalise = EnglishTextNormalizer({})
-    return clarity_hits(normalise(prompt).split(), normalise(answer).split())
+    return len(clarity_hits(normalise(prompt).split(), normalise(answer).split()))
 
 
 WAYS = {

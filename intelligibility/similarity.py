@@ -18,7 +18,7 @@ from torch.nn.functional import cosine_similarity
 
 from intelligibility.measures import MEASURES, Measure
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.words import word_correctness
+from intelligibility.words import marked_words, word_correctness
 
 Ears = tuple[Tensor, Tensor]  # left, right
 DTW = ("fastdtw", "exact")
@@ -32,7 +32,7 @@ def similarities_of(
     reference: tuple[Recognition, Recognition],
     prompt: str,
     dtw: str = "fastdtw",
-    word_correctness: Callable[[str, str], float] = word_correctness,
+    marked_words: Callable[[str, str], list[tuple[str, bool]]] = marked_words,
 ) -> dict[str, float]:
     """Compare what a recogniser made of both ears of a signal and of its reference.
 
@@ -44,8 +44,8 @@ def similarities_of(
         The sentence that was spoken.
     dtw : str
         How decoder states are aligned: "fastdtw", as published, or "exact".
-    word_correctness : callable
-        Scores recognised words, given the sentence: 0..1.
+    marked_words : callable
+        Compares recognised words with the sentence, as a recogniser's `marked_words`.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def similarities_of(
         out.
     """
     found = {
-        measure.name: _compare(measure, processed, reference, prompt, dtw, word_correctness)
+        measure.name: _compare(measure, processed, reference, prompt, dtw, marked_words)
         for measure in MEASURES
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -66,7 +66,7 @@ def _compare(
     reference: tuple[Recognition, Recognition],
     prompt: str,
     dtw: str,
-    word_correctness: Callable[[str, str], float],
+    marked_words: Callable[[str, str], list[tuple[str, bool]]],
 ) -> float | None:
     if measure.layer is not None:
         if measure.layer not in processed[0].layers:
@@ -74,7 +74,7 @@ def _compare(
         return similarity_of_layer(measure.layer, measure.clock, processed, reference, dtw)
     if measure.clock == "text":
         texts = (ear.text for ear in processed if ear.text is not None)
-        return max((word_correctness(text, prompt) for text in texts), default=None)
+        return max((word_correctness(text, prompt, marked_words) for text in texts), default=None)
     heard, clean = (
         [ear.log_prob for ear in ears if ear.log_prob is not None]
         for ears in (processed, reference)

@@ -31,24 +31,30 @@ def aligned_words(recognised: str, prompt: str) -> list[tuple[str, int | None, i
     return alignment(op_table(words_of(prompt), words_of(recognised)))
 
 
-def word_correctness(recognised: str, prompt: str) -> float:
-    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
-
-    Hits are those of SpeechBrain's alignment, as in the published method. Insertions do not lower
-    the score.
-    """
-    reference = words_of(prompt)
-    if not reference:
-        raise ValueError(f"the prompt {prompt!r} has no word")
-    steps = aligned_words(recognised, prompt)
-    return sum(operation == "=" for operation, _, _ in steps) / len(reference)
-
-
 def marked_words(recognised: str, prompt: str) -> list[tuple[str, bool]]:
-    """Return the prompt's words, each with True where it was not recognised."""
+    """Return the prompt's words, each with True where it was not recognised.
+
+    Hits are those of SpeechBrain's alignment, as in the published method.
+    """
     steps = aligned_words(recognised, prompt)
     hit = {number for operation, number, _ in steps if operation == "="}
     return [(word, number not in hit) for number, word in enumerate(words_of(prompt))]
+
+
+def word_correctness(
+    recognised: str,
+    prompt: str,
+    marked_words: Callable[[str, str], list[tuple[str, bool]]] = marked_words,
+) -> float:
+    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
+
+    `marked_words` compares the words: a page that shows them marks what is counted here.
+    Insertions do not lower the score.
+    """
+    marked = marked_words(recognised, prompt)
+    if not marked:
+        raise ValueError(f"the prompt {prompt!r} has no word")
+    return sum(not lost for _, lost in marked) / len(marked)
 
 
 def word_errors(recognised: str, prompt: str) -> tuple[int, int]:
@@ -57,34 +63,40 @@ def word_errors(recognised: str, prompt: str) -> tuple[int, int]:
     return sum(operation != "=" for operation, _, _ in steps), len(words_of(prompt))
 
 
-def clarity_hits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Count the words of `reference` that are also in `hypothesis`, as Clarity counts hits.
+def clarity_hits(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the words of `reference` that `hypothesis` has, as Clarity counts hits.
 
     The words are aligned with the fewest errors. Where several alignments have equally few, the
     one with the most substitutions counts, as in Clarity's official scores. SpeechBrain's alignment
     prefers insertions and deletions, and may find more hits.
     """
-    best = [(n, 0) for n in range(len(hypothesis) + 1)]  # errors and hits up to each word
-    for row, word in enumerate(reference, 1):
-        above, best = best, [(row, 0)]
+    none: tuple[int, ...] = ()
+    # Errors, number of hits, and the hits up to each word.
+    best = [(n, 0, none) for n in range(len(hypothesis) + 1)]
+    for row, word in enumerate(reference):
+        above, best = best, [(row + 1, 0, none)]
         for column, other in enumerate(hypothesis, 1):
             same = word == other
-            errors, found = above[column - 1]
-            ways = [(errors + (not same), found + same)]
-            ways += [(errors + 1, found) for errors, found in (above[column], best[-1])]
+            errors, found, hits = above[column - 1]
+            ways = [(errors + (not same), found + same, (*hits, row) if same else hits)]
+            ways += [(errors + 1, n, rest) for errors, n, rest in (above[column], best[-1])]
             best.append(min(ways))
-    return best[-1][1]
+    return best[-1][2]
 
 
 def known_words(
-    recognised: Iterable[str | None], prompt: str, score: Callable[[str, str], float]
+    recognised: Iterable[str | None],
+    prompt: str,
+    marked_words: Callable[[str, str], list[tuple[str, bool]]],
 ) -> dict[str, float]:
     """Return the share of a prompt's words that is recognised in the clean reference, as `KNOWN`.
 
     Of the texts of both ears the better one counts. A recogniser without words has no share.
     """
     texts = [text for text in recognised if text is not None]
-    return {KNOWN: max(score(text, prompt) for text in texts)} if texts and words_of(prompt) else {}
+    if not texts or not words_of(prompt):
+        return {}
+    return {KNOWN: max(word_correctness(text, prompt, marked_words) for text in texts)}
 
 
 def mean_of_known_words(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:

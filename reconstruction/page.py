@@ -1,5 +1,6 @@
 """One HTML page and its figures: how each layer sounds and looks, and which words are left."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 
 from intelligibility.evaluation.drawing import BLUE, GREY, ORANGE, PAGE, STYLE
 from intelligibility.pages import in_base64, mp3, write_html
@@ -26,6 +27,7 @@ LOOKS = {"ref": (BLUE, "o"), "msbg": (ORANGE, "s")}
 SHORT = {"ref": "ref", "msbg": "processed"}  # in the columns of tables
 TITLES = {"ref": "clean reference", "msbg": "processed, after the hearing loss"}
 RANGE = 7.0  # nats below the loudest, to the darkest colour
+SHOWN_KHZ = (1, 2, 4, 8)  # beside a spectrogram; the last is its highest
 
 
 def write_page(
@@ -147,12 +149,25 @@ def cell(wav: Path, heard: Transcript) -> dict[str, Any]:
     }
 
 
+@rc_context(STYLE)
 def draw(wav: Path, stream: Any) -> None:
     """Draw the log-mel spectrogram of a wav as JPEG."""
-    log_mel = log_mel_of(wav)
+    figure = Figure((3.6, 1.2), layout="constrained")
+    axes = figure.subplots()
+    show(axes, log_mel_of(wav))
+    axes.set(xlabel="s", ylabel="kHz")
+    figure.savefig(stream, format="jpeg", dpi=110, pil_kwargs={"quality": 80})
+
+
+def show(axes: Axes, log_mel: np.ndarray) -> None:
+    """Draw a log-mel spectrogram (frames, bands) with its axes: seconds, and kHz by the mel."""
+    n_frames, n_bands = log_mel.shape
     top = float(log_mel.max())
     colours = {"cmap": "magma", "vmin": top - RANGE, "vmax": top}
-    imsave(stream, log_mel.T, origin="lower", format="jpeg", **colours)
+    extent = (0, n_frames * 0.01, 0, n_bands)
+    axes.imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, **colours)
+    mels = [math.log1p(khz / 0.7) for khz in SHOWN_KHZ]
+    axes.set_yticks([n_bands * mel / mels[-1] for mel in mels], [f"{khz:g}" for khz in SHOWN_KHZ])
 
 
 def by_depth(rows: pd.DataFrame) -> Figure:
@@ -193,23 +208,12 @@ def spectrograms(wavs: Mapping[str, Sequence[Path]]) -> Figure:
     `wavs` are by the name of a row (original, copy, a layer), one for each condition.
     """
     with rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.3 + 0.72 * len(wavs)), layout="constrained")
+        figure = Figure(figsize=(PAGE, 0.3 + 0.9 * len(wavs)), layout="constrained")
         grid = figure.subplots(len(wavs), len(CONDITIONS), squeeze=False, sharex="col")
         for row, (name, files) in zip(grid, wavs.items(), strict=True):
             for axes, file in zip(row, files, strict=True):
-                picture = log_mel_of(file)
-                seconds = len(picture) * 0.01
-                axes.imshow(
-                    picture.T,
-                    origin="lower",
-                    aspect="auto",
-                    cmap="magma",
-                    vmin=picture.max() - RANGE,
-                    vmax=picture.max(),
-                    extent=(0, seconds, 0, picture.shape[1]),
-                )
-                axes.set_yticks([])
-            row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+                show(axes, log_mel_of(file))
+            row[0].set_ylabel(f"{name}\nkHz", rotation=0, ha="right", va="center")
         for axes, condition in zip(grid[0], CONDITIONS, strict=True):
             axes.set_title(TITLES[condition])
         for axes in grid[-1]:

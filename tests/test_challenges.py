@@ -1,6 +1,7 @@
 """evaluate.py on CPC2 and CPC3: sets and their mappings, leaks, submissions, words."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pandas as pd
 import pytest
 
 import evaluate
+from intelligibility.corpora.listeners import stand_in
 from intelligibility.corpora.presentation import (
     Presentation,
     read_presentations,
     write_presentations,
 )
+from intelligibility.prediction.haspi_predictor import BUILTIN, builtin_predictor
 from tests.challenge_data import make_challenge
 from tests.conftest import configure
 
@@ -164,6 +167,33 @@ def test_a_mapping_is_not_tested_on_what_it_was_fitted_on(tmp_path: Path, refuse
     scored = set(pd.read_csv(tmp_path / "predictions.csv")["signal"])
     assert scored == {one.name for one in used["test"]} - leaked
     assert "3 test signals are left out" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("corpus", "wav"),
+    [
+        ("cpc1", "HA_outputs/test_indep/S08520_L0243_E018.wav"),
+        ("cpc2", "HA_outputs/signals/CEC2/S08503_L0242_E031.wav"),
+        ("cpc2", "train/signals/CEC2_E036_S08503_L0200.wav"),  # as CPC3 names it
+    ],
+)
+def test_what_the_built_in_mapping_was_fitted_on_is_named(
+    tmp_path: Path, refused, corpus: str, wav: str
+) -> None:
+    """By evaluate.py, which refuses to test it, as by score.py, which warns."""
+    used = make_challenge(tmp_path, "cpc2")
+    names = sorted(Path(wav).stem.removeprefix("CEC2_").split("_"))  # E..., L..., S...
+    system, listener, scene = names
+    cec = "CEC2" if "CEC2" in wav else "CEC1"
+    seen = {"scene": f"{cec}_{scene}", "listener": stand_in("Mild", listener), "system": system}
+    used["test"][0] = replace(used["test"][0], **seen, cec=cec)
+    sets = {} if corpus == "cpc2" else {"sets": ()}
+    used = {part: [replace(one, **sets) for one in ones] for part, ones in used.items()}
+    write_presentations(tmp_path / "presentations.json", used, {})
+    said = refused(run, tmp_path, corpus, f"calibration='{BUILTIN}'")
+    assert "the mapping was fitted on 1 of the" in said and used["test"][0].name in said
+    (warning,) = builtin_predictor().warnings(Path(wav), stand_in("Mild", listener))
+    assert warning.startswith(f"{Path(wav).name}: a signal whose answer the mapping from HASPI")
 
 
 def test_a_leak_into_another_set_is_none(tmp_path: Path) -> None:

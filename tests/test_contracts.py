@@ -55,12 +55,12 @@ SPECTRA = '''
 """A recogniser of one spectrum per 10 ms, which always understands the same word."""
 
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.words import word_correctness
+from intelligibility.words import marked_words
 
 
 class Spectra:
     lengths = (400, 160000)
-    word_correctness = staticmethod(word_correctness)
+    marked_words = staticmethod(marked_words)
 
     def recognise(self, signals, texts=None):
         for signal in signals:

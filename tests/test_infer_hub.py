@@ -14,8 +14,9 @@ import intelligibility.recognisers
 import train_asr
 from intelligibility.experiment import Experiment
 from intelligibility.measures import MEASURES
-from intelligibility.recognisers.word_scoring import normalised_correctness
+from intelligibility.recognisers.word_scoring import marked_scored_words
 from intelligibility.runs import RecipeError, read_json
+from intelligibility.words import word_correctness
 from tests import prepared_data
 from tests.conftest import configure
 from tests.intelligibility.recognisers import small_hub
@@ -102,7 +103,9 @@ def test_measures_are_those_of_a_plain_loop(root, heard, kind):
             if name in HAS[kind]
         }
         if kind != "encoder":
-            expected["wcs"] = max(normalised_correctness(ear.text, pair.prompt) for ear in ears[:2])
+            expected["wcs"] = max(
+                word_correctness(ear.text, pair.prompt, marked_scored_words) for ear in ears[:2]
+            )
             best = [max(ear.log_prob for ear in e) for e in (ears[:2], ears[2:])]
             expected["prob"] = best[0] - best[1]
         assert list(expected) and set(expected) == set(HAS[kind])

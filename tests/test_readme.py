@@ -32,6 +32,14 @@ def test_it_serves_a_newcomer_in_this_order():
     assert tuple(re.findall(r"^## (.*)$", README, flags=re.M)) == SECTIONS
 
 
+def test_its_example_on_own_recordings_takes_what_the_demo_leaves():
+    makefile = (RECIPE / "Makefile").read_text(encoding="utf-8")
+    (own,) = re.findall(r"^OWN := (.*)$", makefile, flags=re.M)
+    wavs = re.findall(r"=(demo/\S+\.wav)", README)
+    assert len(wavs) == 2
+    assert all(f"={wav}" in makefile.replace("$(OWN)", own) for wav in wavs)
+
+
 def keys_of(name: str) -> list[tuple[str, str]]:
     """Return each key of a YAML file, those in a group indented, and what the file says of it."""
     text = (RECIPE / name).read_text(encoding="utf-8").split("\nhydra:")[0]

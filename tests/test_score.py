@@ -18,7 +18,7 @@ from benchmarks.made.release import make_release
 from intelligibility.corpora.audiograms import listener_of
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.prediction.model import open_model
-from intelligibility.prediction.prediction import Conditions
+from intelligibility.prediction.prediction import Conditions, EarSignals, Prediction
 from intelligibility.prediction.predictor import Predictor
 from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row, read_folder, read_rows
@@ -120,6 +120,16 @@ def test_one_recording_from_a_terminal(experiment, pair):
     assert re.match(r"\d+ % of the words correct, by decoder \(RMSE of a single", result.stdout)
     assert "sentence (given): I don't know, really" in result.stdout
     assert "delay 50.0 ms" in result.stdout
+
+
+def test_a_similarity_above_both_ears_is_explained(capsys):
+    heard = EarSignals(np.zeros((1, 2)), np.zeros((1, 2)), 0.0, 65.0, [])
+    ears = {"left": {"enc": 0.7}, "right": {"enc": 0.8}}
+    for similarity, said in ((0.8, False), (0.85, True)):
+        score.say(
+            Prediction(50.0, "enc", 20.0, {}, {"enc": similarity}, ears, {}, "a", True, heard, None)
+        )
+        assert ("above both ears alone" in capsys.readouterr().out) == said
 
 
 def test_without_a_text_the_transcript_of_the_reference_stands_in(predictor, pair, tested):
@@ -322,6 +332,11 @@ def test_without_a_model_a_folder_is_scored_by_haspi(pair, tmp_path):
     assert one["interval"][0] < one["percent"] < one["interval"][1]
     page = (tmp_path / "scores.html").read_text()
     assert page.count("<audio") == 4 and "15520 answers of 26 people" in page
+    assert "dB SPL; delay of the processed recording 50.0 ms" in page and "<th>250 Hz</th>" in page
+    with (tmp_path / "scores.csv").open() as stream:
+        line = next(csv.DictReader(stream))
+    assert line["processed"] == str(folder / "one_processed.wav")
+    assert line["audiogram"].startswith("250:20,")
 
 
 def test_tables_that_are_none(tmp_path):

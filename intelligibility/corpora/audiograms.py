@@ -70,6 +70,19 @@ def listener_of(audiogram: str, listener: str | None = None) -> Listener:
     return _from_name(text)
 
 
+def described(listener: Listener) -> str:
+    """Return the audiograms of both ears as `listener_of` reads them.
+
+    >>> described(listener_of("moderate"))
+    '250:20,500:20,1000:25,2000:35,3000:40,4000:45,6000:50,8000:55'
+    """
+    left, right = (
+        ",".join(f"{hz:g}:{level:g}" for hz, level in zip(ear.frequencies, ear.levels, strict=True))
+        for ear in (listener.audiogram_left, listener.audiogram_right)
+    )
+    return left if left == right else f"left={left};right={right}"
+
+
 def _from_file(path: Path, listener: str | None) -> Listener:
     listeners, problems = read_listeners(path)
     if listener is None:

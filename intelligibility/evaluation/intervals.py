@@ -26,6 +26,7 @@ SENTENCES = 20  # in a mean, all through one hearing aid
 MIN_SYSTEMS = 3  # with that many sentences
 DRAWS = 200  # sets of sentences per system
 SEED = 1  # of these draws
+FAR = 0.1  # of the answers: so many fewer than promised are said
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,27 @@ def intervals_table(ranges: Mapping[str, Any]) -> Table:
         "Means are of sentences through one hearing aid, heard by any listener. A dash: too few "
         "signals per hearing aid on dev or test."
     )
+    caption += "".join(_far_below(ranges, kind) for kind in ("one", "means"))
     title = "Prediction interval for one sentence"
     return Table(title, caption, pd.DataFrame(rows), pd.DataFrame(shown))
+
+
+def _far_below(ranges: Mapping[str, Any], kind: str) -> str:
+    """Return a sentence on the intervals that hold far fewer answers than promised, if any do."""
+    few = []
+    for measure, by_kind in ranges["measures"].items():
+        found: dict[str, Any] = by_kind[kind] or {"coverage": None}
+        share = found["coverage"]["value"] if kind == "one" else found["coverage"]
+        if share is not None and share <= ranges["level"] - FAR + 1e-9:
+            few.append(f"{NAMES[measure]} {_percent(share)} %")
+    if not few:
+        return ""
+    what = "one sentence" if kind == "one" else f"the mean of {ranges['sentences']}"
+    return (
+        f" The intervals of {what} hold far fewer answers than promised ({', '.join(few)}): the "
+        "test's listeners, hearing aids or scenes differ from those of dev, or dev has too few of "
+        "them. Do not rely on these intervals."
+    )
 
 
 def _percent(share: float | None) -> str:

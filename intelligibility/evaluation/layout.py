@@ -60,7 +60,8 @@ def _all_tables(
         tables |= training_tables(results["trainings"], published)
     if results["averaged"]:
         tables["table3"] = averages_table(results, corpus)
-    tables["within"] = within_table(results["within"])
+    if any(one["measures"] for one in results["within"].values()):
+        tables["within"] = within_table(results["within"])
     if results["ranges"]["measures"]:
         tables["ranges"] = intervals_table(results["ranges"])
     if results["halves"]:

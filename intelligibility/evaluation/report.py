@@ -81,15 +81,26 @@ def summary(results: Mapping[str, Any]) -> list[str]:
     heard = f"outputs of {test['systems']} hearing-aid systems for {test['listeners']} listeners"
     if not test["systems"]:
         heard = "outputs of hearing aids that are not named"
+    config = results["provenance"]["config"]
+    simulated = "Without" if config["hearing_loss"] == "none" else "With"
     return [
-        f"A hearing-loss simulation (MSBG) and an end-to-end speech recogniser were run on the "
-        f"{heard}: {test['matched']} test signals from {test['scenes']} scenes. The similarity "
+        f"{simulated} a hearing-loss simulation (MSBG), a speech recogniser "
+        f"({recogniser_of(config)}) was run on the {heard}: {test['matched']} test signals from "
+        f"{test['scenes']} scenes. The similarity "
         "between the recogniser's hidden representations of the processed signal and of the clean "
         f"reference was mapped to percent words correct by a {CURVE} "
         f"{matched or f'read from {calibration}'}, after Tu, Ma & Barker (2022), arXiv 2204.04287.",
         f"Root mean square error: {'; '.join(errors)}. In brackets: 95 % bootstrap intervals over "
         f"test scenes, the {CURVE} held fixed.",
     ]
+
+
+def recogniser_of(config: Mapping[str, Any]) -> str:
+    """Return which recogniser it was: its id or folder, or the run in which it was trained here."""
+    name, revision = config["recogniser"], config["recogniser_revision"]
+    if name is None:
+        name, revision = f"trained by train_asr.py, {config['asr_config']}", config["run"]
+    return name if revision is None else f"{name}, {revision}"
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
@@ -106,6 +117,9 @@ def notes(results: Mapping[str, Any]) -> list[str]:
                 f"These are {n} test signals; the {what} of {corpus.name.upper()} has {whole}. The "
                 "published rows are for orientation only: they are of other signals."
             )
+    if not any(one["measures"] for one in results["within"].values()):
+        reasons = "; ".join(one["reason"] for one in results["within"].values())
+        said.append(f"No correlations within listeners or within systems: {reasons}.")
     if n_left_out := results["leaks"]["left_out"]:
         said.append(f"{n_left_out} test signals are left out: the mapping was fitted on them.")
     said += [f"{sentence}." for sentence in in_words(results["leaks"])]

@@ -16,11 +16,10 @@ from intelligibility.prediction.prediction import Prediction
 from intelligibility.prediction.recording import read_recording
 from intelligibility.prediction.rows import Row
 from intelligibility.runs import progress
-from intelligibility.words import marked_words
 
 SHOWN_OPEN = 10  # rows that are unfolded at first
 WINDOW, STEP = 512, 160  # samples at 16 kHz, of the spectrograms
-RANGE = 60.0  # dB, of the spectrograms
+RANGE = 80.0  # dB, of the spectrograms: of both, so that what is softer is darker
 BLUE = "#0072B2"
 
 
@@ -73,16 +72,18 @@ def card(row: Row, result: Mapping[str, Any], prediction: Prediction) -> dict[st
         ears = heard.processed.T
         sounds += [("heard, left ear", ears[0]), ("heard, right ear", ears[1])]
     sounds += [("reference", heard.reference)]
+    # One gain for all: what is softer after the hearing loss is softer here.
+    loudest = max(1.0, *(float(np.abs(signal).max()) for _, signal in sounds))
+    left, right = row.listener.audiogram_left, row.listener.audiogram_right
+    same = np.array_equal(left.levels, right.levels)
     return {
         "result": result,
         "measure": NAMES[result["by"]],
-        "sounds": [(title, mp3(signal, ASR_RATE)) for title, signal in sounds],
+        "sounds": [(title, mp3(signal / loudest, ASR_RATE)) for title, signal in sounds],
         "picture": course_picture(prediction),
-        "words": {
-            ear: marked_words(text, prediction.text)
-            for ear, text in prediction.words.items()
-            if text is not None
-        },
+        "frequencies": left.frequencies,
+        "losses": {"both ears": left} if same else {"left ear": left, "right ear": right},
+        "compared": prediction.compared,
     }
 
 
@@ -93,15 +94,16 @@ def course_picture(prediction: Prediction) -> str:
     upper, middle, lower = figure.subplots(3, 1, height_ratios=(2, 2, 1.4))
     heard = prediction.heard
     name = "processed" if prediction.course is None else "heard"
-    for axes, signal, title in (
-        (upper, heard.reference.mean(axis=1), "reference"),
-        (middle, heard.processed.mean(axis=1), name),
-    ):
-        levels = spectrogram(signal)
-        extent = (0, len(signal) / ASR_RATE, 0, ASR_RATE / 2000)
-        colours = {"cmap": "magma", "vmin": levels.max() - RANGE, "vmax": levels.max()}
-        axes.imshow(levels, origin="lower", aspect="auto", extent=extent, **colours)
+    both = [spectrogram(one.mean(axis=1)) for one in (heard.reference, heard.processed)]
+    loudest = max(levels.max() for levels in both)
+    for axes, levels, title in zip((upper, middle), both, ("reference", name), strict=True):
+        extent = (0, levels.shape[1] * STEP / ASR_RATE, 0, ASR_RATE / 2000)
+        colours = {"cmap": "magma", "vmin": -RANGE, "vmax": 0}
+        image = axes.imshow(
+            levels - loudest, origin="lower", aspect="auto", extent=extent, **colours
+        )
         axes.set_ylabel(f"{title}\nkHz")
+    figure.colorbar(image, ax=[upper, middle], label="dB re the loudest", pad=0.01, aspect=30)
     if prediction.course is None:
         draw_modulations(lower, prediction)
     else:
@@ -123,7 +125,7 @@ def draw_modulations(axes: Axes, prediction: Prediction) -> None:
     rates = list(prediction.modulations["left"])
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.set(ylim=(0, 1), xlabel="modulation, Hz", ylabel="correlation\nof envelopes")
-    axes.legend(loc="lower left", ncols=2, frameon=False)
+    axes.legend(loc="upper right", ncols=2, frameon=False)
 
 
 def spectrogram(signal: np.ndarray) -> np.ndarray:

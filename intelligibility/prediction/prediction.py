@@ -106,6 +106,8 @@ class Prediction:
         hub; None without a recogniser.
     modulations : dict of str to dict
         Of HASPI, by ear: correlation of the envelopes, by modulation rate in Hz; empty without it.
+    compared : dict of str to list of tuple
+        Of each ear with words, those of the sentence as they are scored, True where one was lost.
     fitted_on : str
         What the mapping was fitted on, where that is built in.
     reference_wcs : float or None
@@ -125,6 +127,7 @@ class Prediction:
     course: np.ndarray | None = field(repr=False)
     interval: tuple[float, float] | None = None
     modulations: dict[str, dict[float, float]] = field(default_factory=dict)
+    compared: dict[str, list[tuple[str, bool]]] = field(default_factory=dict, repr=False)
     fitted_on: str = ""
     reference_wcs: float | None = None
 

@@ -279,7 +279,7 @@ class Predictor:
         known = None
         if text_given:
             texts = [ear.text for ear in reference]
-            known = known_words(texts, text, self.recogniser.word_correctness).get(KNOWN)
+            known = known_words(texts, text, self.recogniser.marked_words).get(KNOWN)
             heard.warnings.extend(_doubts(known, texts))
         fit = self.mapping.fits.get(self.by)
         return Prediction(
@@ -298,6 +298,11 @@ class Predictor:
             text=text,
             text_given=text_given,
             heard=heard,
+            compared={
+                name: self.recogniser.marked_words(ear.text, text)
+                for name, ear in ears.items()
+                if ear.text is not None and words_of(text)
+            },
             course=similarity_by_frame((left, right), (clean_left, clean_right)).numpy(),
             reference_wcs=known,
         )
@@ -331,8 +336,8 @@ class Predictor:
         from intelligibility.similarity import similarities_of
 
         spoken = bool(words_of(text))  # False: nothing was recognised in the reference
-        said, score = text if spoken else "nothing", self.recogniser.word_correctness
-        found = similarities_of(processed, reference, said, self.dtw, score)
+        said, marked = text if spoken else "nothing", self.recogniser.marked_words
+        found = similarities_of(processed, reference, said, self.dtw, marked)
         return {name: value for name, value in found.items() if spoken or name != "wcs"}
 
 

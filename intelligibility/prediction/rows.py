@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from intelligibility.corpora.audiograms import listener_of
+from intelligibility.corpora.audiograms import described, listener_of
 from intelligibility.corpora.presentation import Problem
 from intelligibility.corpora.spreadsheet import (
     check_names,
@@ -55,6 +55,7 @@ class Row:
             "correctness": self.correctness,
             "processed": str(self.processed),
             "reference": str(self.reference),
+            "audiogram": described(self.listener),
             "pair": self.pair,
         }
 
@@ -169,18 +170,18 @@ def _row(
     if missing := [name for name in REQUIRED if not fields[name]]:
         raise RecipeError(f"no {' and no '.join(missing)}")
     paths = {name: path_in(folder, fields[name]) for name in REQUIRED}
-    described = fields.get("audiogram") or audiogram
-    if not described:
+    given = fields.get("audiogram") or audiogram
+    if not given:
         raise RecipeError("no audiogram: give a column, or audiogram= for all rows")
-    in_file = described.endswith(".json")
+    in_file = given.endswith(".json")
     if in_file and fields.get("audiogram"):
-        described = str(path_in(folder, described))
+        given = str(path_in(folder, given))
     person = fields.get("listener") or ""
     return Row(
         line=line,
         name=name,
         **paths,
-        listener=listener_of(described, (person or listener) if in_file else None),
+        listener=listener_of(given, (person or listener) if in_file else None),
         text=fields.get("text") or None,
         person=person,
         system=fields.get("system") or "",

@@ -31,6 +31,7 @@ def as_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         line |= {f"{ear}_words": words for ear, words in one["words"].items()}
         line |= {"text": one["text"], "text_given": one["text_given"]}
         line |= {"delay_ms": 1000 * one["delay"], "level_db_spl": one["level"]}
+        line |= {key: one[key] for key in ("processed", "reference", "audiogram")}
         lines.append(line | {"warnings": "; ".join(one["warnings"])})
     return pd.DataFrame(lines)
 

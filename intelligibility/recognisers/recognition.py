@@ -55,8 +55,8 @@ class Recogniser(Protocol):
         """Samples at 16 kHz of the shortest and the longest signal that it takes."""
 
     @property
-    def word_correctness(self) -> Callable[[str, str], float]:
-        """Score the words that it recognised, given the sentence that was said: 0..1."""
+    def marked_words(self) -> Callable[[str, str], list[tuple[str, bool]]]:
+        """Compare what it recognised with the sentence: its words, True where one was lost."""
 
     def recognise(
         self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None

@@ -28,7 +28,7 @@ from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.recognition import Recognition, named_layers
 from intelligibility.recognisers.settings import load_settings, plain_settings
 from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, listed, sha256_of
-from intelligibility.words import word_correctness
+from intelligibility.words import marked_words
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class SpeechBrainRecogniser(BatchRecogniser):
     """
 
     lengths = (SHORTEST, LONGEST)
-    word_correctness = staticmethod(word_correctness)
+    marked_words = staticmethod(marked_words)
     memory_remedy = "use device=cpu, or a smaller asr_overrides.test_beam_size"
 
     def __init__(

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureE
 from intelligibility.recognisers.batches import Batch, BatchRecogniser
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.recognisers.word_scoring import normalised_correctness
+from intelligibility.recognisers.word_scoring import marked_scored_words
 from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError
 from intelligibility.words import words_of
 
@@ -42,7 +42,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
         As of every BatchRecogniser.
     """
 
-    word_correctness = staticmethod(normalised_correctness)
+    marked_words = staticmethod(marked_scored_words)
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from intelligibility.recognisers.batches import Batch, BatchRecogniser
 from intelligibility.recognisers.hooks import output_of
 from intelligibility.recognisers.recognition import Recognition, named_layers
-from intelligibility.recognisers.word_scoring import normalised_correctness
+from intelligibility.recognisers.word_scoring import marked_scored_words
 from intelligibility.runs import ASR_RATE, RecipeError
 
 SHORTEST = 400 + 4 * 160  # samples that the first frame is made of: five spectra of 25 ms each
@@ -77,7 +77,7 @@ class WhisperRecogniser(BatchRecogniser):
         model.generation_config = greedy_english(model, tokenizer, self.prefix)
         # British and American spelling, where the model brings the list of them.
         spelling = getattr(tokenizer, "english_spelling_normalizer", None)
-        self.word_correctness = partial(normalised_correctness, spelling=spelling)
+        self.marked_words = partial(marked_scored_words, spelling=spelling)
 
     @torch.inference_mode()
     def recognise_batch(self, batch: Batch) -> list[Recognition]:

@@ -56,19 +56,18 @@ def scored_words(text: str, spelling: Mapping[str, str] | None = None) -> list[s
     return [(spelling or {}).get(word, word) for word in words]
 
 
-def normalised_correctness(
+def marked_scored_words(
     recognised: str, prompt: str, spelling: Mapping[str, str] | None = None
-) -> float:
-    """Return the share of the prompt's words that were recognised, 0..1, as in a listening test.
+) -> list[tuple[str, bool]]:
+    """Return the prompt's words as they are scored, each with True where it was not recognised.
 
-    Both texts are normalised, and hits are counted as Clarity does. Insertions do not lower the
-    score. Where the prompt has digits in a row, 529 stands for five two nine.
+    Both texts are normalised, and hits are counted as Clarity does. Where the prompt has digits in
+    a row, 529 stands for five two nine.
     """
     reference = scored_words(prompt, spelling)
-    if not reference:
-        raise ValueError(f"the prompt {prompt!r} has no word")
     hypothesis = scored_words(recognised, spelling)
     if any(len(one) == len(two) == 1 and (one + two).isdigit() for one, two in pairwise(reference)):
         numbers = {word for word in hypothesis if word.isdigit() and word not in reference}
         hypothesis = [part for word in hypothesis for part in (word if word in numbers else [word])]
-    return clarity_hits(reference, hypothesis) / len(reference)
+    hits = clarity_hits(reference, hypothesis)
+    return [(word, number not in hits) for number, word in enumerate(reference)]

@@ -39,7 +39,7 @@ def test_a_prompt_without_words_is_refused():
 )
 def test_known_words_of_the_clean_references_are_said(caplog, texts, share, level):
     caplog.set_level(logging.INFO)
-    found = words.known_words(texts, "anna keeps old boats", words.word_correctness)
+    found = words.known_words(texts, "anna keeps old boats", words.marked_words)
     assert found == ({} if share is None else {words.KNOWN: share})
     assert words.mean_of_known_words([found, found]) == found
     assert [one.levelno for one in caplog.records] == ([] if level is None else [level])
@@ -68,4 +68,4 @@ def test_word_errors_count_every_kind():
     ],
 )
 def test_hits_are_counted_as_clarity_does(reference, hypothesis, expected):
-    assert words.clarity_hits(reference.split(), hypothesis.split()) == expected
+    assert len(words.clarity_hits(reference.split(), hypothesis.split())) == expected

@@ -15,6 +15,7 @@ from intelligibility.evaluation.intervals import (
     PredictionInterval,
     conformal_ends,
     coverages,
+    intervals_table,
     mean_residuals,
 )
 from intelligibility.evaluation.scoring import draw_scenes
@@ -80,11 +81,13 @@ def test_coverage_is_counted_on_test_and_falls_with_a_bias():
     of_means = PredictionInterval.of_all(mean_residuals(*columns, dev["system"].to_numpy()))
     assert -15 < of_means.low[0] < 0 < of_means.high[0] < 15
     counts = draw_scenes(50, 1, 100)
-    shares = []
+    shares, captions = [], []
     for bias in (0.0, 30.0):
         test = signals(6, bias=bias)
         test[["dec_low", "dec_high"]] = np.column_stack(expected.around(test["dec_prediction"]))
-        one = coverages(test, ["dec"], {"dec": of_means}, counts)["measures"]["dec"]
+        ranges = coverages(test, ["dec"], {"dec": of_means}, counts)
+        captions.append(intervals_table(ranges).caption)
+        one = ranges["measures"]["dec"]
         inside = test["correctness"].between(test["dec_low"], test["dec_high"])
         assert one["one"]["coverage"]["value"] == pytest.approx(inside.mean())
         low, high = one["one"]["coverage"]["interval"]
@@ -92,6 +95,9 @@ def test_coverage_is_counted_on_test_and_falls_with_a_bias():
         shares.append((one["one"]["coverage"]["value"], one["means"]["coverage"]))
     assert shares[0][0] > 0.74 and shares[0][1] > 0.6
     assert shares[1][0] < 0.7 and shares[1][1] < 0.05
+    assert "fewer answers than promised" not in captions[0].partition("mean of 20")[0]
+    few = [f"far fewer answers than promised (decoder {100 * share:.0f} %)" for share in shares[1]]
+    assert all(one in captions[1] for one in few)
 
 
 def test_means_of_twenty_need_twenty_signals_of_three_systems():

@@ -1,6 +1,7 @@
 """The page: complete, and drawn by a browser that has no network."""
 
 import base64
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ import pytest
 
 import evaluate
 from benchmarks.made.experiment import CHECKPOINT, make_experiment
+from intelligibility.evaluation.layout import _all_tables
+from intelligibility.evaluation.report import notes
+from intelligibility.experiment import Experiment
 from tests.conftest import configure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -62,6 +66,7 @@ def test_says_what_was_run_on_what(report):
     words = re.sub(r"\s+", " ", "".join(Page(report.read_text(encoding="utf-8")).words))
     for said in (
         "closed track",
+        "a speech recogniser (trained by train_asr.py, transformer_cpc1.yaml) was run",
         "3 hearing-aid systems for 6 listeners: 72 test signals from 12 scenes",
         "fitted on 36 held-out dev signals",
         "These are 72 test signals; the closed test set of CPC1 has 2421",
@@ -74,6 +79,17 @@ def test_says_what_was_run_on_what(report):
         "numpy ",
     ):
         assert said in words, said
+
+
+def test_a_table_without_a_number_is_left_out(report):
+    results = json.loads((report.parent / "results.json").read_text())
+    experiment = Experiment(report.parent, report.parent, "")
+    assert "within" in _all_tables(experiment, results, {})
+    nothing = {"reason": "0 systems have 3 listeners", "ceiling": None, "measures": {}}
+    results["within"] = {"listener": nothing, "system": nothing}
+    assert "within" not in _all_tables(experiment, results, {})
+    said = "No correlations within listeners or within systems: 0 systems have 3 listeners; "
+    assert any(note.startswith(said) for note in notes(results))
 
 
 def test_the_scatter_figure_comes_before_the_long_tables(report):

@@ -56,6 +56,8 @@ def test_the_file_says_what_it_was_fitted_on_and_names_nobody() -> None:
     assert round(fit["x0"], 1) == 50.3 and round(fit["k"], 4) == 0.0427
     assert round(fit["RMSE"], 1) == 29.1 and len(fit["range"]["at"]) == 10
     assert (content["fitted_on"]["signals"], content["fitted_on"]["listeners"]) == (15520, 26)
+    for what in ("answers and severities", "HASPI"):
+        assert content["fitted_on"]["source"][what] and content["fitted_on"]["licence"][what]
     seen = FittedMapping.read(BUILTIN).seen
     assert seen.hashed and len(seen.by_kind["signals"]) == 15520
     text = BUILTIN.read_text()

@@ -9,8 +9,8 @@ from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.mapping import Fit, FittedMapping
 from intelligibility.prediction.model import is_recogniser
 from intelligibility.prediction.prediction import EarSignals
-from intelligibility.prediction.predictor import Predictor, model_made_by
-from intelligibility.runs import RecipeError
+from intelligibility.prediction.predictor import Predictor, model_made_by, predictor_of_process
+from intelligibility.runs import RecipeError, write_json
 from intelligibility.similarity import similarities_of
 from tests.intelligibility.prediction.speech import syllables
 from tests.intelligibility.recognisers.small_hub import (
@@ -68,8 +68,8 @@ def test_it_gives_the_measures_that_the_recogniser_has(recognisers, kind, text):
         for both in (sound.processed, sound.reference)
         for ear in both.T
     ]
-    score = recogniser.word_correctness
-    expected = similarities_of(tuple(ears[:2]), tuple(ears[2:]), said or "", "fastdtw", score)
+    marked = recogniser.marked_words
+    expected = similarities_of(tuple(ears[:2]), tuple(ears[2:]), said or "", "fastdtw", marked)
     assert found.similarities == pytest.approx(expected, abs=1e-5)
 
 
@@ -117,6 +117,24 @@ def test_a_recogniser_without_an_experiment_predicts_by_its_words(tmp_path):
     assert made_by["MSBGEar"]["ahr"] == 0 and "pyclarity" in made_by["haspi"]
     with pytest.raises(RecipeError, match="by=dec: this recogniser has no mapping"):
         Predictor.from_recogniser(folder, device="cpu", by="dec")
+
+
+def test_a_mapping_of_this_recogniser_gives_percent(tmp_path):
+    """Of an experiment with it: its mapping, and its level."""
+    folder = small_whisper(tmp_path / "whisper")
+    sha256 = model_made_by(str(folder), None)["checkpoint_sha256"]
+    config = {"recogniser": str(folder), "MSBGEar": {"ahr": 20}}
+    write_json(tmp_path / "inference.json", {"provenance": {"config": config}})
+    path = tmp_path / "calibration.json"
+    fits = {name: Fit(Curve(50.0, 0.1), rmse=21.0) for name in ("enc", "dec")}
+    FittedMapping(fits, 50.0, sha256).write(path)
+    hearing = predictor_of_process(str(folder), None, str(path), "cpu", None)
+    clean = syllables(1, 1.5, 24000)
+    found = hearing.predict(clean, clean, 24000, listener_of("moderate"), TEXTS[0])
+    assert hearing.msbg_settings["ahr"] == 20 and (found.by, found.rmse) == ("dec", 21.0)
+    assert found.percent == pytest.approx(fits["dec"].curve.predict(found.similarities["dec"]))
+    made_by = model_made_by(str(folder), None, str(path))
+    assert made_by["mapping"]["checkpoint_sha256"] == sha256
 
 
 def test_a_mapping_of_another_recogniser_is_refused(tmp_path):
