@@ -24,21 +24,11 @@ SETTINGS = {
 
 
 def speech_onset(reference: np.ndarray, rate: int) -> float:
-    """Find where the speech begins.
+    """Find where the speech begins: seconds from the start to the first sound that lasts.
 
-    ValueError where nobody speaks: the reference is silent.
-
-    Parameters
-    ----------
-    reference : numpy.ndarray
-        Clean speech with silence or a little noise before it, (n_samples, n_channels), any scale.
-    rate : int
-        Hz.
-
-    Returns
-    -------
-    float
-        Seconds from the start to the first sound that lasts, 0 where nothing quiet precedes it.
+    The reference is clean speech, (n_samples, n_channels), any scale, with silence or a little
+    noise before it; 0 where nothing quiet precedes the speech. `rate` is in Hz. ValueError where
+    nobody speaks: the reference is silent.
 
     Examples
     --------

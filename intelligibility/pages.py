@@ -21,19 +21,10 @@ def write_html(
     facts: Mapping[str, Any] | None = None,
     **content: Any,
 ) -> None:
-    """Write a page; equal content gives an equal page.
+    """Write a page from a jinja2 template that extends page.html; equal content, equal page.
 
-    Parameters
-    ----------
-    path, template : Path
-        The file to write, and a jinja2 template that extends page.html beside this file.
-    provenance : mapping
-        How the content was made, for the end of the page: time, command, versions, and the resolved
-        configuration.
-    facts : mapping, optional
-        Further facts to list there, by name.
-    content : Any
-        The variables of the template.
+    `provenance` tells at its end how the content was made: time, command, versions, the resolved
+    configuration; and `facts` more, by name. `content` are the variables of the template.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, Path(__file__).parent]),

@@ -19,27 +19,18 @@ def index(
     name: str,
     msbg_settings: Mapping[str, Any],
 ) -> float:
-    """Return one baseline's index of one signal.
+    """Return one baseline's index of one signal, by its name in `BASELINES`.
 
-    ValueError where the index is not defined for these signals.
+    0 for a silent signal, for which the packages return NaN or stop; ValueError where the index is
+    not defined for these signals.
 
     Parameters
     ----------
-    baseline : str
-        A name in `BASELINES`.
     processed, reference : (n_samples, 2) array and rate in Hz
         Hearing-aid output and clean target, full scale 1.
-    listener : Listener
-        With the audiograms.
-    name : str
-        The signal's name, which seeds HASPI's noise.
-    msbg_settings : mapping
-        `MSBGEar` of config.yaml.
-
-    Returns
-    -------
-    float
-        0 for a silent signal, for which the packages return NaN or stop.
+    baseline, listener, name, msbg_settings
+        Which, with the audiograms, the signal's name, which seeds HASPI's noise, and `MSBGEar` of
+        config.yaml.
     """
     from intelligibility.ears import resample  # here: HASPI itself runs without torch
 

@@ -78,16 +78,10 @@ def find_sentence(
     delay: float | None = None,
     start: float | None = None,
 ) -> Sentence:
-    """Find the delay and the sentence in two recordings.
+    """Find the delay and the sentence in a processed recording and its clean reference.
 
-    Parameters
-    ----------
-    processed, reference : Recording
-        The hearing aid's output and the clean speech.
-    delay : float, optional
-        Seconds by which the processed recording is late, instead of searching them.
-    start : float, optional
-        Seconds to drop at the start of both, instead of searching the speech in the reference.
+    Where they are given, `delay`, the seconds by which the first is late, and `start`, the seconds
+    to drop at the start of both, are taken instead.
     """
     try:
         onset, end = speech_span(reference.signal, reference.rate)
@@ -137,23 +131,10 @@ def _doubts(
 def level_and_warnings(
     processed: Recording, reference: Recording, sentence: Sentence, full_scale: float
 ) -> tuple[float, list[str]]:
-    """Return the level of the reference's speech, and what may make the prediction worse.
+    """Return the level of the reference's speech in dB SPL, and what may make the prediction worse.
 
-    Parameters
-    ----------
-    processed, reference : Recording
-        The two recordings.
-    sentence : Sentence
-        Where the sentence lies in them.
-    full_scale : float
-        The level of 0 dB FS in dB SPL.
-
-    Returns
-    -------
-    level : float
-        dB SPL.
-    warnings : list of str
-        What is unusual about the recordings and their levels, each with a name.
+    `full_scale` is the level of 0 dB FS in dB SPL. The warnings are of what is unusual about the
+    recordings and their levels, each with a name.
     """
     warnings = [*processed.warnings, *reference.warnings, *sentence.warnings]
     spoken = slice(*(round(second * processed.rate) for second in sentence.speech))
@@ -186,19 +167,10 @@ def _first_sample(reference: Recording, onset: float) -> float:
 
 
 def bulk_delay(processed: Recording, reference: Recording) -> tuple[float, str | None]:
-    """Find by how much the processed recording is late.
+    """Find by how many seconds the processed recording is late; negative where it is early.
 
-    Returns
-    -------
-    float
-        Seconds; negative where it is early.
-    str or None
-        A warning where the delay may be wrong.
-
-    Raises
-    ------
-    RecipeError
-        No delay up to `MAX_DELAY` aligns the two.
+    With it comes a warning where the delay may be wrong, or None. RecipeError where no delay up to
+    `MAX_DELAY` aligns the two.
     """
     pair = [resampled(one, ASR_RATE).signal.mean(axis=1) for one in (processed, reference)]
     waveforms = np.abs(_whitened_correlation(*pair))

@@ -23,17 +23,9 @@ def choose_split(
 
     They are drawn over all scenes that are listed, so the split stays the same whatever is left
     out: the same seed, share and scenes give the same split. Lists that were put there by hand are
-    kept.
-
-    Refused: lists made by hand that are not of these scenes, or others than those of the
-    experiment that this one is an ablation of.
-
-    Returns
-    -------
-    split_of : dict
-        "train" or "dev" per training scene.
-    hand_made : bool
-        Whether the lists were found, and not drawn.
+    kept. Refused: lists made by hand that are not of these scenes, or others than those of the
+    experiment that this one is an ablation of. Returns "train" or "dev" per training scene, and
+    whether the lists were found, and not drawn.
     """
     train = archives.get("train", Archive(Path(), [], []))
     scenes, dev_only = train.scenes, train.dev_only

@@ -89,17 +89,9 @@ class SearchResult:
 class BeamSearch:
     """Joint CTC/attention beam search over the modules of one recogniser.
 
-    Parameters
-    ----------
-    transformer : TransformerASR
-        Its decoder is used.
-    seq_lin, ctc_lin : torch.nn.Module
-        Linear outputs of the attention head and of the CTC head.
-    settings : SearchSettings
-        What decides the result.
-    all_layers : bool
-        Whether results hold the states of every decoder layer. The last layer's are the same, and
-        so is all else.
+    The decoder of `transformer` is used; `seq_lin` and `ctc_lin` are the linear outputs of the
+    attention head and of the CTC head. With `all_layers` results hold the states of every decoder
+    layer. The last layer's are the same, and so is all else.
     """
 
     def __init__(
