@@ -122,9 +122,7 @@ def score(predictor: AnyPredictor, row: Row, conditions: Conditions) -> Predicti
     return predictor.predict(processed, reference, None, row.listener, row.text, conditions)
 
 
-def score_row(
-    row: Row, load: Callable[[], AnyPredictor], conditions: Conditions
-) -> dict[str, Any]:
+def score_row(row: Row, load: Callable[[], AnyPredictor], conditions: Conditions) -> dict[str, Any]:
     """Score one row in a process, which loads the model once."""
     try:
         return score(load(), row, conditions).as_json()

@@ -35,9 +35,7 @@ def small_settings(**changes: Any) -> dict[str, Any]:
     return read_settings(RECIPE / "transformer_cpc1.yaml", SETTINGS | folders | changes)
 
 
-def full_size(
-    device: torch.device, **changes: Any
-) -> tuple[dict[str, Any], SpeechBrainRecogniser]:
+def full_size(device: torch.device, **changes: Any) -> tuple[dict[str, Any], SpeechBrainRecogniser]:
     """Return the published recogniser with random weights, and its settings."""
     folders = {"data_folder": "/none", "output_folder": "/none"}
     hparams = read_settings(RECIPE / "transformer_cpc1.yaml", folders | changes)
