@@ -71,10 +71,11 @@ def haspi_of_ears(
 ) -> tuple[EarIndex, EarIndex]:
     """Return the index of the left and of the right ear; the parameters are those of `haspi`."""
     np.random.seed(seed_of(name))
-    left, right = (
-        _one_ear(clean, noisy, rate, audiogram)
-        for clean, noisy, audiogram in zip(reference.T, processed.T, listener.ears, strict=True)
-    )
+    ears = zip(reference.T, processed.T, listener.ears, strict=True)
+    try:
+        left, right = (_one_ear(clean, noisy, rate, loss) for clean, noisy, loss in ears)
+    except IndexError:  # pyclarity's, where it finds no speech
+        raise ValueError("an ear of the reference has no speech, or a signal is short") from None
     return left, right
 
 
