@@ -3,6 +3,9 @@
 # make demo-table2: the rows of the paper's Table 2 on it, after make demo.
 # make test: ruff, mypy and the suite.
 # make demo-reconstruct: speech back from each layer on it, after make demo.
+# make demo-hub: a Whisper from the hub, or in the folder WHISPER, on it, after make demo.
+# make test-real: what needs real weights: those in the folders WHISPER=FOLDER:FOLDER, or tiny.en and
+# base out of packages of the registry.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -28,7 +31,8 @@ $(if $(shell grep -sm1 avx512dq /proc/cpuinfo),OPENBLAS_CORETYPE=SkylakeX) OMP_N
 endef
 export KERNELS
 
-.PHONY: demo demo-table2 demo-baselines demo-reconstruct demo-reconstruct-all test test-kernels clean-demo
+.PHONY: demo demo-table2 demo-baselines demo-hub demo-reconstruct demo-reconstruct-all test test-real \
+  test-kernels clean-demo
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -76,6 +80,11 @@ demo-baselines: .venv/.demo
 	$(RUN) baselines.py $(DEMO) 'baselines=[mbstoi,haspi,stoi,estoi]'
 	$(RUN) evaluate.py $(DEMO)
 
+# After make demo: the same signals and answers, with a recogniser that never heard them.
+demo-hub: .venv/.demo .venv/.hub
+	$(RUN) infer.py $(DEMO) recogniser=$(or $(WHISPER),openai/whisper-tiny.en)
+	$(RUN) evaluate.py $(DEMO) recogniser=$(or $(WHISPER),openai/whisper-tiny.en)
+
 # Two networks, one task; the second target adds the third, the other tasks, RecGAN and enhancement.
 RECONSTRUCT := $(RUN) reconstruction/reconstruct.py $(DEMO)
 demo-reconstruct: .venv/.demo
@@ -91,6 +100,15 @@ test: .venv/.test
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	OMP_NUM_THREADS=1 $(PY) $(PYTEST)
+
+REAL := .venv/whisper/tiny.en .venv/whisper/base
+EMPTY :=
+test-real: .venv/.test $(if $(WHISPER),,$(REAL))
+	WHISPER=$(or $(WHISPER),$(subst $(EMPTY) $(EMPTY),:,$(REAL))) OMP_NUM_THREADS=1 $(PY) $(PYTEST) -rs \
+	  tests/intelligibility/recognisers/test_real_whisper.py
+
+.venv/whisper/%: | .venv/.test
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.made.real_whisper $* $@
 
 test-kernels: .venv/.test
 	@echo "$$KERNELS" | while read -r kernels; do \
@@ -109,6 +127,10 @@ clean-demo:
 .venv/.demo: requirements.txt requirements-demo.txt requirements-baselines.txt | .venv/bin/python
 	$(PIP) -r requirements-demo.txt
 	$(PIP) --no-deps -r requirements-baselines.txt
+	touch $@
+
+.venv/.hub: requirements-hub.txt | .venv/.demo
+	$(PIP) -r requirements-hub.txt
 	touch $@
 
 .venv/.test: $(wildcard requirements*.txt) | .venv/bin/python

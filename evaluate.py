@@ -144,9 +144,8 @@ def run(cfg: DictConfig) -> None:
         }
         if seeds and dev is not None:
             results["halves"] = spread_over_halves(dev, test, seeds, fit, predict)
-        layers = None if dev is None or mapping.by_set else layer_scores(experiment, dev, test)
-        if layers is not None:
-            results["layers"] = layers
+        if dev is not None and mapping.layer and not mapping.by_set:
+            results["layers"] = layer_scores(dev, test, mapping.layer)
         results = write_result(experiment.results, results | how_made(cfg, experiment))
 
         # Lay them out: tables, figures, and the report that holds both.
@@ -191,6 +190,7 @@ def mapping_and_dev(
             "is not the one that was measured; run prepare_data.py and infer.py again"
         )
     mapping = fit(dev, checkpoint_sha256=checkpoint)
+    mapping.add_layer(dev)
     mapping.write(experiment.calibration)
     return mapping, dev, counts
 
@@ -216,6 +216,7 @@ def predict(test: pd.DataFrame, mapping: FittedMapping) -> list[str]:
 
     Returns the measures that have both similarities and a fitted curve.
     """
+    mapping.add_layer(test)
     measures = [measure for measure in NAMES if f"{measure}_similarity" in test]
     without = [measure for measure in measures if measure not in mapping.fits]
     if set(without) & set(METHOD) or without == measures:

@@ -2,7 +2,7 @@
 
     python infer.py
     python infer.py cpc1_track=open n_shards=8 shard=3    # one of eight parts; then without
-    python infer.py recogniser=openai/whisper-small.en layers=all
+    python infer.py recogniser=openai/whisper-small.en
 
 Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv and their wavs
         exp_folder/presentations{track}.json         what they were made from
@@ -10,19 +10,17 @@ Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv a
         or `recogniser`, of the hub or a folder      one of transformers that others trained
 Writes  exp_folder/{dev,test}_{enc,dec,pre}_similarity{track}.json   {signal: 0..1}
         exp_folder/{dev,test}_wcs_correctness{track}.json            the recogniser's own word score
-        exp_folder/{dev,test}_layers_similarity{track}.json          with layers=all
+        exp_folder/{dev,test}_layers_similarity{track}.json          hub, or layers=all
         exp_folder/inference{track}.json                             how they were made
         exp_folder/inference{track}.jsonl                            what is done, and from what
 
-With `recogniser` these lie in a folder of its own below exp_folder, and there may be
-{dev,test}_prob_similarity{track}.json: the mean log-probability of the prompt's tokens in the
-processed signal less that in the reference. Its decoder is led along the prompt, or with
-`dec_mode=generated` along its own words. A measure that a recogniser cannot give has no file.
+With `recogniser` these lie in a folder of its own below exp_folder, with {dev,test}_prob_similarity
+{track}.json, the mean log-probability of the prompt's tokens in the processed signal less that in
+the reference. Its decoder follows the prompt (dec_mode). What it cannot give has no file.
 
-A run that was stopped goes on where it was. What was made by another recogniser, with other
-settings or measures, or from other wavs is made again. With a GPU one process recognises many
-signals at once. Without, `n_jobs` processes of one thread, each with a recogniser of its own
-(1.4 GB at full size), take one signal at a time: the numbers do not depend on n_jobs.
+A run that was stopped goes on where it was; what other settings, recognisers or wavs made is made
+again. With a GPU one process recognises many signals at once; without, `n_jobs` processes of one
+thread (1.4 GB at full size) take one at a time. The numbers do not depend on n_jobs.
 """
 
 import logging
@@ -42,7 +40,12 @@ from intelligibility.corpora.presentation import Presentation, made_from_of, rea
 from intelligibility.ears import read_speech
 from intelligibility.experiment import EARS, KINDS, Experiment, is_trained_here, read_table
 from intelligibility.measures import MEASURES
-from intelligibility.recognisers import check_fit, recogniser_made_by, recogniser_of_process
+from intelligibility.recognisers import (
+    check_fit,
+    every_layer,
+    recogniser_made_by,
+    recogniser_of_process,
+)
 from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.recognisers.trained_on import check_unseen
 from intelligibility.runs import (
@@ -64,7 +67,7 @@ logger = logging.getLogger(__name__)
 READS = (
     *("n_jobs", "device", "shard", "n_shards", "asr_config", "asr_overrides"),
     *("decoder_states", "dtw", "hearing_loss"),
-    *("run", "recogniser", "recogniser_revision", "dec_mode", "layers"),
+    *("run", "recogniser", "recogniser_revision", "dec_mode", "window", "layers"),
 )
 COMPARED = ("dev", "test")  # the splits that are measured
 
@@ -116,14 +119,16 @@ def run(cfg: DictConfig) -> None:
         work = Work(
             *(experiment.inference_journal, pieces, partial(pair_made_by, inference)),
             *("signals", cfg.shard, cfg.n_shards),
-            is_whole=lambda _, result: cfg.layers is None or "layers" in result,
+            is_whole=lambda _, result: not every_layer(cfg) or "layers" in result,
         )
         recogniser = resolved(cfg), inference["checkpoint_sha256"]
-        call = partial(measure, recogniser, cfg.dtw, cfg.layers == "all")
+        call = partial(measure, recogniser, cfg.dtw, every_layer(cfg))
         work.do_together(call, cfg.n_jobs, at_once=not on_cpu)
         if cfg.n_shards > 1:
             return
         inference |= mean_of_known_words(work.results.values())
+        if loops := sum(bool(result.get("loops")) for result in work.results.values()):
+            logger.warning("The recogniser repeated itself in %d signals, and was stopped", loops)
         similarities = similarity_files(experiment, pairs, work.results)
         write_similarities(experiment, similarities, inference | {"provenance": provenance(cfg)})
     logger.info("Wrote the measures of %d signals to %s", len(pairs), experiment.results_folder)
@@ -140,8 +145,8 @@ def measure(
     Yields
     ------
     dict
-        Of each pair, its measures by their names and, with `all_layers`, the similarities of all
-        layers as "layers".
+        Of each pair, its measures by their names; "loops", the ears in which the recognised words
+        did not end; and, with `all_layers`, the similarities of all layers as "layers".
     """
     recogniser = recogniser_of_process(*recogniser_of)
     groups = [list(group) for _, group in groupby(pairs, lambda one: (one.reference, one.prompt))]
@@ -175,6 +180,7 @@ def hear_and_compare(
             result: Result = similarities_of(
                 processed, reference, pair.prompt, dtw, recogniser.marked_words
             )
+            result["loops"] = sum(not ear.ended for ear in processed)
             if all_layers:
                 result["layers"] = similarities_of_layers(processed, reference, dtw)
             yield result | known
@@ -218,10 +224,7 @@ def pair_made_by(inference: dict[str, Any], pair: Pair, stamp: Stamp) -> dict[st
 
 
 def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
-    """List the dev and test signals in the order of their tables.
-
-    `with_prompts` says whether each needs a prompt.
-    """
+    """List the dev and test signals in the order of their tables; each may need a prompt."""
     pairs: list[Pair] = []
     faults: list[str] = []
     for split in COMPARED:
@@ -267,10 +270,9 @@ def similarity_files(
                 values = {name: result[measure.name] for name, result in found.items()}
                 files[experiment.measure_file(split, measure.name)] = values
         if results and all("layers" in result for result in results.values()):
-            layers = next(iter(results.values()))["layers"]
             files[experiment.layers_file(split)] = {
                 layer: {name: result["layers"][layer] for name, result in found.items()}
-                for layer in layers
+                for layer in next(iter(results.values()))["layers"]
             }
     return files
 

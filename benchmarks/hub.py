@@ -1,49 +1,44 @@
 """infer.py with a Whisper against a plain loop: encoder passes and time per signal.
 
-    python -m benchmarks.hub                          # the size of whisper-base, random weights
-    python -m benchmarks.hub --scenes 2 --signals 6   # six signals share each reference
-    python -m benchmarks.hub --device cuda
+    python -m benchmarks.hub openai/whisper-tiny.en        # on the miniature, after make demo
+    python -m benchmarks.hub FOLDER --signals 12 --seconds 5 device=cuda path.exp_folder=...
 
 The plain loop processes each ear separately, as the documentation of transformers shows it:
 `generate` for the words, `forward` for the layers and the log-probability of the text, for both
-ears of the signal and of its reference. Both receive the same 3 s of noise in place of speech, and
-stop after as many tokens as a sentence has, because random weights predict no end. The script also
-compares their measures. Time is CPU time on one core, or wall-clock time with a GPU.
+ears of the signal and of its reference. infer.py recognises a reference once, in either window.
+All receive the same ear signals of whole scenes, repeated until they last `--seconds`, and their
+measures are compared. Time is CPU time on one core, or wall-clock time with a GPU; that of the
+words is a part of it.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile as sf
 import torch
+from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from benchmarks.infer import ours
-from benchmarks.made.hub_models import RATE, make_whisper
+from benchmarks.infer import ours, some_groups, timed
 from infer import Pair
 from intelligibility.ears import read_speech
+from intelligibility.experiment import Experiment
+from intelligibility.recognisers.hub import fetch_model, load
 from intelligibility.recognisers.recognition import Recognition
-from intelligibility.recognisers.whisper import SAMPLES_PER_FRAME, WhisperRecogniser
+from intelligibility.recognisers.whisper import (
+    SAMPLES_PER_FRAME,
+    WINDOWS,
+    WhisperOptions,
+    WhisperRecogniser,
+)
+from intelligibility.runs import ASR_RATE, RECIPE, pick_device
 from intelligibility.similarity import similarities_of
-
-SECONDS = 3.0
-MOST_TOKENS = 20  # of a sentence, with what precedes it
-PROMPT = "it will remain off the song sheet"
-BASE: dict[str, Any] = {  # of whisper-base
-    "vocab_size": 51865,
-    "d_model": 512,
-    "encoder_layers": 6,
-    "decoder_layers": 6,
-    "encoder_attention_heads": 8,
-    "decoder_attention_heads": 8,
-    "encoder_ffn_dim": 2048,
-    "decoder_ffn_dim": 2048,
-}
 
 
 class PlainLoop:
@@ -56,11 +51,11 @@ class PlainLoop:
     def recognise(self, signal: Tensor, text: str) -> Recognition:
         """Return layers, words and log-probability of one ear."""
         extract, tokenizer = self.ours.extractor, self.ours.tokenizer
-        features = extract(signal.numpy(), sampling_rate=RATE, return_tensors="pt").input_features
+        features = extract(
+            signal.numpy(), sampling_rate=ASR_RATE, return_tensors="pt"
+        ).input_features
         features = features.to(self.model.device)
-        words = tokenizer.decode(
-            self.model.generate(features, return_timestamps=False)[0], skip_special_tokens=True
-        )
+        words = tokenizer.decode(self.model.generate(features)[0], skip_special_tokens=True)
         tokens, first = self.ours.tokens_of(text), len(self.ours.prefix) - 1
         given = torch.tensor([[*self.ours.prefix, *tokens]], device=self.model.device)
         found = self.model(features, decoder_input_ids=given, output_hidden_states=True)
@@ -85,71 +80,87 @@ class PlainLoop:
             yield pair, similarities_of(*ears, pair.prompt, "fastdtw", marked)
 
 
-def make_groups(folder: Path, n_scenes: int, n_signals: int) -> list[list[Pair]]:
-    """Write noise for every ear of `n_scenes` scenes with `n_signals` signals each."""
-    rng = np.random.default_rng(0)
-    envelope = 0.1 + 0.1 * np.sin(2 * np.pi * 4 * np.arange(int(SECONDS * RATE)) / RATE)
+def lasting(seconds: float, groups: list[list[Pair]], folder: Path) -> list[list[Pair]]:
+    """Write the ear signals of all pairs again, each repeated until it lasts so long."""
 
-    def ears(name: str) -> tuple[Path, Path]:
-        paths = folder / f"left_{name}.wav", folder / f"right_{name}.wav"
-        for path in paths:
-            noise = (envelope * rng.standard_normal(len(envelope))).astype("float32")
-            sf.write(path, noise, RATE, subtype="FLOAT")
-        return paths
+    def longer(wavs: tuple[Path, Path]) -> tuple[Path, Path]:
+        written = []
+        for wav in wavs:
+            signal, rate = sf.read(wav, dtype="float32")
+            written.append(folder / f"{wav.parent.name}_{wav.name}")
+            sf.write(written[-1], np.resize(signal, round(seconds * rate)), rate, subtype="FLOAT")
+        return written[0], written[1]
 
-    groups = []
-    for scene in range(n_scenes):
-        reference = ears(f"S{scene}")
-        names = [f"S{scene}_{number}" for number in range(n_signals)]
-        groups.append(
-            [Pair("test", name, ears(name), reference, PROMPT, SECONDS) for name in names]
-        )
-    return groups
+    return [
+        [
+            replace(pair, processed=longer(pair.processed), reference=longer(pair.reference))
+            for pair in group
+        ]
+        for group in groups
+    ]
+
+
+def watched(recogniser: WhisperRecogniser, clock: Callable[[], float]) -> dict[str, float]:
+    """Count the signals that pass the encoder from now on, and the seconds that words take."""
+    spent = {"passes": 0.0, "words": 0.0}
+    generate = recogniser.generate
+
+    def timed_words(encoded: Tensor, most: list[int]) -> tuple[list[list[int]], list[bool]]:
+        started = clock()
+        found = generate(encoded, most)
+        spent["words"] += clock() - started
+        return found
+
+    def count(block: torch.nn.Module, inputs: tuple, output: Tensor) -> None:
+        spent["passes"] += len(output)
+
+    recogniser.model.get_encoder().layers[0].register_forward_hook(count)
+    recogniser.generate = timed_words  # type: ignore[method-assign]
+    return spent
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=1)
-    parser.add_argument("--signals", type=int, default=3, help="per scene")
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
+    parser.add_argument("recogniser", help="a Whisper: a hub id or a folder")
+    parser.add_argument("--signals", type=int, default=6, help="at least so many")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each")
+    arguments, overrides = parser.parse_known_args()
+    with initialize_config_dir(str(RECIPE), version_base="1.3"):
+        cfg = compose("demo/config", overrides)
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    device = torch.device(arguments.device)
-    model, extractor, tokenizer = make_whisper([PROMPT], seconds=30, **BASE)
-    model.generation_config.max_length = MOST_TOKENS
-    recogniser = WhisperRecogniser(model, extractor, tokenizer, device)
-    passes = [0]
-    encoder = model.get_encoder().layers[0]
-    encoder.register_forward_hook(
-        lambda block, inputs, output: passes.__setitem__(0, passes[0] + len(output))
-    )
+    device = pick_device(cfg.device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    n_signals = arguments.scenes * arguments.signals
-    parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    print(f"{parameters:.0f} M parameters, {n_signals} signals of {SECONDS:g} s, {device}\n")
-    print("| procedure | passes of the encoder per signal | s per signal |\n|---|---|---|")
-    taken, found = {}, {}
+    groups = some_groups(Experiment.from_config(cfg), arguments.signals)
+    n_signals, model = sum(map(len, groups)), fetch_model(arguments.recogniser)
+    print(f"{n_signals} signals of {arguments.seconds:g} s, {len(groups)} references, {device}\n")
+    print("| procedure | passes of the encoder per signal | s per signal | of it words |")
+    print("|---|---|---|---|")
+    found, taken = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        groups = make_groups(Path(folder), arguments.scenes, arguments.signals)
-        plain = PlainLoop(recogniser)
-        plain.recognise(
-            read_speech(groups[0][0].processed[0], recogniser.lengths), PROMPT
-        )  # warms up
-        for name, measured in (
-            ("infer.py", ours(groups, recogniser)),
-            ("plain loop", plain.measure(groups)),
-        ):
-            passes[0], started = 0, clock()
-            found[name] = {pair.key: measures for pair, measures in measured}
-            taken[name] = clock() - started
-            numbers = passes[0] / n_signals, taken[name] / n_signals
-            print("| {} | {:.2f} | {:.2f} |".format(name, *numbers), flush=True)
-    print(f"\nThe plain loop takes {taken['plain loop'] / taken['infer.py']:.2f} times as long.")
-    first, second = found.values()
-    largest = max(abs(first[key][name] - second[key][name]) for key in first for name in first[key])
-    print(f"Largest difference of any measure: {largest:.1e}")
+        groups = lasting(arguments.seconds, groups, Path(folder))
+        for name in ("plain loop", *WINDOWS):
+            options = WhisperOptions(window="trained" if name == "plain loop" else name)
+            recogniser = load(model, device, options)
+            assert isinstance(recogniser, WhisperRecogniser)
+            plain = PlainLoop(recogniser)
+            measure = (
+                plain.measure if name == "plain loop" else partial(ours, recogniser=recogniser)
+            )
+            list(measure(groups[:1]))  # warms up
+            spent = watched(recogniser, clock)
+            taken[name], found[name] = timed(measure(groups), clock)
+            label = name if name == "plain loop" else f"infer.py window={name}"
+            numbers = (one / n_signals for one in (spent["passes"], taken[name], spent["words"]))
+            print("| {} | {:.2f} | {:.2f} | {:.2f} |".format(label, *numbers), flush=True)
+    for name in WINDOWS:
+        ratio = taken["plain loop"] / taken[name]
+        print(f"\nThe plain loop takes {ratio:.2f} times as long as window={name}.", end=" ")
+        first, second = found["plain loop"], found[name]
+        for one in next(iter(first.values())):
+            largest = max(abs(first[key][one] - second[key][one]) for key in first)
+            print(f"{one} differs by up to {largest:.1e}.", end=" ")
+    print()
 
 
 if __name__ == "__main__":

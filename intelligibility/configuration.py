@@ -64,6 +64,7 @@ class Settings:
     recogniser: str | None = None
     recogniser_revision: str | None = None
     dec_mode: str = MISSING
+    window: str = MISSING
     decoder_states: str = MISSING
 
     layers: Any = None  # all, or for reconstruct.py a list

@@ -19,8 +19,8 @@ class Measure:
     # How the layer is compared: "time", frame by frame, or "words", after alignment by dynamic time
     # warping. Without a layer: "text", the share of the prompt's words that were recognised, or
     # "log-probability", that of the prompt's tokens in the processed signal less that in the
-    # reference.
-    clock: Literal["time", "words", "text", "log-probability"]
+    # reference, or "chosen", as the layer that evaluate.py chooses.
+    clock: Literal["time", "words", "text", "log-probability", "chosen"]
     unit: Literal["%", "nats"] = "%"  # "%", stored as 0..1, or "nats"
 
 
@@ -32,6 +32,8 @@ MEASURES = (
     # Not in the paper; of recognisers from the hub.
     Measure("prob", "log-probability of the text", None, "log-probability", "nats"),
 )
+# Not in the paper: of all layers, the one that predicts best on dev.
+BEST_LAYER = Measure("layer", "best layer (chosen on dev)", None, "chosen")
 METHOD = ("dec", "enc")  # of the published method; the first is the challenge entry's
 
 

@@ -7,7 +7,7 @@ counts. Features are (frames, dims), float32, on the CPU. Equations are numbered
 Section 3.3; docs/method.md has them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -86,15 +86,16 @@ def similarities_of_layers(
     processed: tuple[Recognition, Recognition],
     reference: tuple[Recognition, Recognition],
     dtw: str = "fastdtw",
+    layers: Iterable[str] | None = None,
 ) -> dict[str, float]:
-    """Compare every layer that a recogniser gives: the front end, encoder.0 to n, decoder.0 to n.
+    """Compare layers of a recogniser: the front end, encoder.0 to n, decoder.0 to n; or some.
 
     Returns similarities, 0..1, by the layer's name.
     """
     clocks = processed[0].clocks
     return {
         layer: similarity_of_layer(layer, clocks.get(layer, "time"), processed, reference, dtw)
-        for layer in processed[0].layers
+        for layer in (processed[0].layers if layers is None else layers)
         if layer not in ("encoder", "decoder")  # the last of those with numbers
     }
 

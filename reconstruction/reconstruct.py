@@ -95,7 +95,7 @@ logger = logging.getLogger(__name__)
 READS = (
     *("network", "task", "layers", "weights", "inverter", "target", "vocoder", "judge"),
     *("reconstruct", "n_jobs", "device", "asr_config", "asr_overrides", "decoder_states"),
-    *("recogniser", "recogniser_revision", "dec_mode", "hearing_loss"),
+    *("recogniser", "recogniser_revision", "dec_mode", "window", "hearing_loss"),
 )
 SIGNALS = ("training", "scored")  # what tells embeddings apart, beside the network
 LEVEL_EARS = 200  # references whose median level the recogniser hears all signals at

@@ -553,7 +553,7 @@ def of_another(evaluated):
     write_json(folder / "inference.json", record)
     for split in ("dev", "test"):
         enc = load(exp / f"{split}_enc_similarity.json")
-        noisy = {name: value + 0.2 * rng.standard_normal() for name, value in enc.items()}
+        noisy = {name: value - abs(0.2 * rng.standard_normal()) for name, value in enc.items()}
         measured = {"enc": enc, "pre": enc}
         measured["prob"] = {name: 8 * (value - 0.9) for name, value in enc.items()}  # nats
         measured["layers"] = {"cnn": noisy, "encoder.0": enc, "decoder.0": dict.fromkeys(enc, 1.0)}
@@ -576,8 +576,8 @@ def test_it_has_files_of_its_own_without_the_measures_that_it_does_not_have(of_a
     names = ("results.json", "predictions.csv", "calibration.json", "report.html")
     for name in (*names, "figures/scatter.png", "tables/table1.md"):
         assert (folder / name).is_file()
-    assert set(results["scores"]) == {"prior", "enc", "pre", "prob"}
-    assert set(results["calibration"]["measures"]) == {"enc", "pre", "prob"}
+    assert set(results["scores"]) == {"prior", "enc", "pre", "prob", "layer"}
+    assert set(results["calibration"]["measures"]) == {"enc", "pre", "prob", "layer"}
     header = (folder / "predictions.csv").read_text().splitlines()[0].split(",")
     assert "prob_prediction" in header
     assert not [name for name in header if name.startswith(("dec_", "wcs_"))]
@@ -599,6 +599,10 @@ def test_layers_are_in_results_tables_and_figures(of_another, results):
     assert results["layers"]["chosen"] == "encoder.0"
     expected = results["scores"]["enc"]["RMSE"]["value"]
     assert results["layers"]["scores"]["encoder.0"]["test"]["RMSE"] == pytest.approx(expected)
+    assert results["scores"]["layer"]["RMSE"]["value"] == pytest.approx(expected)
+    assert {"layer", "prob"} in [{one["a"], one["b"]} for one in results["comparisons"]]
+    for table in ("table1", "table3"):
+        assert "best layer (chosen on dev)" in (folder / f"tables/{table}.md").read_text()
     assert "encoder.0 (chosen)" in (folder / "tables/layers.md").read_text()
     assert (folder / "figures/layers.png").is_file()
     assert "Layers of the recogniser" in (folder / "report.html").read_text()

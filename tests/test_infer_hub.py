@@ -84,7 +84,7 @@ def test_measures_are_those_of_a_plain_loop(root, heard, kind):
     folder = run(root, kind)
     assert len(heard) == N_HEARD
     files = [*folder.glob("*_similarity.json"), *folder.glob("*_correctness.json")]
-    assert len(files) == 2 * len(HAS[kind])
+    assert len(files) == 2 * (len(HAS[kind]) + 1)  # and of the layers
     assert not list((root / "exp").glob("*.json*"))  # nothing where our own recogniser's would be
     recogniser = small_hub.load_folder(root / kind)
     cfg = configure(root / "none", root / "exp", "device=cpu")
@@ -115,7 +115,7 @@ def test_measures_are_those_of_a_plain_loop(root, heard, kind):
 
 @pytest.mark.parametrize("kind", HAS)
 def test_all_layers_in_one_pass(root, heard, kind):
-    folder = run(root, kind, "layers=all")
+    folder = run(root, kind)
     assert len(heard) == N_HEARD
     for split in N_SCENES:
         layers = read_json(folder / f"{split}_layers_similarity.json", dict)
@@ -126,19 +126,20 @@ def test_all_layers_in_one_pass(root, heard, kind):
 
 
 def test_layers_are_measured_where_they_are_missing_only_and_the_record_says_by_whom(root, heard):
-    run(root, "whisper")
+    journal = run(root, "whisper") / "inference.jsonl"
+    first, *others = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join([first.replace('"layers"', '"no layers"'), *others]))
     heard.clear()
-    folder = run(root, "whisper", "layers=all")
-    assert len(heard) == N_HEARD
+    folder = run(root, "whisper")
+    assert len(heard) == 4  # both ears of one signal and of its reference
     record = read_json(folder / "inference.json", dict)
     assert record["recogniser"] == str(root / "whisper")
     assert len(record["checkpoint_sha256"]) == 64
     assert record["settings"]["dec_mode"] == "teacher"
     assert record["settings"]["architecture"] == "WhisperForConditionalGeneration"
     heard.clear()
-    run(root, "whisper")
+    run(root, "whisper", "layers=all")
     assert not heard
-    assert (folder / "dev_layers_similarity.json").is_file()
 
 
 def test_along_its_own_words_only_the_decoder_differs(root):
@@ -146,7 +147,8 @@ def test_along_its_own_words_only_the_decoder_differs(root):
     generated = outputs(run(root, "whisper", "dec_mode=generated"))
     assert teacher.keys() == generated.keys()
     differ = {name for name in teacher if teacher[name] != generated[name]}
-    assert differ == {"dev_dec_similarity.json", "test_dec_similarity.json"}
+    layers = {f"{split}_layers_similarity.json" for split in N_SCENES}
+    assert differ == {"dev_dec_similarity.json", "test_dec_similarity.json", *layers}
 
 
 def test_processes_give_what_one_run_gives(root, heard):

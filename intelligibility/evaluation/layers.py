@@ -1,6 +1,5 @@
 """Which layer of a recogniser predicts best: a curve fitted for each, and a choice on dev alone."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,84 +8,80 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from intelligibility.evaluation.curve import CURVE, fit_curve
+from intelligibility.evaluation.curve import CURVE, Curve, fit_curve
 from intelligibility.evaluation.drawing import BLUE, GREY, ORANGE, PAGE, STYLE, Drawing
 from intelligibility.evaluation.scoring import score
-from intelligibility.evaluation.tables import Table
-from intelligibility.experiment import Experiment
+from intelligibility.evaluation.tables import NAMES, Table
 from intelligibility.pages import number
-from intelligibility.runs import RecipeError, listed, read_json
-
-logger = logging.getLogger(__name__)
+from intelligibility.runs import RecipeError
 
 SHOWN = {"RMSE": 1, "NCC": 3}  # the scores, and their digits
+ROUNDING = 1e-5  # of similarities that are equal
 TITLE = "Layers of the recogniser"
 
 
-def layer_scores(
-    experiment: Experiment, dev: pd.DataFrame, test: pd.DataFrame
-) -> dict[str, Any] | None:
-    """Fit the curve of every layer on dev, score it on dev and test, and choose on dev alone.
+def layers_of(signals: pd.DataFrame) -> list[str]:
+    """Return the layers of which there are similarities, front end first."""
+    columns = [one for one in map(str, signals) if one.endswith("_similarity")]
+    names = [one.removesuffix("_similarity") for one in columns]
+    return [name for name in names if name not in NAMES]
+
+
+def choose_layer(dev: pd.DataFrame) -> str | None:
+    """Return the layer with the lowest RMSE on dev, None where there is none."""
+    on_dev = {
+        layer: scored["RMSE"] or 0.0
+        for layer in layers_of(dev)
+        if (curve := _curve_of(dev, layer)) and (scored := _score(curve, dev, layer))
+    }
+    return min(on_dev, key=lambda layer: on_dev[layer], default=None)
+
+
+def layer_scores(dev: pd.DataFrame, test: pd.DataFrame, chosen: str) -> dict[str, Any]:
+    """Score the curve of every layer, fitted on dev, on dev and test.
 
     Parameters
     ----------
-    experiment : Experiment
-        Where infer.py wrote with layers=all.
     dev, test : DataFrame
         From `read_signals`; those without a response do not count.
+    chosen : str
+        The layer that dev chose.
 
     Returns
     -------
-    dict or None
-        `chosen`, the layer with the lowest RMSE on dev, and `scores`: {layer: {"dev": {"RMSE": ...,
-        "NCC": ...}, "test": ...}}, or None for a layer whose similarity is the same everywhere.
-        None where no layers were measured.
-
-    Raises
-    ------
-    RecipeError
-        The layers are of other signals than the measures.
+    dict
+        `chosen`, and `scores`: {layer: {"dev": {"RMSE": ..., "NCC": ...}, "test": ...}}, or None
+        for a layer whose similarity is the same everywhere.
     """
-    if not all(experiment.layers_file(split).is_file() for split in ("dev", "test")):
-        return None
-    splits = {"dev": dev, "test": test}
-    layers = {split: _layers_of(experiment, split, rows) for split, rows in splits.items()}
-    known = {split: rows[rows["correctness"].notna()] for split, rows in splits.items()}
     scores: dict[str, dict[str, dict[str, float | None]] | None] = {}
-    for layer in map(str, layers["dev"]):
-        try:
-            similarity = layers["dev"].loc[known["dev"]["signal"], layer].to_numpy()
-            curve = fit_curve(similarity, known["dev"]["correctness"])
-        except RecipeError:  # along one text, what enters the decoder is the same everywhere
-            scores[layer] = None
-            continue
-        scored = scores[layer] = {}
-        for split, rows in known.items():
-            similarity = layers[split].loc[rows["signal"], layer].to_numpy()
-            found = score(curve.predict(similarity), rows["correctness"])
-            scored[split] = {name: found[name] for name in SHOWN}
-    on_dev = {layer: one["dev"]["RMSE"] or 0.0 for layer, one in scores.items() if one}
-    if not on_dev:
-        return None
-    chosen = min(on_dev, key=lambda layer: on_dev[layer])
-    logger.info("Of %d layers %s has the lowest RMSE on dev", len(scores), chosen)
+    for layer in layers_of(dev):
+        scores[layer] = None
+        if (curve := _curve_of(dev, layer)) is not None:
+            splits = {"dev": dev, "test": test}
+            scores[layer] = {split: _score(curve, rows, layer) for split, rows in splits.items()}
     return {"chosen": chosen, "scores": scores}
 
 
-def _layers_of(experiment: Experiment, split: str, signals: pd.DataFrame) -> pd.DataFrame:
-    """Read the layers of these signals, in their order."""
-    path = experiment.layers_file(split)
+def _curve_of(dev: pd.DataFrame, layer: str) -> Curve | None:
+    """Fit the curve of one layer; None where it is the same in every signal, but for rounding.
+
+    Such is what enters the decoder that is led along a text.
+    """
+    known = dev[dev["correctness"].notna()]
+    similarity = known[f"{layer}_similarity"].to_numpy()
+    if not len(similarity) or np.ptp(similarity) < ROUNDING:
+        return None
     try:
-        layers = pd.DataFrame(read_json(path, dict), dtype=float)
-    except (ValueError, TypeError) as error:
-        raise RecipeError(f"{path}: {error}; run infer.py again with layers=all") from None
-    lacking = sorted(set(signals["signal"]) - set(layers.index[layers.notna().all(axis=1)]))
-    if lacking:
-        raise RecipeError(
-            f"{path}: lacks {listed(lacking, 3)}, of which there are measures; run infer.py again "
-            "with layers=all"
-        )
-    return layers.loc[signals["signal"]]
+        return fit_curve(similarity, known["correctness"].to_numpy())
+    except RecipeError:
+        return None
+
+
+def _score(curve: Curve, signals: pd.DataFrame, layer: str) -> dict[str, float | None]:
+    known = signals[signals["correctness"].notna()]
+    predicted = curve.predict(known[f"{layer}_similarity"].to_numpy())
+    found = score(predicted, known["correctness"].to_numpy())
+    return {name: found[name] for name in SHOWN}
 
 
 def layers_table(found: Mapping[str, Any]) -> Table:

@@ -20,10 +20,11 @@ from intelligibility.corpora import CORPORA
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.curve import CURVE, Curve, fit_curve
 from intelligibility.evaluation.intervals import PredictionInterval, mean_residuals
+from intelligibility.evaluation.layers import choose_layer, layers_of
 from intelligibility.evaluation.leaks import Seen
 from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import NAMES
-from intelligibility.measures import METHOD
+from intelligibility.measures import BEST_LAYER, METHOD
 from intelligibility.runs import RecipeError, is_number, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Fit:
     rmse: float | None = None  # on those signals, percent words correct
     prediction_interval: PredictionInterval | None = None  # for one sentence
     interval_of_means: PredictionInterval | None = None  # for the mean of twenty
+    layer: str | None = None  # which it is, of the best layer
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,21 @@ class FittedMapping:
         """Return percent words correct, 0..100, for similarities, 0..1, by one measure."""
         return self.fits[measure].curve.predict(similarity)
 
+    @property
+    def layer(self) -> str | None:
+        """The layer that dev chose, None where layers were not measured."""
+        fit = self.fits.get(BEST_LAYER.name)
+        return None if fit is None else fit.layer
+
+    def add_layer(self, signals: pd.DataFrame) -> None:
+        """Add the similarity of the best layer to signals, where it was measured."""
+        sets = signals["set"] if "set" in signals else pd.Series("", signals.index)
+        for name in sorted(set(sets)):
+            column = f"{self.of_set(name).layer}_similarity"
+            if column in signals:
+                rows = sets == name
+                signals.loc[rows, f"{BEST_LAYER.name}_similarity"] = signals.loc[rows, column]
+
     def warn_unless_made_with(self, checkpoint_sha256: str | None, name: str) -> None:
         """Warn where the mapping read from `name` was fitted with another recogniser."""
         ours, theirs = checkpoint_sha256, self.checkpoint_sha256
@@ -155,12 +172,17 @@ def fit_mapping(
 def _fit_all(
     dev: pd.DataFrame, known: dict[str, Presentation], checkpoint_sha256: str | None
 ) -> FittedMapping:
-    """Fit the curve of every measure on the same dev signals."""
+    """Fit the curve of every measure on the same dev signals, and of the layer that they choose."""
+    layer = choose_layer(dev)
+    if layer is not None:
+        logger.info("Of %d layers %s is the best on dev", len(layers_of(dev)), layer)
+        dev = dev.assign(**{f"{BEST_LAYER.name}_similarity": dev[f"{layer}_similarity"]})
     fits = {}
     for measure in NAMES:
         if f"{measure}_similarity" in dev:
             try:
-                fits[measure] = _fit(dev, measure)
+                fit = _fit(dev, measure)
+                fits[measure] = replace(fit, layer=layer) if measure == BEST_LAYER.name else fit
             except RecipeError as error:
                 if measure in METHOD:
                     raise
@@ -213,6 +235,7 @@ def _numbers(fit: Fit) -> dict[str, Any]:
         "RMSE": fit.rmse,
         "range": one and one.as_json(),
         "range_of_means": means and means.as_json(),
+        "layer": fit.layer,
     }
     return asdict(fit.curve) | {name: one for name, one in optional.items() if one is not None}
 
@@ -229,6 +252,7 @@ def _read_fit(content: dict[str, Any]) -> Fit:
         optional("RMSE", lambda value: _finite(value, 0)),
         optional("range", PredictionInterval.from_json),
         optional("range_of_means", PredictionInterval.from_json),
+        optional("layer", str),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def read_signals(
     -------
     signals : DataFrame
         Sorted by signal: signal, scene, listener, system, correctness (percent, NaN where it is not
-        released) and `{measure}_similarity` (0..1) for every measure that was computed.
+        released) and `{measure}_similarity` (0..1) for every measure and layer that was computed.
     counts : dict
         Numbers of signals: matched, unlabelled (no response), missing (a response, but no
         similarity), double (more than one response) and unknown (a similarity, but not listed in
@@ -132,7 +133,7 @@ def read_similarities(experiment: Experiment, split: str, left_out: set[str]) ->
     files = {one.name: experiment.measure_file(split, one.name) for one in MEASURES}
     files |= {one.name: experiment.baseline_file(split, one.name) for one in BASELINES}
     columns = {
-        f"{measure}_similarity": _read_values(path, measure in IN_NATS)
+        f"{measure}_similarity": _values(path, read_json(path, dict), measure in IN_NATS)
         for measure, path in files.items()
         if path.is_file()
     }
@@ -141,6 +142,9 @@ def read_similarities(experiment: Experiment, split: str, left_out: set[str]) ->
             f"{files['enc']}: no such file; run infer.py first, with the same config, so that each "
             f"{split} signal has a similarity"
         )
+    if (path := experiment.layers_file(split)).is_file():
+        layers = read_json(path, dict).items()
+        columns |= {f"{layer}_similarity": _values(path, values) for layer, values in layers}
     for name in columns:
         columns[name] = columns[name][~columns[name].index.isin(left_out)]
     _check_same_signals(split, columns)
@@ -158,9 +162,9 @@ def _left_out_by_baselines(experiment: Experiment, split: str) -> set[str]:
     }
 
 
-def _read_values(path: Path, nats: bool) -> pd.Series:
-    """Read one number per signal: nats, or similarities from -1 to 1, give or take rounding."""
-    values, limit = read_json(path, dict), sys.float_info.max if nats else 1.001
+def _values(path: Path, values: Mapping[str, Any], nats: bool = False) -> pd.Series:
+    """Check one number per signal: nats, or similarities from -1 to 1, give or take rounding."""
+    limit = sys.float_info.max if nats else 1.001
     if wrong := [
         f"{name}: {one!r}"
         for name, one in values.items()

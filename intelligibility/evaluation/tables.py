@@ -16,12 +16,12 @@ from intelligibility.evaluation.scoring import (
     interval,
     score,
 )
-from intelligibility.measures import BASELINES, MEASURES
+from intelligibility.measures import BASELINES, BEST_LAYER, MEASURES
 from intelligibility.pages import number
 
 NAMES = {  # in the paper's order
     "prior": "constant (dev mean)",
-    **{one.name: one.title for one in (*BASELINES, *MEASURES)},
+    **{one.name: one.title for one in (*BASELINES, *MEASURES, BEST_LAYER)},
     "e022": "E022: this method, another recogniser, no MSBG",
     "best": "best entry",
 }

@@ -121,6 +121,7 @@ def _card(
         test = scored.get(name, {})
         rmse, ncc = (test.get(one, {}).get("value") for one in ("RMSE", "NCC"))
         on_test = " | ".join("–" if v is None else f"{v:.3g}" for v in (rmse, ncc))
+        name += f" ({fit['layer']})" if "layer" in fit else ""
         lines.append(f"| {name} | {fit['RMSE']:.3g} ({fit['n_signals']} signals) | {on_test} |")
     return CARD.format(
         curve=CURVE,

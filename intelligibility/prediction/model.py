@@ -12,7 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import TRACKS, Experiment, is_trained_here
-from intelligibility.recognisers import StoredRecogniser, recogniser_made_by, stored_on_hub
+from intelligibility.recognisers import (
+    HUB_OPTIONS,
+    StoredRecogniser,
+    recogniser_made_by,
+    stored_on_hub,
+)
 from intelligibility.recognisers.settings import refuse_foreign_objects
 from intelligibility.runs import RECIPE, RecipeError, read_json
 
@@ -124,7 +129,11 @@ def open_recogniser(
                 f"calibration={calibration}: fitted with recogniser "
                 f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but {source} is {sha256[:12]}"
             )
-        msbg_settings = dict(_configuration(path.parent, False)[0].MSBGEar)
+        cfg = _configuration(path.parent, False)[0]
+        msbg_settings = dict(cfg.MSBGEar)
+        options = {name: cfg[name] for name in HUB_OPTIONS}  # as the similarities were made with
+        stored = stored_on_hub(source, revision, mapping.layer is not None, options)
+        recogniser = stored.made_by()
     made_by = {
         "checkpoint_sha256": recogniser["checkpoint_sha256"],
         "settings": recogniser["settings"],

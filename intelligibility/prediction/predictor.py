@@ -11,7 +11,7 @@ import numpy as np
 
 from intelligibility.evaluation.mapping import FittedMapping
 from intelligibility.experiment import EARS
-from intelligibility.measures import MEASURES, METHOD
+from intelligibility.measures import BEST_LAYER, MEASURES, METHOD
 from intelligibility.prediction.alignment import (
     Sentence,
     find_sentence,
@@ -281,6 +281,8 @@ class Predictor:
             texts = [ear.text for ear in reference]
             known = known_words(texts, text, self.recogniser.marked_words).get(KNOWN)
             heard.warnings.extend(_doubts(known, texts))
+        if not all(ear.ended for ear in processed):
+            heard.warnings.append("the recogniser repeats itself; its words count once")
         fit = self.mapping.fits.get(self.by)
         return Prediction(
             percent=percents[self.by],
@@ -333,11 +335,14 @@ class Predictor:
         return (processed[0], processed[1]), (left, right)
 
     def _similarities(self, processed: "Ears", reference: "Ears", text: str) -> dict[str, float]:
-        from intelligibility.similarity import similarities_of
+        from intelligibility.similarity import similarities_of, similarities_of_layers
 
         spoken = bool(words_of(text))  # False: nothing was recognised in the reference
         said, marked = text if spoken else "nothing", self.recogniser.marked_words
         found = similarities_of(processed, reference, said, self.dtw, marked)
+        if (layer := self.mapping.layer) is not None and layer in processed[0].layers:
+            of_layer = similarities_of_layers(processed, reference, self.dtw, [layer])
+            found[BEST_LAYER.name] = of_layer[layer]
         return {name: value for name, value in found.items() if spoken or name != "wcs"}
 
 

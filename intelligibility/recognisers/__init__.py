@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from intelligibility.recognisers.recognition import Recogniser
 from intelligibility.runs import RecipeError, listed, pick_device
 
 LAYERS = (None, "all")
+HUB_OPTIONS = ("dec_mode", "window")
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,41 @@ class StoredRecogniser:
 def choose_recogniser(cfg: DictConfig, experiment: Experiment) -> StoredRecogniser:
     """Return the recogniser that the configuration asks for."""
     if cfg.layers not in LAYERS:
-        raise RecipeError(f"layers={cfg.layers}: expected all, or null for those of the measures")
-    every = cfg.layers == "all"
+        raise RecipeError(f"layers={cfg.layers}: expected all, or null for what costs nothing")
+    every = every_layer(cfg)
     if is_trained_here(cfg):
         return StoredRecogniser(
             partial(speechbrain.made_by, cfg, experiment),
             partial(speechbrain.load, cfg, experiment, all_layers=every),
         )
-    return stored_on_hub(str(cfg.recogniser), cfg.recogniser_revision, cfg.dec_mode, every)
+    options = {name: cfg[name] for name in HUB_OPTIONS}
+    return stored_on_hub(str(cfg.recogniser), cfg.recogniser_revision, every, options)
+
+
+def every_layer(cfg: DictConfig) -> bool:
+    """Return whether every layer is measured, and not those of the measures alone.
+
+    The steps of a decoder that follows its own words are aligned, layer by layer, which takes a
+    tenth of the time of the published recogniser; those of the hub's follow the text.
+    """
+    return cfg.layers == "all" or not is_trained_here(cfg)
 
 
 def stored_on_hub(
-    source: str, revision: str | None = None, dec_mode: str = "teacher", every: bool = False
+    source: str,
+    revision: str | None = None,
+    every: bool = False,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> StoredRecogniser:
-    """Return a recogniser of the hub or of a folder, with the layers of the measures or all."""
+    """Return a recogniser of the hub or of a folder, with the layers of the measures or all.
+
+    `options` are the fields of WhisperOptions, which encoder-decoders have.
+    """
     hub = _hub()
-    model = hub.fetch_model(source, revision)
+    model, chosen = hub.fetch_model(source, revision), hub.WhisperOptions(**options)
     return StoredRecogniser(
-        partial(hub.made_by, model, dec_mode),
-        partial(hub.load, model, dec_mode=dec_mode, all_layers=every),
+        partial(hub.made_by, model, chosen),
+        partial(hub.load, model, options=chosen, all_layers=every),
         partial(hub.unfit, model),
     )
 

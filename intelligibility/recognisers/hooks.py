@@ -8,17 +8,6 @@ from torch import Tensor
 
 
 @contextmanager
-def output_of(module: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Collect a module's outputs."""
-    noted: list[Tensor] = []
-    hook = module.register_forward_hook(lambda module, inputs, output: noted.append(output))
-    try:
-        yield noted
-    finally:
-        hook.remove()
-
-
-@contextmanager
 def layers_of(blocks: torch.nn.ModuleList) -> Iterator[list[Tensor]]:
     """Collect what enters the first of several blocks, and what leaves each."""
     noted: list[Tensor] = []

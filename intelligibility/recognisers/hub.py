@@ -7,7 +7,7 @@ import logging
 import re
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
-from intelligibility.recognisers.whisper import START, WhisperRecogniser, check_dec_mode
+from intelligibility.recognisers.whisper import (
+    AS_TRAINED,
+    START,
+    WhisperOptions,
+    WhisperRecogniser,
+)
 from intelligibility.runs import ASR_RATE, RecipeError, listed, read_json, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -71,7 +76,7 @@ class HubModel:
     architecture: str  # one of `KINDS`
 
 
-def made_by(model: HubModel, dec_mode: str) -> dict[str, Any]:
+def made_by(model: HubModel, options: WhisperOptions) -> dict[str, Any]:
     """Return everything that determines a recogniser's numbers, without loading it.
 
     Returns
@@ -82,8 +87,7 @@ def made_by(model: HubModel, dec_mode: str) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {"architecture": model.architecture}
     if model.architecture in ENCODER_DECODERS:
-        check_dec_mode(dec_mode)
-        settings["dec_mode"] = dec_mode
+        settings |= asdict(options)
     where = model.commit or str(model.folder.resolve())
     logger.info("Recogniser %s, %s, %s", model.source, where, model.architecture)
     return {
@@ -223,7 +227,10 @@ def check_file(path: Path) -> None:
 
 
 def load(
-    model: HubModel, device: torch.device, dec_mode: str = "teacher", all_layers: bool = False
+    model: HubModel,
+    device: torch.device,
+    options: WhisperOptions = AS_TRAINED,
+    all_layers: bool = False,
 ) -> WhisperRecogniser | Wav2Vec2Recogniser:
     """Load a model whose files are at hand, and fit each other.
 
@@ -233,16 +240,15 @@ def load(
         The files.
     device, all_layers
         As of every BatchRecogniser.
-    dec_mode : str
-        Of an encoder-decoder: "teacher" or "generated".
-
+    options : WhisperOptions
+        How an encoder-decoder is used.
     """
     # Its progress bars, and its advice, which is for those who train.
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
         if model.architecture in ENCODER_DECODERS:
-            return _load_whisper(model.folder, device, dec_mode, all_layers)
+            return _load_whisper(model.folder, device, options, all_layers)
         with_head = model.architecture in CTC_RECOGNISERS
         return _load_wav2vec2(model.folder, device, with_head, all_layers)
     except RecipeError as error:  # whole files that do not belong together
@@ -264,7 +270,7 @@ def unfit(model: HubModel, signals: Mapping[str, tuple[float, str]]) -> dict[str
 
 
 def _load_whisper(
-    folder: Path, device: torch.device, dec_mode: str, all_layers: bool
+    folder: Path, device: torch.device, options: WhisperOptions, all_layers: bool
 ) -> WhisperRecogniser:
     model = _load_model(AutoModelForSpeechSeq2Seq, folder, device)
     extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
@@ -277,7 +283,7 @@ def _load_whisper(
             f"{model.config.vocab_size} and {model.config.decoder_start_token_id}: they are of two "
             "models"
         )
-    return WhisperRecogniser(model, extractor, tokenizer, device, dec_mode, all_layers)
+    return WhisperRecogniser(model, extractor, tokenizer, device, options, all_layers)
 
 
 def _load_wav2vec2(

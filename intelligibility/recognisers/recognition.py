@@ -29,12 +29,16 @@ class Recognition:
         What the steps of a layer follow, by the layer's name: "words", the tokens that were
         recognised; "text", the tokens of the text that was said, the same in every signal; "time",
         as in all layers that are not named.
+    ended : bool
+        Whether the words ended before there were more than can be said in the signal's time. Those
+        that do not are a loop: the recogniser repeats itself.
     """
 
     layers: Mapping[str, Tensor]
     text: str | None
     log_prob: float | None = None
     clocks: Mapping[str, str] = field(default_factory=dict)
+    ended: bool = True
 
 
 def named_layers(part: str, layers: Sequence[Tensor], every: bool) -> dict[str, Tensor]:

@@ -1,20 +1,24 @@
 """Whisper and similar models: encoder and decoder as `transformers` computes them.
 
-The encoder sees a window of fixed length, 30 s for the published models, filled with silence. What
-follows the signal in it is cut off here: layers are reduced to the signal's own frames, of 20 ms
-each. The decoder is run twice: once by itself, for the words, and once along a given text, for
-states and log-probabilities that can be compared step by step.
+The encoder sees a window that silence fills: the one that it was trained with, 30 s for the
+published models, or one of the signal's own length. What follows the signal in it is cut off here:
+layers are reduced to the signal's own frames, of 20 ms each. The decoder is run twice: once by
+itself, for the words, and once along a given text, for states and log-probabilities that can be
+compared step by step.
 """
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu
 from transformers import (
     GenerationConfig,
+    StoppingCriteriaList,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
     WhisperTokenizer,
@@ -22,7 +26,6 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from intelligibility.recognisers.batches import Batch, BatchRecogniser
-from intelligibility.recognisers.hooks import output_of
 from intelligibility.recognisers.recognition import Recognition, named_layers
 from intelligibility.recognisers.word_scoring import marked_scored_words
 from intelligibility.runs import ASR_RATE, RecipeError
@@ -33,6 +36,36 @@ DEC_MODES = ("teacher", "generated")
 START, ENGLISH = "<|startoftranscript|>", "<|en|>"
 TRANSCRIBE, PLAIN = "<|transcribe|>", "<|notimestamps|>"
 GPT2_END = 50256  # <|endoftext|> of the English-only models, whose vocabulary is GPT-2's
+WINDOWS = ("trained", "signal")
+# More than can be said in a signal's time: fast speech has six words per second, of 1.3 tokens.
+TOKENS_PER_SECOND, MORE_TOKENS = 10, 10
+REPEATING = 12  # tokens at the end that say the same twice or more: a loop, out of which none comes
+
+
+@dataclass(frozen=True)
+class WhisperOptions:
+    """How a Whisper is used; RecipeError for a value that is not one of these.
+
+    Attributes
+    ----------
+    dec_mode : str
+        "teacher": decoder states along the text. "generated": along the recogniser's own words.
+    window : str
+        What the encoder sees. "trained": the window that it was trained with. "signal": the signal
+        and at least a second of silence, up to a whole second.
+    """
+
+    dec_mode: str = "teacher"
+    window: str = "trained"
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        for name, expected in (("dec_mode", DEC_MODES), ("window", WINDOWS)):
+            if (value := getattr(self, name)) not in expected:
+                raise RecipeError(f"{name}={value}: expected {' or '.join(expected)}")
+
+
+AS_TRAINED = WhisperOptions()
 
 
 class WhisperRecogniser(BatchRecogniser):
@@ -46,8 +79,8 @@ class WhisperRecogniser(BatchRecogniser):
         Makes its log mel spectra.
     tokenizer : WhisperTokenizer
         Writes text as tokens, and back.
-    dec_mode : str
-        "teacher": decoder states along the text. "generated": along the recogniser's own words.
+    options : WhisperOptions
+        How it is used.
     device, all_layers
         As of every BatchRecogniser.
     """
@@ -58,14 +91,13 @@ class WhisperRecogniser(BatchRecogniser):
         extractor: WhisperFeatureExtractor,
         tokenizer: WhisperTokenizer,
         device: torch.device,
-        dec_mode: str = "teacher",
+        options: WhisperOptions = AS_TRAINED,
         all_layers: bool = False,
     ):
         super().__init__(device, all_layers)
-        check_dec_mode(dec_mode)
         self.model = model.eval()
         self.model.to(device)
-        self.extractor, self.tokenizer, self.dec_mode = extractor, tokenizer, dec_mode
+        self.extractor, self.tokenizer, self.options = extractor, tokenizer, options
         window = model.config.max_source_positions * SAMPLES_PER_FRAME
         if extractor.n_samples != window:
             raise RecipeError(
@@ -81,18 +113,34 @@ class WhisperRecogniser(BatchRecogniser):
 
     @torch.inference_mode()
     def recognise_batch(self, batch: Batch) -> list[Recognition]:
-        """Recognise several signals at once."""
+        """Recognise several signals at once, those that share a length of the window."""
+        windows = [self.window_of(signal) for signal, _ in batch]
+        found: dict[int, Recognition] = {}
+        for window in sorted(set(windows)):
+            rows = [row for row, one in enumerate(windows) if one == window]
+            found |= zip(rows, self._recognise_in(window, [batch[n] for n in rows]), strict=True)
+        return [found[row] for row in range(len(batch))]
+
+    def window_of(self, signal: Tensor) -> int:
+        """Return how many samples the encoder sees of a signal and the silence behind it."""
+        if self.options.window == "trained":
+            return self.lengths[1]
+        return min(self.lengths[1], ASR_RATE * (1 - (-len(signal) // ASR_RATE)))
+
+    def _recognise_in(self, window: int, batch: Batch) -> list[Recognition]:
         signals, texts = zip(*batch, strict=True)
         n_frames = [-(-len(signal) // SAMPLES_PER_FRAME) for signal in signals]
-        front, encoded = self.encode(signals)
-        own = self.generate(encoded[-1])
+        front, encoded = self.encode(signals, window)
+        most = [self.most_tokens(signal) for signal in signals]
+        own, ended = self.generate(encoded[-1], most)
         words = [self.words_of(tokens) for tokens in own]
         given = [
             tokens if text is None else self.tokens_of(text)
             for text, tokens in zip(texts, own, strict=True)
         ]
         states, log_probs = self.decode(given, encoded[-1])
-        if self.dec_mode == "generated":
+        generated = self.options.dec_mode == "generated"
+        if generated:
             states, _ = self.decode(own, encoded[-1])
         recognitions = []
         for row, frames in enumerate(n_frames):
@@ -101,14 +149,14 @@ class WhisperRecogniser(BatchRecogniser):
             steps = [layer.cpu() for layer in states[row]]
             decoder = named_layers("decoder", steps, self.all_layers)
             layers = {"cnn": front[row, :frames].cpu()} | encoder | decoder
-            clocks = dict.fromkeys(decoder, "words" if self.dec_mode == "generated" else "text")
-            recognitions.append(Recognition(layers, words[row], log_probs[row], clocks))
+            clocks = dict.fromkeys(decoder, "words" if generated else "text")
+            recognitions.append(Recognition(layers, words[row], log_probs[row], clocks, ended[row]))
         return recognitions
 
     @torch.inference_mode()
     def frames_of(self, signal: Tensor) -> dict[str, Tensor]:
         """Return front end and encoder, without running the decoder."""
-        front, encoded = self.encode([signal])
+        front, encoded = self.encode([signal], self.window_of(signal))
         own = slice(-(-len(signal) // SAMPLES_PER_FRAME))
         blocks = [layer[0, own].cpu() for layer in encoded]
         return {"cnn": front[0, own].cpu()} | named_layers("encoder", blocks, self.all_layers)
@@ -117,41 +165,73 @@ class WhisperRecogniser(BatchRecogniser):
     def transcribe(self, signals: Iterable[Tensor]) -> Iterator[str | None]:
         """Return the words of signals, without running the decoder along a text."""
         for signal in signals:
-            (tokens,) = self.generate(self.encode([signal])[1][-1])
+            _, encoded = self.encode([signal], self.window_of(signal))
+            (tokens,), _ = self.generate(encoded[-1], [self.most_tokens(signal)])
             yield self.words_of(tokens)
 
     def words_of(self, tokens: list[int]) -> str:
         """Return what recognised tokens say."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
-    def encode(self, signals: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Run the encoder over the whole window.
+    def encode(self, signals: Iterable[Tensor], window: int) -> tuple[Tensor, list[Tensor]]:
+        """Run the encoder over a window of so many samples.
+
+        `WhisperEncoder.forward` takes no other window than that of the training.
 
         Returns
         -------
         front : Tensor, (n_signals, frames, d_model)
             Output of the convolutions.
         encoded : list of Tensor, each (n_signals, frames, d_model)
-            What enters the first block, and what leaves each.
+            What enters the first block, and what leaves each; of the last one, normalised.
         """
         features = self.extractor(
-            [signal.numpy() for signal in signals], sampling_rate=ASR_RATE, return_tensors="pt"
+            [signal.numpy() for signal in signals],
+            sampling_rate=ASR_RATE,
+            max_length=window,
+            return_tensors="pt",
         ).input_features.to(self.device)
         encoder = self.model.get_encoder()
-        with output_of(encoder.conv2) as convolved:
-            encoded = encoder(features, output_hidden_states=True).hidden_states
-        front = torch.nn.functional.gelu(convolved[0]).transpose(1, 2)
-        return front, list(encoded)
+        front = gelu(encoder.conv2(gelu(encoder.conv1(features)))).transpose(1, 2)
+        encoded = [front + encoder.embed_positions.weight[: front.shape[1]]]
+        for block in encoder.layers:
+            encoded.append(block(encoded[-1], None))
+        encoded[-1] = encoder.layer_norm(encoded[-1])
+        return front, encoded
 
-    def generate(self, encoded: Tensor) -> list[list[int]]:
-        """Return the recognised tokens, the likeliest at each step."""
-        tokens = self._generate(encoded)
+    def most_tokens(self, signal: Tensor) -> int:
+        """Return how many tokens are more than can be said in a signal's time."""
+        most = MORE_TOKENS + TOKENS_PER_SECOND * len(signal) // ASR_RATE
+        return min(most, self.model.config.max_target_positions - len(self.prefix))
+
+    def generate(self, encoded: Tensor, most: list[int]) -> tuple[list[list[int]], list[bool]]:
+        """Recognise tokens, the likeliest at each step, at most so many per signal.
+
+        Returns
+        -------
+        tokens : list of list of int
+            Without what a loop repeats.
+        ended : list of bool
+            False where the search had to be stopped, in a loop or at the most.
+        """
+        first = len(self.prefix)
+
+        def in_a_loop(tokens: Tensor, scores: Any, **options: Any) -> Tensor:
+            loops = [repeated(row) > 0 for row in tokens[:, first:].tolist()]
+            return torch.tensor(loops, device=tokens.device)
+
+        tokens = self._generate(
+            encoded, max_new_tokens=max(most), stopping_criteria=StoppingCriteriaList([in_a_loop])
+        )
         special = {self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id}
         special |= {self.model.generation_config.pad_token_id}
-        return [
-            list(itertools.takewhile(lambda token: token not in special, row))
-            for row in tokens.tolist()
-        ]
+        found, ended = [], []
+        for row, n in zip(tokens.tolist(), most, strict=True):
+            said = list(itertools.takewhile(lambda token: token not in special, row[:n]))
+            again = repeated(said)
+            found.append(said[: len(said) - again])
+            ended.append(len(said) < n and not again)
+        return found, ended
 
     def _generate(self, encoded: Tensor, **options: Any) -> Tensor:
         return self.model.generate(
@@ -213,10 +293,17 @@ class WhisperRecogniser(BatchRecogniser):
         return super().unfit(seconds, text)
 
 
-def check_dec_mode(dec_mode: str) -> None:
-    """Refuse a `dec_mode` that is not one of the two."""
-    if dec_mode not in DEC_MODES:
-        raise RecipeError(f"dec_mode={dec_mode}: expected {' or '.join(DEC_MODES)}")
+def repeated(tokens: list[int]) -> int:
+    """Return how many tokens at the end say again what was said before them, in a loop.
+
+    >>> repeated([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]), repeated([1, 2, 3, 1, 2, 3])
+    (9, 0)
+    """
+    for period in range(1, len(tokens) // 2 + 1):
+        length = max(2 * period, REPEATING)
+        if len(tokens) >= length and tokens[-length:-period] == tokens[period - length :]:
+            return length - period
+    return 0
 
 
 def prefix_of(tokenizer: WhisperTokenizer) -> list[int]:

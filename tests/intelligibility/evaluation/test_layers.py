@@ -1,127 +1,109 @@
 """The layers of a recogniser: a logistic for each, and a choice on dev alone."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
 from intelligibility.evaluation.curve import fit_curve
-from intelligibility.evaluation.layers import layer_scores, layers_drawing, layers_table
+from intelligibility.evaluation.layers import (
+    choose_layer,
+    layer_scores,
+    layers_drawing,
+    layers_table,
+)
+from intelligibility.evaluation.mapping import FittedMapping, fit_mapping
 from intelligibility.evaluation.scoring import score
-from intelligibility.experiment import Experiment
-from intelligibility.runs import RecipeError
 
 N_SIGNALS = 60
 NOISE = {"cnn": 0.3, "encoder.0": 0.1, "encoder.1": 0.02, "decoder.1": 0.2}  # encoder.1 is best
 
 
 @pytest.fixture
-def planted(tmp_path):
-    """Return an experiment with layers of known worth, and its dev and test signals."""
+def planted():
+    """Return dev and test signals with layers of known worth."""
     rng = np.random.default_rng(0)
-    experiment = Experiment(tmp_path, tmp_path)
-    signals = {}
-    for split in ("dev", "test"):
-        similarity = rng.uniform(0.5, 0.9, N_SIGNALS)
-        names = [f"{split}{n:03d}" for n in range(N_SIGNALS)]
-        correctness = 100 * expit(20 * (similarity - 0.7))
-        layers = {
-            layer: dict(
-                zip(names, similarity + noise * rng.standard_normal(N_SIGNALS), strict=True)
-            )
-            for layer, noise in NOISE.items()
-        }
-        layers["decoder.0"] = dict.fromkeys(names, 1.0)
-        experiment.layers_file(split).write_text(json.dumps(layers))
-        frame = pd.DataFrame({"signal": names, "correctness": correctness})
-        signals[split] = frame.sample(frac=1, random_state=1).reset_index(drop=True)
-    return experiment, signals["dev"], signals["test"]
+    return [signals_of(rng, split) for split in ("dev", "test")]
 
 
-def change(experiment, split, edit):
-    """Change a file of layers."""
-    path = experiment.layers_file(split)
-    layers = json.loads(path.read_text())
-    edit(layers)
-    path.write_text(json.dumps(layers))
+def signals_of(rng, split):
+    similarity = rng.uniform(0.5, 0.9, N_SIGNALS)
+    layers = {
+        f"{layer}_similarity": similarity + noise * rng.standard_normal(N_SIGNALS)
+        for layer, noise in NOISE.items()
+    }
+    layers["decoder.0_similarity"] = 1 - 1e-7 * rng.random(N_SIGNALS)  # rounding
+    layers["enc_similarity"] = similarity  # a measure, and no layer
+    known = {"signal": [f"{split}{n:03d}" for n in range(N_SIGNALS)], "system": "E1"}
+    return pd.DataFrame(known | {"correctness": 100 * expit(20 * (similarity - 0.7))} | layers)
+
+
+def scores_of(planted):
+    return layer_scores(*planted, choose_layer(planted[0]))
 
 
 def test_the_best_layer_on_dev_is_chosen(planted):
-    found = layer_scores(*planted)
+    found = scores_of(planted)
     assert found["chosen"] == "encoder.1"
     assert list(found["scores"]) == [*NOISE, "decoder.0"]
 
 
 def test_scores_are_those_of_a_logistic_fitted_on_dev(planted):
-    experiment, dev, test = planted
-    found = layer_scores(*planted)["scores"]["cnn"]
-    layers = {s: json.loads(experiment.layers_file(s).read_text())["cnn"] for s in ("dev", "test")}
-    logistic = fit_curve([layers["dev"][name] for name in dev["signal"]], dev["correctness"])
+    dev, test = planted
+    found = scores_of(planted)["scores"]["cnn"]
+    logistic = fit_curve(dev["cnn_similarity"], dev["correctness"])
     for split, rows in (("dev", dev), ("test", test)):
-        predicted = logistic.predict(np.array([layers[split][name] for name in rows["signal"]]))
-        expected = score(predicted, rows["correctness"])
+        expected = score(logistic.predict(rows["cnn_similarity"]), rows["correctness"])
         assert found[split] == pytest.approx({name: expected[name] for name in ("RMSE", "NCC")})
 
 
 def test_no_test_score_enters_the_choice(planted):
-    experiment, dev, test = planted
-    before = layer_scores(*planted)
-
-    def spoil(layers):
-        layers["encoder.1"] = dict(
-            zip(layers["encoder.1"], reversed(layers["encoder.1"].values()), strict=True)
-        )
-        layers["cnn"] = dict(zip(test["signal"], test["correctness"] / 100, strict=True))
-
-    change(experiment, "test", spoil)
-    after = layer_scores(*planted)
+    dev, test = planted
+    before = scores_of(planted)
+    test["encoder.1_similarity"] = test["encoder.1_similarity"].to_numpy()[::-1]
+    test["cnn_similarity"] = test["correctness"] / 100
+    after = scores_of(planted)
     assert after["scores"]["encoder.1"]["test"]["NCC"] < after["scores"]["cnn"]["test"]["NCC"]
     assert after["chosen"] == before["chosen"] == "encoder.1"
     assert all(after["scores"][layer]["dev"] == before["scores"][layer]["dev"] for layer in NOISE)
 
 
 def test_a_layer_that_says_nothing_has_no_scores(planted):
-    found = layer_scores(*planted)
+    found = scores_of(planted)
     assert found["scores"]["decoder.0"] is None
     table = layers_table(found)
     assert table.shown.iloc[-1].tolist() == ["decoder.0", "–", "–", "–", "–"]
 
 
 def test_signals_without_a_response_do_not_count(planted):
-    experiment, dev, test = planted
+    dev, test = planted
     dev.loc[:9, "correctness"] = np.nan
-    fewer = layer_scores(experiment, dev, test)
-    assert fewer == layer_scores(experiment, dev[10:], test)
+    assert scores_of(planted) == scores_of([dev[10:], test])
 
 
-@pytest.mark.parametrize("spoil", ["no file", "every layer is constant"])
-def test_without_layers_there_is_nothing(planted, spoil):
-    experiment = planted[0]
-    if spoil == "no file":
-        experiment.layers_file("dev").unlink()
-    else:
-        for split in ("dev", "test"):
-            change(experiment, split, lambda layers: [layers.pop(layer) for layer in NOISE])
-    assert layer_scores(*planted) is None
+def test_without_layers_that_say_anything_none_is_chosen(planted):
+    assert choose_layer(planted[0][["signal", "correctness", "decoder.0_similarity"]]) is None
 
 
-@pytest.mark.parametrize(
-    ("split", "edit", "says"),
-    [
-        ("test", lambda layer: layer.pop("test004"), "lacks test004.*layers=all"),
-        ("dev", lambda layer: layer.update(dev000="much"), ".*run infer.py again"),
-    ],
-)
-def test_a_damaged_file_is_named(planted, split, edit, says):
-    change(planted[0], split, lambda layers: edit(layers["cnn"]))
-    with pytest.raises(RecipeError, match=f"{split}_layers_similarity.json: {says}"):
-        layer_scores(*planted)
+def test_the_chosen_layer_is_a_measure_of_the_mapping(planted, tmp_path):
+    """It is stored with its name, and read from other signals by it."""
+    dev, test = planted
+    fit_mapping(dev, []).write(tmp_path / "calibration.json")
+    mapping = FittedMapping.read(tmp_path / "calibration.json")
+    assert mapping.layer == mapping.fits["layer"].layer == "encoder.1"
+    assert mapping.fits["enc"].layer is None
+    mapping.add_layer(test)
+    assert test["layer_similarity"].tolist() == test["encoder.1_similarity"].tolist()
+    expected = scores_of(planted)["scores"]["encoder.1"]["test"]["RMSE"]
+    predicted = mapping.predict("layer", test["layer_similarity"])
+    assert score(predicted, test["correctness"])["RMSE"] == pytest.approx(expected)
+    without = test[["signal", "enc_similarity"]].copy()
+    mapping.add_layer(without)
+    assert "layer_similarity" not in without
 
 
 def test_the_table_and_the_figure_say_what_was_chosen_and_how(planted):
-    found = layer_scores(*planted)
+    found = scores_of(planted)
     table, drawing = layers_table(found), layers_drawing(found)
     assert "lowest RMSE on dev is encoder.1" in table.caption
     assert "encoder.1, the test scores had no part" in drawing.caption.replace(";", ",")

@@ -1,5 +1,7 @@
 """Single sentences with recognisers of others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from intelligibility.prediction.model import is_recogniser
 from intelligibility.prediction.prediction import EarSignals
 from intelligibility.prediction.predictor import Predictor, model_made_by, predictor_of_process
 from intelligibility.runs import RecipeError, write_json
-from intelligibility.similarity import similarities_of
+from intelligibility.similarity import similarities_of, similarities_of_layers
 from tests.intelligibility.prediction.speech import syllables
 from tests.intelligibility.recognisers.small_hub import (
     TEXTS,
@@ -92,6 +94,24 @@ def test_a_text_in_small_letters_is_written_as_in_the_tables(recognisers):
         for text in (TEXTS[0].lower(), TEXTS[0].upper())
     ]
     assert found[0] == found[1]
+
+
+def test_it_predicts_by_the_layer_that_dev_chose(tmp_path):
+    recogniser = load_folder(small_whisper(tmp_path / "whisper", multilingual=True))
+    fits = {"layer": Fit(Curve(50.0, 0.1), layer="decoder.1")}
+    hearing, sound = Predictor(recogniser, FittedMapping(fits, 50.0), MSBG, by="layer"), heard()
+    processed, reference, *said = hearing.recognise(sound, TEXTS[0])
+    found = hearing.compare(sound, processed, reference, *said)
+    expected = similarities_of_layers(processed, reference)["decoder.1"]
+    assert (found.by, found.similarities["layer"]) == ("layer", pytest.approx(expected))
+
+
+def test_a_loop_is_said(recognisers):
+    hearing, sound = predictor(recognisers["whisper"]), heard()
+    (left, right), reference, *said = hearing.recognise(sound, TEXTS[0])
+    endless = replace(left, ended=False), right
+    found = hearing.compare(sound, endless, reference, *said)
+    assert "the recogniser repeats itself; its words count once" in found.heard.warnings
 
 
 def test_without_a_text_the_reference_says_it(recognisers):

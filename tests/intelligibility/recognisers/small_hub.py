@@ -10,7 +10,7 @@ from benchmarks.made.hub_models import letters_tokenizer, make_whisper, save, wa
 from intelligibility.recognisers.batches import BatchRecogniser
 from intelligibility.recognisers.hub import fetch_model, load
 from intelligibility.recognisers.wav2vec2 import Wav2Vec2Recogniser
-from intelligibility.recognisers.whisper import WhisperRecogniser
+from intelligibility.recognisers.whisper import WhisperOptions, WhisperRecogniser
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 TEXTS = ["Oscar bought six blue clocks", "Henry carried four round bottles"]
@@ -75,10 +75,11 @@ def small_encoder(folder: Path) -> Path:
 
 
 def load_folder(
-    folder: Path, dec_mode: str = "teacher", all_layers: bool = True
+    folder: Path, dec_mode: str = "teacher", all_layers: bool = True, window: str = "trained"
 ) -> WhisperRecogniser | Wav2Vec2Recogniser:
     """Load one of them as infer.py does."""
-    return load(fetch_model(str(folder)), torch.device("cpu"), dec_mode, all_layers)
+    options = WhisperOptions(dec_mode, window)
+    return load(fetch_model(str(folder)), torch.device("cpu"), options, all_layers)
 
 
 def assert_alike_alone_and_in_a_batch(

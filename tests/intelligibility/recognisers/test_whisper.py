@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from intelligibility.recognisers import whisper
+from intelligibility.recognisers.whisper import WhisperOptions, repeated
 from intelligibility.runs import RecipeError
 from tests.conftest import edit
 from tests.intelligibility.recognisers import small_hub
@@ -30,6 +31,12 @@ def features(recogniser, signal):
     return recogniser.extractor(
         signal.numpy(), sampling_rate=16000, return_tensors="pt"
     ).input_features
+
+
+def generate(recogniser, signals):
+    """Return the tokens that it recognises in each signal."""
+    _, encoded = recogniser.encode(signals, recogniser.lengths[1])
+    return recogniser.generate(encoded[-1], [recogniser.most_tokens(one) for one in signals])
 
 
 def prefixed(recogniser, signal):
@@ -109,20 +116,23 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("seed", range(4))
 def test_words_are_those_of_generate(recogniser, seed):
     signal = small_hub.speech(seed, 2)
-    own = recogniser.generate(recogniser.encode([signal])[1][-1])[0]
+    (own,), (ended,) = generate(recogniser, [signal])
     expected = prefixed(recogniser, signal).sequences[0].tolist()
     assert expected[: len(recogniser.prefix)] == recogniser.prefix
     rest = expected[len(recogniser.prefix) :]
-    assert rest[: len(own)] == own
-    assert len(own) == len(rest) or rest[len(own)] == recogniser.tokenizer.eos_token_id
+    end = recogniser.tokenizer.eos_token_id
+    spoken = rest[: rest.index(end)] if end in rest else rest
+    assert spoken[: len(own)] == own  # a loop is cut
+    assert ended == (own == spoken and len(own) < recogniser.most_tokens(signal))
     text = recogniser.tokenizer.decode(expected, skip_special_tokens=True).strip()
-    assert next(recogniser.recognise([signal], [None])).text == text
+    heard = next(recogniser.recognise([signal], [None])).text
+    assert heard == text if ended else text.startswith(heard)
 
 
 def test_some_words_end_and_some_do_not(recogniser):
     """Otherwise the tests of words would see one case only."""
     signals = [small_hub.speech(seed, 2) for seed in range(12)]
-    own = recogniser.generate(recogniser.encode(signals)[1][-1])
+    own, _ = generate(recogniser, signals)
     assert len({len(tokens) for tokens in own}) > 1
 
 
@@ -151,7 +161,8 @@ def test_log_probability_and_decoder_layers_along_a_text_are_those_of_transforme
 
 def test_decoder_layers_along_its_own_words_are_those_of_generate(folder):
     recogniser = small_hub.load_folder(folder, "generated", True)
-    signal = small_hub.speech(2, 2)
+    signals = [small_hub.speech(seed, 2) for seed in range(12)]
+    signal = next(one for one in signals if generate(recogniser, [one])[1] == [True])
     found = next(recogniser.recognise([signal], small_hub.TEXTS[:1]))
     generated = prefixed(recogniser, signal)
     n_steps = len(found.layers["decoder"])
@@ -168,9 +179,12 @@ def test_the_log_probability_is_that_of_the_text_in_either_mode(folder, recognis
     assert one.log_prob == other.log_prob
 
 
-@pytest.mark.parametrize("dec_mode", ["teacher", "generated"])
-def test_alone_and_in_a_batch_are_the_same(folder, dec_mode):
-    recogniser = small_hub.load_folder(folder, dec_mode, True)
+@pytest.mark.parametrize(
+    ("dec_mode", "window"),
+    [("teacher", "trained"), ("generated", "trained"), ("teacher", "signal")],
+)
+def test_alone_and_in_a_batch_are_the_same(folder, dec_mode, window):
+    recogniser = small_hub.load_folder(folder, dec_mode, True, window)
     signals = [small_hub.speech(seed, seconds) for seed, seconds in enumerate(SECONDS)]
     texts = [small_hub.TEXTS[0], small_hub.TEXTS[1], None]
     small_hub.assert_alike_alone_and_in_a_batch(recogniser, signals, texts)
@@ -185,6 +199,58 @@ def test_silence_that_fills_the_window_never_gets_out(recogniser):
         for name in ("cnn", "encoder", "encoder.0")
     ]
     assert frames == [62] * 3 + [125] * 3 + [250] * 3
+
+
+def test_the_window_of_the_signal_is_a_second_longer_and_starts_as_the_trained_one(folder):
+    """The front end and the positions are those of the trained window, up to the signal's end."""
+    trained, short = (small_hub.load_folder(folder, window=one) for one in ("trained", "signal"))
+    lengths = [1, 16000, 16001, 3 * 16000, 4 * 16000 + 1]
+    assert [short.window_of(torch.zeros(n)) for n in lengths] == [
+        16000 * seconds
+        for seconds in (2, 2, 3, 4, 5)  # no longer than the trained one
+    ]
+    signal = small_hub.speech(1, 2.5)
+    one, other = (next(r.recognise([signal], small_hub.TEXTS[:1])) for r in (trained, short))
+    for layer in ("cnn", "encoder.0"):
+        assert_close(one.layers[layer], other.layers[layer])
+    assert one.layers["encoder"].shape == other.layers["encoder"].shape == (125, 32)
+    assert (one.layers["encoder"] - other.layers["encoder"]).abs().max() > 1e-3  # less silence
+
+
+def test_words_that_do_not_end_are_stopped_and_said(folder, monkeypatch):
+    monkeypatch.setattr(whisper, "MORE_TOKENS", -8)
+    monkeypatch.setattr(whisper, "REPEATING", 99)
+    recogniser = small_hub.load_folder(folder)
+    signals = [small_hub.speech(seed, 2) for seed in range(12)]
+    found = recogniser.recognise(signals, small_hub.TEXTS[:1] * 12)
+    lengths = [len(tokens) for tokens in generate(recogniser, signals)[0]]
+    assert [one.ended for one in found] == [length < 12 for length in lengths]
+    assert max(lengths) == 12 > min(lengths)
+
+
+def test_a_loop_is_said_once(folder, monkeypatch):
+    """It repeats the token until the loop is seen, and goes no further."""
+    monkeypatch.setattr(whisper, "REPEATING", 3)
+    recogniser = small_hub.load_folder(folder)
+    (tokens,), (ended,) = generate(recogniser, [small_hub.speech(2, 2)])
+    assert not ended and len(tokens) < 8
+    assert len(set(tokens[-2:])) == len(tokens[-2:])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "again"),
+    [
+        ([], 0),
+        ([5] * 11, 0),
+        ([5] * 12, 11),
+        ([1, 2, 3, 1, 2, 3], 0),  # digits are said twice
+        ([*range(9), *range(9)], 9),
+        ([*range(9), *range(8)], 0),
+        ([1, *[2, 3] * 6], 10),
+    ],
+)
+def test_loops_are_told_from_words_said_twice(tokens, again):
+    assert repeated(tokens) == again
 
 
 def test_without_a_text_it_decodes_along_its_own_words(folder):
@@ -217,6 +283,8 @@ def test_a_text_that_does_not_fit_is_named(recogniser, text):
         list(recogniser.recognise([small_hub.speech(1, 1)], [text] if text else [" "]))
 
 
-def test_a_misspelt_mode_is_named(folder):
+def test_a_misspelt_option_is_named():
     with pytest.raises(RecipeError, match="dec_mode=own: expected teacher or generated"):
-        small_hub.load_folder(folder, "own", False)
+        WhisperOptions(dec_mode="own")
+    with pytest.raises(RecipeError, match="window=5: expected trained or signal"):
+        WhisperOptions(window="5")
