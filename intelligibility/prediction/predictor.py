@@ -97,7 +97,7 @@ class Predictor:
         # Baselines have a curve too, but are not what a recogniser measures.
         fits = {
             one.name: self.mapping.fits[one.name]
-            for one in MEASURES
+            for one in (*MEASURES, BEST_LAYER)
             if one.name in self.mapping.fits
         }
         if not fits and not getattr(self.recogniser, "has_words", True):
