@@ -35,8 +35,9 @@ BISGAARD_DB = {
 }
 # dB HL at CLARITY_FREQUENCIES: no loss, and Clarity's audiograms for three degrees of severity.
 CLARITY_DB = {"none": (0,) * 8} | {name.lower(): levels for name, levels in STAND_INS.items()}
-IN_KHZ = 20.0  # a list that ends here or below is in kHz, not in Hz
-HIGHEST_NEEDED = 3000  # Hz: speech is understood by what is heard up to here, and losses slope
+IN_KHZ = 20.0  # a frequency here or below is in kHz, not in Hz
+# Hz: speech is understood by what is heard between the two, and losses slope.
+LOWEST_NEEDED, HIGHEST_NEEDED = 1000, 3000
 NAMED_LIMIT = 100.0  # dB HL: higher levels of a standard are limited to this
 
 
@@ -115,13 +116,14 @@ def _from_list(text: str) -> Audiogram:
             logger.warning("audiogram=%s: one level, used at all frequencies", text)
         pairs = sorted((float(frequency), float(level)) for frequency, _, level in points)
         frequencies, levels = zip(*pairs, strict=True)
-        if 0 < frequencies[-1] <= IN_KHZ:
-            raise ValueError(f"frequencies up to {frequencies[-1]:g}: are these in kHz?")
+        if 0 < frequencies[0] <= IN_KHZ:
+            raise ValueError(f"a frequency of {frequencies[0]:g}: is it in kHz?")
         if len(points) > 1 and frequencies[-1] < HIGHEST_NEEDED:
-            logger.warning(
-                "audiogram=%s: ends at %g Hz; its last level is used up to 8000 Hz",
-                *(text, frequencies[-1]),
-            )
+            what = "audiogram=%s: ends at %g Hz; its last level is used up to 8000 Hz"
+            logger.warning(what, text, frequencies[-1])
+        if len(points) > 1 and frequencies[0] > LOWEST_NEEDED:
+            what = "audiogram=%s: begins at %g Hz; its first level is used down to 250 Hz"
+            logger.warning(what, text, frequencies[0])
         return at_clarity_frequencies(frequencies, levels)
     except ValueError as error:
         raise RecipeError(

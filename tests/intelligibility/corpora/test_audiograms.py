@@ -62,7 +62,8 @@ def test_a_listeners_file(tmp_path):
         ("250:nan", "finite"),
         ("left=250:20", "expected left=250:20,...;right=250:20"),
         ("250:20,250:30", "ascending, none twice"),
-        ("0.25:20,0.5:30,4:60", "frequencies up to 4: are these in kHz"),
+        ("0.25:20,0.5:30,4:60", "a frequency of 0.25: is it in kHz"),
+        ("0.5:20,1000:30,4000:40", "a frequency of 0.5: is it in kHz"),
         ("/none/listeners.json", "no such file"),
     ],
 )
@@ -76,7 +77,12 @@ def test_a_listener_needs_a_file():
         listener_of("N1", "L1")
 
 
-@pytest.mark.parametrize(("text", "ends"), [("250:20,500:30", True), ("250:20,4000:30", False)])
-def test_a_list_that_ends_early_is_warned_of(text, ends, caplog):
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [("250:20,500:30", ["ends at 500 Hz"]), ("4000:50,8000:60", ["begins at 4000 Hz"])]
+    + [("250:20,4000:30", [])],
+)
+def test_a_list_that_ends_early_or_begins_late_is_warned_of(text, warnings, caplog):
     listener_of(text)
-    assert ("ends at 500 Hz" in caplog.text) == ends
+    said = {one.getMessage() for one in caplog.records}
+    assert len(said) == len(warnings) and all(one in caplog.text for one in warnings)
