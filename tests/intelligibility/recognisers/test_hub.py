@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants, hf_hub_download
 from safetensors.torch import load_file, save_file
 
-from intelligibility.recognisers.hub import fetch_model, load, made_by, unfit
+from intelligibility.recognisers.hub import AS_TRAINED, fetch_model, load, made_by, unfit
 from intelligibility.runs import RecipeError
 from tests.conftest import edit
 from tests.intelligibility.recognisers import small_hub
@@ -222,8 +222,8 @@ def test_signals_that_do_not_fit_are_named_without_reading_weights(whisper, ctc,
 
 def test_another_model_has_another_hash(whisper, tmp_path):
     folder = shutil.copytree(whisper, tmp_path / "whisper")
-    before = made_by(fetch_model(str(folder)), "teacher")
+    before = made_by(fetch_model(str(folder)), AS_TRAINED)
     change(folder, scale_embedding=True)
-    after = made_by(fetch_model(str(folder)), "teacher")
+    after = made_by(fetch_model(str(folder)), AS_TRAINED)
     assert before["checkpoint_sha256"] != after["checkpoint_sha256"]
     assert before["settings"] == after["settings"]
