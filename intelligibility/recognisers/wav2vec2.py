@@ -6,6 +6,7 @@ Without a head there are no words, and no log-probability of a text. None of the
 import functools
 import logging
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 from unicodedata import combining, normalize
 
@@ -161,9 +162,21 @@ class Wav2Vec2Recogniser(BatchRecogniser):
 
     def unfit(self, seconds: float, text: str) -> str:
         """Return why a signal, or the prompt whose probability is wanted, is refused."""
-        if text and self.tokenizer is not None and not self.tokens_of(text):
+        refused = super().unfit(seconds, text)
+        if refused or not text or self.tokenizer is None:
+            return refused
+        tokens = self.tokens_of(text)
+        if not tokens:
             return f"none of {text!r:.60} is in the recogniser's letters; write it in words"
-        return super().unfit(seconds, text)
+        samples = round(seconds * ASR_RATE) - self.lengths[0]
+        frames = 1 + samples // self.model.config.inputs_to_logits_ratio
+        # A frame for each letter, and a blank between two that are the same.
+        if (least := len(tokens) + sum(a == b for a, b in pairwise(tokens))) > frames:
+            return (
+                f"{text!r:.60} takes {least} frames or more, but {seconds:.2f} s of speech are "
+                f"{frames}; is it what was said?"
+            )
+        return ""
 
 
 @functools.cache

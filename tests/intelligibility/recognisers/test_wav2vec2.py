@@ -98,9 +98,15 @@ def test_letters_are_those_that_the_recogniser_knows(ctc, caplog, text, written,
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"), [("1960", "none of '1960' is in the"), ("the 60s", ""), ("", "")]
+    ("text", "fault"),
+    [
+        ("1960", "none of '1960' is in the"),
+        ("a" * 26, "'aaaaaaaaaaaaaaaaaaaaaaaaaa' takes 51 frames or more, but 1.00 s of speech"),
+        ("the 60s", ""),
+        ("", ""),
+    ],
 )
-def test_a_prompt_without_a_letter_is_refused_before_work(ctc, text, fault):
+def test_a_prompt_that_cannot_have_been_said_is_refused_before_work(ctc, text, fault):
     assert ctc.unfit(1.0, text).startswith(fault) and bool(ctc.unfit(1.0, text)) == bool(fault)
 
 
