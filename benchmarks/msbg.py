@@ -5,9 +5,9 @@
 
 Both simulators process the same 5.9 s of sound at 44.1 kHz in turn, on one thread, for one ear of
 each severity: speech-like sound, or the first channel of the given file. The script prints the CPU
-seconds per ear (the best of five runs each), their ratio, the largest difference between the two
-outputs relative to the peak, and the share of each stage of ours; then, each measured in a process
-of its own, time and peak memory by the length of the signal, and the cost of a process's first ear.
+seconds per ear (the best of five runs each), their ratio and the largest difference between the two
+outputs relative to the peak; then, each measured in a process of its own, time and peak memory by
+the length of the signal.
 """
 
 import os
@@ -22,10 +22,7 @@ from scipy.signal import resample_poly
 
 from benchmarks.made.sounds import syllables
 from msbg import Audiogram, Ear
-from msbg.constants import CATCH_UP_DB, SAMPLE_RATE
-from msbg.recruitment import expand_channels
-from msbg.smearing import smear
-from msbg.transfer import cochlea_to_source, fir_filter, source_to_cochlea
+from msbg.constants import SAMPLE_RATE
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SECONDS = 5.9  # mean length of a CPC1 signal
@@ -46,13 +43,6 @@ ear.process(signal)
 seconds = time.process_time() - start
 peak = re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())
 print(seconds, int(peak[1]) / 1024)
-"""
-FIRST_EAR = """
-import numpy as np
-from msbg import Audiogram, Ear
-ear = Ear()
-ear.set_audiogram(Audiogram([15, 20, 35, 45, 25, 25, 45, 35]))
-ear.process(np.ones(441))
 """
 
 
@@ -82,24 +72,11 @@ def main() -> None:
         ratio = seconds_theirs / seconds
         print(f"{severity:10}{seconds_theirs:10.3f}{seconds:8.3f}{ratio:7.1f}{difference:17.1e}")
 
-    print("\nShare of each stage of msbg in percent")
-    print(f"{'':10}{'to cochlea':>12}{'smearing':>12}{'recruitment':>13}{'to source':>12}")
-    for severity in LEVELS_DB_HL:
-        seconds = stages(signal, severity)
-        shares = [f"{100 * second / sum(seconds):.0f}" for second in seconds]
-        print(f"{severity:10}{shares[0]:>12}{shares[1]:>12}{shares[2]:>13}{shares[3]:>12}")
-
     print("\nOne MILD ear by length")
     print(f"{'seconds':>10}{'CPU seconds':>13}{'per second':>12}{'peak memory, MB':>17}")
     for length in (5.9, 15.0, 30.0, 60.0):
-        cpu, memory = map(float, new_process(ONE_EAR, str(length))[0].split())
+        cpu, memory = map(float, new_process(ONE_EAR, str(length)).split())
         print(f"{length:10}{cpu:13.3f}{cpu / length:12.4f}{memory:17.0f}")
-
-    new_process(FIRST_EAR)
-    _, cpu = new_process(FIRST_EAR)
-    _, cpu_imports = new_process("import numpy, scipy.signal, numba")
-    print(f"\nA new process with its first ear: {cpu:.2f} CPU seconds, of which the imports of")
-    print(f"numpy, scipy.signal and numba are {cpu_imports:.2f}.")
 
 
 def from_file(name: str) -> np.ndarray:
@@ -134,41 +111,10 @@ def in_turns(ours: Callable, theirs: Callable) -> tuple:
     return min(seconds[ours]), results[ours], min(seconds[theirs]), results[theirs]
 
 
-def stages(signal: np.ndarray, severity: str) -> list[float]:
-    """CPU seconds of the four stages, in the order of `Ear.process`."""
-    cochlea = impaired_ear(severity).cochlea
-    assert cochlea is not None
-    max_envelope = 10 ** (0.05 * (CATCH_UP_DB - 120))
-    steps = [
-        lambda sound: fir_filter(sound, source_to_cochlea("ff")),
-        lambda sound: smear(sound, severity) if severity != "NOTHING" else sound,
-        lambda sound: expand_channels(sound, cochlea.bank, cochlea.expansion, max_envelope),
-        lambda sound: fir_filter(sound, cochlea_to_source("ff")),
-    ]
-    seconds = np.full((RUNS, len(steps)), np.inf)
-    for run in range(RUNS):
-        sound = signal
-        for number, step in enumerate(steps):
-            start = time.process_time()
-            sound = step(sound)
-            seconds[run, number] = time.process_time() - start
-    return seconds.min(axis=0).tolist()
-
-
-def new_process(code: str, *arguments: str) -> tuple[str, float]:
-    """Run Python in a process of its own; return what it printed, and its CPU seconds."""
-    before = os.times()
-    printed = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    after = os.times()
-    children = (after.children_user + after.children_system) - (
-        before.children_user + before.children_system
-    )
-    return printed, children
+def new_process(code: str, *arguments: str) -> str:
+    """Run Python in a process of its own; return what it printed."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == "__main__":
