@@ -71,7 +71,6 @@ def measure(compute: Callable, clean: np.ndarray, outputs: list) -> tuple[float,
 
 
 def main() -> None:
-    """Print the table."""
     seconds, n_systems = [int(word) for word in sys.argv[1:]] or (5, 4)
     clean = syllables(RATE, seconds)
     outputs = [processed(clean, noise) for noise in np.geomspace(0.003, 0.1, n_systems)]

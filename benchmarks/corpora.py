@@ -82,7 +82,6 @@ def evaluate(n_signals: int) -> Cost:
 
 
 def main() -> None:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("signals", nargs="?", type=int)
     n_signals = parser.parse_args().signals

@@ -120,7 +120,6 @@ def watched(recogniser: WhisperRecogniser, clock: Callable[[], float]) -> dict[s
 
 
 def main() -> None:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recogniser", help="a Whisper: a hub id or a folder")
     parser.add_argument("--signals", type=int, default=6, help="at least so many")

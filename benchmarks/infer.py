@@ -113,7 +113,6 @@ def trained(
 
 
 def main() -> None:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--signals", type=int, default=24, help="at least so many")
     parser.add_argument("--ours", action="store_true", help="leave the published procedure out")

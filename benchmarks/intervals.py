@@ -74,7 +74,6 @@ def simulate(held: dict, seed: int) -> None:
 
 
 def main() -> None:
-    """Print the table."""
     held: dict = {}
     for seed in range(N_POPULATIONS):
         simulate(held, seed)

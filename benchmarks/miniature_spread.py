@@ -109,7 +109,6 @@ def apart(experiments: list[Experiment]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Read the command line, run what is missing, print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

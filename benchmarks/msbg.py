@@ -47,7 +47,6 @@ print(seconds, int(peak[1]) / 1024)
 
 
 def main() -> None:
-    """Print all tables."""
     if os.environ | ONE_THREAD != os.environ:  # BLAS reads these once, when it is loaded
         command = [sys.executable, "-m", "benchmarks.msbg", *sys.argv[1:]]
         raise SystemExit(subprocess.call(command, env=os.environ | ONE_THREAD))

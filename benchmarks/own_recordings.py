@@ -11,7 +11,6 @@ align=false gives the numbers of infer.py and evaluate.py.
 
 import argparse
 import io
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +66,6 @@ def with_noise_after(sound: Recording) -> Recording:
 
 
 def same(sound: Recording) -> Recording:
-    """Change nothing."""
     return sound
 
 
@@ -103,7 +101,6 @@ def predictions_of(one: Presentation, model: str) -> dict[str, dict[str, float]]
 
 
 def main() -> None:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, default=RECIPE / "demo/exp")
     parser.add_argument("--signals", type=int, default=60)
@@ -112,11 +109,9 @@ def main() -> None:
     experiment = open_model(given.model).experiment
     tested = read_presentations(experiment.presentations)["test"]
     chosen = tested[:: max(1, len(tested) // given.signals)][: given.signals]
-    started = time.process_time(), time.monotonic()
     calls = [(one, str(given.model)) for one in chosen]
-    found = list(
-        progress(in_processes(predictions_of, calls, given.n_jobs), "signals", len(calls), "signal")
-    )
+    done = in_processes(predictions_of, calls, given.n_jobs)
+    found = list(progress(done, "signals", len(calls), "signal"))
     show(found)
     predicted = pd.read_csv(experiment.predictions).set_index("signal")
     again = sorted(predictions_of(chosen[0], str(given.model))["stages"].items())
@@ -124,7 +119,6 @@ def main() -> None:
         abs(value - predicted[f"{name}_prediction"][chosen[0].name]) for name, value in again
     )
     print(f"\nstart=2.0 align=false differs from predictions.csv by {differ:.1e} %")
-    print(f"{time.monotonic() - started[1]:.0f} s in all")
 
 
 def show(found: list[dict[str, dict[str, float]]]) -> None:

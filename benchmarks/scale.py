@@ -69,7 +69,6 @@ def parallel_seconds(n_signals: int, folder: Path) -> tuple[float, ...]:
 
 
 def main() -> None:
-    """Measure every size, print the table and what it means for whole corpora."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sizes", type=int, nargs="*", default=[50, 200, 800])
     sizes = parser.parse_args().sizes

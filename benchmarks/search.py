@@ -30,7 +30,6 @@ from intelligibility.runs import ASR_RATE
 SECONDS = 4.0  # of noise, for full size
 N_SIGNALS = 20  # of the trained recogniser
 
-
 Case = tuple[dict[str, Any], SpeechBrainRecogniser, list[Tensor]]  # and encoded signals
 
 
@@ -90,7 +89,6 @@ def compare(
 
 
 def main() -> None:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="search steps at full size")
     parser.add_argument("--trained", action="store_true", help="the trained recogniser alone")

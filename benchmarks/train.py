@@ -127,10 +127,9 @@ def make_brain(
     }
     folders = {"data_folder": str(folder), "output_folder": str(folder / precision)}
     settings = read_settings(RECIPE / "transformer_cpc1.yaml", overrides | folders)
-    tokenizer = (
-        folder / "tokenizer.ckpt"
-    )  # eight words yield far fewer pieces than there are outputs
+    tokenizer = folder / "tokenizer.ckpt"
     vocabulary = pick(Vocabulary, settings)
+    # Eight words yield far fewer pieces than there are outputs.
     pieces = dataclasses.replace(vocabulary, vocab_size=60)
     train_tokenizer(pieces, [row["wrd"] for row in rows], tokenizer)
     settings["tokenizer"].load(str(tokenizer))
@@ -192,7 +191,6 @@ def peak_memory(device: str) -> float:
 
 
 def main() -> None:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -44,7 +44,6 @@ WAYS = {
 
 
 def main() -> None:
-    """Print the table and the differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("metadata", type=Path)
     parser.add_argument("--all", action="store_true", help="list all sentences that differ")

@@ -27,21 +27,11 @@ NAL_R_CONSTANTS = (-17, -8, 1, -1, -2, -2, -2)
 def process(
     system: str, parts: Sequence[np.ndarray], audiograms: Sequence[dict[int, float]]
 ) -> list[np.ndarray]:
-    """Process the parts of a scene with a hearing aid whose input is their sum.
+    """Process the parts of a scene with a key of `SYSTEMS`, a hearing aid that hears their sum.
 
-    Parameters
-    ----------
-    system : str
-        A key of `SYSTEMS`.
-    parts : sequence of numpy.ndarray
-        Target and interferer at the ears, each (n_samples, 2), 44.1 kHz, 1.0 is 120 dB SPL.
-    audiograms : sequence of dict
-        Left and right, {Hz: dB HL}.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        The parts after the aid, (n_samples, 2); their sum is the aid's output.
+    `parts` are target and interferer at the ears, each (n_samples, 2), 44.1 kHz, 1.0 is 120 dB SPL;
+    `audiograms` are left and right, {Hz: dB HL}. Returns the parts after the aid, (n_samples, 2),
+    whose sum is the aid's output.
     """
     outputs = [np.empty_like(part) for part in parts]
     frequencies = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
@@ -126,17 +116,8 @@ def track_noise(power: np.ndarray) -> np.ndarray:
 
     Gerkmann & Hendriks (2012, IEEE Trans. Audio Speech Lang. Process. 20:1383-1393): each frame
     updates the noise in proportion to the probability that it holds no speech (a priori SNR of
-    15 dB, smoothing factors 0.8 and 0.9).
-
-    Parameters
-    ----------
-    power : numpy.ndarray
-        Of the noisy signal, (n_frequencies, n_frames); its first frames contain no speech.
-
-    Returns
-    -------
-    numpy.ndarray
-        Noise power, the same shape.
+    15 dB, smoothing factors 0.8 and 0.9). `power` is that of the noisy signal, (n_frequencies,
+    n_frames), whose first frames contain no speech; that of the noise has the same shape.
     """
     prior = 10**1.5
     noise = power[:, 1:11].mean(axis=1)

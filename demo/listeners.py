@@ -77,24 +77,20 @@ def audiograms(listener: str) -> list[dict[int, float]]:
 def answer(
     prompt: str, listener: str, target: np.ndarray, interferer: np.ndarray, rng: np.random.Generator
 ) -> Answer:
-    """Simulate how a listener repeats a sentence.
+    """Simulate how a listener, a key of `LISTENERS`, repeats a sentence.
 
-    Parameters
-    ----------
-    prompt, listener : str
-        The sentence, and a key of `LISTENERS`.
-    target, interferer : numpy.ndarray
-        The two parts of the hearing aid's output during the target, each (n_samples, 2),
-        44.1 kHz, 1.0 is 120 dB SPL.
-    rng : numpy.random.Generator
-        Draws each word independently: hits are binomial.
+    `target` and `interferer` are the two parts of the hearing aid's output during the target, each
+    (n_samples, 2), 44.1 kHz, 1.0 is 120 dB SPL. Each word of the prompt is drawn independently:
+    hits are binomial.
     """
     ears = audiograms(listener)
     chances = []
     for ear, audiogram in enumerate(ears):
         speech, noise = spectrum_levels(target[:, ear]), spectrum_levels(interferer[:, ear])
         index = speech_intelligibility_index(speech, noise, [audiogram[f] for f in BAND_CENTRES])
-        chances.append(word_score(index, pure_tone_average(audiogram)))
+        # The pure-tone average in dB HL, as Wardenga et al. define it.
+        loss = float(np.mean([audiogram[f] for f in (500, 1000, 2000, 3000)]))
+        chances.append(word_score(index, loss))
     chance = max(chances)  # the better ear decides
     words = prompt.split()
     heard = [word for word in words if rng.random() < chance]
@@ -113,29 +109,15 @@ def spectrum_levels(signal: np.ndarray) -> np.ndarray:
 def speech_intelligibility_index(
     speech: np.ndarray, noise: np.ndarray, thresholds: np.ndarray | list[float]
 ) -> float:
-    """Return the Speech Intelligibility Index, octave-band procedure of ANSI S3.5-1997.
+    """Return the Speech Intelligibility Index, 0 to 1, octave-band procedure of ANSI S3.5-1997.
 
-    Parameters
-    ----------
-    speech, noise : numpy.ndarray
-        Spectrum levels, (6,), dB SPL per Hz, equations' E' and N'.
-    thresholds : array_like
-        Hearing threshold levels, (6,), dB HL, T'.
-
-    Returns
-    -------
-    float
-        Between 0 and 1.
+    `speech` and `noise` are spectrum levels, (6,), dB SPL per Hz, E' and N' in the equations;
+    `thresholds` are hearing threshold levels, (6,), dB HL, T' there.
     """
     disturbance = np.maximum(noise, INTERNAL_NOISE + np.asarray(thresholds))
     distortion = np.clip(1 - (speech - STANDARD_SPEECH - 10) / 160, 0, 1)
     audibility = np.clip((speech - disturbance + 15) / 30, 0, 1)
     return float(np.sum(BAND_IMPORTANCE * distortion * audibility))
-
-
-def pure_tone_average(audiogram: dict[int, float]) -> float:
-    """Return the mean loss at 0.5, 1, 2 and 3 kHz in dB HL, as Wardenga et al. define it."""
-    return float(np.mean([audiogram[f] for f in (500, 1000, 2000, 3000)]))
 
 
 def word_score(index: float, loss: float) -> float:

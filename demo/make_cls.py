@@ -91,7 +91,6 @@ def write_noises(data: Path) -> None:
 
 
 def main() -> None:
-    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="(%(default)s)")
     folder = parser.parse_args().folder.absolute()

@@ -139,8 +139,7 @@ def _change_layout(folder: Path, layout: str) -> None:
         layouts.lay_out(as_cpc1, folder, layout)
     finally:
         shutil.rmtree(as_cpc1)
-    name = layout.upper()
-    write_text(folder / "README.md", NOTICE.replace("CPC1", name))
+    write_text(folder / "README.md", NOTICE.replace("CPC1", layout.upper()))
 
 
 def plan_scenes(settings: Settings) -> list[Plan]:
@@ -216,7 +215,20 @@ def _write_scene(
             layouts.link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
         target, interferer = (part[start:stop] for part in aided)
         heard = listeners.answer(scene.prompt, listener, target, interferer, rng)
-        responses.append(_response(scene, listener, system, signal, heard))
+        responses.append(
+            {
+                "prompt": scene.prompt,
+                "scene": scene.name,
+                "n_words": heard.n_words,
+                "hits": heard.hits,
+                "listener": listener,
+                "system": system,
+                "correctness": 100 * heard.hits / heard.n_words,
+                "response": heard.response,
+                "volume": 50,
+                "signal": signal,
+            }
+        )
     return _scene_entry(split, scene, start, stop, len(parts[0])), responses
 
 
@@ -224,23 +236,6 @@ def in_open_track(split: str, listener: str, system: str) -> bool:
     """Return whether a signal belongs to the open track: unseen in test, seen in training."""
     unseen = listener in HELD_OUT_LISTENERS or system == HELD_OUT_SYSTEM
     return unseen == (split == "test")
-
-
-def _response(
-    scene: scenes.Scene, listener: str, system: str, signal: str, heard: listeners.Answer
-) -> dict:
-    return {
-        "prompt": scene.prompt,
-        "scene": scene.name,
-        "n_words": heard.n_words,
-        "hits": heard.hits,
-        "listener": listener,
-        "system": system,
-        "correctness": 100 * heard.hits / heard.n_words,
-        "response": heard.response,
-        "volume": 50,
-        "signal": signal,
-    }
 
 
 def _scene_entry(split: str, scene: scenes.Scene, start: int, stop: int, length: int) -> dict:
@@ -282,7 +277,6 @@ def _write_wav(path: Path, signal: np.ndarray) -> None:
 
 
 def main() -> None:
-    """Run from the command line."""
     parser = argparse.ArgumentParser(description="Build the miniature of CPC1.")
     parser.add_argument("--folder", type=Path, help=f"where it is written (default: {FOLDER})")
     parser.add_argument(

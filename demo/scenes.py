@@ -43,23 +43,11 @@ def render(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make the two parts of a scene.
 
-    Parameters
-    ----------
-    scene : Scene
-        Levels and directions.
-    target : numpy.ndarray
-        The spoken sentence (n_samples,), 44.1 kHz.
-    spectrum : numpy.ndarray
-        Long-term amplitude spectrum of the speech material, as `speech_spectrum` gives it.
-    talkers : list of numpy.ndarray
-        Running speech of the competing talkers, each longer than the scene.
-    rng : numpy.random.Generator
-        Draws the noise, or the talkers and where in their text they begin.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Target and interferer at the ears, each (n_samples, 2), left then right, 1.0 is 120 dB SPL.
+    `target` is the spoken sentence (n_samples,), 44.1 kHz; `spectrum` is that of the speech
+    material, from `speech_spectrum`; `talkers` is running speech of the competing talkers, each
+    longer than the scene. `rng` draws the noise, or the talkers and where in their text they begin.
+    Returns target and interferer at the ears, each (n_samples, 2), left then right, 1.0 is 120 dB
+    SPL.
     """
     before, after = round(BEFORE * SAMPLE_RATE), round(AFTER * SAMPLE_RATE)
     target = np.pad(at_level(target, LEVEL + min(scene.snr, 0)), (before, after))
@@ -106,21 +94,11 @@ def at_ears(signal: np.ndarray, azimuth: float) -> np.ndarray:
     Duda (1998, IEEE Trans. Speech Audio Process. 6:476-488): at high
     frequencies +6 dB for the ear that faces the source and -20 dB in deep shadow, 0 dB at low ones.
 
-    Parameters
-    ----------
-    signal : numpy.ndarray
-        (n_samples,), 44.1 kHz.
-    azimuth : float
-        Degrees, 0 in front, positive to the right.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_samples, 2), left then right.
+    `signal` is (n_samples,), 44.1 kHz; `azimuth` is in degrees, 0 in front, positive to the right.
+    Returns (n_samples, 2), left then right.
     """
-    n_fft = next_fast_len(
-        len(signal) + SAMPLE_RATE // 100
-    )  # 10 ms of padding, or the delay would wrap round
+    # 10 ms of padding, or the delay would wrap round.
+    n_fft = next_fast_len(len(signal) + SAMPLE_RATE // 100)
     spectrum = np.fft.rfft(signal, n_fft)
     omega = 2 * np.pi * np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
     ears = []

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from scipy.signal import ShortTimeFFT
 
+from demo.listeners import STANDARD_AUDIOGRAMS
 from demo.speech import SAMPLE_RATE, speak
 from msbg import Audiogram, Ear
 from msbg.ear import gated_rms
@@ -26,14 +27,9 @@ SPEECH_DB_SPL = 65
 FULL_SCALE_DB_SPL = 120  # Ear's defaults: equiv_0db_spl + ahr
 RANGE_DB_SPL = (-10, 65)
 TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
-# Standard audiograms N1, N2 and N3 of Bisgaard, Vlaming and Dahlquist (2010), Trends Amplif. 14,
-# 113-120, at Clarity's frequencies, with the loss at 6 kHz again at 8 kHz. The names are those
-# that the simulator gives them.
-LEVELS_DB_HL = {
-    "MILD": (10, 10, 10, 15, 20, 30, 40, 40),
-    "MODERATE": (20, 20, 25, 35, 40, 45, 50, 50),
-    "SEVERE": (35, 35, 40, 50, 55, 60, 65, 65),
-}
+# By the name that the simulator gives each.
+NAMES = {"MILD": "N1", "MODERATE": "N2", "SEVERE": "N3"}
+LEVELS_DB_HL = {severity: STANDARD_AUDIOGRAMS[name] for severity, name in NAMES.items()}
 
 
 @rc_context({"font.size": 9, "axes.titlesize": 10})

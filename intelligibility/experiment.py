@@ -42,7 +42,6 @@ class Place:
     pattern: str
 
     def __get__(self, owner: object, kind: type) -> Path:
-        """Return the path."""
         return _path(owner, self.folder, self.pattern)
 
 

@@ -175,7 +175,6 @@ def model_of(
 
 
 def main() -> None:
-    """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=PACKAGES)
     parser.add_argument("folder", type=Path)
