@@ -34,6 +34,7 @@ ENVELOPE_RATE = 8 * CUTOFF  # Hz, after smoothing
 SILENCE = 2.5  # dB above threshold
 DITHER = 0.1  # dB, RMS of the noise of the nerve fibres
 N_CEPSTRA = 6
+SLOWEST = 0.24  # s, of the filter of the slowest modulations: less speech than that has none
 
 
 def haspi(
@@ -99,6 +100,8 @@ def _one_ear(clean: np.ndarray, noisy: np.ndarray, rate: float, audiogram: Audio
     ]
     # Correlation of the envelopes' modulations, and the networks that map it to intelligibility.
     cepstra = cepstral_correlation_coef(*smoothed, SILENCE, DITHER, N_CEPSTRA)
+    if (seconds := len(cepstra[0]) / ENVELOPE_RATE) < SLOWEST:
+        raise ValueError(f"{seconds:.2f} s of speech, of which HASPI needs {SLOWEST} s or more")
     clean_modulation, noisy_modulation, rates = fir_modulation_filter(*cepstra, ENVELOPE_RATE)
     correlations = modulation_cross_correlation(clean_modulation, noisy_modulation)
     *network, largest = get_neural_net()

@@ -47,6 +47,12 @@ def test_a_reference_heard_before_gives_the_same_number():
     assert again == pytest.approx(by_hand(second, clean, 32000, listener(), "S1_L1_E2"), abs=1e-9)
 
 
+def test_a_fragment_of_speech_is_refused():
+    signal = syllables(32000, 1.2)[16000:22400], 32000
+    with pytest.raises(ValueError, match=r"0.05 s of speech, of which HASPI needs 0.24 s"):
+        index("haspi", signal, signal, listener(), "S1_L1_E1", MSBG)
+
+
 def test_the_name_seeds_the_noise():
     clean = syllables(32000, 1.2)
     noisy = processed(clean, 0.04), 32000

@@ -94,6 +94,7 @@ NOISY = syllables(1, 3.0) + 0.01 * np.random.default_rng(2).standard_normal((3 *
         (syllables(1, 3.0)[int(0.6 * RATE) :], syllables(1, 3.0), "begins 0.[0-9]+ s after the se"),
         (PAUSED, PAUSED, r"clean: a pause of 1\.[0-9] s in the speech; one sentence is expected"),
         (syllables(1, 3.0), NOISY, "clean: .*are the two swapped"),
+        (syllables(1, 1.0), syllables(1, 1.0), "clean: 0.[0-5][0-9] s of speech; predictions"),
         (1e-4 * syllables(1, 3.0), syllables(1, 3.0), "ha: at -?[0-9]+ dB SPL, hardly audible"),
         (
             syllables(1, 3.0),
