@@ -228,8 +228,7 @@ def judge_controls(
         for mel in sorted({mel_of(cfg, choice) for choice in networks})
     }
     missing = missing_of(jobs.values(), "sets of controls")
-    for _ in in_workers(cfg, make_controls, missing, "original, copy, band mean"):
-        pass
+    list(in_workers(cfg, make_controls, missing, "original, copy, band mean"))
     for job in jobs.values():
         check_judge(read_heard(job.folder)["original"], cfg.judge)
     return jobs
@@ -269,8 +268,7 @@ def invert_layers(
         if missing:
             check_room(files.path, missing, selection)
             embed_layers(cfg, missing, selection)
-            for _ in in_workers(cfg, invert_layer, missing, "layers"):
-                pass
+            list(in_workers(cfg, invert_layer, missing, "layers"))
             shutil.rmtree(store.parent)
 
 
@@ -283,8 +281,7 @@ def embed_layers(cfg: DictConfig, missing: list[LayerJob], selection: Selection)
         EmbeddingJob(folders, missing[0].choice, ears[part::n_parts], missing[0].controls)
         for part in range(n_parts)
     ]
-    for _ in in_workers(cfg, embed_signals, parts, "parts of the signals embedded"):
-        pass
+    list(in_workers(cfg, embed_signals, parts, "parts of the signals embedded"))
 
 
 def check_room(folder: Path, jobs: list[LayerJob], selection: Selection) -> None:

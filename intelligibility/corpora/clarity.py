@@ -63,19 +63,9 @@ def read_list(
 ) -> tuple[list[Response], list[Problem]]:
     """Read a list of signals, and their labels where those were released in other files.
 
-    Parameters
-    ----------
-    path : Path
-        Json: a list of mappings, each of which `parse` makes a response.
-    parse : callable
-        ValueError for an entry that is damaged.
-    labels : iterable of Path
-        Lists of the same signals, whose correctness counts.
-
-    Returns
-    -------
-    responses, problems
-        The usable entries, sorted by signal, and what is wrong with the others.
+    The file is json: a list of mappings, each of which `parse` makes a response, or raises
+    ValueError where it is damaged. `labels` are lists of the same signals, whose correctness
+    counts. Returns the usable entries, sorted by signal, and what is wrong with the others.
     """
     responses: list[Response] = []
     problems: list[Problem] = []

@@ -63,14 +63,9 @@ def guard(
     """Refuse to test the mapping on signals that it was fitted on; count what else was seen.
 
     `trained_on` is the record of the recogniser's training, None for a third-party recogniser; with
-    `allow_leak` signals that the mapping was fitted on are left out of the test instead.
-
-    Returns
-    -------
-    test : DataFrame
-        What may be scored.
-    leaks : dict
-        How many signals were left out; per kind what the mapping and the recogniser saw.
+    `allow_leak` signals that the mapping was fitted on are left out of the test instead. Returns
+    what may be scored, and the leaks: how many signals were left out, and per kind what the mapping
+    and the recogniser saw.
     """
     names = set(test["signal"])
     tested = [one for one in presentations if one.name in names]

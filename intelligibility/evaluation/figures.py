@@ -50,12 +50,7 @@ DECADES = np.arange(10, 100, 10)  # percent: edges of the bins of predictions
 def figure_numbers(test: pd.DataFrame, measures: list[str]) -> dict[str, dict[str, Any]]:
     """Return the numbers of the scatter, reliability and residual figures, per measure.
 
-    Parameters
-    ----------
-    test : DataFrame
-        Labelled test signals with predictions and the columns of `better_ear`.
-    measures : list of str
-        Which predictions.
+    `test` are labelled test signals with predictions and the columns of `better_ear`.
     """
     numbers: dict[str, dict[str, Any]] = {"scatter": {}, "reliability": {}, "residuals": {}}
     for measure in measures:

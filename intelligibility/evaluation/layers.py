@@ -40,12 +40,7 @@ def choose_layer(dev: pd.DataFrame) -> str | None:
 def layer_scores(dev: pd.DataFrame, test: pd.DataFrame, chosen: str) -> dict[str, Any]:
     """Score the curve of every layer, fitted on dev, on dev and test.
 
-    Parameters
-    ----------
-    dev, test : DataFrame
-        From `read_signals`; those without a response do not count.
-    chosen : str
-        The layer that dev chose.
+    Both are from `read_signals`, signals without a response do not count; dev chose `chosen`.
 
     Returns
     -------

@@ -38,21 +38,11 @@ def read_signals(
     presentations: Mapping[str, list[Presentation]],
     late: list[Response] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Read what is known of a split's signals.
+    """Read what is known of a split's signals, "dev" or "test".
 
-    Refused: no similarities, none that matches, or two responses to a signal that contradict
-    each other.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Where the files are.
-    split : str
-        "dev" or "test".
-    presentations : mapping
-        Those of each archive; "train" holds dev as well.
-    late : list of Response, optional
-        Test responses that were released separately; they replace those in the archive.
+    `presentations` are by archive, of which "train" holds dev as well. Test responses that were
+    released separately, `late`, replace those in the archive. Refused: no similarities, none that
+    matches, or two responses to a signal that contradict each other.
 
     Returns
     -------

@@ -93,14 +93,8 @@ def check_before_work(
 ) -> tuple[list[Source], dict[str, list[Presentation]], list[Problem]]:
     """Find everything that is wrong, or will be lacking in later stages, before hours of work.
 
-    Returns
-    -------
-    sources : list of Source
-        The files to make ear signals from.
-    used : dict
-        The presentations that can be used, per archive.
-    problems : list of Problem
-        What is wrong with the others.
+    Returns the files to make ear signals from; the presentations that can be used, per archive; and
+    what is wrong with the others.
     """
     sources, problems = check_headers(archives)
     problems = [*check_archives(archives), *problems]
@@ -181,12 +175,8 @@ def _severe_losses(archives: Mapping[str, Archive]) -> list[Problem]:
 def check_headers(archives: Mapping[str, Archive]) -> tuple[list[Source], list[Problem]]:
     """Read the header of every file.
 
-    Returns
-    -------
-    sources : list of Source
-        Those whose header is sound, sorted by their key.
-    problems : list of Problem
-        What is wrong with the others, and pairs whose lengths do not fit.
+    Returns the files whose header is sound, sorted by their key; and what is wrong with the others,
+    or with pairs whose lengths do not fit.
     """
     users: dict[Source, list[str]] = {}
     for name, archive in archives.items():

@@ -41,10 +41,7 @@ def process_group(run_opts: RunOptions) -> Iterator[None]:
 def sole_training(hparams: Mapping[str, Any]) -> Iterator[threading.Event]:
     """Make the recogniser's folders, and keep other runs from changing them or the data.
 
-    Yields
-    ------
-    Event
-        Set from the first signal on that asks the training to stop.
+    Yields an event that is set from the first signal on that asks the training to stop.
     """
     with ExitStack() as locks:
         if if_main_process():
@@ -85,12 +82,8 @@ def keep_speechbrain_quiet() -> None:
 def heard_signals() -> Iterator[threading.Event]:
     """Note that the run is to stop: Python drops a Ctrl-C that comes while workers are forked.
 
-    Python would print the traceback of the dropped interrupt all the same.
-
-    Yields
-    ------
-    Event
-        Set from the first signal on.
+    Python would print the traceback of the dropped interrupt all the same. Yields an event that is
+    set from the first signal on.
     """
     stop = threading.Event()
 
