@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from scipy.signal import ShortTimeFFT
@@ -45,7 +46,7 @@ def main() -> None:
     for severity, levels in {"NOTHING": (0,) * 8, **LEVELS_DB_HL}.items():
         ear = Ear()
         ear.set_audiogram(Audiogram(levels))
-        assert ear.cochlea.severity == severity
+        assert ear.cochlea is not None and ear.cochlea.severity == severity
         name = "No loss" if severity == "NOTHING" else f"{severity.capitalize()} loss"
         (heard[name],) = ear.process(speech)
     for axis, (name, signal) in zip(axes.flat, heard.items(), strict=False):
@@ -59,7 +60,7 @@ def main() -> None:
     figure.savefig(HERE / "msbg_severities.png", dpi=130)
 
 
-def draw_spectrogram(axis: Axes, signal: np.ndarray) -> object:
+def draw_spectrogram(axis: Axes, signal: np.ndarray) -> ScalarMappable:
     """Draw over time and frequency the level, in dB SPL, that a steady tone would have there."""
     window = np.hanning(1024)
     transform = ShortTimeFFT(window, hop=128, fs=SAMPLE_RATE, mfft=2048, scale_to="magnitude")

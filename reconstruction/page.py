@@ -163,9 +163,9 @@ def show(axes: Axes, log_mel: np.ndarray) -> None:
     """Draw a log-mel spectrogram (frames, bands) with its axes: seconds, and kHz by the mel."""
     n_frames, n_bands = log_mel.shape
     top = float(log_mel.max())
-    colours = {"cmap": "magma", "vmin": top - RANGE, "vmax": top}
-    extent = (0, n_frames * 0.01, 0, n_bands)
-    axes.imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, **colours)
+    extent = (0.0, n_frames * 0.01, 0.0, float(n_bands))
+    image = axes.imshow(log_mel.T, cmap="magma", origin="lower", aspect="auto", extent=extent)
+    image.set_clim(top - RANGE, top)
     mels = [math.log1p(khz / 0.7) for khz in SHOWN_KHZ]
     axes.set_yticks([n_bands * mel / mels[-1] for mel in mels], [f"{khz:g}" for khz in SHOWN_KHZ])
 

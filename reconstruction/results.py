@@ -41,9 +41,9 @@ def write_results(
     """
     rows = [row for place in finished(files, made_by) for row in layer_rows(files, place, seed)]
     table = pd.DataFrame(in_order(rows))
-    table = table[[*COLUMNS, *table.columns.difference(COLUMNS, sort=False)]]
+    table = table[[*COLUMNS, *table.columns.difference(list(COLUMNS), sort=False)]]
     networks = networks_of(files, table["source"].unique())
-    content = {
+    content: dict[str, Any] = {
         "networks": networks,
         "trends": trends(table),
         "rows": records(table),
@@ -65,7 +65,8 @@ def write_results(
 def finished(files: ReconstructionFolder, made_by: Mapping[str, Any]) -> list[Path]:
     """List the folders of layers made with this judge from these signals."""
     made_by = json.loads(json.dumps(made_by))  # as the records' files give it back
-    places, others = [], []
+    places: list[Path] = []
+    others: list[Path] = []
     for place in files.layers():
         made = read_json(LayerFolder(place).record, dict)["made_by"]
         same = all(made.get(name) == value for name, value in made_by.items())
@@ -175,7 +176,7 @@ def summary(table: pd.DataFrame, networks: Mapping[str, Mapping[str, Any]]) -> s
     """Return results.md: per network both conditions, then processed signals by severity."""
     parts = ["# Speech back from each layer\n"]
     for source, rows in table.groupby("source", sort=False):
-        about = about_network(networks.get(source, {}))
+        about = about_network(networks.get(str(source), {}))
         parts += [f"## {source}\n", *([f"{about}\n"] if about else []), markdown(show_layers(rows))]
         parts += ["By severity of the hearing loss, processed:\n", markdown(show_severities(rows))]
     return "\n".join(parts)
@@ -191,7 +192,7 @@ def show_layers(rows: pd.DataFrame) -> pd.DataFrame:
         line |= {"parameters": _number(one.params, 0), "train L1": _number(one.mel_l1_train, 3)}
         for condition, row in pair.set_index("condition").loc[list(CONDITIONS)].iterrows():
             interval = f"{row.wer_ci_lo:.1f} to {row.wer_ci_hi:.1f}"
-            shorts = [f"{SHORT[condition]} {name}" for name in ("L1", "skill", "WER (95 %)")]
+            shorts = [f"{SHORT[str(condition)]} {name}" for name in ("L1", "skill", "WER (95 %)")]
             cells = _number(row.mel_l1, 3), _number(row.skill, 2), f"{row.wer:.1f} ({interval})"
             line |= dict(zip(shorts, cells, strict=True))
         shown.append(line)
@@ -207,7 +208,8 @@ def show_severities(rows: pd.DataFrame) -> pd.DataFrame:
         line = {"layer": layer, "inverter": inverter}
         found = group.set_index("listener").reindex(severities)
         for name, row in found.iterrows():
-            line |= {f"{name.lower()} skill": _number(row.skill, 2)}
-            line |= {f"{name.lower()} WER": _number(row.wer, 1)}
+            severity = str(name).lower()
+            line |= {f"{severity} skill": _number(row.skill, 2)}
+            line |= {f"{severity} WER": _number(row.wer, 1)}
         shown.append(line)
     return pd.DataFrame(shown)
