@@ -14,6 +14,7 @@ BELOW_SPEECH = 40.0  # dB; breath and first consonants lie around it, vowels far
 ABOVE_NOISE = 6.0  # dB over the noise floor, where there is one
 LEAST_ABOVE_NOISE = 20.0  # dB from the floor to speech, without which no onset can be told
 LASTING = 10, 8  # a sound begins where of so many frames so many are above: no click does that
+APART = 0.3  # s: less than the shortest word and pause of another sentence
 SILENCE = -120.0  # dB FS, below the last bit of 16
 MARGIN = 0.5  # s before the onset
 SETTINGS = {
@@ -75,6 +76,18 @@ def contrast(signal: np.ndarray, rate: int, span: tuple[float, float]) -> float:
     levels = _envelope(signal[round(span[0] * rate) : round(span[1] * rate)], rate)
     speech, floor = _speech_and_floor(levels)
     return float(speech - floor)
+
+
+def level_beyond(signal: np.ndarray, rate: int, span: tuple[float, float]) -> float:
+    """Return by how many dB the loudest `APART` seconds beyond a span in s exceed its speech.
+
+    Sound closer to the span than that may be its reverberation. -inf where there is nothing else.
+    """
+    levels, n_frames = _envelope(signal, rate), round(APART / STEP)
+    first, last = (round(second / STEP) for second in span)
+    beyond = np.concatenate([levels[: max(0, first - n_frames)], levels[last + n_frames :]])
+    speech, _ = _speech_and_floor(levels[first:last])
+    return float(np.sort(beyond)[-n_frames] - speech) if len(beyond) >= n_frames else -np.inf
 
 
 def lasting(signal: np.ndarray, n_samples: int) -> np.ndarray:

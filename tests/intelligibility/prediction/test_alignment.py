@@ -82,6 +82,7 @@ def test_a_delay_beyond_a_second_is_to_be_trimmed(seconds, which):
 
 
 PAUSED = np.concatenate([syllables(1), np.zeros((RATE, 2)), syllables(2)])
+BEFORE = syllables(2, 1.5)  # another sentence
 NOISY = syllables(1, 3.0) + 0.01 * np.random.default_rng(2).standard_normal((3 * RATE, 2))
 
 
@@ -93,6 +94,12 @@ NOISY = syllables(1, 3.0) + 0.01 * np.random.default_rng(2).standard_normal((3 *
         (syllables(1, 3.0)[: int(1.5 * RATE)], syllables(1, 3.0), "ends 0.9[0-9] s before the sen"),
         (syllables(1, 3.0)[int(0.6 * RATE) :], syllables(1, 3.0), "begins 0.[0-9]+ s after the se"),
         (PAUSED, PAUSED, r"clean: a pause of 1\.[0-9] s in the speech; one sentence is expected"),
+        (PAUSED, syllables(1), "ha: as loud a sound outside 0.[0-9] to 1.[0-9] s, where clean sp"),
+        (
+            np.concatenate([BEFORE, syllables(1)]),
+            np.concatenate([0 * BEFORE, syllables(1)]),
+            "ha: as loud a sound outside 1.[0-9] to 3.[0-9] s, where clean speaks",
+        ),
         (syllables(1, 3.0), NOISY, "clean: .*are the two swapped"),
         (syllables(1, 1.0), syllables(1, 1.0), "clean: 0.[0-5][0-9] s of speech; predictions"),
         (1e-4 * syllables(1, 3.0), syllables(1, 3.0), "ha: at -?[0-9]+ dB SPL, hardly audible"),
