@@ -40,6 +40,10 @@ def lay_out(
     """
     named = _all_tables(experiment, results, groups)
     tables = {experiment.result_table(name): table for name, table in named.items()}
+    if "within" not in named:  # what an earlier run, of other signals, left
+        for stale in experiment.result_table("within"), experiment.figure("within"):
+            for path in stale.parent.glob(f"{stale.name}.*"):
+                path.unlink()
     for stem, table in tables.items():
         write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))  # numbers
         write_text(stem.with_suffix(".md"), markdown(table.shown))  # for reading

@@ -11,7 +11,7 @@ import pytest
 
 import evaluate
 from benchmarks.made.experiment import CHECKPOINT, make_experiment
-from intelligibility.evaluation.layout import _all_tables
+from intelligibility.evaluation.layout import _all_tables, lay_out
 from intelligibility.evaluation.report import notes
 from intelligibility.experiment import Experiment
 from tests.conftest import configure
@@ -81,13 +81,16 @@ def test_says_what_was_run_on_what(report):
         assert said in words, said
 
 
-def test_a_table_without_a_number_is_left_out(report):
+def test_a_table_without_a_number_is_left_out(report, tmp_path):
     results = json.loads((report.parent / "results.json").read_text())
-    experiment = Experiment(report.parent, report.parent, "")
+    exp = shutil.copytree(report.parent, tmp_path / "exp")
+    experiment = Experiment(exp, exp, "")
     assert "within" in _all_tables(experiment, results, {})
     nothing = {"reason": "0 systems have 3 listeners", "ceiling": None, "measures": {}}
     results["within"] = {"listener": nothing, "system": nothing}
-    assert "within" not in _all_tables(experiment, results, {})
+    lay_out(experiment, results, {}, {})
+    left = {path.stem for name in ("tables", "figures") for path in (exp / name).iterdir()}
+    assert "table1" in left and "within" not in left
     said = "No correlations within listeners or within systems: 0 systems have 3 listeners; "
     assert any(note.startswith(said) for note in notes(results))
 
