@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from joblib.externals.loky import get_reusable_executor
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
@@ -78,7 +79,10 @@ def become_script(script: Path, words: list[str], cwd: Path, written: Path) -> N
     elsewhere = [path for path in sys.path if path not in ("", str(RECIPE))]
     sys.path[:] = [str(script.parent), *elsewhere]
     sys.argv = [str(script), *words]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:  # a fork ends without atexit, and would wait 300 s for joblib's idle processes
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
 
 
 @functools.cache
