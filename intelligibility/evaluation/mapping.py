@@ -20,7 +20,6 @@ from intelligibility.corpora import CORPORA
 from intelligibility.corpora.presentation import Presentation
 from intelligibility.evaluation.curve import CURVE, Curve, fit_curve
 from intelligibility.evaluation.intervals import PredictionInterval, mean_residuals
-from intelligibility.evaluation.layers import choose_layer, layers_of
 from intelligibility.evaluation.leaks import Seen
 from intelligibility.evaluation.scoring import score
 from intelligibility.evaluation.tables import NAMES
@@ -173,6 +172,9 @@ def _fit_all(
     dev: pd.DataFrame, known: dict[str, Presentation], checkpoint_sha256: str | None
 ) -> FittedMapping:
     """Fit the curve of every measure on the same dev signals, and of the layer that they choose."""
+    # Only fitting needs it, and it needs matplotlib, which predicting does without.
+    from intelligibility.evaluation.layers import choose_layer, layers_of
+
     layer = choose_layer(dev)
     if layer is not None:
         logger.info("Of %d layers %s is the best on dev", len(layers_of(dev)), layer)

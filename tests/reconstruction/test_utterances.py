@@ -70,7 +70,7 @@ def test_speech_that_cannot_be_used_is_refused(tmp_path):
         (np.zeros((4000, 2)), 16000, "one channel"),
         (np.zeros(4000), 44100, "16000 Hz"),
         (np.full(4000, np.nan), 16000, "finite"),
-        (np.zeros(400), 16000, "3200 to"),
+        (np.zeros(400), 16000, "takes 0.2 to"),
     ):
         sf.write(wav, samples, rate, subtype="FLOAT")
         with pytest.raises(RecipeError, match=reason):

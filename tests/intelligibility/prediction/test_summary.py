@@ -26,6 +26,9 @@ def result(number: int, system: str, percent: float, correctness: float | None =
         "text_given": True,
         "delay": 0.005,
         "level": 65.0,
+        "processed": f"{system}_{number}.wav",
+        "reference": f"{number}.wav",
+        "audiogram": "N2",
         "warnings": ["one", "two"],
     }
 
