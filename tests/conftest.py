@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import reusable_executor
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
@@ -82,7 +82,8 @@ def become_script(script: Path, words: list[str], cwd: Path, written: Path) -> N
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     finally:  # a fork ends without atexit, and would wait 300 s for joblib's idle processes
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        if reusable_executor._executor is not None:
+            reusable_executor._executor.shutdown(wait=False, kill_workers=True)
 
 
 @functools.cache
