@@ -91,6 +91,7 @@ def write_noises(data: Path) -> None:
 
 
 def main() -> None:
+    """Write the folders that prepare_cls.py reads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="(%(default)s)")
     folder = parser.parse_args().folder.absolute()

@@ -277,6 +277,7 @@ def _write_wav(path: Path, signal: np.ndarray) -> None:
 
 
 def main() -> None:
+    """Build the miniature, unless it is there as these settings make it."""
     parser = argparse.ArgumentParser(description="Build the miniature of CPC1.")
     parser.add_argument("--folder", type=Path, help=f"where it is written (default: {FOLDER})")
     parser.add_argument(

@@ -140,6 +140,7 @@ def export(save_folder: Path, folder: Path) -> int:
 
 
 def main() -> None:
+    """Train the start, measure it, and write it with its provenance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="(%(default)s)")
     parser.add_argument("--work", type=Path, default=RECIPE / "demo/exp_pretrained")

@@ -68,7 +68,7 @@ def header_of(path: Path) -> Any:
     Raises
     ------
     ValueError
-        What is wrong with the file, in words that do not name it.
+        What is wrong with the file, without its name.
     """
     try:
         if path.stat().st_size == 0:
@@ -92,7 +92,7 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
     Raises
     ------
     ValueError
-        What is wrong with the file, in words that do not name it.
+        What is wrong with the file, without its name.
     """
     header = header_of(path)
     try:

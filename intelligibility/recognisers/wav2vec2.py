@@ -167,7 +167,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
             return refused
         tokens = self.tokens_of(text)
         if not tokens:
-            return f"none of {text!r:.60} is in the recogniser's letters; write it in words"
+            return f"none of {text!r:.60} is in the recogniser's letters; spell it out"
         samples = round(seconds * ASR_RATE) - self.lengths[0]
         frames = 1 + samples // self.model.config.inputs_to_logits_ratio
         # A frame for each letter, and a blank between two that are the same.
@@ -182,7 +182,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
 @functools.cache
 def warn_of_letters(text: str) -> None:
     """Warn, once per text in a process, that not all of it counts in `prob`."""
-    logger.warning("%r: not all of it is in the recogniser's letters; write it in words", text)
+    logger.warning("%r: not all of it is in the recogniser's letters; spell it out", text)
 
 
 def receptive_field(model: PreTrainedModel) -> int:
