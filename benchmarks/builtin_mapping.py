@@ -61,8 +61,9 @@ def main() -> None:
                 "https://github.com/claritychallenge/clarity",
             },
             "licence": {
-                "answers and severities": "stands at that record, and could not be read where this "
-                "file was made; the file holds numbers fitted on the data, not the data",
+                "answers and severities": "available for anyone to use, who is asked to cite that "
+                "record (https://claritychallenge.org/docs/cpc3/cpc3_download, September 2025), "
+                "where the full terms stand; this file holds numbers fitted on the data, not data",
                 "HASPI": "MIT, copyright (c) 2022 The PyClarity Team",
             },
         },
