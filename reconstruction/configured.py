@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig
 from torch import Tensor
 
 from intelligibility.configuration import Settings, require
-from intelligibility.experiment import AsrFolder, Experiment
+from intelligibility.experiment import AsrFolder, Experiment, folder_name
 from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError, file_stamp, pick_device, sha256_of
@@ -120,7 +120,7 @@ class NetworkChoice:
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """What determines a layer's numbers apart from network, judge and signals."""
+    """What determines a layer's sounds and losses, apart from network and signals."""
 
     fit: FitSettings  # the inverter's training
     mel: str  # preset of the spectrograms
@@ -176,8 +176,13 @@ def _changed(cfg: DictConfig, **changes: Any) -> DictConfig:
 
 
 def judge_made_by(cfg: DictConfig, level: float) -> dict[str, Any]:
-    """Return everything that determines the judge's transcripts."""
+    """Return everything that determines the judge's transcripts, apart from the wavs."""
     return recogniser_made_by(*judge_of(cfg)) | {"level": level}
+
+
+def judge_name(cfg: DictConfig) -> str:
+    """Return the name of another judge than the usual one in folders; "" for that one."""
+    return "" if cfg.judge == OWN_JUDGE else folder_name(str(cfg.judge))
 
 
 def judge_of(cfg: DictConfig) -> tuple[DictConfig, Experiment]:
@@ -273,25 +278,21 @@ def layer_settings(cfg: DictConfig, mel: str) -> LayerSettings:
     )
 
 
-def table_made_by(cfg: DictConfig, selection: Selection) -> dict[str, Any]:
-    """Return everything that all layers of a table share: judge and signals."""
-    return {
-        "judge": judge_made_by(cfg, selection.level),
-        "training": digest_of(selection.training),
-        "scored": digest_of(selection.scored),
-    }
+def table_made_by(selection: Selection) -> dict[str, Any]:
+    """Return everything that all layers of a table share, apart from the judge: the signals."""
+    return {"training": digest_of(selection.training), "scored": digest_of(selection.scored)}
 
 
 def controls_made_by(cfg: DictConfig, selection: Selection, mel: str) -> dict[str, Any]:
     """Return everything that determines the controls of one kind of spectrogram."""
     own = {"mel": mel, "griffinlim_iterations": cfg.reconstruct.griffinlim_iterations}
-    return table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)}
+    return table_made_by(selection) | own | {"vocoder": _vocoder_stamp(cfg)}
 
 
 def layer_made_by(
     cfg: DictConfig, choice: NetworkChoice, layer: Layer, selection: Selection
 ) -> dict[str, Any]:
-    """Return everything that determines a layer's numbers."""
+    """Return everything that determines a layer's sounds and losses."""
     if choice.weights is None:
         network = judge_made_by(_changed(cfg, judge=OWN_JUDGE), selection.level)
         network |= {"last_encoder_layer": "normalised"}
@@ -299,7 +300,7 @@ def layer_made_by(
         network = {"weights_sha256": sha256_of([choice.weights])}
     settings = asdict(layer_settings(cfg, mel_of(cfg, choice)))
     own = {"network": network, "layer": layer.name, "settings": settings}
-    return table_made_by(cfg, selection) | own | {"vocoder": _vocoder_stamp(cfg)}
+    return table_made_by(selection) | own | {"vocoder": _vocoder_stamp(cfg)}
 
 
 def digest_of(ears: Iterable[EarSignals]) -> str:

@@ -1,18 +1,20 @@
 """The controls of one spectrogram, or one layer from embedding to words, made in one process.
 
-A folder is whole or absent. That of a layer holds
+A folder is whole or absent; judges hear what it holds afterwards. That of a layer holds
 
     inverter.json inverter.pt            the trained inverter
     embeddings/{ref,msbg}/<ear>.npy      the layer's embeddings of the scored signals
-    wav/{ref,msbg}/<ear>.wav             the speech reconstructed from these two alone
+    reconstruction/{ref,msbg}/<ear>.wav  the speech reconstructed from these two alone
     untrained/, shuffled/                wavs of the floors, for some of the signals
-    heard.json                           the judge's transcripts, signal by signal
-    layer.json                           what it was made by, and the losses
+    signals.json                         these wavs, with the losses
+    layer.json                           what it was made by
+    heard.json                           the usual judge's transcripts, signal by signal
+    judges/<name>/heard.json             those of another
 """
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from multiprocessing import parent_process
@@ -36,7 +38,6 @@ from intelligibility.runs import (
 from intelligibility.words import word_errors
 from reconstruction.configured import (
     OWN_JUDGE,
-    Judge,
     LayerSettings,
     NetworkChoice,
     check_judge,
@@ -72,7 +73,7 @@ class ControlsJob:
     training: Sequence[EarSignals]  # what inverters learn from
     scored: Sequence[EarSignals]
     settings: LayerSettings  # sizes, spectrogram, vocoder
-    config: str  # the resolved configuration, as JSON, by which network and judge are loaded
+    config: str  # the resolved configuration, as JSON, by which the network is loaded
     level: float  # dB re full scale, at which the recogniser hears all signals
 
     @property
@@ -113,34 +114,42 @@ class EmbeddingJob:
     controls: ControlsJob
 
 
-def is_done(record: Path, made_by: dict[str, Any]) -> bool:
+@dataclass(frozen=True)
+class HearingJob:
+    """Everything that a process needs to have a judge hear the wavs of one folder."""
+
+    folder: Path  # of a layer or of controls, finished
+    judge: str  # as in `ReconstructionFolder`
+    made_by: dict[str, Any]  # everything that determines what it hears, apart from the wavs
+    config: str  # the resolved configuration, as JSON, by which the judge is loaded
+    level: float  # dB re full scale, at which it hears all signals
+
+    @property
+    def record(self) -> Path:
+        """The file of the transcripts."""
+        return LayerFolder(self.folder).heard(self.judge)
+
+
+def is_done(record: Path, made_by: Mapping[str, Any]) -> bool:
     """Tell whether a record is there and was made by the same things."""
-    plain = json.loads(json.dumps(made_by))  # as the record's file gives it back
-    return record.is_file() and read_json(record, dict).get("made_by") == plain
+    expected = json.loads(json.dumps(made_by))  # as the record's file gives it back
+    return record.is_file() and read_json(record, dict).get("made_by") == expected
 
 
 def make_controls(job: ControlsJob) -> None:
-    """Write a folder of controls: original, copy and band mean, with the judge's transcripts."""
+    """Write a folder of controls: original, copy and band mean."""
     torch.set_num_threads(1)
-    judge = judge_of_process(job.config, job.level)
     settings, mel = job.settings, LogMel(job.settings.mel)
     vocoder = mel if settings.vocoder == "griffinlim" else NeuralVocoder(settings.vocoder)
-    name = json.loads(job.config).get("judge", OWN_JUDGE)
     means = {}  # log-mel (bands,) of each condition: every training signal counts the same
     for condition in CONDITIONS:
         spectra = [target_mel(ear, condition, mel, "input").mean(0) for ear in job.training]
         means[condition] = torch.stack(spectra).mean(0)
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
-        heard: dict[str, list[Transcript]] = {kind: [] for kind in CONTROLS}
+        signals: dict[str, list[Transcript]] = {kind: [] for kind in CONTROLS}
         ears = list(product(CONDITIONS, job.scored))
-        for condition, ear in in_progress(ears, "originals judged"):
-            wav = files.wav("original", condition, ear.name)
-            write_wav(wav, at_level(read_speech(ear.wavs[condition])))
-            heard["original"].append(transcribe(judge, wav, ear, condition))
-            if len(heard["original"]) == min(N_TRIED, len(job.scored)):  # clean ones
-                check_judge(heard["original"], name)
-        for condition, ear in in_progress(ears, "copies and band means judged"):
+        for condition, ear in in_progress(ears, "controls made"):
             speech = at_level(read_speech(ear.wavs[condition]))
             log_mel = mel(speech[None])
             flat = means[condition].expand_as(log_mel)
@@ -148,13 +157,34 @@ def make_controls(job: ControlsJob) -> None:
             copy, bandmean = (
                 vocoder.to_wav(one, len(speech), settings.n_iter)[0] for one in (log_mel, flat)
             )
-            for kind, sound in (("copy", copy), ("bandmean", bandmean)):
-                wav = write_wav(files.wav(kind, condition, ear.name), sound)
-                losses = (mean_l1, mean_l1) if kind == "bandmean" else ()
-                heard[kind].append(transcribe(judge, wav, ear, condition, *losses))
-        write_heard(files, heard)
+            for kind, sound in zip(CONTROLS, (speech, copy, bandmean), strict=True):
+                write_wav(files.wav(kind, condition, ear.name), sound)
+                losses = (mean_l1, mean_l1) if kind == "bandmean" else (None, None)
+                signals[kind].append(unheard(ear, condition, *losses))
+        write_json(files.signals, plain(signals))
         record = {"made_by": job.made_by, "means": {c: mean.tolist() for c, mean in means.items()}}
         write_json(files.controls_record, record)
+
+
+def hear(job: HearingJob) -> None:
+    """Have a judge write down what it hears in the wavs of one folder.
+
+    It is refused after the first clean originals, if it does not understand them.
+    """
+    torch.set_num_threads(1)
+    judge, files = judge_of_process(job.config, job.level), LayerFolder(job.folder)
+    name = json.loads(job.config).get("judge", OWN_JUDGE)
+    signals = transcripts_of(read_json(files.signals, dict))
+    n_tried = min(N_TRIED, len(signals.get("original", ())) // len(CONDITIONS))
+    heard: dict[str, list[Transcript]] = {kind: [] for kind in signals}
+    every = [(kind, one) for kind, some in signals.items() for one in some]
+    for kind, one in in_progress(every, "signals judged"):
+        text = judge.hear(read_speech(files.wav(kind, one.condition, one.name)))
+        errors, n_words = word_errors(text, one.prompt)
+        heard[kind].append(replace(one, text=text, errors=errors, n_words=n_words))
+        if kind == "original" and len(heard[kind]) == n_tried:  # clean ones
+            check_judge(heard[kind], name)
+    write_json(job.record, {"made_by": job.made_by, "heard": plain(heard)})
 
 
 def in_progress(items: list[Any], what: str) -> Iterable[Any]:
@@ -162,23 +192,26 @@ def in_progress(items: list[Any], what: str) -> Iterable[Any]:
     return items if parent_process() else progress(items, what, len(items), "signal", delay=10)
 
 
-def write_heard(files: LayerFolder, heard: dict[str, list[Transcript]]) -> None:
-    """Write heard.json of a folder of controls or of a layer."""
-    write_json(files.heard, {kind: [asdict(one) for one in some] for kind, some in heard.items()})
+def plain(transcripts: dict[str, list[Transcript]]) -> dict[str, Any]:
+    """Return transcripts by kind as plain values."""
+    return {kind: [asdict(one) for one in some] for kind, some in transcripts.items()}
 
 
-def read_heard(folder: Path) -> dict[str, list[Transcript]]:
-    """Read heard.json of a folder of controls or of a layer."""
-    content = read_json(LayerFolder(folder).heard, dict)
+def transcripts_of(content: dict[str, Any]) -> dict[str, list[Transcript]]:
+    """Return transcripts by kind from what `plain` made of them."""
     return {kind: [Transcript(**one) for one in some] for kind, some in content.items()}
 
 
+def read_heard(folder: Path, judge: str = "") -> dict[str, list[Transcript]]:
+    """Read what a judge, named as in `ReconstructionFolder`, heard of controls or of a layer."""
+    return transcripts_of(read_json(LayerFolder(folder).heard(judge), dict)["heard"])
+
+
 def invert_layer(job: LayerJob) -> None:
-    """Train, invert and judge one layer, embedded before or here; its folder is whole or absent."""
+    """Train and invert one layer, embedded before or here; its folder is whole or absent."""
     torch.set_num_threads(1)
-    config, level, scored = job.controls.config, job.controls.level, job.controls.scored
-    judge = judge_of_process(config, level)
-    device = pick_device(json.loads(config)["device"])
+    scored = job.controls.scored
+    device = pick_device(json.loads(job.controls.config)["device"])
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
         embedded = LayerFolder(job.embedded or part)
@@ -194,13 +227,13 @@ def invert_layer(job: LayerJob) -> None:
 
         # From here on, speech is made of the inverter and the embeddings alone.
         inverter = Inverter.load(part)
-        heard = {"reconstruction": reconstruct(job, files, "wav", inverter, scored, judge)}
+        signals = {"reconstruction": reconstruct(job, files, "reconstruction", inverter, scored)}
         n_floors = job.settings.n_floors
         few = scored[:: max(1, len(scored) // n_floors)][:n_floors]
         for floor, other in floor_inverters(job, pairs, device):
-            heard[floor] = reconstruct(job, files, floor, other, few, judge)
+            signals[floor] = reconstruct(job, files, floor, other, few)
         shutil.rmtree(files.training)
-        write_heard(files, heard)
+        write_json(files.signals, plain(signals))
         about = {"params": n_parameters(inverter), **losses, "layer": asdict(job.layer)}
         write_json(files.record, {"made_by": job.made_by, **about})
     if job.embedded:
@@ -281,46 +314,37 @@ def reconstruct(
     kind: str,
     inverter: Inverter,
     ears: Sequence[EarSignals],
-    judge: Judge,
 ) -> list[Transcript]:
-    """Make speech of stored embeddings, write it below `kind`, and have it transcribed."""
+    """Make speech of stored embeddings, and write it below `kind`."""
     target = job.settings.target
     means = read_json(job.controls.record, dict)["means"]
-    heard = []
-    for ear, condition in in_progress(list(product(ears, CONDITIONS)), f"{kind} judged"):
+    signals = []
+    for ear, condition in in_progress(list(product(ears, CONDITIONS)), f"{kind} made"):
         embedding = np.load(files.embedding(condition, ear.name))
         speech = torch.from_numpy(inverter.invert(embedding))
-        wav = write_wav(files.wav(kind, condition, ear.name), speech)
+        write_wav(files.wav(kind, condition, ear.name), speech)
         wanted = target_mel(ear, condition, inverter.mel, target)
         found = inverter.log_mel(embedding)
         frames = min(len(wanted), len(found))
         mean = torch.tensor(means[condition if target == "input" else "ref"])
         guesses = (found[:frames], mean)
         losses = [float((wanted[:frames] - guess).abs().mean()) for guess in guesses]
-        heard.append(transcribe(judge, wav, ear, condition, *losses))
-    return heard
+        signals.append(unheard(ear, condition, *losses))
+    return signals
 
 
-def transcribe(
-    judge: Judge,
-    wav: Path,
-    ear: EarSignals,
-    condition: str,
-    mel_l1: float | None = None,
-    mean_l1: float | None = None,
+def unheard(
+    ear: EarSignals, condition: str, mel_l1: float | None, mean_l1: float | None
 ) -> Transcript:
-    """Have a written wav transcribed, and count its wrong words."""
-    text = judge.hear(read_speech(wav))
-    errors, n_words = word_errors(text, ear.prompt)
+    """Return the record of a signal that no judge has heard."""
     about = ear.name, condition, ear.listener, ear.severity, ear.prompt
-    return Transcript(*about, text, errors, n_words, mel_l1, mean_l1)
+    return Transcript(*about, mel_l1=mel_l1, mean_l1=mean_l1)
 
 
-def write_wav(path: Path, speech: Tensor) -> Path:
-    """Write speech as float32, which no peak can clip; return the path."""
+def write_wav(path: Path, speech: Tensor) -> None:
+    """Write speech as float32, which no peak can clip."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sf.write(path, speech.numpy(), ASR_RATE, subtype="FLOAT")
-    return path
 
 
 def save_array(path: Path, values: np.ndarray) -> None:

@@ -92,17 +92,17 @@ def chapter(
     own = {name: LayerFolder(files.layer(source, name, inverter)) for name in layers}
     mel = read_json(own[layers[0]].inverter, dict)["spec"]["mel"]
     controls = LayerFolder(files.controls(mel))
-    # The rows of an example: a folder, where its wavs are, and which of its transcripts.
-    shown = {name: (controls, name, name) for name in ("original", "copy")}
-    shown |= {name: (folder, "wav", "reconstruction") for name, folder in own.items()}
+    # The rows of an example: a folder, and which of its sounds.
+    shown = {name: (controls, name) for name in ("original", "copy")}
+    shown |= {name: (folder, "reconstruction") for name, folder in own.items()}
     heard = {
-        name: {(one.name, one.condition): one for one in read_heard(folder.path)[kind]}
-        for name, (folder, _, kind) in shown.items()
+        name: {(one.name, one.condition): one for one in read_heard(folder.path, files.judge)[kind]}
+        for name, (folder, kind) in shown.items()
     }
     examples, wavs = [], []
     for ear in examples_of(ears.values(), heard["original"].values()):
         rows_of_ear, wavs_of_ear = [], {}
-        for name, (folder, kind, _) in shown.items():
+        for name, (folder, kind) in shown.items():
             some = {condition: folder.wav(kind, condition, ear.name) for condition in CONDITIONS}
             cells = [cell(wav, heard[name][ear.name, one]) for one, wav in some.items()]
             rows_of_ear.append((name, cells))

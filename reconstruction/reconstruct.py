@@ -15,9 +15,11 @@ Writes  exp_folder/reconstruct{track}/
             results.{csv,json,md}                    the table
             index.html, reconstruction.html          players, spectrograms, lost words
             figures/                                 skill and WER by depth; spectrograms
+            judges/<name>/                           the same by another judge, with judge=
 
 A layer's folder is whole or absent. A run that was stopped goes on with the next layer; what was
-made from other signals, with other settings or by another network is made again.
+made from other signals, with other settings or by another network is made again. Another judge
+hears what is there.
 """
 
 import sys
@@ -59,6 +61,8 @@ from reconstruction.configured import (
     digest_of,
     hash_of,
     inverter_name,
+    judge_made_by,
+    judge_name,
     layer_made_by,
     layer_settings,
     load_network,
@@ -71,8 +75,10 @@ from reconstruction.jobs import (
     EMBEDDING_BYTES,
     ControlsJob,
     EmbeddingJob,
+    HearingJob,
     LayerJob,
     embed_signals,
+    hear,
     invert_layer,
     is_done,
     make_controls,
@@ -106,7 +112,7 @@ LEVEL_EARS = 200  # references whose median level the recogniser hears all signa
 def run(cfg: DictConfig) -> None:
     """Invert every layer that is asked for, and write the table, the figures and the page."""
     experiment = Experiment.from_config(cfg)
-    files = ReconstructionFolder.of(experiment)
+    files = ReconstructionFolder.of(experiment, judge_name(cfg))
     torch.set_num_threads(1)
     with (
         sole_run(experiment.results_folder, files.path.name),
@@ -116,12 +122,15 @@ def run(cfg: DictConfig) -> None:
         selection = choose_signals(cfg, experiment)
         networks = choose_networks(cfg, files, selection)
         layers = {choice: layers_of(cfg, choice, selection.level) for choice in networks}
-        controls = judge_controls(cfg, files, selection, networks)
+        judge = judge_made_by(cfg, selection.level)
+        controls = judge_controls(cfg, files, selection, networks, judge)
         train_classifiers(cfg, files, selection, networks)
-        invert_layers(cfg, files, selection, layers, controls)
+        for choice, chosen in layers.items():
+            inverted = invert_layers(cfg, files, selection, choice, chosen, controls)
+            have_heard(cfg, files, selection.level, inverted, judge)
         scored = {ear.name: ear for ear in selection.scored}
-        made_by = table_made_by(cfg, selection)
-        write_results(files, made_by, cfg.seed, scored, provenance(cfg))
+        signals = table_made_by(selection)
+        write_results(files, signals, judge, cfg.seed, scored, provenance(cfg))
     logger.info("Wrote %s", files.index)
 
 
@@ -210,8 +219,9 @@ def judge_controls(
     files: ReconstructionFolder,
     selection: Selection,
     networks: Iterable[NetworkChoice],
+    judge: dict[str, Any],
 ) -> dict[str, ControlsJob]:
-    """Have original, copy and band mean judged, by the preset of their spectrogram.
+    """Make original, copy and band mean, by the preset of their spectrogram, and have them judged.
 
     A judge that does not understand the originals is refused.
     """
@@ -229,47 +239,62 @@ def judge_controls(
     }
     missing = missing_of(jobs.values(), "sets of controls")
     list(in_workers(cfg, make_controls, missing, "original, copy, band mean"))
+    have_heard(cfg, files, selection.level, [job.folder for job in jobs.values()], judge)
     for job in jobs.values():
-        check_judge(read_heard(job.folder)["original"], cfg.judge)
+        check_judge(read_heard(job.folder, files.judge)["original"], cfg.judge)
     return jobs
+
+
+def have_heard(
+    cfg: DictConfig,
+    files: ReconstructionFolder,
+    level: float,
+    folders: list[Path],
+    judge: dict[str, Any],
+) -> None:
+    """Have the judge hear the folders of controls or layers that it has not heard yet."""
+    config = resolved(cfg)
+    jobs = [HearingJob(folder, files.judge, judge, config, level) for folder in folders]
+    list(in_workers(cfg, hear, missing_of(jobs, "folders judged"), "folders judged"))
 
 
 def invert_layers(
     cfg: DictConfig,
     files: ReconstructionFolder,
     selection: Selection,
-    layers: dict[NetworkChoice, list[Layer]],
+    choice: NetworkChoice,
+    layers: list[Layer],
     controls: dict[str, ControlsJob],
-) -> None:
-    """Invert the layers that are not there yet, several at a time.
+) -> list[Path]:
+    """Invert the layers of a network that are not there yet, several at a time.
 
-    A network hears each signal once for all its layers.
+    The network hears each signal once for all its layers. Returns the folders of all layers.
     """
-    for choice, chosen in layers.items():
-        made_by = {layer: layer_made_by(cfg, choice, layer, selection) for layer in chosen}
-        same = {name: next(iter(made_by.values()))[name] for name in ("network", *SIGNALS)}
-        store = files.embedded(choice.name, hash_of(same))
-        jobs = [
-            LayerJob(
-                folder=files.layer(choice.name, layer.name, inverter_name(cfg)),
-                made_by=made_by[layer],
-                choice=choice,
-                layer=layer,
-                controls=controls[mel_of(cfg, choice)],
-                embedded=store / layer.name,
-            )
-            # The deepest first: their inverters are the largest, and would keep others waiting.
-            for layer in reversed(chosen)
-        ]
-        missing = missing_of(jobs, f"layers of {choice.name}")
-        for left in store.parent.glob("*"):  # of runs that were stopped, from other signals
-            if left != store:
-                shutil.rmtree(left)
-        if missing:
-            check_room(files.path, missing, selection)
-            embed_layers(cfg, missing, selection)
-            list(in_workers(cfg, invert_layer, missing, "layers"))
-            shutil.rmtree(store.parent)
+    made_by = {layer: layer_made_by(cfg, choice, layer, selection) for layer in layers}
+    same = {name: next(iter(made_by.values()))[name] for name in ("network", *SIGNALS)}
+    store = files.embedded(choice.name, hash_of(same))
+    jobs = [
+        LayerJob(
+            folder=files.layer(choice.name, layer.name, inverter_name(cfg)),
+            made_by=made_by[layer],
+            choice=choice,
+            layer=layer,
+            controls=controls[mel_of(cfg, choice)],
+            embedded=store / layer.name,
+        )
+        # The deepest first: their inverters are the largest, and would keep others waiting.
+        for layer in reversed(layers)
+    ]
+    missing = missing_of(jobs, f"layers of {choice.name}")
+    for left in store.parent.glob("*"):  # of runs that were stopped, from other signals
+        if left != store:
+            shutil.rmtree(left)
+    if missing:
+        check_room(files.path, missing, selection)
+        embed_layers(cfg, missing, selection)
+        list(in_workers(cfg, invert_layer, missing, "layers"))
+        shutil.rmtree(store.parent)
+    return [job.folder for job in jobs]
 
 
 def embed_layers(cfg: DictConfig, missing: list[LayerJob], selection: Selection) -> None:

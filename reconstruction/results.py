@@ -1,6 +1,5 @@
 """Every finished layer in one table: results.csv, results.json and results.md."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -14,7 +13,7 @@ from intelligibility.evaluation.tables import markdown, records
 from intelligibility.pages import number
 from intelligibility.runs import read_json, write_result, write_text
 from msbg.audiogram import SEVERITIES
-from reconstruction.jobs import read_heard
+from reconstruction.jobs import is_done, read_heard
 from reconstruction.networks import Layer
 from reconstruction.page import SHORT, chapter, write_index, write_page
 from reconstruction.places import LayerFolder, ReconstructionFolder
@@ -29,17 +28,19 @@ _number = partial(number, missing="")
 
 def write_results(
     files: ReconstructionFolder,
-    made_by: Mapping[str, Any],
+    signals: Mapping[str, Any],
+    judge: Mapping[str, Any],
     seed: int,
     ears: Mapping[str, EarSignals],
     provenance: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Gather the layers that share judge and signals; write tables and page; return the long table.
 
-    Layers whose record does not hold `made_by` are left out; `seed` is that of the bootstrap, and
-    `ears` are the scored ear signals by name.
+    Layers whose record does not hold `signals`, or that no judge heard which was made by `judge`,
+    are left out; `seed` is that of the bootstrap, and `ears` are the scored ear signals by name.
     """
-    rows = [row for place in finished(files, made_by) for row in layer_rows(files, place, seed)]
+    places = finished(files, signals, judge)
+    rows = [row for place in places for row in layer_rows(files, place, seed)]
     table = pd.DataFrame(in_order(rows))
     table = table[[*COLUMNS, *table.columns.difference(list(COLUMNS), sort=False)]]
     networks = networks_of(files, table["source"].unique())
@@ -62,18 +63,21 @@ def write_results(
     return table
 
 
-def finished(files: ReconstructionFolder, made_by: Mapping[str, Any]) -> list[Path]:
-    """List the folders of layers made with this judge from these signals."""
-    made_by = json.loads(json.dumps(made_by))  # as the records' files give it back
+def finished(
+    files: ReconstructionFolder, signals: Mapping[str, Any], judge: Mapping[str, Any]
+) -> list[Path]:
+    """List the folders of layers made from these signals and heard by this judge."""
     places: list[Path] = []
     others: list[Path] = []
     for place in files.layers():
-        made = read_json(LayerFolder(place).record, dict)["made_by"]
-        same = all(made.get(name) == value for name, value in made_by.items())
-        (places if same else others).append(place)
+        layer = LayerFolder(place)
+        made = read_json(layer.record, dict)["made_by"]
+        same = all(made.get(name) == value for name, value in signals.items())
+        heard = same and is_done(layer.heard(files.judge), judge)
+        (places if heard else others).append(place)
     if others:
         logger.warning(
-            "%d layers were made with another judge or from other signals and are left out: %s",
+            "%d layers were heard by another judge or made from other signals and are left out: %s",
             len(others),
             ", ".join("/".join(place.parts[-3:]) for place in others[:3]),
         )
@@ -82,10 +86,10 @@ def finished(files: ReconstructionFolder, made_by: Mapping[str, Any]) -> list[Pa
 
 def layer_rows(files: ReconstructionFolder, place: Path, seed: int) -> list[dict[str, Any]]:
     """Return the rows of one layer with its floors, and of its network's controls."""
-    record, heard = read_json(LayerFolder(place).record, dict), read_heard(place)
+    record, heard = read_json(LayerFolder(place).record, dict), read_heard(place, files.judge)
     layer = Layer(**record["layer"] | {"shape": tuple(record["layer"]["shape"])})
     settings = record["made_by"]["settings"]
-    controls = read_heard(files.controls(settings["mel"]))
+    controls = read_heard(files.controls(settings["mel"]), files.judge)
     ceilings = controls["original"], controls["copy"]
     about = {
         "source": place.parts[-3],

@@ -20,16 +20,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Transcript:
-    """One signal after its way through a layer, as the judge heard it."""
+    """One signal after its way through a layer, as the judge heard it; without text until then."""
 
     name: str  # of the ear signal
     condition: str
     listener: str
     severity: str
     prompt: str
-    text: str  # what the judge wrote down
-    errors: int  # wrong words
-    n_words: int  # of the prompt
+    text: str = ""  # what the judge wrote down
+    errors: int = 0  # wrong words
+    n_words: int = 0  # of the prompt
     mel_l1: float | None = None  # nats: mean absolute error of the log-mel; None of the original
     mean_l1: float | None = None  # nats: that of the condition's band mean
 

@@ -18,7 +18,9 @@ from reconstruction.configured import Judge, NetworkChoice
 from reconstruction.inverters import Inverter
 from reconstruction.jobs import (
     ControlsJob,
+    HearingJob,
     LayerJob,
+    hear,
     invert_layer,
     is_done,
     make_controls,
@@ -49,6 +51,12 @@ def layer_job(folder, controls: ControlsJob, layer: int = 0, **changes) -> Layer
     return LayerJob(folder, MADE_BY, choice, ToyNetwork().layers[layer], controls)
 
 
+def hear_all(*folders, judge: str = "") -> None:
+    """Have the judge hear folders of controls and layers."""
+    for folder in folders:
+        hear(HearingJob(folder, judge, {"judge": "toy"}, '{"device": "cpu"}', -40.0))
+
+
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory) -> ControlsJob:
     """Return the job of the controls that were made; both layers are inverted beside them."""
@@ -60,6 +68,7 @@ def toy(tmp_path_factory) -> ControlsJob:
     invert_layer(layer_job(folder / "mixture", job))
     less = {"fit": replace(settings.fit, steps=30), "floor_steps": 0}
     invert_layer(layer_job(folder / "nothing", job, layer=1, **less))
+    hear_all(folder / "controls", folder / "mixture", folder / "nothing")
     return job
 
 
@@ -105,14 +114,14 @@ def test_floors_are_at_the_floor(folder):
 
 
 def test_written_wavs_transcribed_again_give_every_hypothesis_and_error(toy, folder):
-    places = {("mixture", kind): kind for kind in ("untrained", "shuffled")}
-    places |= {("mixture", "reconstruction"): "wav", ("nothing", "reconstruction"): "wav"}
-    places |= {("controls", kind): kind for kind in ("original", "copy", "bandmean")}
+    places = [("mixture", kind) for kind in ("reconstruction", "untrained", "shuffled")]
+    places += [("controls", kind) for kind in ("original", "copy", "bandmean")]
+    places.append(("nothing", "reconstruction"))
     prompts = {ear.name: ear.prompt for ear in toy.scored}
     count = 0
-    for (place, kind), subfolder in places.items():
+    for place, kind in places:
         for one in read_heard(folder / place)[kind]:
-            wav = folder / place / subfolder / one.condition / f"{one.name}.wav"
+            wav = folder / place / kind / one.condition / f"{one.name}.wav"
             speech = at_level(read_speech(wav), -40.0)
             assert next(ToyRecogniser().transcribe([speech])) == one.text
             assert (one.errors, one.n_words) == word_errors(one.text, prompts[one.name])
@@ -141,7 +150,7 @@ def test_speech_comes_from_embeddings_and_checkpoint_alone(toy, folder, tmp_path
     inverter = Inverter.load(tmp_path)
     for ear in toy.scored:
         speech = inverter.invert(np.load(tmp_path / "embeddings" / f"{ear.name}.npy"))
-        written, _ = sf.read(folder / f"mixture/wav/ref/{ear.name}.wav", dtype="float32")
+        written, _ = sf.read(folder / f"mixture/reconstruction/ref/{ear.name}.wav", dtype="float32")
         np.testing.assert_allclose(speech, written, atol=1e-5)
 
 
@@ -158,6 +167,7 @@ def test_swapped_embeddings_swap_the_words_and_zeros_say_nothing(toy, folder):
 
 def test_a_rerun_gives_the_same_hypotheses(toy, folder, tmp_path):
     invert_layer(layer_job(tmp_path / "again", toy, floor_steps=0))
+    hear_all(tmp_path / "again")
     again = read_heard(tmp_path / "again")
     first = read_heard(folder / "mixture")["reconstruction"]
     assert [one.text for one in first] == [one.text for one in again["reconstruction"]]
@@ -167,6 +177,7 @@ def test_a_rerun_gives_the_same_hypotheses(toy, folder, tmp_path):
 def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
     fit = replace(layer_settings().fit, steps=20)
     invert_layer(layer_job(tmp_path / "layer", toy, target="ref", fit=fit, floor_steps=0))
+    hear_all(tmp_path / "layer")
     ears = {ear.name: ear for ear in toy.scored}
     mean = torch.tensor(read_json(toy.record, dict)["means"]["ref"])
     for one in of(read_heard(tmp_path / "layer")["reconstruction"], "msbg"):
@@ -179,19 +190,19 @@ def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
     job = layer_job(tmp_path / "layer", toy, fit=fit, floor_steps=2)
     (tmp_path / ".layer.0123.part").mkdir()  # of a run that was killed
 
-    def stopped(self, speech):
+    def stopped(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Judge, "hear", stopped)
+        patch.setattr(jobs, "reconstruct", stopped)
         with pytest.raises(KeyboardInterrupt):
             invert_layer(job)
     assert list(tmp_path.iterdir()) == []
     invert_layer(job)
     assert [path.name for path in tmp_path.iterdir()] == ["layer"]
     assert {path.name for path in (tmp_path / "layer").iterdir()} == {
-        *("embeddings", "heard.json", "inverter.json", "inverter.pt", "layer.json"),
-        *("shuffled", "untrained", "wav"),
+        *("embeddings", "inverter.json", "inverter.pt", "layer.json", "signals.json"),
+        *("shuffled", "untrained", "reconstruction"),
     }
     assert is_done(job.record, MADE_BY)
     assert not is_done(job.record, MADE_BY | {"seed": 2})
@@ -234,8 +245,8 @@ def test_a_judge_that_fails_is_refused_after_twenty_originals(toy, tmp_path, mon
     monkeypatch.setattr(jobs, "N_TRIED", 3)
     monkeypatch.setattr(Judge, "hear", lambda *_: heard.append(1) or "ADA")
     with pytest.raises(RecipeError, match="judge=recogniser: a word error rate of"):
-        make_controls(replace(toy, folder=tmp_path / "controls"))
-    assert len(heard) == 3
+        hear_all(shutil.copytree(toy.folder, tmp_path / "controls"), judge="other/")
+    assert len(heard) == 3 and not (tmp_path / "controls/other").exists()
 
 
 @pytest.mark.parametrize("condition", ["ref", "msbg"])

@@ -17,7 +17,7 @@ def all_paths(files: ReconstructionFolder) -> list[Path]:
     named += [files.network("vggish-talker"), files.network_record("vggish-talker")]
     named += [layer.training_array("ref", "left_S1", what) for what in ("layer", "mel")]
     named += [layer.embedding("ref", "left_S1"), layer.wav("wav", "ref", "left_S1")]
-    named += [controls.heard, controls.wav("original", "ref", "left_S1"), files.figure("skill")]
+    named += [controls.heard(""), controls.wav("original", "ref", "left_S1"), files.figure("skill")]
     return named
 
 

@@ -150,13 +150,18 @@ def test_the_index_lists_every_finished_layer_and_no_other(finished):
 
 
 def test_rows_are_those_of_what_was_heard(finished):
-    """Every row of the layers again, from heard.json, which test_jobs checks with the wavs."""
-    whole = [row for row in table(finished) if row["inverter"] == "reccnn"]
+    check_rows(finished)
+
+
+def check_rows(folder: Path, judge: str = "") -> None:
+    """Score the layers again, from heard.json, which test_jobs checks with the wavs."""
+    whole = [row for row in table(folder / judge) if row["inverter"] == "reccnn"]
     rows = {(row["layer"], row["condition"], row["listener"]): row for row in whole}
-    controls = read_heard(finished / "controls" / "vggish")
+    controls = read_heard(folder / "controls" / "vggish", judge)
     checked = 0
     for layer in ("pool1", "fc"):
-        heard = read_heard(finished / "smallenc-talker" / layer / "reccnn")["reconstruction"]
+        place = folder / "smallenc-talker" / layer / "reccnn"
+        heard = read_heard(place, judge)["reconstruction"]
         for row in rows_of(heard, {}, controls["original"], controls["copy"], seed=1):
             written = rows[layer, row["condition"], row["listener"]]
             for name, value in row.items():
@@ -175,7 +180,8 @@ def test_the_results_say_how_they_were_made(finished):
     assert network["task"] == "talker" and 0 <= network["accuracy"] <= 100
     assert network["n_held_out"] == 16  # both conditions of the test ears
     record = read_json(finished / "smallenc-talker/pool1/reccnn/layer.json", dict)
-    assert record["made_by"]["judge"]["checkpoint_sha256"] == "toy"
+    heard = read_json(finished / "smallenc-talker/pool1/reccnn/heard.json", dict)
+    assert heard["made_by"]["checkpoint_sha256"] == "toy"
     assert record["made_by"]["settings"]["fit"]["steps"] == 20
 
 
@@ -200,6 +206,55 @@ def test_a_second_run_does_nothing_and_changes_nothing(finished, prepared, judge
     after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     changed = [path.name for path in after if before.get(path) != after[path]]
     assert all(name.endswith((".png", ".lock")) for name in changed), changed
+
+
+def test_another_judge_hears_what_is_there_and_has_a_table_of_its_own(
+    finished, exp, tmp_path, monkeypatch
+):
+    class Forgetful(ToyRecogniser):
+        def transcribe(self, signals):
+            for text in super().transcribe(signals):
+                yield " ".join(text.split()[1:])
+
+    other, folder = tmp_path / "forgetful", exp / "reconstruct"
+    other.mkdir()
+    (other / "config.json").touch()
+    own = (folder / "results.csv").read_bytes()
+    give_judge(monkeypatch, Forgetful())
+    for name in ("invert_layer", "make_controls", "make_classifier"):
+        monkeypatch.setattr(reconstruct, name, None)
+    run(exp, f"judge={other}")
+    assert (folder / "results.csv").read_bytes() == own
+    judged = folder / "judges/forgetful"
+    assert {row["wer_original"] for row in table(judged) if row["condition"] == "ref"} == {"25"}
+    assert "<audio" in (judged / "index.html").read_text()
+    check_rows(folder, "judges/forgetful/")
+
+
+@pytest.mark.parametrize("what", ["fit_inverter", "reconstruct", "word_errors"])
+def test_a_run_that_is_killed_in_the_middle_ends_with_the_same_table(
+    finished, exp, judge, monkeypatch, what
+):
+    """It is killed as the second layer's floor learns, speaks, or as the layer is heard."""
+    calls, real = [], getattr(jobs, what)
+    n_calls = {"fit_inverter": 2, "reconstruct": 2, "word_errors": 9}[what]
+
+    def stopped(*arguments, **options):
+        calls.append(1)
+        if len(calls) == n_calls:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    shutil.rmtree(exp / "reconstruct/smallenc-talker/pool1")
+    (exp / "reconstruct/results.csv").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, what, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(exp)
+    assert not (exp / "reconstruct/results.csv").exists()
+    run(exp)
+    expected = (finished / "results.csv").read_bytes()
+    assert (exp / "reconstruct/results.csv").read_bytes() == expected
 
 
 def test_what_was_made_with_other_settings_is_made_again(finished, exp, judge):
