@@ -14,6 +14,9 @@ OWN := demo/data/clarity_CPC1_data_test/clarity_data
 # One thread: more would only wait for each other at the miniature's size.
 RUN := OMP_NUM_THREADS=1 $(PY)
 DEMO := --config-name demo/config
+SCORE := $(RUN) score.py $(DEMO) audiogram=N1 \
+  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav \
+  reference=$(OWN)/scenes/S90601_target_anechoic.wav
 # One worker runs the tests of a file, for what these share is made once.
 PYTEST := -m pytest -n 2 --dist loadfile
 
@@ -41,19 +44,14 @@ demo: .venv/.demo
 	@echo; echo "== train_asr.py, and beside it baselines.py, on a core each"
 	@$(RUN) baselines.py $(DEMO) 'baselines=[mbstoi,stoi]' n_jobs=1 2>/dev/null & others=$$!; \
 	  $(RUN) train_asr.py $(DEMO) && { wait $$others || { echo "baselines.py failed; see demo/exp/logs"; exit 1; }; }
-	@set -e; for script in infer.py evaluate.py; do \
-	  echo; echo "== $$script"; \
-	  $(RUN) $$script $(DEMO); \
-	done
-	@echo; echo "== score.py"
-	$(RUN) score.py $(DEMO) model=demo/exp \
-	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav audiogram=N1 \
-	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
-	$(PY) -m demo.picture
-	@echo; echo "== score.py without a model"
-	$(RUN) score.py $(DEMO) audiogram=N1 \
-	  processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav \
-	  reference=$(OWN)/scenes/S90601_target_anechoic.wav
+	@echo; echo "== infer.py"
+	@$(RUN) infer.py $(DEMO)
+	@echo; echo "== evaluate.py, and beside it score.py without a model"
+	@$(SCORE) >demo/exp/without_a_model.txt & others=$$!; $(RUN) evaluate.py $(DEMO) && wait $$others
+	@echo; echo "== score.py without a model"; echo '$(SCORE)'
+	@cat demo/exp/without_a_model.txt
+	@echo; echo "== score.py"; echo '$(SCORE) model=demo/exp'
+	@$(PY) -m demo.picture & others=$$!; $(SCORE) model=demo/exp && wait $$others
 	@echo; echo "Now open demo/exp/report.html"
 
 # After make demo, whose recogniser is LS+CPC1: the other rows, each in a folder of its own.
