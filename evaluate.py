@@ -80,7 +80,7 @@ from intelligibility.evaluation.trainings import training_scores
 from intelligibility.evaluation.within import within_scores
 from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.measures import MEASURES, METHOD
-from intelligibility.prediction.bundle import check_new, write_bundle
+from intelligibility.prediction.bundle import check_bundle, write_bundle
 from intelligibility.runs import RecipeError, sole_run, write_result, write_text
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,8 @@ def run(cfg: DictConfig) -> None:
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
             logger.warning(
-                "No test response is known: scores cannot be computed. Set path.test_responses."
+                "No test response is known: scores cannot be computed. Set path.test_responses.%s",
+                f" {experiment.results} is an earlier run's." * experiment.results.is_file(),
             )
             write_asked_bundle(cfg, experiment, None)
             return
@@ -166,7 +167,7 @@ def check_asked_for(cfg: DictConfig) -> tuple[list[int] | None, pd.DataFrame | N
     if seeds and cfg.calibration:
         raise RecipeError("seeds: with calibration= there are no dev signals to split")
     if cfg.bundle is not None:
-        check_new(Path(cfg.bundle).expanduser())
+        check_bundle(Path(cfg.bundle).expanduser(), cfg)
     return seeds, read_other(cfg.compare) if cfg.compare else None
 
 

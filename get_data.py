@@ -31,7 +31,7 @@ from intelligibility.corpora import corpus_of
 from intelligibility.corpora.clarity import configured
 from intelligibility.corpora.corpus import Corpus
 from intelligibility.corpora.download import RecordFile, download, partial_file, read_record
-from intelligibility.corpora.unpacking import SUFFIXES, merge, unpacked
+from intelligibility.corpora.unpacking import SUFFIXES, files_to_move, move, unpacked
 from intelligibility.runs import RECIPE, RecipeError, read_json, sole_run, write_json
 
 logger = logging.getLogger(__name__)
@@ -138,8 +138,14 @@ def put_in_place(file: RecordFile, archives: Path, root: Path, folder: Path) -> 
     contents = [
         read_json(path, dict)
         for path in archives.glob("*.json")
-        if re.search(r"\.[0-9a-f]{8}\.json$", path.name)
+        if re.search(r"\.[0-9a-f]{8}(\.moving)?\.json$", path.name)
     ]
+    moving = contents_of(file, archives).with_suffix(".moving.json")
+
+    def note(list_file: Path, names: list[str]) -> None:
+        below_root = [(folder / name).relative_to(root).as_posix() for name in names]
+        write_json(list_file, {"part": PARTS[rank], "files": below_root})
+
     ours = {root / name: PARTS.index(one["part"]) for one in contents for name in one["files"]}
     if file.name.lower().endswith(SUFFIXES):
         logger.info("Unpacking %s", file.name)
@@ -148,14 +154,16 @@ def put_in_place(file: RecordFile, archives: Path, root: Path, folder: Path) -> 
             if outermost.is_dir() and not (source / "metadata").is_dir():
                 source = outermost
             # What is not ours stays, and what a later archive of the same release gave.
-            moved = merge(source, folder, lambda path: ours.get(path, len(PARTS)) > rank)
+            moved = files_to_move(source, folder, lambda path: ours.get(path, len(PARTS)) > rank)
+            note(moving, moved)  # first: if this run is killed, the next one knows them as its own
+            move(moved, source, folder)
     else:
         moved = [file.name]
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / file.name).is_file():
             shutil.copyfile(archives / file.name, folder / file.name)
-    names = [(folder / name).relative_to(root).as_posix() for name in moved]
-    write_json(contents_of(file, archives), {"part": PARTS[rank], "files": names})
+    note(contents_of(file, archives), moved)
+    moving.unlink(missing_ok=True)
     logger.info("%s: %d files in %s", file.name, len(moved), folder)
 
 

@@ -26,7 +26,11 @@ ABLATIONS = {"msbg": "", "none": "no_hearing_loss"}  # and the folder below exp_
 SPLITS = ("train", "dev", "test")
 EARS = ("left", "right")
 KINDS = ("msbg", "ref")  # processed, after the hearing loss, and clean reference
-OTHER_FOLDERS = ("data_split", "tables", "figures", "logs", "save", "no_hearing_loss")
+# Folders of an experiment that are no recogniser's results.
+OTHER_FOLDERS = re.compile(
+    r"data_split|tables|figures|logs|save|no_hearing_loss|cls_data|reconstruct(_indep)?|"
+    r"\w+_asr_data(_indep)?|transformer_\w+"
+)
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd")
 
 
@@ -232,7 +236,7 @@ def checked_run(cfg: DictConfig) -> str:
     name = cfg.get("run")  # a model made before there were runs has none
     if name is None:
         return "ls_cls" if cfg.get("data") == "cls" else ""
-    if not re.fullmatch(r"[a-z0-9]\w*", str(name)) or name in OTHER_FOLDERS:
+    if not re.fullmatch(r"[a-z0-9]\w*", str(name)) or OTHER_FOLDERS.fullmatch(str(name)):
         raise RecipeError(f"run={name}: expected a name such as ls_cls, in small letters")
     if not is_trained_here(cfg):
         raise RecipeError(f"run={name}: is for recognisers trained here; leave recogniser out")
@@ -246,7 +250,7 @@ def folder_name(recogniser: str) -> str:
     """
     path = Path(recogniser).expanduser()
     named = path.resolve().name if path.is_dir() else recogniser.strip("/.~").replace("/", "--")
-    if not named or named in OTHER_FOLDERS:
+    if not named or OTHER_FOLDERS.fullmatch(named):
         raise RecipeError(f"recogniser={recogniser}: expected a hub id, or a folder with a name")
     return named
 

@@ -254,6 +254,8 @@ def pick_device(name: str) -> "torch.device":
         raise RecipeError(f"device={name}: expected auto, cpu, cuda, or cuda:1 and the like")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RecipeError(f"device={name}, but torch sees no GPU; use device=cpu or device=auto")
+    if name.startswith("cuda:") and int(name[5:]) >= (n_gpus := torch.cuda.device_count()):
+        raise RecipeError(f"device={name}, but torch sees {n_gpus} GPU(s), the first is cuda:0")
     return torch.device(name)
 
 

@@ -138,17 +138,20 @@ def simulate(
     return np.stack([np.pad(ear, (n_out - len(ear), 0)) for ear in ears], axis=1)
 
 
-def gated_rms(channel: np.ndarray) -> float:
+def gated_rms(channel: np.ndarray, rate: int = SAMPLE_RATE) -> float:
     """RMS over the 10 ms windows that are loud enough to count as active; 0 if none is.
 
     Parameters
     ----------
     channel : ndarray, (n_samples,)
-        Full scale 1, 44.1 kHz.
+        Full scale 1.
+    rate : int
+        Hz.
     """
+    window = round(GATE_WINDOW * rate / SAMPLE_RATE)
     threshold = max(np.mean(channel**2) * 10 ** (GATE_RELATIVE_DB / 10), 10 ** (GATE_FLOOR_DB / 10))
-    n_windows = len(channel) // GATE_WINDOW
-    power = np.mean(channel[: n_windows * GATE_WINDOW].reshape(n_windows, GATE_WINDOW) ** 2, axis=1)
+    n_windows = len(channel) // window
+    power = np.mean(channel[: n_windows * window].reshape(n_windows, window) ** 2, axis=1)
     # The published gate adds a floor 30 dB below the threshold before it compares.
     active = power[power + threshold * 1e-3 >= threshold]
     return float(np.sqrt(active.mean())) if len(active) else 0.0

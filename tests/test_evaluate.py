@@ -179,6 +179,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(experiment):
     names += ["figures/.scatter{}png", "tables/.table1{}csv"]
     left = [exp / name.format(".0123456789ab.part.") for name in names]
     other = exp / ".test_dec_similarity.0123456789ab.part.json"  # infer.py may be writing it
+    left.append(exp / "tables/halves.csv")  # of a run with seeds=
     for path in [*left, other]:
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
@@ -459,6 +460,9 @@ def test_similarities_of_a_recogniser_that_was_trained_since_are_refused(experim
         ("seeds=[1,1]", "expected different whole numbers"),
         ("seeds=[1]", "expected different whole numbers"),
         ("bundle='{exp}'", "exists already; give a new folder"),
+        ("bundle=new calibration=a.json", "leave calibration out"),
+        ("bundle=new hearing_loss=none", "it disregards audiograms"),
+        ("bundle=new recogniser=openai/whisper-tiny.en", "is on the hub already"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(
@@ -466,7 +470,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
 ):
     root, exp = experiment
     before = sorted(exp.rglob("*"))
-    assert says in refused(evaluate.run, configure(root, exp, asked.format(exp=exp)))
+    assert says in refused(evaluate.run, configure(root, exp, *asked.format(exp=exp).split()))
     assert sorted(exp.rglob("*")) == before
 
 

@@ -10,7 +10,8 @@ import pytest
 import get_data
 from benchmarks.made.release import make_release
 from demo.layouts import lay_out
-from intelligibility.runs import RecipeError
+from intelligibility.corpora.unpacking import move
+from intelligibility.runs import RecipeError, read_json
 from tests.archive_server import Record, serving
 from tests.conftest import configure, run_script
 from tests.intelligibility.corpora.test_download import tar_of
@@ -147,6 +148,23 @@ def test_a_killed_run_goes_on(tmp_path: Path, record: Record, verdicts: list[lis
     assert record.asked == [(name, "bytes=70000-")]
     assert not list(tmp_path.glob(".unpacking*")) + list(tmp_path.glob("archives/tmp*"))
     assert verdicts
+
+
+def test_a_run_killed_amid_the_moving_knows_its_files(tmp_path, record, verdicts, monkeypatch):
+    name = CPC2["labels"]
+    run(tmp_path / "whole", record, "only=[labels]")
+
+    def move_one(names: list[str], source: Path, target: Path) -> None:
+        move(names[:1], source, target)
+        raise RecipeError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(get_data, "move", move_one)
+        run(tmp_path / "killed", record, "only=[labels]")
+    run(tmp_path / "killed", record, "only=[labels]")
+    lists = [list(folder.glob(f"archives/{name}.*.json")) for folder in sorted(tmp_path.iterdir())]
+    (killed,), (whole,) = ([read_json(path, dict) for path in some] for some in lists)
+    assert killed == whole and len(whole["files"]) > 1
 
 
 @pytest.mark.parametrize("what", ["checksum", "room", "part"])

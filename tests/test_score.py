@@ -105,6 +105,19 @@ def test_a_bundle_predicts_as_the_experiment_it_came_from(experiment, tested, pr
     assert str(experiment.parent) not in (bundle / "inference.json").read_text()
 
 
+def test_a_run_below_an_experiment_is_a_model(experiment, predictor, tmp_path):
+    """Its level is that of the experiment's ear signals, which infer.py's record may not know."""
+    folder = tmp_path / "exp/ls"
+    shutil.copytree(experiment, folder, ignore=shutil.ignore_patterns("*.wav"))
+    (folder / "presentations.json").rename(tmp_path / "exp/presentations.json")
+    record = json.loads((folder / "inference.json").read_text())
+    record["provenance"]["config"] |= {"run": "ls", "MSBGEar": {"ahr": 0}}
+    (folder / "inference.json").write_text(json.dumps(record))
+    opened = open_model(folder)
+    assert opened.experiment.asr_folder == folder / "transformer_cpc1"
+    assert opened.msbg_settings == predictor.msbg_settings and opened.msbg_settings["ahr"] == 20
+
+
 def test_one_recording_from_a_terminal(experiment, pair):
     result = run_script(
         "score.py",

@@ -12,7 +12,7 @@ import stat
 import tarfile
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -101,24 +101,28 @@ def _stays_inside(start: str, name: str) -> bool:
     return bool(name) and ups_first and first not in ("", "..") and not unusual
 
 
-def merge(source: Path, target: Path, stays: Callable[[Path], bool]) -> list[str]:
-    """Move the files of one folder into another on the same disk.
+def files_to_move(source: Path, target: Path, stays: Callable[[Path], bool]) -> list[str]:
+    """List the files of one folder that are to be moved into another, relative to both.
 
-    `stays` tells of a file that is in the target already whether it is to stay. Returns the files
-    that were moved, relative to the target.
+    `stays` tells of a file that is in the target already whether it is to stay.
     """
     moved, stayed = [], []
     for folder, folders, names in os.walk(source):
         linked = [name for name in folders if Path(folder, name).is_symlink()]
         place = target / Path(folder).relative_to(source)
-        place.mkdir(parents=True, exist_ok=True)
         for name in sorted((*names, *linked)):
             file = place / name
             if os.path.lexists(file) and stays(file):
                 stayed.append(file.name)
             else:
-                os.replace(Path(folder, name), file)
                 moved.append(file.relative_to(target).as_posix())
     if stayed:
         logger.info("%d files were there and stay as they are: %s", len(stayed), listed(stayed))
     return moved
+
+
+def move(names: Iterable[str], source: Path, target: Path) -> None:
+    """Move files of one folder into another on the same disk."""
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source / name, target / name)

@@ -26,6 +26,13 @@ from intelligibility.evaluation.within import within_table
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.runs import logbook, read_json, write_text
 
+# Tables and figures that not every run has.
+BY = ("listener", "system", "severity", "grade", "cec", "snr")
+OPTIONAL = (
+    *("table2", "table3", "within", "ranges", "halves", "comparisons", "residuals", "layers"),
+    *(f"by_{by}" for by in BY),
+)
+
 
 def lay_out(
     experiment: Experiment,
@@ -40,10 +47,11 @@ def lay_out(
     """
     named = _all_tables(experiment, results, groups)
     tables = {experiment.result_table(name): table for name, table in named.items()}
-    if "within" not in named:  # what an earlier run, of other signals, left
-        for stale in experiment.result_table("within"), experiment.figure("within"):
-            for path in stale.parent.glob(f"{stale.name}.*"):
-                path.unlink()
+    for name in OPTIONAL:  # what an earlier run, of other signals or settings, left
+        stale = [] if name in named else [experiment.result_table(name)]
+        stale += [] if name in drawings else [experiment.figure(name)]
+        for path in (path for stem in stale for path in stem.parent.glob(f"{stem.name}.*")):
+            path.unlink()
     for stem, table in tables.items():
         write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))  # numbers
         write_text(stem.with_suffix(".md"), markdown(table.shown))  # for reading

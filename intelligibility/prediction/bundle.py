@@ -46,10 +46,21 @@ RMSE in percent words correct, of single sentences:
 """
 
 
-def check_new(folder: Path) -> None:
-    """Refuse a path for a bundle that exists, unless it is an empty folder."""
+def check_bundle(folder: Path, cfg: DictConfig) -> None:
+    """Refuse a bundle in a folder that holds something, and one that score.py could not open."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise RecipeError(f"bundle={folder}: exists already; give a new folder, or remove it")
+    if not is_trained_here(cfg):
+        raise RecipeError(
+            f"bundle={folder}: recogniser={cfg.recogniser} is on the hub already; pass on its name "
+            "and calibration.json instead"
+        )
+    if cfg.calibration:
+        raise RecipeError(
+            f"bundle={folder}: holds the mapping that is fitted here; leave calibration out"
+        )
+    if cfg.hearing_loss == "none":
+        raise RecipeError(f"bundle={folder}: made without a hearing loss, it disregards audiograms")
 
 
 def write_bundle(
@@ -60,12 +71,7 @@ def write_bundle(
     `experiment` is where infer.py and evaluate.py ran, with the recogniser in its asr_folder;
     `results` are the scores of evaluate.py, None where no test response is known.
     """
-    check_new(folder)
-    if not is_trained_here(cfg):
-        raise RecipeError(
-            f"bundle={folder}: recogniser={cfg.recogniser} is on the hub already; pass on its name "
-            f"and {experiment.calibration.name} instead"
-        )
+    check_bundle(folder, cfg)
     inference = read_json(experiment.inference, dict)
     with atomic_folder(folder) as part:
         asr_folder = default_asr_folder(part, cfg.corpus, experiment.track)
@@ -100,6 +106,7 @@ def _without_paths(
     config["MSBGEar"] = simulated_with(experiment) or config["MSBGEar"]
     config["path"] = dict.fromkeys(config["path"]) | {"root": "(not given)"}
     config["asr_config"] = Path(cfg.asr_config).name
+    config |= {"run": None, "data": "corpus"}  # a bundle is an experiment's folder of its own
     return provenance | {"config": config, "command": provenance["command"].split()[0]}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from intelligibility.evaluation.mapping import FittedMapping
-from intelligibility.experiment import TRACKS, Experiment, is_trained_here
+from intelligibility.experiment import TRACKS, Experiment, checked_run, is_trained_here
 from intelligibility.recognisers import (
     HUB_OPTIONS,
     StoredRecogniser,
@@ -73,6 +73,7 @@ class OpenRecogniser:
     mapping: FittedMapping  # of an experiment with it; without any curve where none was given
     # Those of that experiment; otherwise at the level that people listen at.
     msbg_settings: dict[str, Any]
+    dtw: str  # of that experiment; otherwise as published
     made_by: dict[str, Any]  # everything that determines its predictions, for journals
 
 
@@ -119,7 +120,7 @@ def open_recogniser(
     """
     stored = stored_on_hub(source, revision)
     recogniser = stored.made_by()
-    mapping, msbg_settings = FittedMapping({}, 0.0), dict(AS_PLAYED)
+    mapping, msbg_settings, dtw = FittedMapping({}, 0.0), dict(AS_PLAYED), "fastdtw"
     if calibration is not None:
         path = Path(calibration).expanduser().absolute()
         mapping = FittedMapping.read(path)
@@ -129,18 +130,18 @@ def open_recogniser(
                 f"calibration={calibration}: fitted with recogniser "
                 f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but {source} is {sha256[:12]}"
             )
-        cfg = _configuration(path.parent, False)[0]
-        msbg_settings = dict(cfg.MSBGEar)
+        cfg, experiment, _ = _configuration(path.parent, False)
+        msbg_settings, dtw = simulated_with(experiment) or dict(cfg.MSBGEar), cfg.dtw
         options = {name: cfg[name] for name in HUB_OPTIONS}  # as the similarities were made with
         stored = stored_on_hub(source, revision, mapping.layer is not None, options)
         recogniser = stored.made_by()
     made_by = {
         "checkpoint_sha256": recogniser["checkpoint_sha256"],
-        "settings": recogniser["settings"],
+        "settings": recogniser["settings"] | {"dtw": dtw},
         "MSBGEar": msbg_settings,
         "mapping": mapping.as_json(),
     }
-    return OpenRecogniser(stored, mapping, msbg_settings, made_by)
+    return OpenRecogniser(stored, mapping, msbg_settings, dtw, made_by)
 
 
 def _fetch(model: str, revision: str | None) -> Path:
@@ -187,8 +188,9 @@ def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment,
     cfg = DictConfig(OmegaConf.merge(defaults, made_with))
     if cfg.hearing_loss == "none":
         raise RecipeError(f"{folder}: made without a hearing loss, so it disregards audiograms")
-    # The results of a recogniser from the hub are in a folder below the experiment's.
-    exp_folder = folder if is_trained_here(cfg) else folder.parent
+    # Results of a recogniser from the hub, or of a run, are in a folder below the experiment's.
+    is_below = not is_trained_here(cfg) or checked_run(cfg)
+    exp_folder = folder.parent if is_below else folder
     cfg.path.exp_folder, cfg.cpc1_track = str(exp_folder), track
     settings = RECIPE / cfg.asr_config
     if (folder / settings.name).is_file():  # a bundle has its own

@@ -170,7 +170,7 @@ class Predictor:
         opened = open_recogniser(str(source), revision, calibration)
         recogniser = opened.stored.load(pick_device(device))
         beside = builtin_predictor() if has_pyclarity() else None
-        return cls(recogniser, opened.mapping, opened.msbg_settings, "fastdtw", by or "", beside)
+        return cls(recogniser, opened.mapping, opened.msbg_settings, opened.dtw, by or "", beside)
 
     def predict(
         self,

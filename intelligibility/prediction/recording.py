@@ -228,7 +228,7 @@ def resampled(recording: Recording, rate: int) -> Recording:
 
 def active_level(recording: Recording) -> float:
     """Return the level of the louder ear, without pauses, in dB re full scale."""
-    rms = max(gated_rms(channel) for channel in recording.signal.T)
+    rms = max(gated_rms(channel, recording.rate) for channel in recording.signal.T)
     if rms == 0:
         raise RecipeError(f"{recording.name}: nothing in it is loud enough to be heard")
     return float(20 * np.log10(rms))

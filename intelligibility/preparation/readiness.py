@@ -89,6 +89,6 @@ def _check_responses(
             late = late_responses(cfg, experiment.track, test)
         except RecipeError as error:
             return [Problem("no test responses", str(error), stops="evaluate.py")]
-        labelled = {one.signal for one in late if one.correctness is not None}
+        labelled |= {one.signal for one in late if one.correctness is not None}
     fault = "test signal without a response: predicted, but not scored"
     return [Problem(fault, one.name, stops="") for one in test if one.name not in labelled]

@@ -48,8 +48,9 @@ def sole_training(hparams: Mapping[str, Any]) -> Iterator[threading.Event]:
             folder = Path(hparams["output_folder"])
             make_folders(folder, Path(hparams["save_folder"]))
             locks.enter_context(sole_run(folder, "train_asr"))
-            # Its wavs and tables must not change meanwhile.
-            locks.enter_context(shared_use(Path(hparams["data_folder"]), "prepare_data"))
+            # Its sounds and tables must not change meanwhile, by whichever script made them.
+            for script in ("prepare_data", "prepare_cls"):
+                locks.enter_context(shared_use(Path(hparams["data_folder"]), script))
         yield locks.enter_context(heard_signals())
 
 

@@ -72,6 +72,14 @@ def test_devices():
             runs.pick_device(name)
 
 
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert runs.pick_device("cuda:0").index == 0
+    with pytest.raises(runs.RecipeError, match="device=cuda:1, but torch sees 1 GPU"):
+        runs.pick_device("cuda:1")
+
+
 @pytest.mark.parametrize("n_shards", [1, 7, 300])
 def test_shards_have_every_name_once_and_last_about_as_long(n_shards):
     rng = random.Random(n_shards)

@@ -10,7 +10,7 @@ import pytest
 
 from intelligibility.corpora import download
 from intelligibility.corpora.download import RecordFile, partial_file, read_record
-from intelligibility.corpora.unpacking import merge, unpacked
+from intelligibility.corpora.unpacking import files_to_move, move, unpacked
 from intelligibility.runs import RecipeError
 from tests.archive_server import Record, serving
 
@@ -173,7 +173,8 @@ def test_links_within_an_archive_are_kept(tmp_path: Path) -> None:
         ("link", "top/train.3", "train.2"),
     )
     with unpacked(archive, tmp_path) as source:
-        moved = merge(source, tmp_path / "root", lambda path: False)
+        moved = files_to_move(source, tmp_path / "root", lambda path: False)
+        move(moved, source, tmp_path / "root")
     assert len(moved) == 4
     for name in ("train.1/CEC1/a.wav", "train.2/a.wav", "train.3/a.wav"):
         assert (tmp_path / "root/top" / name).read_bytes() == b"sound"

@@ -41,6 +41,8 @@ def test_levels():
     tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
     assert active_level(recording_of(tone, 44100, "tone")) == pytest.approx(-23.0, abs=0.1)
     assert len(at_rate(recording_of(tone, 44100, "tone"), 16000).signal) == 16000
+    clicks = recording_of(np.tile(np.append(np.zeros(441), tone[:441]), 50), 44100, "clicks")
+    assert active_level(at_rate(clicks, 16000)) == pytest.approx(active_level(clicks), abs=0.2)
 
 
 @pytest.mark.parametrize(

@@ -100,11 +100,12 @@ def test_test_signals_without_an_answer_are_notices(tmp_path, used):
     assert (problem.where, problem.stops, problem.signals) == ("S5_L0001_E001", "", ())
 
 
-def test_late_responses_count_instead(tmp_path, used):
+def test_late_responses_count_as_well(tmp_path, used):
     (problem,) = check(tmp_path, used, f"path.test_responses='{tmp_path}'")
     assert problem.stops == "evaluate.py" and "CPC1.test.json: no such file" in problem.where
     used["test"] = [presentation("S5", None), presentation("S6", 40.0)]
+    used["test"].append(presentation("S7", None))
     names = {"scene": "S5", "listener": "L0001", "system": "E001", "prompt": "anna"}
     dump(tmp_path / "CPC1.test.json", [names | {"signal": "S5_L0001_E001", "correctness": 10}])
     (problem,) = check(tmp_path, used, f"path.test_responses='{tmp_path}'")
-    assert (problem.where, problem.stops) == ("S6_L0001_E001", "")
+    assert (problem.where, problem.stops) == ("S7_L0001_E001", "")
