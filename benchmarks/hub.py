@@ -55,7 +55,9 @@ class PlainLoop:
             signal.numpy(), sampling_rate=ASR_RATE, return_tensors="pt"
         ).input_features
         features = features.to(self.model.device)
-        words = tokenizer.decode(self.model.generate(features)[0], skip_special_tokens=True)
+        told = {"language": "en", "task": "transcribe"} if len(self.ours.prefix) > 2 else {}
+        said = self.model.generate(features, **told)
+        words = tokenizer.decode(said[0], skip_special_tokens=True)
         tokens, first = self.ours.tokens_of(text), len(self.ours.prefix) - 1
         given = torch.tensor([[*self.ours.prefix, *tokens]], device=self.model.device)
         found = self.model(features, decoder_input_ids=given, output_hidden_states=True)

@@ -41,10 +41,15 @@ def generate(recogniser, signals):
 
 def prefixed(recogniser, signal):
     """Return what `generate` makes of a signal by itself, with what it puts before and behind."""
+    english = {"language": "en", "task": "transcribe"} if len(recogniser.prefix) > 2 else {}
+    always, at_first = recogniser.barred, recogniser.barred_at_first
     return recogniser.model.generate(
         features(recogniser, signal),
         force_unique_generate_call=True,
         do_sample=False,
+        suppress_tokens=always.nonzero()[:, 0].tolist(),
+        begin_suppress_tokens=at_first.nonzero()[:, 0].tolist(),
+        **english,
         return_dict_in_generate=True,
         output_hidden_states=True,
     )
