@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig
 from torch import Tensor
 
 from intelligibility.configuration import Settings, require
-from intelligibility.experiment import AsrFolder, Experiment, folder_name
+from intelligibility.experiment import AsrFolder, Experiment, folder_name, is_trained_here
 from intelligibility.recognisers import load_recogniser, recogniser_made_by
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
 from intelligibility.runs import RecipeError, file_stamp, pick_device, sha256_of
@@ -139,6 +139,7 @@ class Judge:
 
     recogniser: Any  # anything with `transcribe(signals)` that yields words
     level: float  # dB re full scale: that of the clean speech which it was trained on
+    as_scored: Callable[[str], str] = str  # how words are written for scoring, also the prompt's
 
     def hear(self, speech: Tensor) -> str:
         """Return the words of one signal (n_samples,)."""
@@ -227,8 +228,13 @@ def network_of_process(config: str, choice: NetworkChoice, level: float) -> Netw
 @functools.lru_cache(maxsize=1)
 def judge_of_process(config: str, level: float) -> Judge:
     """Load the recogniser that counts words, once in a process."""
-    cfg = DictConfig(json.loads(config))
-    return Judge(load_recogniser(*judge_of(cfg), pick_device(cfg.device)), level)
+    judge, experiment = judge_of(DictConfig(json.loads(config)))
+    recogniser = load_recogniser(judge, experiment, pick_device(judge.device))
+    if is_trained_here(judge):
+        return Judge(recogniser, level)
+    from intelligibility.recognisers.word_scoring import scored_words  # needs transformers
+
+    return Judge(recogniser, level, lambda text: " ".join(scored_words(text)))
 
 
 def sizes_of(cfg: DictConfig) -> dict[str, Any]:

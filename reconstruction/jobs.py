@@ -180,8 +180,10 @@ def hear(job: HearingJob) -> None:
     every = [(kind, one) for kind, some in signals.items() for one in some]
     for kind, one in in_progress(every, "signals judged"):
         text = judge.hear(read_speech(files.wav(kind, one.condition, one.name)))
-        errors, n_words = word_errors(text, one.prompt)
-        heard[kind].append(replace(one, text=text, errors=errors, n_words=n_words))
+        text, prompt = map(judge.as_scored, (text, one.prompt))
+        errors, n_words = word_errors(text, prompt)
+        found = {"text": text, "prompt": prompt, "errors": errors, "n_words": n_words}
+        heard[kind].append(replace(one, **found))
         if kind == "original" and len(heard[kind]) == n_tried:  # clean ones
             check_judge(heard[kind], name)
     write_json(job.record, {"made_by": job.made_by, "heard": plain(heard)})

@@ -26,8 +26,8 @@ class Transcript:
     condition: str
     listener: str
     severity: str
-    prompt: str
-    text: str = ""  # what the judge wrote down
+    prompt: str  # once heard, written as it is scored
+    text: str = ""  # what the judge wrote down, as it is scored
     errors: int = 0  # wrong words
     n_words: int = 0  # of the prompt
     mel_l1: float | None = None  # nats: mean absolute error of the log-mel; None of the original

@@ -13,7 +13,7 @@ import soundfile as sf
 import torch
 
 from benchmarks.made.recogniser import make_recogniser
-from intelligibility.command_line import check_ranges
+from intelligibility.command_line import check_ranges, resolved
 from intelligibility.corpora.presentation import Presentation, write_presentations
 from intelligibility.experiment import Experiment, write_table
 from intelligibility.runs import RecipeError, read_json
@@ -229,6 +229,13 @@ def test_another_judge_hears_what_is_there_and_has_a_table_of_its_own(
     assert {row["wer_original"] for row in table(judged) if row["condition"] == "ref"} == {"25"}
     assert "<audio" in (judged / "index.html").read_text()
     check_rows(folder, "judges/forgetful/")
+
+
+def test_words_of_a_judge_from_the_hub_are_scored_as_everywhere(tmp_path, judge):
+    (tmp_path / "config.json").touch()
+    cfg = configure(tmp_path, tmp_path, f"judge={tmp_path}", "device=cpu", **OWN)
+    as_scored = configured.judge_of_process(resolved(cfg), -40.0).as_scored
+    assert as_scored("Took 12 plain candles.") == as_scored("TOOK TWELVE PLAIN CANDLES")
 
 
 @pytest.mark.parametrize(("what", "n_calls"), [("reconstruct", 2), ("word_errors", 9)])
