@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, int]] = {
     "1500 steps": {"steps": 1500},
     "VGGish / 4": {"divisor": 4},
     "5000 steps": {"steps": 5000},
-    "full width, 5000 steps": {"ladder_divisor": 1, "steps": 5000},
+    "full width and 5000 steps": {"ladder_divisor": 1, "steps": 5000},
     "VGGish / 2": {"divisor": 2},
 }
 WITH_POOL3 = (DEMO, "full width", "1500 steps")  # the others have pool4 alone
