@@ -14,7 +14,7 @@ OWN := demo/data/clarity_CPC1_data_test/clarity_data
 # One thread: more would only wait for each other at the miniature's size.
 RUN := OMP_NUM_THREADS=1 $(PY)
 DEMO := --config-name demo/config
-SCORE := $(RUN) score.py $(DEMO) audiogram=N1 \
+SCORE := $(RUN) score.py $(DEMO) audiogram=N1 full_scale_db_spl=120 \
   processed=$(OWN)/HA_outputs/test/S90601_L9001_E901.wav \
   reference=$(OWN)/scenes/S90601_target_anechoic.wav
 # One worker runs the tests of a file, for what these share is made once.
