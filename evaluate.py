@@ -57,7 +57,7 @@ from intelligibility.evaluation.curve import CURVE
 from intelligibility.evaluation.figures import all_figures, figure_numbers
 from intelligibility.evaluation.intervals import coverages
 from intelligibility.evaluation.layers import layer_scores
-from intelligibility.evaluation.layout import lay_out, show
+from intelligibility.evaluation.layout import CONDITIONS, GROUPS, lay_out, show
 from intelligibility.evaluation.mapping import FittedMapping, fit_mapping
 from intelligibility.evaluation.responses import better_ear, read_signals, with_conditions
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
@@ -95,8 +95,6 @@ READS = (
     "recogniser",
     "hearing_loss",
 )
-GROUPS = ("listener", "system", "severity", "grade")
-CONDITIONS = ("CEC", "SNR")  # where a corpus has several
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
 WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
 
@@ -109,15 +107,11 @@ def run(cfg: DictConfig) -> None:
     seeds, other = check_asked_for(cfg)
     with sole_run(experiment.results_folder, "evaluate"):
         remove_partial_files(experiment.results_folder)
-        presentations = known_presentations(cfg, experiment.track, experiment.presentations)
-        refuse_stale(experiment, presentations)
-        train, tested = (presentations.get(archive, []) for archive in ("train", "test"))
-        late = None
-        if cfg.path.test_responses is not None:
-            late = late_responses(cfg, experiment.track, tested)
+        presentations, late = what_was_heard(cfg, experiment)
 
         # Fit the mapping from similarity to percent words correct on dev, or take another run's.
-        fit = partial(fit_mapping, train=train, per_set=corpus_of(cfg).mapping_per_set)
+        per_set = corpus_of(cfg).mapping_per_set
+        fit = partial(fit_mapping, train=presentations.get("train", []), per_set=per_set)
         mapping, dev, dev_counts = mapping_and_dev(cfg, experiment, presentations, fit)
 
         # Predict every test signal, with a response or without, that the mapping was not fitted on.
@@ -126,27 +120,24 @@ def run(cfg: DictConfig) -> None:
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
             logger.warning(
-                "No test response is known: scores cannot be computed. Set path.test_responses.%s",
-                f" {experiment.results} is an earlier run's." * experiment.results.is_file(),
+                "No test response is known: scores cannot be computed. Set path.test_responses."
             )
+            if experiment.results.is_file():
+                logger.warning("%s holds the scores of an earlier run", experiment.results)
             write_asked_bundle(cfg, experiment, None)
             return
 
         # Score the predictions and compare them, in the data and in resamples of the test scenes.
-        test = labelled(test, tested)
+        test = labelled(test, presentations.get("test", []))
         drawn = draw_scenes(test["scene_number"].nunique(), cfg.seed)
         groups = {by: by_group(test, measures, by, drawn) for by in groups_of(test)}
         results = score_all(test, measures, drawn, mapping, other, cfg.seed) | {
             "groups": {by: records(long) for by, long in groups.items()},
             "trainings": training_scores(experiment, test, Resampler(drawn)),
-            "halves": None,
             "leaks": leaks,
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
         }
-        if seeds and dev is not None:
-            results["halves"] = spread_over_halves(dev, test, seeds, fit, predict)
-        if dev is not None and mapping.layer and not mapping.by_set:
-            results["layers"] = layer_scores(dev, test, mapping.layer)
+        results |= results_with_dev(dev, test, mapping, seeds, fit)
         results = write_result(experiment.results, results | how_made(cfg, experiment))
 
         # Lay them out: tables, figures, and the report that holds both.
@@ -155,9 +146,7 @@ def run(cfg: DictConfig) -> None:
         write_asked_bundle(cfg, experiment, results)
 
     # All files are whole before a word is printed: whoever reads the output may close it.
-    logger.info(
-        "Wrote %s and, beside it, results, predictions, tables and figures", experiment.report
-    )
+    logger.info("Wrote %s; results, predictions, tables and figures beside it", experiment.report)
     show(tables)
 
 
@@ -169,6 +158,17 @@ def check_asked_for(cfg: DictConfig) -> tuple[list[int] | None, pd.DataFrame | N
     if cfg.bundle is not None:
         check_bundle(Path(cfg.bundle).expanduser(), cfg)
     return seeds, read_other(cfg.compare) if cfg.compare else None
+
+
+def what_was_heard(
+    cfg: DictConfig, experiment: Experiment
+) -> tuple[Mapping[str, list[Presentation]], list[Response] | None]:
+    """Return the presentations by archive, and the test responses that were released later."""
+    presentations = known_presentations(cfg, experiment.track, experiment.presentations)
+    refuse_stale(experiment, presentations)
+    if cfg.path.test_responses is None:
+        return presentations, None
+    return presentations, late_responses(cfg, experiment.track, presentations.get("test", []))
 
 
 def mapping_and_dev(
@@ -310,6 +310,22 @@ def score_all(
         "figures": figure_numbers(test, measures),
         "calibration": mapping.as_json(),
     }
+
+
+def results_with_dev(
+    dev: pd.DataFrame | None,
+    test: pd.DataFrame,
+    mapping: FittedMapping,
+    seeds: list[int] | None,
+    fit: Callable[..., FittedMapping],
+) -> dict[str, Any]:
+    """Return what takes the dev signals as well: scores over random halves, and by layer."""
+    found: dict[str, Any] = {"halves": None}
+    if dev is not None and seeds:
+        found["halves"] = spread_over_halves(dev, test, seeds, fit, predict)
+    if dev is not None and mapping.layer and not mapping.by_set:
+        found["layers"] = layer_scores(dev, test, mapping.layer)
+    return found
 
 
 def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:

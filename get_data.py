@@ -32,7 +32,7 @@ from intelligibility.corpora.clarity import configured
 from intelligibility.corpora.corpus import Corpus
 from intelligibility.corpora.download import RecordFile, download, partial_file, read_record
 from intelligibility.corpora.unpacking import SUFFIXES, files_to_move, move, unpacked
-from intelligibility.runs import RECIPE, RecipeError, read_json, sole_run, write_json
+from intelligibility.runs import RECIPE, RecipeError, atomic_path, read_json, sole_run, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -140,13 +140,14 @@ def put_in_place(file: RecordFile, archives: Path, root: Path, folder: Path) -> 
         for path in archives.glob("*.json")
         if re.search(r"\.[0-9a-f]{8}(\.moving)?\.json$", path.name)
     ]
+    ours = {root / name: PARTS.index(one["part"]) for one in contents for name in one["files"]}
     moving = contents_of(file, archives).with_suffix(".moving.json")
 
-    def note(list_file: Path, names: list[str]) -> None:
+    def list_files(names: list[str]) -> None:
+        """List them before they are moved, so that after a kill the next run knows them as ours."""
         below_root = [(folder / name).relative_to(root).as_posix() for name in names]
-        write_json(list_file, {"part": PARTS[rank], "files": below_root})
+        write_json(moving, {"part": PARTS[rank], "files": below_root})
 
-    ours = {root / name: PARTS.index(one["part"]) for one in contents for name in one["files"]}
     if file.name.lower().endswith(SUFFIXES):
         logger.info("Unpacking %s", file.name)
         with unpacked(archives / file.name, root) as source:
@@ -155,15 +156,15 @@ def put_in_place(file: RecordFile, archives: Path, root: Path, folder: Path) -> 
                 source = outermost
             # What is not ours stays, and what a later archive of the same release gave.
             moved = files_to_move(source, folder, lambda path: ours.get(path, len(PARTS)) > rank)
-            note(moving, moved)  # first: if this run is killed, the next one knows them as its own
+            list_files(moved)
             move(moved, source, folder)
     else:
         moved = [file.name]
-        folder.mkdir(parents=True, exist_ok=True)
+        list_files(moved)
         if not (folder / file.name).is_file():
-            shutil.copyfile(archives / file.name, folder / file.name)
-    note(contents_of(file, archives), moved)
-    moving.unlink(missing_ok=True)
+            with atomic_path(folder / file.name) as part:
+                shutil.copyfile(archives / file.name, part)
+    moving.replace(contents_of(file, archives))
     logger.info("%s: %d files in %s", file.name, len(moved), folder)
 
 

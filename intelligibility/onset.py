@@ -29,7 +29,7 @@ def speech_onset(reference: np.ndarray, rate: int) -> float:
 
     The reference is clean speech, (n_samples, n_channels), any scale, with silence or a little
     noise before it; 0 where nothing quiet precedes the speech. `rate` is in Hz. ValueError where
-    nobody speaks: the reference is silent.
+    the reference is silent.
 
     Examples
     --------

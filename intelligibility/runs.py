@@ -255,7 +255,7 @@ def pick_device(name: str) -> "torch.device":
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RecipeError(f"device={name}, but torch sees no GPU; use device=cpu or device=auto")
     if name.startswith("cuda:") and int(name[5:]) >= (n_gpus := torch.cuda.device_count()):
-        raise RecipeError(f"device={name}, but torch sees {n_gpus} GPU(s), the first is cuda:0")
+        raise RecipeError(f"device={name}, but the last GPU that torch sees is cuda:{n_gpus - 1}")
     return torch.device(name)
 
 

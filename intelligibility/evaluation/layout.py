@@ -26,11 +26,12 @@ from intelligibility.evaluation.within import within_table
 from intelligibility.experiment import TRACKS, Experiment
 from intelligibility.runs import logbook, read_json, write_text
 
+GROUPS = ("listener", "system", "severity", "grade")  # by which test signals are grouped
+CONDITIONS = ("CEC", "SNR")  # and by which too, where a corpus has several
 # Tables and figures that not every run has.
-BY = ("listener", "system", "severity", "grade", "cec", "snr")
 OPTIONAL = (
     *("table2", "table3", "within", "ranges", "halves", "comparisons", "residuals", "layers"),
-    *(f"by_{by}" for by in BY),
+    *(f"by_{by.lower()}" for by in (*GROUPS, *CONDITIONS)),
 )
 
 
@@ -48,10 +49,12 @@ def lay_out(
     named = _all_tables(experiment, results, groups)
     tables = {experiment.result_table(name): table for name, table in named.items()}
     for name in OPTIONAL:  # what an earlier run, of other signals or settings, left
-        stale = [] if name in named else [experiment.result_table(name)]
-        stale += [] if name in drawings else [experiment.figure(name)]
-        for path in (path for stem in stale for path in stem.parent.glob(f"{stem.name}.*")):
-            path.unlink()
+        for written, stem in (
+            (named, experiment.result_table(name)),
+            (drawings, experiment.figure(name)),
+        ):
+            for path in stem.parent.glob(f"{stem.name}.*") if name not in written else ():
+                path.unlink()
     for stem, table in tables.items():
         write_text(stem.with_suffix(".csv"), table.long.to_csv(index=False))  # numbers
         write_text(stem.with_suffix(".md"), markdown(table.shown))  # for reading

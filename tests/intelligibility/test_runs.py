@@ -76,7 +76,9 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert runs.pick_device("cuda:0").index == 0
-    with pytest.raises(runs.RecipeError, match="device=cuda:1, but torch sees 1 GPU"):
+    with pytest.raises(
+        runs.RecipeError, match="device=cuda:1, but the last GPU that torch sees is cuda:0"
+    ):
         runs.pick_device("cuda:1")
 
 

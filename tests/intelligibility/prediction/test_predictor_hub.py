@@ -143,7 +143,7 @@ def test_a_mapping_of_this_recogniser_gives_percent(tmp_path):
     """Of an experiment with it: its mapping, and its level."""
     folder = small_whisper(tmp_path / "whisper")
     sha256 = model_made_by(str(folder), None)["checkpoint_sha256"]
-    config = {"recogniser": str(folder), "MSBGEar": {"ahr": 20}}
+    config = {"recogniser": str(folder), "MSBGEar": {"ahr": 20}, "dtw": "exact"}
     write_json(tmp_path / "inference.json", {"provenance": {"config": config}})
     path = tmp_path / "calibration.json"
     fits = {name: Fit(Curve(50.0, 0.1), rmse=21.0) for name in ("enc", "dec")}
@@ -151,7 +151,11 @@ def test_a_mapping_of_this_recogniser_gives_percent(tmp_path):
     hearing = predictor_of_process(str(folder), None, str(path), "cpu", None)
     clean = syllables(1, 1.5, 24000)
     found = hearing.predict(clean, clean, 24000, listener_of("moderate"), TEXTS[0])
-    assert hearing.msbg_settings["ahr"] == 20 and (found.by, found.rmse) == ("dec", 21.0)
+    assert (
+        hearing.msbg_settings["ahr"] == 20
+        and hearing.dtw == "exact"
+        and (found.by, found.rmse) == ("dec", 21.0)
+    )
     assert found.percent == pytest.approx(fits["dec"].curve.predict(found.similarities["dec"]))
     made_by = model_made_by(str(folder), None, str(path))
     assert made_by["mapping"]["checkpoint_sha256"] == sha256
