@@ -24,7 +24,7 @@ from demo.make_miniature import HEADROOM, SNRS
 from demo.speech import SAMPLE_RATE
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-N_SCENES, N_DIGITS, HEARD_BY = 80, 4, 2
+N_DIGITS, HEARD_BY = 4, 2
 GAP = 0.1  # s between digits
 COLUMNS = (
     *("processed", "reference", "text", "correctness", "listener", "audiogram", "system"),
@@ -45,13 +45,13 @@ def spoken(
     return np.concatenate(parts[:-1])
 
 
-def rows_of(folder: Path, recordings: Path) -> Iterator[list[object]]:
+def rows_of(folder: Path, recordings: Path, n_scenes: int) -> Iterator[list[object]]:
     """Write the wavs of every scene; yield its rows of the table."""
     rng = np.random.default_rng(1)
     talkers = sorted({path.stem.split("_")[1] for path in recordings.glob("*.wav")})
     pairs = list(itertools.product(listeners.LISTENERS, hearing_aids.SYSTEMS))
-    digits = rng.integers(10, size=(N_SCENES, N_DIGITS))
-    voices = [talkers[number % len(talkers)] for number in range(N_SCENES)]
+    digits = rng.integers(10, size=(n_scenes, N_DIGITS))
+    voices = [talkers[number % len(talkers)] for number in range(n_scenes)]
     targets = [spoken(recordings, *one, rng) for one in zip(voices, digits, strict=True)]
     spectrum = scenes.speech_spectrum(targets)
     for number, target in enumerate(targets):
@@ -94,8 +94,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recordings", type=Path, help="of the free spoken digit dataset")
     parser.add_argument("folder", type=Path, help="to write")
+    parser.add_argument("--scenes", type=int, default=80)
     arguments = parser.parse_args()
-    rows = list(rows_of(arguments.folder, arguments.recordings))
+    rows = list(rows_of(arguments.folder, arguments.recordings, arguments.scenes))
     with (arguments.folder / "listening_test.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *rows])
 

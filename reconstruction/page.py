@@ -1,4 +1,4 @@
-"""One HTML page and its figures: how each layer sounds and looks, and which words are left."""
+"""The pages and their figures: how each layer sounds and looks, and which words are left."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,43 +30,40 @@ RANGE = 7.0  # nats below the loudest, to the darkest colour
 SHOWN_KHZ = (1, 2, 4, 8)  # beside a spectrogram; the last is its highest
 
 
-def write_page(
-    path: Path, chapters: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]
-) -> None:
-    """Write the page; nothing on it is fetched from elsewhere.
+def write_page(path: Path, content: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Write the page of one network and inverter; nothing on it is fetched from elsewhere.
 
     To what `chapter` returns belong `about`, what the network was trained on, and `table`, its
     layers laid out for reading.
     """
     write_html(
         path,
-        Path(__file__).with_name(path.name),
+        Path(__file__).with_name("layers.html"),
         provenance,
         {"seed": provenance["seed"]},
-        chapters=chapters,
+        chapter=content,
         conditions=[TITLES[condition] for condition in CONDITIONS],
         base64=lambda file: in_base64(lambda stream: stream.write(file.read_bytes())),
     )
 
 
 def write_index(
-    path: Path, page: str, chapters: Sequence[Any], provenance: Mapping[str, Any]
+    path: Path, chapters: Mapping[str, Mapping[str, Any]], provenance: Mapping[str, Any]
 ) -> None:
     """Write the index: one sentence through every layer of every network and task.
 
-    `page` is the name of the page that `write_page` wrote from the same chapters.
+    The chapters are by the name of the file that `write_page` wrote, seen from the index.
     """
     networks = []
-    for one in chapters:
+    for page, one in chapters.items():
         numbers = one["table"].drop_duplicates("layer").set_index("layer")
         lines = [(name, numbers.loc[name], cells) for name, cells in one["examples"][0]["rows"]]
-        networks.append({"chapter": one, "sentence": one["examples"][0]["title"], "lines": lines})
+        networks.append({"page": page, "chapter": one, "lines": lines})
     write_html(
         path,
         Path(__file__).with_name(path.name),
         provenance,
         networks=networks,
-        page=page,
         conditions=[(TITLES[condition], SHORT[condition]) for condition in CONDITIONS],
     )
 

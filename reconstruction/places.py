@@ -37,8 +37,9 @@ class ReconstructionFolder:
     table = Place("path", "{judge}results.csv")  # every finished layer, as numbers
     results = Place("path", "{judge}results.json")  # the same with networks, trends, provenance
     summary = Place("path", "{judge}results.md")  # the same to be read
-    page = Place("path", "{judge}reconstruction.html")  # players, spectrograms, lost words
     index = Place("path", "{judge}index.html")  # every layer of every network, to be heard
+    # Of one network and inverter: players, spectrograms, lost words.
+    page = Places("path", "{judge}pages/{name}.html")
     figure = Places("path", "{judge}figures/{name}.png")
     # Of layers that are not inverted yet, by what determines them; removed afterwards.
     embedded = Places("path", "{source}/.embedded/{made_by}")

@@ -13,7 +13,8 @@ Writes  exp_folder/reconstruct{track}/
             <network>-<task>/<layer>/<inverter>/     inverter, embeddings, wavs, what was heard
             controls/<mel>/                          original, copy synthesis, band mean
             results.{csv,json,md}                    the table
-            index.html, reconstruction.html          players, spectrograms, lost words
+            index.html                               one sentence through every layer
+            pages/<network>-<task>-<inverter>.html   players, spectrograms, lost words
             figures/                                 skill and WER by depth; spectrograms
             judges/<name>/                           the same by another judge, with judge=
 

@@ -34,7 +34,7 @@ def write_results(
     ears: Mapping[str, EarSignals],
     provenance: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Gather the layers that share judge and signals; write tables and page; return the long table.
+    """Gather the layers of one judge and these signals; write tables and pages; return the table.
 
     Layers whose record does not hold `signals`, or that no judge heard which was made by `judge`,
     are left out; `seed` is that of the bootstrap, and `ears` are the scored ear signals by name.
@@ -44,7 +44,7 @@ def write_results(
     table = pd.DataFrame(in_order(rows))
     table = table[[*COLUMNS, *table.columns.difference(list(COLUMNS), sort=False)]]
     networks = networks_of(files, table["source"].unique())
-    content: dict[str, Any] = {
+    results: dict[str, Any] = {
         "networks": networks,
         "trends": trends(table),
         "rows": records(table),
@@ -52,14 +52,15 @@ def write_results(
     }
     write_text(files.table, table.to_csv(index=False, float_format="%.6g"))
     write_text(files.summary, summary(table, networks))
-    content = write_result(files.results, content)
-    chapters = [
-        chapter(files, source, inverter, rows, ears)
-        | {"about": about_network(networks[source]), "table": show_layers(rows)}
-        for source, inverter, rows in by_inverter(table)
-    ]
-    write_page(files.page, chapters, content["provenance"])
-    write_index(files.index, files.page.name, chapters, content["provenance"])
+    results = write_result(files.results, results)
+    chapters = {}
+    for source, inverter, own in by_inverter(table):
+        content = chapter(files, source, inverter, own, ears)
+        content |= {"about": about_network(networks[source]), "table": show_layers(own)}
+        page = files.page(f"{source}-{inverter}")
+        write_page(page, content, results["provenance"])
+        chapters[page.relative_to(files.index.parent).as_posix()] = content
+    write_index(files.index, chapters, results["provenance"])
     return table
 
 

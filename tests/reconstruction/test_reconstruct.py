@@ -123,8 +123,8 @@ def table(folder: Path) -> list[dict[str, str]]:
 def test_all_results_are_there(finished):
     found = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
     assert found == {
-        *("controls", "figures", "smallenc-talker"),
-        *("results.csv", "results.json", "results.md", "reconstruction.html", "index.html"),
+        *("controls", "figures", "pages", "smallenc-talker"),
+        *("results.csv", "results.json", "results.md", "index.html"),
     }
     rows = table(finished)
     assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
@@ -185,8 +185,9 @@ def test_the_results_say_how_they_were_made(finished):
     assert record["made_by"]["settings"]["fit"]["steps"] == 20
 
 
-def test_the_page_has_a_player_a_picture_and_the_words_of_every_sound(finished):
-    page = (finished / "reconstruction.html").read_text()
+def test_the_page_of_a_network_has_a_player_a_picture_and_the_words_of_every_sound(finished):
+    (link,) = re.findall(r'<a href="(pages/[^"]+)"', (finished / "index.html").read_text())
+    page = (finished / link).read_text()
     sounds = 2 * 2 * 4  # severities, conditions; original, copy and two layers
     assert page.count('src="data:audio/mpeg;base64,') == sounds
     assert page.count('<img src="data:image/jpeg;base64,') == sounds
