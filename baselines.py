@@ -151,12 +151,14 @@ def version_of(baseline: Baseline) -> str:
 
 
 def dev_of(experiment: Experiment, used: dict[str, list[Presentation]]) -> list[Presentation]:
-    """Return the presentations of the dev scenes."""
+    """Return the presentations of the dev scenes; none where there is no training data."""
+    if "train" not in used:
+        return []
     path = experiment.scene_list("dev")
     if not path.is_file():
         raise RecipeError(f"{path}: no such file; run prepare_data.py first, with the same config")
     scenes = set(read_json(path, list))
-    return [one for one in used.get("train", []) if one.scene in scenes]
+    return [one for one in used["train"] if one.scene in scenes]
 
 
 # Computing

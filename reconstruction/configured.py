@@ -73,9 +73,13 @@ class Sizes:
         """Refuse sizes of nothing; the floor that learns from shuffled pairs can be left out."""
         expected = " or ".join(PRESETS)
         require(self.preset in PRESETS, "reconstruct.preset", self.preset, expected)
+        rate = self.learning_rate
+        require(rate is None or rate > 0, "reconstruct.learning_rate", rate, "a number above 0")
         for name, value in vars(self).items():
-            if isinstance(value, int) and name != "floor_steps":
-                require(value >= 1, f"reconstruct.{name}", value, "a whole number from 1")
+            if isinstance(value, int) and name != "learning_rate":
+                least = 0 if name == "floor_steps" else 1
+                expected = f"a whole number from {least}"
+                require(value >= least, f"reconstruct.{name}", value, expected)
 
 
 @dataclass

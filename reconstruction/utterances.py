@@ -90,7 +90,7 @@ def read_scenes(presentations: Iterable[Presentation], split: str) -> dict[str, 
 
     No later stage needs the release, and this one only for `task`: nothing else tells the talkers.
     """
-    archives = {one.reference.parents[2] for one in presentations}
+    archives = {folder for one in presentations for folder in one.reference.parents[2:3]}
     scenes: dict[str, dict[str, Any]] = {}
     for path in (folder / "metadata" / f"scenes.CPC1_{split}.json" for folder in sorted(archives)):
         if path.is_file():

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import logging
+import shutil
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_writes_dev_and_test_and_how(prepared, computed):
     assert set(record["baselines"]["haspi"]["ear_signals"]) == {"train", "test"}
     assert record["provenance"]["seed"] == 1
     assert not (exp / "dev_mbstoi_similarity.json").exists()
+
+
+def test_a_table_of_test_signals_alone_needs_no_list_of_dev_scenes(prepared, computed):
+    root, exp = prepared
+    shutil.rmtree(exp / "data_split")
+    edit(exp / "presentations.json", lambda record: record.pop("train"))
+    baselines.run(configure(root, exp, "baselines=[stoi]"))
+    assert len(computed) == N_TEST == len(load(exp / "test_stoi_similarity.json"))
+    assert load(exp / "dev_stoi_similarity.json") == {}
 
 
 def test_a_second_run_computes_nothing_and_another_baseline_stays(prepared, computed):

@@ -102,8 +102,8 @@ def _dev_scenes(experiment: Experiment) -> set[str]:
     path = experiment.scene_list("dev")
     if not path.is_file():
         raise RecipeError(
-            f"{path}: no such file; run prepare_data.py first, or give calibration=, another run's "
-            "calibration.json, where test signals alone were prepared"
+            f"{path}: no such file, so there are no dev signals to fit the logistic on; prepare "
+            "training data too, or give calibration=other/calibration.json of another run"
         )
     scenes = set(read_json(path, list))
     if not scenes:

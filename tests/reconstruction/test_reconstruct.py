@@ -328,6 +328,8 @@ def test_given_weights_stand_in_for_a_task(exp, judge, tmp_path):
         (["target=noise"], "target=noise: expected input, ref"),
         (["reconstruct.preset=own"], "preset=own: expected corpus or paper"),
         (["reconstruct.steps=0"], "steps=0: expected a whole number from 1"),
+        (["reconstruct.learning_rate=-1e-3"], r"reconstruct.learning_rate=-0.001: expected"),
+        (["reconstruct.floor_steps=-1"], "floor_steps=-1: expected a whole number from 0"),
         (["reconstruct.n_train=6"], "6 signals to learn from, expected 16"),
         (["reconstruct.n_scored=3"], "3 ear signals to score, expected 8"),
         (["vocoder=/none"], "vocoder=/none: no generator.ckpt here; expected griffinlim"),

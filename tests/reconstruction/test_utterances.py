@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from reconstruction.utterances import (
     choose_scored,
     choose_training,
     median_level,
+    read_scenes,
     read_speech,
     scene_labels,
 )
@@ -52,6 +54,10 @@ def test_training_signals_are_halved_between_the_conditions():
     chosen = choose_training(ears(20), 30, seed=1)
     assert len(chosen) == 15 and chosen == choose_training(reversed(ears(20)), 30, seed=1)
     assert len(choose_training(ears(20), 10**6, seed=1)) == 120
+
+
+def test_recordings_in_no_release_have_no_list_of_scenes():
+    assert read_scenes([SimpleNamespace(reference=Path("/flat/clean.wav"))], "train") == {}
 
 
 def test_scenes_in_both_parts_are_refused():

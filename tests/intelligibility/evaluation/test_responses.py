@@ -185,8 +185,12 @@ def test_no_similarities_or_those_of_something_else(made, content, says):
 
 def test_an_empty_dev_says_what_is_needed(made):
     root, exp = made
-    (exp / "data_split/scene_dev_list.json").write_text("[]")
+    scenes = exp / "data_split/scene_dev_list.json"
+    scenes.write_text("[]")
     with pytest.raises(RecipeError, match="dev is empty.*at least 3 dev signals.*dev_percent"):
+        read(root, exp, "dev")
+    scenes.unlink()
+    with pytest.raises(RecipeError, match="no dev signals to fit the logistic on.*calibration=oth"):
         read(root, exp, "dev")
 
 
