@@ -36,7 +36,6 @@ of several tests has a submission of each. A mapping that was fitted on a signal
 refused; allow_leak=true leaves such signals out of the test instead.
 """
 
-import itertools
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -81,7 +80,13 @@ from intelligibility.evaluation.within import within_scores
 from intelligibility.experiment import Experiment, is_trained_here
 from intelligibility.measures import MEASURES, METHOD
 from intelligibility.prediction.bundle import check_bundle, write_bundle
-from intelligibility.runs import RecipeError, sole_run, write_result, write_text
+from intelligibility.runs import (
+    RecipeError,
+    remove_partial_files,
+    sole_run,
+    write_result,
+    write_text,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +101,9 @@ READS = (
     "hearing_loss",
 )
 FEW_SCENES = 20  # percentile intervals from fewer are too narrow to be trusted
-WRITTEN = ("results", "predictions", "submission", "calibration", "report")  # and two folders
+# What this stage writes, before it is whole: other stages write to the same folder meanwhile.
+PARTIAL = tuple(f".{name}*" for name in ("results", "predictions", "submission", "calibration"))
+PARTIAL += (".report*", "tables/.*", "figures/.*")
 
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
@@ -106,7 +113,7 @@ def run(cfg: DictConfig) -> None:
     experiment = Experiment.from_config(cfg)
     seeds, other = check_asked_for(cfg)
     with sole_run(experiment.results_folder, "evaluate"):
-        remove_partial_files(experiment.results_folder)
+        remove_partial_files(experiment.results_folder, *PARTIAL)
         presentations, late = what_was_heard(cfg, experiment)
 
         # Fit the mapping from similarity to percent words correct on dev, or take another run's.
@@ -345,14 +352,6 @@ def write_asked_bundle(
         folder = Path(str(cfg.bundle)).expanduser().absolute()
         write_bundle(folder, cfg, experiment, results)
         logger.info("Wrote the bundle %s; fill in the licence in its README.md", folder)
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what a killed run of this stage left under temporary names."""
-    ours = [folder.glob(f".{stem}*.part.*") for stem in WRITTEN]
-    below = [(folder / name).glob(".*.part.*") for name in ("tables", "figures")]
-    for path in itertools.chain(*ours, *below):
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,15 @@ from intelligibility.corpora.clarity import configured
 from intelligibility.corpora.corpus import Corpus
 from intelligibility.corpora.download import RecordFile, download, partial_file, read_record
 from intelligibility.corpora.unpacking import SUFFIXES, files_to_move, move, unpacked
-from intelligibility.runs import RECIPE, RecipeError, atomic_path, read_json, sole_run, write_json
+from intelligibility.runs import (
+    RECIPE,
+    RecipeError,
+    atomic_path,
+    lacking_room,
+    read_json,
+    sole_run,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -112,16 +120,11 @@ def check_room(missing: list[RecordFile], n_files: int, archives: Path) -> None:
     places = [place for f in missing for place in (archives / f.name, partial_file(f, archives))]
     to_come = sum(f.size for f in missing) - sum(p.stat().st_size for p in places if p.is_file())
     needed = to_come + UNPACKED * sum(f.size for f in missing if f.name.endswith(SUFFIXES))
-    free = shutil.disk_usage(archives).free
-    logger.info(
-        "%d of %d files are done; %.3f GB to download, %.3f GB with what they unpack to, %.3f GB "
-        "free",
-        *(n_files - len(missing), n_files, to_come / 1e9, needed / 1e9, free / 1e9),
-    )
-    if needed > free:
+    n_done = n_files - len(missing)
+    logger.info("%d of %d files are done; %.2f GB to download", n_done, n_files, to_come / 1e9)
+    if lack := lacking_room(archives, needed, "Downloads and what they unpack to"):
         raise RecipeError(
-            f"{archives}: {needed / 1e9:.3f} GB needed, {free / 1e9:.3f} GB free; make room, give "
-            "another path.root, or download a part with only=test,labels"
+            f"{lack}; make room, give another path.root, or download a part with only=test,labels"
         )
 
 

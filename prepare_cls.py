@@ -20,7 +20,6 @@ was. `shard=3 n_shards=32` does one part of 32; a last run without them writes t
 """
 
 import logging
-import shutil
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -47,7 +46,15 @@ from intelligibility.command_line import provenance, reports_errors
 from intelligibility.corpora.presentation import Problem, in_lines
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import Experiment, write_table
-from intelligibility.runs import RecipeError, atomic_path, is_number, sole_run, write_json
+from intelligibility.runs import (
+    RecipeError,
+    atomic_path,
+    is_number,
+    lacking_room,
+    remove_partial_files,
+    sole_run,
+    write_json,
+)
 from intelligibility.work import Piece, Stamp, Work
 
 logger = logging.getLogger(__name__)
@@ -61,7 +68,6 @@ BYTES_PER_SAMPLE = 1.4  # of a noisy FLAC
 class Mixture:
     """What one mixture is made of."""
 
-    # Speech and noise.
     utterance: Utterance
     interferer: Interferer
     snr: float  # dB, speech-weighted
@@ -75,18 +81,18 @@ def run(cfg: DictConfig) -> None:
     """Mix the training and the development set."""
     # What there is, and what is wrong with it
     librispeech, cec1 = source_folder(cfg, "librispeech"), source_folder(cfg, "cec1")
-    bounds, kinds = snr_bounds(cfg), interferer_kinds(cfg)
+    given, kinds = snr_bounds(cfg), interferer_kinds(cfg)
     utterances, problems = {}, []
     for split in SUBSETS:
         utterances[split], found = read_librispeech(librispeech, split)
         problems += found
     interferers, found = read_interferers(cec1, kinds)
     folder = ClsFolder.below(Experiment.from_config(cfg).exp_folder)
-    problems += found + check_disk(folder.path, utterances)
+    problems += found + check_disk(folder, utterances)
     if problems:
         raise RecipeError(f"Nothing was made:\n{in_lines(problems)}")
-    snrs = {} if bounds else read_snrs(cec1, interferers)
-    log_sources(utterances, interferers, snrs, bounds or SNRS)
+    snrs, bounds = {} if given else read_snrs(cec1, interferers), given or SNRS
+    log_sources(utterances, interferers, snrs, bounds)
     if cfg.check_only:
         return
 
@@ -96,9 +102,11 @@ def run(cfg: DictConfig) -> None:
         for split, ones in utterances.items()
         for one in ones
         for flac in [folder.flac(split, one.speaker, one.name)]
-        for mixture in [draw(one, interferers, snrs, bounds or SNRS, cfg.seed, flac)]
+        for mixture in [draw(one, interferers, snrs, bounds, cfg.seed, flac)]
     ]
     with sole_run(folder.path, "prepare_cls", cfg.shard, cfg.n_shards):
+        if cfg.n_shards == 1:
+            remove_partial_files(folder.path, "**/.*")
         shards = cfg.shard, cfg.n_shards
         work = Work(folder.journal, pieces, made_by, "mixtures", *shards, is_whole=is_there)
         work.do(make, cfg.n_jobs)
@@ -144,22 +152,17 @@ def interferer_kinds(cfg: DictConfig) -> list[str]:
     return kinds[cfg.cls.interferers]
 
 
-def check_disk(folder: Path, utterances: dict[str, list[Utterance]]) -> list[Problem]:
+def check_disk(folder: ClsFolder, utterances: dict[str, list[Utterance]]) -> list[Problem]:
     """Compare the free space with what the mixtures that are missing will take."""
-    cls_folder = ClsFolder(folder)
     missing = [
         one.seconds
         for split, ones in utterances.items()
         for one in ones
-        if not cls_folder.flac(split, one.speaker, one.name).is_file()
+        if not folder.flac(split, one.speaker, one.name).is_file()
     ]
-    needs = sum(missing) * ASR_RATE * BYTES_PER_SAMPLE / 1e9
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
-    logger.info("The mixtures to be made take about %.1f GB of %.1f GB free", needs, free)
-    where = f"{folder}: about {needs:.1f} GB needed, {free:.1f} GB free"
-    return [] if needs <= free else [Problem("disk too full", where, blocking=True)]
+    n_bytes = sum(missing) * ASR_RATE * BYTES_PER_SAMPLE
+    lack = lacking_room(folder.path, n_bytes, "The mixtures to be made")
+    return [Problem("disk too full", lack)] if lack else []
 
 
 def log_sources(
@@ -175,11 +178,14 @@ def log_sources(
     kinds = Counter(one.kind for one in interferers)
     logger.info("interferers: %s", ", ".join(f"{n} of {kind}" for kind, n in kinds.items()))
     for kind in kinds:
-        if kind in snrs:
-            text = f"those of {len(snrs[kind])} scenes, {snrs[kind][0]:g} to {snrs[kind][-1]:g}"
-        else:
-            text = f"uniform from {bounds[0]:g} to {bounds[1]:g}"
-        logger.info("SNRs in %s: %s dB", kind, text)
+        logger.info("SNRs in %s: %s", kind, snrs_in_words(kind, snrs, bounds))
+
+
+def snrs_in_words(kind: str, snrs: dict[str, list[float]], bounds: tuple[float, float]) -> str:
+    """Return what the signal-to-noise ratios with one kind of interferer are drawn from."""
+    if kind in snrs:
+        return f"those of {len(snrs[kind])} scenes, {snrs[kind][0]:g} to {snrs[kind][-1]:g} dB"
+    return f"uniform from {bounds[0]:g} to {bounds[1]:g} dB"
 
 
 # The mixtures
@@ -243,15 +249,15 @@ def table_row(mixture: Mixture, duration: float) -> dict[str, Any]:
 def describe(
     pieces: list[Piece[Mixture]],
     snrs: dict[str, list[float]],
-    bounds: tuple[float, float] | None,
+    bounds: tuple[float, float],
 ) -> dict[str, Any]:
     """Return what was mixed, in numbers, for the record."""
     drawn = [piece.item.snr for piece in pieces]
+    kinds = Counter(piece.item.interferer.kind for piece in pieces)
     return {
         "utterances": dict(Counter(piece.key.split("/")[0] for piece in pieces)),
-        "interferers": dict(Counter(piece.item.interferer.kind for piece in pieces)),
-        "snr_from": {kind: f"{len(listed)} scenes" for kind, listed in snrs.items()}
-        or list(bounds or SNRS),
+        "interferers": dict(kinds),
+        "snrs": {kind: snrs_in_words(kind, snrs, bounds) for kind in kinds},
         "snr_mean_and_std": [float(np.mean(drawn)), float(np.std(drawn))],
     }
 

@@ -64,7 +64,15 @@ from intelligibility.preparation.tables import (
     with_digests,
     write_tables,
 )
-from intelligibility.runs import ASR_RATE, KAISER_BEST, RecipeError, atomic_path, listed, sole_run
+from intelligibility.runs import (
+    ASR_RATE,
+    KAISER_BEST,
+    RecipeError,
+    atomic_path,
+    listed,
+    remove_partial_files,
+    sole_run,
+)
 from intelligibility.work import Piece, Result, Stamp, Work
 
 logger = logging.getLogger(__name__)
@@ -97,7 +105,7 @@ def run(cfg: DictConfig) -> None:
     # The ear signals, and last the tables, without which no later stage begins
     with sole_run(experiment.data_folder, "prepare_data", cfg.shard, cfg.n_shards):
         if cfg.n_shards == 1:
-            remove_partial_files(experiment.data_folder)
+            remove_partial_files(experiment.data_folder, "**/.*")
         if write_split(experiment, split_of, cfg, hand_made):
             remove_tables(experiment)  # they are of the split before
         work = make_all_ear_signals(experiment, sources, msbg_settings, cfg)
@@ -237,12 +245,6 @@ def are_there(experiment: Experiment, source: Source, result: Result) -> bool:
         wav.is_file() and wav.stat().st_size == n_bytes
         for wav, n_bytes in zip(ear_wavs(experiment, source), result["bytes"], strict=True)
     )
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed runs left under temporary names."""
-    for path in folder.rglob(".*.part.*"):
-        path.unlink()
 
 
 def log_resampled(sources: list[Source], msbg_rate: int) -> None:

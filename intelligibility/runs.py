@@ -119,6 +119,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def remove_partial_files(folder: Path, *names: str) -> None:
+    """Remove what killed runs left of these files, patterns below `folder`, under temporary names.
+
+    No other run may be writing them.
+    """
+    for name in names:
+        for path in folder.glob(f"{name}.part.*"):
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it gets its final name only when whole.
@@ -179,6 +189,19 @@ def check_size(path: Path) -> None:
     """Raise a ValueError for a file larger than any metadata, so that nothing of it is read."""
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(f"{size / 1e6:.0f} MB where at most {MAX_BYTES / 1e6:.0f} MB are expected")
+
+
+def lacking_room(folder: Path, needed: float, what: str) -> str:
+    """Log how much room `what` needs, in bytes; return what is lacking on the disk, "" if nothing.
+
+    The folder need not be there yet.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    logger.info("%s take %.2f GB of %.2f GB free", what, needed / 1e9, free / 1e9)
+    lack = f"{folder}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
+    return "" if needed <= free else lack
 
 
 def versions() -> dict[str, str]:

@@ -177,7 +177,7 @@ def test_what_ends_in_words(tmp_path, record, verdicts, caplog, monkeypatch, wha
     elif what == "room":
         usage = type("Usage", (), {"free": 1000})()
         monkeypatch.setattr(get_data.shutil, "disk_usage", lambda path: usage)
-        said = "0.000 GB free; make room"
+        said = "0.00 GB free; make room"
     else:
         overrides, said = ("only=[everything]",), "only=everything: expected train, test, labels"
     with pytest.raises(SystemExit):

@@ -53,7 +53,7 @@ def test_the_record_says_what_was_mixed(prepared):
     record = json.loads(prepared.record.read_text())
     assert record["utterances"] == {"train": 3, "dev": 1}
     assert record["interferers"] == {"noise": 4}
-    assert record["snr_from"] == {"noise": "2 scenes"}
+    assert record["snrs"] == {"noise": "those of 2 scenes, -3 to 2 dB"}
     assert record["seed"] == 1
 
 
@@ -62,6 +62,7 @@ def test_a_second_run_changes_nothing_and_a_lost_file_comes_back(prepared, sourc
     victim = next(prepared.path.rglob("*.flac"))
     victim.unlink()
     times = {p: p.stat().st_mtime_ns for p in prepared.path.rglob("*.flac")}
+    victim.with_name(".19.0123456789ab.part.flac").write_bytes(b"half")  # of a killed run
     prepare(sources, prepared.path.parent)
     assert contents(prepared) == before
     assert {p: p.stat().st_mtime_ns for p in times} == times

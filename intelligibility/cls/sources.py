@@ -13,7 +13,6 @@ SUBSETS = {"train": "train-clean-100", "dev": "dev-clean"}
 # Folders of interferers; CEC1's documentation spells the first one "nosie".
 FOLDERS = {"noise": ("noise", "nosie"), "speech": ("speech",)}
 SHORTEST = 2.0  # s of an interferer
-SCRIPT = "prepare_cls.py"
 
 
 @dataclass(frozen=True)
@@ -44,31 +43,33 @@ def read_librispeech(root: Path, split: str) -> tuple[list[Utterance], list[Prob
     """
     folder = root / SUBSETS[split]
     if not folder.is_dir():
-        return [], [_problem("no such folder", folder)]
+        return [], [Problem("no such folder", str(folder))]
     utterances, problems = [], []
     for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         name = "-".join(chapter.parts[-2:])
         transcript = chapter / f"{name}.trans.txt"
         sounds = {path.stem: path for path in chapter.glob("*.flac")}
         if not transcript.is_file():
-            problems.append(_problem("no transcript", transcript))
+            problems.append(Problem("no transcript", str(transcript)))
             continue
         lines = transcript.read_text(encoding="utf-8").splitlines()
         words = {key: said.strip() for key, _, said in (line.partition(" ") for line in lines)}
-        problems += [_problem("sound without words", sounds[k]) for k in sounds if not words.get(k)]
         problems += [
-            _problem("words without a sound", chapter / k) for k in words if k not in sounds
+            Problem("sound without words", str(sounds[k])) for k in sounds if not words.get(k)
+        ]
+        problems += [
+            Problem("words without a sound", str(chapter / k)) for k in words if k not in sounds
         ]
         for key in sorted(set(sounds) & {key for key, said in words.items() if said}):
             try:
                 seconds = sf.info(sounds[key]).duration
             except (OSError, RuntimeError):
-                problems.append(_problem("cannot be read", sounds[key]))
+                problems.append(Problem("cannot be read", str(sounds[key])))
                 continue
             speaker = chapter.parent.name
             utterances.append(Utterance(key, speaker, words[key], sounds[key], seconds))
     if not utterances and not problems:
-        problems = [_problem("holds no utterances", folder)]
+        problems = [Problem("holds no utterances", str(folder))]
     return utterances, problems
 
 
@@ -85,16 +86,16 @@ def read_interferers(root: Path, kinds: list[str]) -> tuple[list[Interferer], li
         wavs = sorted({path for place in places for path in place.glob("*.wav")})
         if not wavs:
             where = root / f"clarity_data/train/interferers/{kind}"
-            problems.append(_problem("no interferers", where))
+            problems.append(Problem("no interferers", str(where)))
         for path in wavs:
             try:
                 seconds = sf.info(path).duration
             except (OSError, RuntimeError):
-                problems.append(_problem("cannot be read", path))
+                problems.append(Problem("cannot be read", str(path)))
                 continue
             if seconds < SHORTEST:
                 fault = f"interferer shorter than {SHORTEST:g} s"
-                problems.append(_problem(fault, f"{path}: {seconds:.2f} s"))
+                problems.append(Problem(fault, f"{path}: {seconds:.2f} s"))
             found.append(Interferer(path, kind))
     return found, problems
 
@@ -130,7 +131,3 @@ def _places(root: Path, below: str) -> list[Path]:
         for first in range(len(parts))
     ]
     return [folder for folder in dict.fromkeys(tried) if folder.is_dir()]
-
-
-def _problem(fault: str, where: Path | str) -> Problem:
-    return Problem(fault, str(where), stops=SCRIPT)

@@ -6,7 +6,6 @@ faulty when `skip_bad` says so.
 """
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from intelligibility.corpora.presentation import (
 from intelligibility.experiment import EARS, Experiment
 from intelligibility.prediction.recording import LOWEST_RATE, header_of
 from intelligibility.preparation.readiness import check_later_stages
-from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, progress
+from intelligibility.runs import ASR_RATE, SPEECH_SECONDS, RecipeError, lacking_room, progress
 from intelligibility.words import words_of
 from msbg import Ear, Listener
 from msbg.audiogram import TRUSTED_DB_HL
@@ -252,16 +251,9 @@ def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:
         if not experiment.ear_wav(source.archive, source.kind, EARS[-1], source.name).is_file()
     ]
     seconds = sum(source.duration - (source.lead_in or 0) for source in missing)
-    needs = seconds * ASR_RATE * 4 * len(EARS) / 1e9  # float32
-    folder = experiment.data_folder
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
-    logger.info("The ear signals to be made take %.2f GB of %.1f GB free", needs, free)
-    if needs <= free:
-        return []
-    where = f"{folder}: {needs:.2f} GB needed, {free:.2f} GB free"
-    return [Problem("disk too full", where, blocking=True)]
+    n_bytes = seconds * ASR_RATE * 4 * len(EARS)  # float32
+    lack = lacking_room(experiment.data_folder, n_bytes, "The ear signals to be made")
+    return [Problem("disk too full", lack, blocking=True)] if lack else []
 
 
 def gate(problems: list[Problem], cfg: DictConfig) -> None:
