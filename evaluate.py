@@ -24,16 +24,17 @@ Writes  in exp_folder:
             calibration{track}.json        the fitted mapping, for `calibration=` elsewhere
             submission{track}.csv          signal_ID,intelligibility_score, as the challenge asks
             tables/                        Table 1 and 3; within listeners and systems, with the
-                                           ceiling of the answers; ranges; comparisons; by listener,
-                                           system, severity, and CEC and SNR where these differ
+                                           ceiling of the answers; coverage of the prediction
+                                           intervals; comparisons; by listener, system, severity,
+                                           and CEC and SNR where these differ
             figures/                       PNG and PDF
             report{track}.html             all of it on one page
 
 The logistic is fitted on the dev scenes and applied to the test signals (Tu, Ma & Barker 2022).
 Intervals are 95 % intervals of a bootstrap that resamples test scenes; the fitted mapping is held
-fixed. Where no test response is known, only predictions and submission are written; a challenge
-of several tests has a submission of each. A mapping that was fitted on a signal of the test is
-refused; allow_leak=true leaves such signals out of the test instead.
+fixed. Where no test response is known, only mapping, predictions and submission are written; a
+challenge of several tests has a submission of each. A mapping that was fitted on a signal of
+the test is refused; allow_leak=true leaves such signals out of the test instead.
 """
 
 import logging

@@ -4,7 +4,7 @@
     python infer.py cpc1_track=open n_shards=8 shard=3    # one of eight parts; then without
     python infer.py recogniser=openai/whisper-small.en
 
-Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv and their wavs
+Reads   exp_folder/{corpus}_asr_data{track}/{left,right}_{dev,test}_{msbg,ref}.csv and their wavs
         exp_folder/presentations{track}.json         what they were made from
         asr_folder/save/CKPT+*, tokenizer.ckpt       the recogniser: the average of all checkpoints
         or `recogniser`, of the hub or a folder      one of transformers that others trained

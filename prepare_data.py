@@ -7,7 +7,7 @@
 Reads   the release, and only reads it: metadata/, clarity_data/HA_outputs/ and clarity_data/scenes/
 Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of the training scenes
         exp_folder/presentations{track}.json                       the signals used, with responses
-        exp_folder/cpc1_asr_data{track}/                           `$data_root` in the tables:
+        exp_folder/{corpus}_asr_data{track}/                       `$data_root` in the tables:
             {train,test}/{left,right}_{msbg,ref}/*.wav             16 kHz ear signals, float32
             {left,right,binaural}_{train,dev,test}_{msbg,ref}.csv  tables for SpeechBrain
             prepared.jsonl                                         what is done, and from what

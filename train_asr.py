@@ -2,7 +2,7 @@
 
     python train_asr.py pretrained=speechbrain/asr-transformer-transformerlm-librispeech
 
-reads       exp_folder/cpc1_asr_data{track}/binaural_{train,dev}_msbg.csv and the wavs they name
+reads       exp_folder/{corpus}_asr_data{track}/binaural_{train,dev}_msbg.csv and the wavs they name
 starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x checkpoint, or this
             script's own after an interruption; else from `pretrained`; else, with
             from_scratch=true, from nothing

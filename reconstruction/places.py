@@ -1,4 +1,4 @@
-"""Every file below exp_folder/reconstruct: the one place that knows where the layers lie."""
+"""Every file below exp_folder/reconstruct{track}: the one place that knows where the layers lie."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,7 +5,7 @@
     python reconstruction/reconstruct.py network=all task=all         # every network, every task
     python reconstruction/reconstruct.py layers=[cnn.0,encoder.2] inverter=recgan
 
-Reads   exp_folder/cpc1_asr_data{track}/{left,right}_{train,test}_{msbg,ref}.csv and their wavs
+Reads   exp_folder/{corpus}_asr_data{track}/{left,right}_{train,test}_{msbg,ref}.csv and their wavs
         asr_folder/save/CKPT+*, tokenizer.ckpt       the recogniser: network and judge
         scenes.CPC1_{train,test}.json of the release, for task=talker, interferer and snr
 Writes  exp_folder/reconstruct{track}/

@@ -20,7 +20,6 @@ from intelligibility.runs import RecipeError
 
 logger = logging.getLogger(__name__)
 
-
 CORPORA = {one.name: one for one in (cpc1.CORPUS, cpc2.CORPUS, cpc3.CORPUS, table.CORPUS)}
 
 
@@ -50,7 +49,8 @@ def late_responses(cfg: DictConfig, track: str, test: list[Presentation]) -> lis
 def known_presentations(cfg: DictConfig, track: str, kept: Path) -> dict[str, list[Presentation]]:
     """Return the presentations that prepare_data.py kept; the release's where it did not run.
 
-    The second is for similarities that were made elsewhere, by the published code for one.
+    The second is for similarities that were made elsewhere, such as those of CPC1 by the published
+    code.
     """
     if kept.is_file():
         return read_presentations(kept)
@@ -58,8 +58,8 @@ def known_presentations(cfg: DictConfig, track: str, kept: Path) -> dict[str, li
         archives = read_archives(cfg, track)
     except RecipeError as error:
         raise RecipeError(
-            f"{kept}: no such file; run prepare_data.py first, with the same config. (Where the "
-            f"similarities are from elsewhere, the release will do: {error})"
+            f"{kept}: no such file; run prepare_data.py first, with the same config. (Similarities "
+            f"that were made elsewhere need the corpus instead: {error})"
         ) from None
     if faults := [problem for archive in archives.values() for problem in archive.problems]:
         logger.warning("The release's metadata, without what is faulty:\n%s", in_lines(faults))

@@ -19,9 +19,9 @@ from intelligibility.evaluation.scoring import group_means, interval
 from intelligibility.evaluation.tables import NAMES, Table, with_ends
 from intelligibility.pages import number
 
-PROBABILITY = 0.8  # of the answers are expected within the range: four of five sentences
+PROBABILITY = 0.8  # of the answers are expected within the interval: four of five sentences
 MAX_BINS = 10
-MIN_PER_BIN = 30  # dev signals: the fourth lowest and the fourth highest residual are its range
+MIN_PER_BIN = 30  # dev signals: the third lowest and the third highest residual are its ends
 SENTENCES = 20  # in a mean, all through one hearing aid
 MIN_SYSTEMS = 3  # with that many sentences
 DRAWS = 200  # sets of sentences per system
@@ -71,10 +71,14 @@ class PredictionInterval:
         try:
             at, low, high = (tuple(float(x) for x in content[key]) for key in ("at", "low", "high"))
         except (KeyError, TypeError):
-            raise ValueError(f"range {content!r:.80}, expected at, low and high") from None
+            raise ValueError(
+                f"prediction interval {content!r:.80}, expected at, low and high"
+            ) from None
         whole = 0 < len(at) == len(low) == len(high) and sorted(at) == list(at)
         if not whole or not np.isfinite([*at, *low, *high]).all():
-            raise ValueError(f"range {content!r:.80}, expected a low and a high at each place")
+            raise ValueError(
+                f"prediction interval {content!r:.80}, expected a low and a high at each place"
+            )
         return cls(at, low, high)
 
 
@@ -166,10 +170,10 @@ def _inside(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | floa
     return (values >= low - 1e-9) & (values <= high + 1e-9)
 
 
-def intervals_table(ranges: Mapping[str, Any]) -> Table:
+def intervals_table(results: Mapping[str, Any]) -> Table:
     """Lay out the output of `coverages`: the share of answers inside, and the widths."""
     rows, shown = [], []
-    for measure, one in ranges["measures"].items():
+    for measure, one in results["measures"].items():
         single, means = one["one"], one["means"] or {"coverage": None, "width": None}
         row = with_ends("coverage", single["coverage"])
         shares = [_percent(share) for share in (*row.values(), means["coverage"])]
@@ -182,34 +186,34 @@ def intervals_table(ranges: Mapping[str, Any]) -> Table:
                 "measure": NAMES[measure],
                 "one sentence: within (95 %)": "{} ({} to {})".format(*shares),
                 "mean width": number(single["width"], 0),
-                f"mean of {ranges['sentences']}: within": shares[-1],
+                f"mean of {results['sentences']}: within": shares[-1],
                 "width": number(means["width"], 0),
             }
         )
     caption = (
         "The share of test answers within their prediction intervals, which should be "
-        f"{_percent(ranges['level'])} % or more (many answers are 0 or 100 %, and all of these are "
-        "inside or all outside), and the width of the intervals in percent words correct. The "
+        f"{_percent(results['level'])} % or more (many answers are 0 or 100 %, and all of these "
+        "are inside or all outside), and the width of the intervals in percent words correct. The "
         "intervals come from the residuals on dev (split conformal), per tenth of the predictions. "
         "Means are of sentences through one hearing aid, heard by any listener. A dash: too few "
         "signals per hearing aid on dev or test."
     )
-    caption += "".join(_far_below(ranges, kind) for kind in ("one", "means"))
+    caption += "".join(_far_below(results, kind) for kind in ("one", "means"))
     title = "Prediction interval for one sentence"
     return Table(title, caption, pd.DataFrame(rows), pd.DataFrame(shown))
 
 
-def _far_below(ranges: Mapping[str, Any], kind: str) -> str:
+def _far_below(results: Mapping[str, Any], kind: str) -> str:
     """Return a sentence on the intervals that hold far fewer answers than promised, if any do."""
     few = []
-    for measure, by_kind in ranges["measures"].items():
+    for measure, by_kind in results["measures"].items():
         found: dict[str, Any] = by_kind[kind] or {"coverage": None}
         share = found["coverage"]["value"] if kind == "one" else found["coverage"]
-        if share is not None and share <= ranges["level"] - FAR + 1e-9:
+        if share is not None and share <= results["level"] - FAR + 1e-9:
             few.append(f"{NAMES[measure]} {_percent(share)} %")
     if not few:
         return ""
-    what = "one sentence" if kind == "one" else f"the mean of {ranges['sentences']}"
+    what = "one sentence" if kind == "one" else f"the mean of {results['sentences']}"
     return (
         f" The intervals of {what} hold far fewer answers than promised ({', '.join(few)}): the "
         "test's listeners, hearing aids or scenes differ from those of dev, or dev has too few of "

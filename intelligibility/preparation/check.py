@@ -258,7 +258,7 @@ def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:
 
 def gate(problems: list[Problem], cfg: DictConfig) -> None:
     """Log all problems; stop here unless what is faulty may be left out."""
-    for script in ("", "prepare_data.py", "train_asr.py", "infer.py", "evaluate.py"):
+    for script in ("", "prepare_data.py", "train_asr.py", "evaluate.py"):
         if group := [problem for problem in problems if problem.stops == script]:
             what = f"This stops {script}" if script else "To know (it stops nothing)"
             logger.warning("%s:\n%s", what, in_lines(group))

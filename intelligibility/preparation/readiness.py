@@ -19,7 +19,7 @@ def check_later_stages(
     used: Mapping[str, list[Presentation]],
     dev_scenes: set[str],
 ) -> list[Problem]:
-    """Look for what train_asr.py, infer.py and evaluate.py will need.
+    """Look for what train_asr.py and evaluate.py will need.
 
     `used` are the presentations that can be used, per archive; the logistic will be fitted on the
     signals of `dev_scenes`.

@@ -1,4 +1,4 @@
-"""Ranges to expect: their ends against plain counting, their coverage against the promise.
+"""Prediction intervals: their ends against plain counting, their coverage against the promise.
 
 Tolerance: coverage of 2,000 new signals within 0.04 of 80 %, in every tenth within 0.12.
 """
@@ -85,9 +85,9 @@ def test_coverage_is_counted_on_test_and_falls_with_a_bias():
     for bias in (0.0, 30.0):
         test = signals(6, bias=bias)
         test[["dec_low", "dec_high"]] = np.column_stack(expected.around(test["dec_prediction"]))
-        ranges = coverages(test, ["dec"], {"dec": of_means}, counts)
-        captions.append(intervals_table(ranges).caption)
-        one = ranges["measures"]["dec"]
+        results = coverages(test, ["dec"], {"dec": of_means}, counts)
+        captions.append(intervals_table(results).caption)
+        one = results["measures"]["dec"]
         inside = test["correctness"].between(test["dec_low"], test["dec_high"])
         assert one["one"]["coverage"]["value"] == pytest.approx(inside.mean())
         low, high = one["one"]["coverage"]["interval"]
