@@ -27,7 +27,7 @@ is left out, and evaluate.py compares all measures on the other signals.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -105,15 +105,7 @@ def run(cfg: DictConfig) -> None:
             work.refuse_failed("fix them and run again, or leave them out with skip_bad=true")
         if cfg.n_shards > 1:
             return
-        values: dict[Path, dict[str, float]] = {
-            experiment.baseline_file(split, baseline.name): {}
-            for baseline in baselines
-            for split in splits
-        }
-        for one in indices:
-            if one.key in work.results:
-                file = experiment.baseline_file(one.split, one.baseline.name)
-                values[file][one.presentation.name] = work.results[one.key]["index"]
+        values = index_files(experiment, baselines, indices, work.results)
         left_out = [one for one in indices if one.key in work.failed]
         if left_out:
             faults = [f"{one.key}: {work.failed[one.key]}" for one in left_out]
@@ -214,6 +206,24 @@ def _read(path: Path, signal: Presentation) -> tuple[np.ndarray, int]:
 
 
 # The results
+
+
+def index_files(
+    experiment: Experiment,
+    baselines: list[Baseline],
+    indices: list[Index],
+    results: Mapping[str, dict[str, float]],
+) -> dict[Path, dict[str, float]]:
+    """Return what each file of a split and baseline holds: the indices that are defined."""
+    return {
+        experiment.baseline_file(split, baseline.name): {
+            one.presentation.name: results[one.key]["index"]
+            for one in indices
+            if one.of(split, baseline) and one.key in results
+        }
+        for baseline in baselines
+        for split in ARCHIVES
+    }
 
 
 def write_baselines(

@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,26 +115,33 @@ def reports_errors(
             """Run it from its log's first entry to its last word."""
             started = time.monotonic()
             logbook.info("%s", json.dumps(provenance(cfg), indent=1))
-            try:
+            with errors_in_words(cfg):
                 refuse_unread(name, {*EVERY_SCRIPT, *reads})
                 check_ranges(cfg)
                 run(cfg)
-            except KeyboardInterrupt:
-                logger.error("Stopped: what is done is kept, and the same command goes on")
-                sys.exit(STOPPED)
-            except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            except (RecipeError, OSError) as error:
-                message = str(readable(error))
-                logger.error("%s", message)
-                if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
-                    raise JobError(f"Shard {cfg.shard} of {cfg.n_shards}: {message}") from None
-                sys.exit(1)
             logger.info("Done in %s", datetime.timedelta(seconds=round(time.monotonic() - started)))
 
         return guarded
 
     return decorate
+
+
+@contextmanager
+def errors_in_words(cfg: DictConfig) -> Iterator[None]:
+    """End the script, or a launcher's job, with a message where the user can do something."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.error("Stopped: what is done is kept, and the same command goes on")
+        sys.exit(STOPPED)
+    except BrokenPipeError:  # the reader of our output has seen enough: evaluate.py | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (RecipeError, OSError) as error:
+        message = str(readable(error))
+        logger.error("%s", message)
+        if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise JobError(f"Shard {cfg.shard} of {cfg.n_shards}: {message}") from None
+        sys.exit(1)
 
 
 def _prepare_terminal(plain: set[str], schema: DictConfig) -> None:

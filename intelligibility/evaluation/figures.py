@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from intelligibility.evaluation.curve import CURVE
 from intelligibility.evaluation.drawing import (
@@ -128,38 +127,14 @@ def all_figures(
         What results{track}.json holds.
     """
     numbers = results["figures"]
-    drawings = {
-        "scatter": Drawing(
-            "Similarity and percent words correct",
-            f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
-            f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
-            f"equal size, with standard errors. Shaded: the {100 * PROBABILITY:.0f} % prediction "
-            "interval of one sentence at that similarity, from the residuals on dev.",
-            _scatter(test, dev, measures, mapping, numbers["scatter"]),
-        )
-    }
+    drawings = {"scatter": _scatter(test, dev, measures, mapping, numbers["scatter"])}
     for by in (by for by in ("listener", "system") if by in groups):
-        drawings[f"by_{by}"] = Drawing(
-            f"Responses and predictions per {by}",
-            "Means with their standard errors.",
-            _means_of_groups(groups[by], measures),
-        )
+        drawings[f"by_{by}"] = _means_of_groups(groups[by], measures)
     if any(one["measures"] for one in results["within"].values()):
         drawings["within"] = within_drawing(results["within"])
     if groups.keys() >= {"severity", "listener"}:
-        drawings["residuals"] = Drawing(
-            "Residuals and hearing loss",
-            "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
-            "2 to 8 kHz in the better ear; dotted: the limits of MSBG's categories. Above zero, "
-            "intelligibility is overestimated.",
-            _draw_residuals(measures, numbers["residuals"]),
-        )
-    drawings["reliability"] = Drawing(
-        "Reliability",
-        "Mean observed per ten percent of predictions, with standard errors; above, the number of "
-        "signals in each bin. On the dashed line predictions are right on average.",
-        _reliability(measures, numbers["reliability"]),
-    )
+        drawings["residuals"] = _draw_residuals(measures, numbers["residuals"])
+    drawings["reliability"] = _reliability(measures, numbers["reliability"])
     if "layers" in results:
         drawings["layers"] = layers_drawing(results["layers"])
     return drawings
@@ -172,7 +147,7 @@ def _scatter(
     measures: list[str],
     mapping: FittedMapping,
     bins: dict[str, list[dict[str, float]]],
-) -> Figure:
+) -> Drawing:
     """Draw similarity, percent correct and the fitted curve, dev and test marked (Fig. 2)."""
     figure, panels = panels_of(len(measures))
     for axes, measure in zip(panels, measures, strict=True):
@@ -202,7 +177,14 @@ def _scatter(
             axes.set_xlabel("processed less reference (nats per token)")
             axes.xaxis.set_major_formatter(lambda x, _: f"{x / 100:g}")
     legend_below(figure, panels[0], columns=2 if len(panels) == 1 else 4)
-    return figure
+    return Drawing(
+        "Similarity and percent words correct",
+        f"One mark per signal, up to {MANY} of each split; values that are few, such as the "
+        f"responses', are spread by up to {JITTER} %. Squares: means of up to ten bins of "
+        f"equal size, with standard errors. Shaded: the {100 * PROBABILITY:.0f} % prediction "
+        "interval of one sentence at that similarity, from the residuals on dev.",
+        figure,
+    )
 
 
 def _cloud(
@@ -220,7 +202,7 @@ def _cloud(
 
 
 @rc_context(STYLE)
-def _means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
+def _means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Drawing:
     """Draw the mean response of each listener or system beside the predicted one (Fig. 3)."""
     by = groups.columns[0]
     order = groups.groupby(by)["observed"].mean().sort_values(kind="stable").index
@@ -251,11 +233,12 @@ def _means_of_groups(groups: pd.DataFrame, measures: list[str]) -> Figure:
     low = (groups[["observed", "predicted"]].min().min()) - 8
     panels[0].set_ylim(max(0.0, math.floor(low / 10) * 10), 103)
     legend_below(figure, panels[0], columns=2)
-    return figure
+    title = f"Responses and predictions per {by}"
+    return Drawing(title, "Means with their standard errors.", figure)
 
 
 @rc_context(STYLE)
-def _draw_residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
+def _draw_residuals(measures: list[str], numbers: dict[str, Any]) -> Drawing:
     """Draw each listener's mean residual against the hearing loss in the better ear."""
     figure, panels = panels_of(len(measures), sharey=True)
     for axes, measure in zip(panels, measures, strict=True):
@@ -272,7 +255,13 @@ def _draw_residuals(measures: list[str], numbers: dict[str, Any]) -> Figure:
         axes.set_title(NAMES[measure], pad=14)
         axes.set_ylabel("predicted − observed (%)")
     legend_below(figure, panels[0], columns=2)
-    return figure
+    return Drawing(
+        "Residuals and hearing loss",
+        "One dot per listener, with standard errors. Hearing loss is the mean threshold from "
+        "2 to 8 kHz in the better ear; dotted: the limits of MSBG's categories. Above zero, "
+        "intelligibility is overestimated.",
+        figure,
+    )
 
 
 def _mean_per_severity(
@@ -297,7 +286,7 @@ def _mean_per_severity(
 
 
 @rc_context(STYLE)
-def _reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) -> Figure:
+def _reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) -> Drawing:
     """Draw mean observed against mean predicted percent correct, per ten percent of predictions."""
     figure, panels = panels_of(len(measures), sharex=True, sharey=True)
     figure.set_layout_engine("compressed")
@@ -318,4 +307,9 @@ def _reliability(measures: list[str], bins: dict[str, list[dict[str, float]]]) -
         axes.set_title(NAMES[measure], pad=12)
         axes.set(xlabel="predicted words correct (%)", ylabel="observed words correct (%)")
     legend_below(figure, panels[0], columns=2)
-    return figure
+    return Drawing(
+        "Reliability",
+        "Mean observed per ten percent of predictions, with standard errors; above, the number of "
+        "signals in each bin. On the dashed line predictions are right on average.",
+        figure,
+    )

@@ -147,23 +147,25 @@ def coverages(
         high, scene = signals[f"{measure}_high"].to_numpy(), signals["scene_number"].to_numpy()
         inside = _inside(observed, low, high)
         resampled = group_means(inside, np.zeros(len(inside), int), scene, counts)[:, 0]
-        share, means = float(inside.mean()), None
-        residuals, expected = mean_residuals(predicted, observed, system), of_means[measure]
-        if expected is not None and residuals is not None:
-            ends = expected.low[0], expected.high[0]
-            means = {
-                "coverage": float(_inside(residuals, *ends).mean()),
-                "width": ends[1] - ends[0],
-                "n_sets": len(residuals),
-            }
+        share, residuals = float(inside.mean()), mean_residuals(predicted, observed, system)
         covered[measure] = {
             "one": {
                 "coverage": {"value": share, "interval": interval(resampled, share, (0, 1))},
                 "width": float(np.mean(high - low)),
             },
-            "means": means,
+            "means": _coverage_of_means(residuals, of_means[measure]),
         }
     return {"level": PROBABILITY, "sentences": SENTENCES, "measures": covered}
+
+
+def _coverage_of_means(
+    residuals: np.ndarray | None, expected: PredictionInterval | None
+) -> dict[str, Any] | None:
+    if residuals is None or expected is None:
+        return None
+    low, high = expected.low[0], expected.high[0]
+    inside = _inside(residuals, low, high)
+    return {"coverage": float(inside.mean()), "width": high - low, "n_sets": len(residuals)}
 
 
 def _inside(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:

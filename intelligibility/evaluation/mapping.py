@@ -45,6 +45,13 @@ class Fit:
     interval_of_means: PredictionInterval | None = None  # for the mean of twenty
     layer: str | None = None  # which it is, of the best layer
 
+    def interval_around(self, percent: float) -> tuple[float, float] | None:
+        """Return between which percentages four of five answers to one sentence lie."""
+        if self.prediction_interval is None:
+            return None
+        low, high = self.prediction_interval.around(np.array(percent))
+        return float(low), float(high)
+
 
 @dataclass(frozen=True)
 class FittedMapping:

@@ -29,6 +29,11 @@ WHO_GRADES = {  # dB HL that each stays below
 }  # fmt: skip
 WHO_HZ = (500, 1000, 2000, 4000)
 SNR_CLASS = 6  # dB
+UNMATCHED = {  # what read_signals warns of, and counts
+    "missing": "with a response, but with no similarity",
+    "double": "with more than one response",
+    "unknown": "with a similarity, but not among the {split} signals: left out",
+}
 IN_NATS = {measure.name for measure in MEASURES if measure.unit == "nats"}
 
 
@@ -50,14 +55,9 @@ def read_signals(
         Sorted by signal: signal, scene, listener, system, correctness (percent, NaN where it is not
         released) and `{measure}_similarity` (0..1) for every measure and layer that was computed.
     counts : dict
-        Numbers of signals: matched, unlabelled (no response), missing (a response, but no
-        similarity), double (more than one response) and unknown (a similarity, but not listed in
-        the release).
+        Numbers of signals: matched, unlabelled (no response), and those of `UNMATCHED`.
     """
     left_out = _left_out_by_baselines(experiment, split)
-    if left_out:
-        what = "%s: %d signals count for no measure, for baselines.py left an index out: %s"
-        logger.warning(what, split, len(left_out), listed(sorted(left_out)))
     similarities = read_similarities(experiment, split, left_out)
     archive = presentations.get("train" if split == "dev" else "test", [])
     listed_ones = [Response.of(one) for one in archive]
@@ -67,20 +67,6 @@ def read_signals(
     known, double = _one_response_each(listed_ones if late is None else late)
     # Late responses can be released for a part of the signals only.
     known = {one.signal: one for one in listed_ones} | known
-    missing = [
-        name
-        for name, one in sorted(known.items())
-        if one.correctness is not None and name not in (*similarities.index, *left_out)
-    ]
-    unknown = sorted(set(similarities.index) - set(known))
-    for what, names in (
-        ("with a response, but with no similarity", missing),
-        ("with more than one response", double),
-        (f"with a similarity, but not among the {split} signals: left out", unknown),
-    ):
-        if names:
-            logger.warning("%s: %d signals %s: %s", split, len(names), what, listed(names))
-
     found = [vars(known[name]) for name in similarities.index if name in known]
     if not found and len(similarities):
         raise RecipeError(
@@ -89,12 +75,22 @@ def read_signals(
         )
     rows = pd.DataFrame(found, columns=FIELDS)
     signals = rows.astype({"correctness": float}).join(similarities, on="signal")
+    labelled = {name for name, one in known.items() if one.correctness is not None}
+    unmatched = {
+        "missing": labelled - set(similarities.index) - left_out,
+        "double": double,
+        "unknown": set(similarities.index) - set(known),
+    }
+    for what, names in unmatched.items():
+        if names:
+            message = UNMATCHED[what].format(split=split)
+            logger.warning(
+                "%s: %d signals %s: %s", split, len(names), message, listed(sorted(names))
+            )
     return signals, {
         "matched": int(signals["correctness"].notna().sum()),
         "unlabelled": int(signals["correctness"].isna().sum()),
-        "missing": len(missing),
-        "double": len(double),
-        "unknown": len(unknown),
+        **{what: len(names) for what, names in unmatched.items()},
     }
 
 
@@ -142,14 +138,18 @@ def read_similarities(experiment: Experiment, split: str, left_out: set[str]) ->
 
 
 def _left_out_by_baselines(experiment: Experiment, split: str) -> set[str]:
-    """Return the signals for which an index of baselines.py is not defined."""
+    """Return, and log, the signals for which an index of baselines.py is not defined."""
     record = read_json(experiment.baselines, dict) if experiment.baselines.is_file() else {}
-    return {
+    left_out = {
         name
         for baseline, made in record.get("baselines", {}).items()
         if experiment.baseline_file(split, baseline).is_file()
         for name in made.get("left_out", {}).get(split, [])
     }
+    if left_out:
+        what = "%s: %d signals count for no measure, for baselines.py left an index out: %s"
+        logger.warning(what, split, len(left_out), listed(sorted(left_out)))
+    return left_out
 
 
 def _values(path: Path, values: Mapping[str, Any], nats: bool = False) -> pd.Series:
@@ -180,7 +180,7 @@ def _check_same_signals(split: str, columns: dict[str, pd.Series]) -> None:
         )
 
 
-def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], list[str]]:
+def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], set[str]]:
     """Return the responses by signal, and the signals that are listed more than once."""
     known = {response.signal: response for response in responses}
     contradicted = [
@@ -194,7 +194,7 @@ def _one_response_each(responses: list[Response]) -> tuple[dict[str, Response], 
             "keep one entry of each in the response file"
         )
     times = Counter(response.signal for response in responses)
-    return known, sorted(name for name, n in times.items() if n > 1)
+    return known, {name for name, n in times.items() if n > 1}
 
 
 def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFrame:

@@ -84,12 +84,12 @@ class HaspiPredictor:
         ears = self.indices(processed, reference, sentence, listener, conditions)
         heard = self._heard(processed, reference, sentence, listener, conditions)
         index = max(ear.index for ear in ears)
-        percent, interval = percent_and_interval(self.mapping, NAME, index)
+        percent = float(self.mapping.predict(NAME, np.array(index)))
         return Prediction(
             percent=percent,
             by=NAME,
             rmse=self.mapping.fits[NAME].rmse,
-            interval=interval,
+            interval=self.mapping.fits[NAME].interval_around(percent),
             percents={NAME: percent},
             similarities={NAME: index},
             by_ear={name: {NAME: ear.index} for name, ear in zip(EARS, ears, strict=True)},
@@ -144,7 +144,7 @@ class HaspiPredictor:
     ) -> Prediction:
         """Return a recogniser's prediction with HASPI's beside it."""
         index = max(ear.index for ear in ears)
-        percent, _ = percent_and_interval(self.mapping, NAME, index)
+        percent = float(self.mapping.predict(NAME, np.array(index)))
         by_ear = {
             name: prediction.by_ear[name] | {NAME: ear.index}
             for name, ear in zip(EARS, ears, strict=True)
@@ -205,18 +205,6 @@ class HaspiPredictor:
             "pyclarity": version("pyclarity"),
             "reference_level": REFERENCE_LEVEL,
         }
-
-
-def percent_and_interval(
-    mapping: FittedMapping, measure: str, similarity: float
-) -> tuple[float, tuple[float, float] | None]:
-    """Return percent words correct, and between which of them four of five answers lie."""
-    percent = float(mapping.predict(measure, np.array(similarity)))
-    expected = mapping.fits[measure].prediction_interval
-    if expected is None:
-        return percent, None
-    low, high = expected.around(np.array(percent))
-    return percent, (float(low), float(high))
 
 
 @cache

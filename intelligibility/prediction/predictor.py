@@ -22,7 +22,6 @@ from intelligibility.prediction.haspi_predictor import (
     HaspiPredictor,
     builtin_predictor,
     has_pyclarity,
-    percent_and_interval,
 )
 from intelligibility.prediction.prediction import (
     AS_IT_COMES,
@@ -274,23 +273,21 @@ class Predictor:
                 f"by={self.by}: this sentence has only {', '.join(percents) or 'no words'}"
             )
         ears = dict(zip(EARS, processed, strict=True))
-        left, right = (ear.layers["encoder"] for ear in processed)
-        clean_left, clean_right = (ear.layers["encoder"] for ear in reference)
-        known = None
-        if text_given:
-            texts = [ear.text for ear in reference]
-            known = known_words(texts, text, self.recogniser.marked_words).get(KNOWN)
-            heard.warnings.extend(_doubts(known, texts))
+        left, right, clean_left, clean_right = (
+            ear.layers["encoder"] for ear in (*processed, *reference)
+        )
+        texts = [ear.text for ear in reference] if text_given else []
+        known = known_words(texts, text, self.recogniser.marked_words).get(KNOWN)
+        heard.warnings.extend(_doubts(known, texts))
         if not all(ear.ended for ear in processed):
             heard.warnings.append("the recogniser repeats itself; its words count once")
         fit = self.mapping.fits.get(self.by)
+        percent = percents[self.by]
         return Prediction(
-            percent=percents[self.by],
+            percent=percent,
             by=self.by,
             rmse=fit.rmse if fit else None,
-            interval=percent_and_interval(self.mapping, self.by, similarities[self.by])[1]
-            if fit
-            else None,
+            interval=fit.interval_around(percent) if fit else None,
             percents=percents,
             similarities=similarities,
             by_ear={
