@@ -1,13 +1,16 @@
-"""What loses the words of VGGish's last pooled layers: inverter, its training, or the embedding?
+"""The second system's results over settings, and over tasks.
 
     make demo                                                  # signals and recogniser, once
     python -m benchmarks.reconstruction sweep /tmp/sweep       # an hour of one core or two
     python -m benchmarks.reconstruction sweep /tmp/sweep --only "demo" "full width"
+    python -m benchmarks.reconstruction tasks demo/exp/reconstruct    # after demo-reconstruct-all
 
-Inverts pool4 of a VGGish that tells talkers apart, and pool3 beside it for some, at the demo's
-settings and with one of them changed at a time. Each setting has a folder of its own below the one
-given; one that is there already is kept, one that was stopped goes on. Prints a table of all that
-are finished, with a row per setting and layer, and draws it in sweep.png.
+What loses the words of VGGish's last pooled layers: the inverter, its training, or the embedding?
+`sweep` inverts pool4 of a VGGish that tells talkers apart, and pool3 beside it for some, at the
+demo's settings and with one of them changed at a time. Each setting has a folder of its own below
+the one given; one that is there already is kept, one that was stopped goes on. It prints a table of
+all that are finished, with a row per setting and layer, and draws it in sweep.png. `tasks` prints
+and draws (tasks.png) means over the tasks that a network was trained on, and their spread.
 """
 
 import argparse
@@ -118,14 +121,62 @@ def draw(found: pd.DataFrame) -> Figure:
     return figure
 
 
+def over_tasks(folder: Path) -> pd.DataFrame:
+    """Return mean and standard deviation over tasks, by network, layer (in order) and condition."""
+    table = pd.read_csv(ReconstructionFolder(folder).table)
+    rows = table[(table["listener"] == "ALL") & (table["inverter"] == "reccnn")]
+    rows = rows.assign(network=rows["source"].str.split("-").str[0])
+    rows = rows[rows["network"] != rows["source"]]  # the recogniser has no task
+    groups = rows.groupby(["network", "depth", "layer", "condition"])
+    return groups[["skill", "wer"]].agg(["mean", "std", "count"])
+
+
+def lay_out_tasks(found: pd.DataFrame) -> pd.DataFrame:
+    """Return a line per network and layer, to be read."""
+    lines = []
+    for (network, _, layer), rows in found.groupby(level=["network", "depth", "layer"]):
+        both = rows.droplevel(["network", "depth", "layer"])
+        line = {"network": network, "layer": layer, "tasks": both["wer", "count"].iloc[0]}
+        for condition in LOOKS:
+            for name, decimals in (("skill", 2), ("wer", 1)):
+                parts = [number(both[name, one][condition], decimals) for one in ("mean", "std")]
+                line[f"{condition} {name}"] = " ± ".join(parts)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+@rc_context(STYLE)
+def draw_tasks(found: pd.DataFrame) -> Figure:
+    """Draw word error rates by depth, a panel per network: mean and spread over tasks."""
+    figure = Figure((PAGE, 2.6), layout="constrained")
+    networks = sorted(found.index.unique("network"), reverse=True)
+    every = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
+    for axes, network in zip(every, networks, strict=True):
+        for condition, (colour, marker) in LOOKS.items():
+            rows = found.xs((network, condition), level=("network", "condition"))["wer"]
+            layers, looks = rows.index.get_level_values("layer"), {"color": colour, "capsize": 2}
+            axes.errorbar(layers, rows["mean"], rows["std"], marker=marker, **looks).set_label(
+                TITLES[condition]
+            )
+        axes.set(title=network, ylim=(0, 125))
+    every[0].set_ylabel("word error rate (%)")
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["sweep"])
+    parser.add_argument("what", choices=["sweep", "tasks"])
     parser.add_argument("folder", type=lambda text: Path(text).absolute())
     parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     arguments = parser.parse_args()
+    if arguments.what == "tasks":
+        means = over_tasks(arguments.folder)
+        print(markdown(lay_out_tasks(means)))
+        draw_tasks(means).savefig(arguments.folder / "tasks.png", dpi=200)
+        return
     for name in SETTINGS:
         if name in arguments.only:
             run_setting(arguments.folder, name)
