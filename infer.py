@@ -18,9 +18,9 @@ With `recogniser` these lie in a folder of its own below exp_folder, with {dev,t
 {track}.json, the mean log-probability of the prompt's tokens in the processed signal less that in
 the reference. Its decoder follows the prompt (dec_mode). What it cannot give has no file.
 
-A run that was stopped goes on where it was; what other settings, recognisers or wavs made is made
-again. With a GPU one process recognises many signals at once; without, `n_jobs` processes of one
-thread (1.4 GB at full size) take one at a time. The numbers do not depend on n_jobs.
+A run that was stopped continues, and signals measured with other settings, another recogniser or
+other wavs are measured again. With a GPU one process recognises many signals at once; without one,
+`n_jobs` processes of one thread (1.4 GB at full size) take one at a time, with the same numbers.
 """
 
 import logging
@@ -70,6 +70,7 @@ READS = (
     *("run", "recogniser", "recogniser_revision", "dec_mode", "window", "layers"),
 )
 COMPARED = ("dev", "test")  # the splits that are measured
+CHECKED = 20  # references whose words are asked for, to see whether they are understood
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Pair:
     reference: tuple[Path, Path]
     prompt: str
     duration: float
+    checked: bool  # whether the reference's words are asked for
 
     @property
     def key(self) -> str:
@@ -163,23 +165,21 @@ def hear_and_compare(
     groups: list[list[Pair]], recogniser: Recogniser, dtw: str, all_layers: bool
 ) -> Iterator[Result]:
     """Let the recogniser hear both ears of each reference and of its signals, and compare."""
-    wavs = [
-        (wav, group[0].prompt)
+    utterances = [
+        (wav, group[0].prompt or None, group[0].checked or ears != group[0].reference)
         for group in groups
         for ears in (group[0].reference, *(pair.processed for pair in group))
         for wav in ears
     ]
-    signals = (read_speech(wav, recogniser.lengths) for wav, _ in wavs)
-    recognised = recogniser.recognise(signals, (prompt or None for _, prompt in wavs))
+    wavs, texts, words = zip(*utterances, strict=True)
+    signals = (read_speech(wav, recogniser.lengths) for wav in wavs)
+    recognised, marked = recogniser.recognise(signals, texts, words), recogniser.marked_words
     for group in groups:
         reference = next(recognised), next(recognised)
-        texts = [ear.text for ear in reference]
-        known = known_words(texts, group[0].prompt, recogniser.marked_words)
+        known = known_words([ear.text for ear in reference], group[0].prompt, marked)
         for pair in group:
             processed = next(recognised), next(recognised)
-            result: Result = similarities_of(
-                processed, reference, pair.prompt, dtw, recogniser.marked_words
-            )
+            result: Result = similarities_of(processed, reference, pair.prompt, dtw, marked)
             result["loops"] = sum(not ear.ended for ear in processed)
             if all_layers:
                 result["layers"] = similarities_of_layers(processed, reference, dtw)
@@ -227,6 +227,7 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
     """List the dev and test signals in the order of their tables; each may need a prompt."""
     pairs: list[Pair] = []
     faults: list[str] = []
+    references: dict[tuple[Path, Path], bool] = {}  # with a prompt; whether checked
     for split in COMPARED:
         tables = {
             (kind, ear): {row["ID"]: row for row in read_table(experiment.table(ear, split, kind))}
@@ -240,10 +241,12 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
             if with_prompts and not words_of(row["wrd"]):
                 faults.append(f"{name} has no word in its prompt")
             if not faults:
-                processed, reference = (
-                    (wavs[kind, "left"], wavs[kind, "right"]) for kind in ("msbg", "ref")
-                )
-                pairs.append(Pair(split, name, processed, reference, row["wrd"], row["duration"]))
+                processed, reference = ((wavs[kind, "left"], wavs[kind, "right"]) for kind in KINDS)
+                if words_of(prompt := row["wrd"]):
+                    references.setdefault(reference, len(references) < CHECKED)
+                checked = references.get(reference, False)
+                signal = (split, name, processed, reference)
+                pairs.append(Pair(*signal, prompt, row["duration"], checked))
     if faults:
         raise RecipeError(
             f"{len(faults)} faults in the tables of {experiment.data_folder}: {listed(faults)}; "
@@ -258,10 +261,7 @@ def list_pairs(experiment: Experiment, with_prompts: bool = True) -> list[Pair]:
 def similarity_files(
     experiment: Experiment, pairs: list[Pair], results: dict[str, Result]
 ) -> dict[Path, dict[str, Any]]:
-    """Return what each file of similarities holds, in the order of the tables.
-
-    A measure that the recogniser cannot give has no file.
-    """
+    """Return what each file holds; a measure that the recogniser cannot give has none."""
     files: dict[Path, dict[str, Any]] = {}
     for split in COMPARED:
         found = {pair.name: results[pair.key] for pair in pairs if pair.split == split}

@@ -62,7 +62,7 @@ class Spectra:
     lengths = (400, 160000)
     marked_words = staticmethod(marked_words)
 
-    def recognise(self, signals, texts=None):
+    def recognise(self, signals, texts=None, words=None):
         for signal in signals:
             spectra = signal.unfold(0, 400, 160).abs().log()
             layers = {"encoder": spectra, "decoder": spectra[::9]}

@@ -1,6 +1,7 @@
 """The inference stage with recognisers of others: small ones of each kind, with random weights."""
 
 import inspect
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ import intelligibility.recognisers
 import train_asr
 from intelligibility.experiment import Experiment
 from intelligibility.measures import MEASURES
+from intelligibility.recognisers.whisper import WhisperRecogniser
 from intelligibility.recognisers.word_scoring import marked_scored_words
 from intelligibility.runs import RecipeError, read_json
-from intelligibility.words import word_correctness
+from intelligibility.words import KNOWN, word_correctness
 from tests import prepared_data
 from tests.conftest import configure
 from tests.intelligibility.recognisers import small_hub
@@ -140,6 +142,33 @@ def test_layers_are_measured_where_they_are_missing_only_and_the_record_says_by_
     heard.clear()
     run(root, "whisper", "layers=all")
     assert not heard
+
+
+def test_words_of_a_few_references_alone_are_recognised_however_the_work_is_divided(
+    root, monkeypatch, caplog
+):
+    """The share that is understood is that of these, after shards, and after another run."""
+    searched = []
+
+    def noting(self, encoded, most, plain=WhisperRecogniser.generate):
+        searched.append(len(most))
+        return plain(self, encoded, most)
+
+    monkeypatch.setattr(WhisperRecogniser, "generate", noting)
+    monkeypatch.setattr(infer, "CHECKED", 1)
+    folder = run(root, "whisper")
+    assert sum(searched) == 2 * 3 * len(LISTENERS) + 2  # both ears of each signal, of one reference
+    undisturbed, share = outputs(folder), read_json(folder / "inference.json", dict)[KNOWN]
+    assert "of the words in the clean references" in caplog.text
+    journal = [json.loads(line) for line in (folder / "inference.jsonl").read_text().splitlines()]
+    shares = [one["result"][KNOWN] for one in journal if KNOWN in one.get("result", {})]
+    assert shares == [share] * len(LISTENERS)
+    shutil.rmtree(folder)
+    for shard in range(2):
+        run(root, "whisper", f"shard={shard}", "n_shards=2")
+    run(root, "whisper")
+    assert outputs(folder) == undisturbed
+    assert read_json(folder / "inference.json", dict)[KNOWN] == share
 
 
 def test_along_its_own_words_only_the_decoder_differs(root):

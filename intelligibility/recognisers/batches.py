@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 GPU_BATCH = 32  # signals
 
-Utterance = tuple[Tensor, str | None]  # signal (n_samples,), what was said in it
+# Signal (n_samples,), what was said in it, and whether its words are to be recognised.
+Utterance = tuple[Tensor, str | None, bool]
 Batch = list[Utterance]
 
 
@@ -63,7 +64,10 @@ class BatchRecogniser(ABC):
         return (found.text for found in self.recognise(signals))
 
     def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+        self,
+        signals: Iterable[Tensor],
+        texts: Iterable[str | None] | None = None,
+        words: Iterable[bool] | None = None,
     ) -> Iterator[Recognition]:
         """Recognise signals one after another, as many at a time as suit the device.
 
@@ -73,15 +77,17 @@ class BatchRecogniser(ABC):
             Read only when they are needed.
         texts : iterable of str or None, optional
             What was said in each. None: what the recogniser understands.
+        words : iterable of bool, optional
+            Whether the words of each are to be recognised; None: of all.
 
         Yields
         ------
         Recognition
             In the same order, on the CPU.
         """
-        utterances = zip(
-            signals, repeat(None) if texts is None else texts, strict=texts is not None
-        )
+        told = zip(signals, repeat(None) if texts is None else texts, strict=texts is not None)
+        asked = zip(told, repeat(True) if words is None else words, strict=words is not None)
+        utterances = ((signal, text, wanted) for (signal, text), wanted in asked)
         return in_batches(self.recognise_batch, utterances, self.batch_size, self.memory_remedy)
 
 
@@ -110,7 +116,7 @@ def _halving(
     except torch.OutOfMemoryError as error:
         reason = str(error).split("\n")[0][:200]
     # Here, since what the failed batch held is freed only when the exception is gone.
-    seconds = max(len(signal) for signal, _ in batch) / ASR_RATE
+    seconds = max(len(signal) for signal, *_ in batch) / ASR_RATE
     if len(batch) == 1:
         raise RecipeError(f"no memory for one signal of {seconds:.1f} s ({reason}); {remedy}")
     logger.warning(

@@ -21,7 +21,8 @@ class Recognition:
         block, it is the encoder's output again. Only the large wav2vec 2.0 models normalise after
         that, as transformers counts their layers. `decoder.0` to n likewise.
     text : str or None
-        The words that were recognised; None from a recogniser that has no words.
+        The words that were recognised; None from a recogniser that has no words, or whose words
+        take a search that was not asked for.
     log_prob : float or None
         The mean log-probability (natural) that it gives to the tokens of the text that was said;
         None from one that gives none.
@@ -63,11 +64,15 @@ class Recogniser(Protocol):
         """Compare what it recognised with the sentence: its words, True where one was lost."""
 
     def recognise(
-        self, signals: Iterable[Tensor], texts: Iterable[str | None] | None = None
+        self,
+        signals: Iterable[Tensor],
+        texts: Iterable[str | None] | None = None,
+        words: Iterable[bool] | None = None,
     ) -> Iterator[Recognition]:
         """Recognise signals, each (n_samples,), float32, 16 kHz; one recognition each, in order.
 
-        `texts` is what was said in each, for those who ask how likely it is.
+        `texts` is what was said in each, for those who ask how likely it is. Where `words` is False
+        nobody asks for the words: a recogniser that would search for them alone can leave them out.
 
         Examples
         --------

@@ -104,7 +104,7 @@ class SpeechBrainRecogniser(BatchRecogniser):
     def recognise_batch(self, batch: Batch) -> list[Recognition]:
         """Recognise several signals at once. What was said in them is not asked for."""
         with layers_of(self.transformer.encoder.layers) as blocks:
-            cnn, encoded, lengths = self.encode([signal for signal, _ in batch])
+            cnn, encoded, lengths = self.encode([signal for signal, *_ in batch])
         try:
             results = self.search(encoded, lengths)
         except ValueError as error:

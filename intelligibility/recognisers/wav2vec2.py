@@ -66,7 +66,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
     @torch.inference_mode()
     def recognise_batch(self, batch: Batch) -> list[Recognition]:
         """Recognise several signals at once."""
-        signals, texts = zip(*batch, strict=True)
+        signals, texts, _ = zip(*batch, strict=True)
         front, blocks, encoded = self.encode(signals)
         recognitions = []
         for row, (convolved, text) in enumerate(zip(front, texts, strict=True)):

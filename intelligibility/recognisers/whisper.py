@@ -117,7 +117,7 @@ class WhisperRecogniser(BatchRecogniser):
     @torch.inference_mode()
     def recognise_batch(self, batch: Batch) -> list[Recognition]:
         """Recognise several signals at once, those that share a length of the window."""
-        windows = [self.window_of(signal) for signal, _ in batch]
+        windows = [self.window_of(signal) for signal, *_ in batch]
         found: dict[int, Recognition] = {}
         for window in sorted(set(windows)):
             rows = [row for row, one in enumerate(windows) if one == window]
@@ -131,20 +131,21 @@ class WhisperRecogniser(BatchRecogniser):
         return min(self.lengths[1], ASR_RATE * (1 - (-len(signal) // ASR_RATE)))
 
     def _recognise_in(self, window: int, batch: Batch) -> list[Recognition]:
-        signals, texts = zip(*batch, strict=True)
+        signals, texts, wanted = zip(*batch, strict=True)
         n_frames = [-(-len(signal) // SAMPLES_PER_FRAME) for signal in signals]
         front, encoded = self.encode(signals, window)
-        most = [self.most_tokens(signal) for signal in signals]
-        own, ended = self.generate(encoded[-1], most)
-        words = [self.words_of(tokens) for tokens in own]
+        generated = self.options.dec_mode == "generated"
+        # Words are searched for where they are asked for, or followed by the decoder.
+        rows = [n for n, text in enumerate(texts) if generated or text is None or wanted[n]]
+        most = [self.most_tokens(signals[row]) for row in rows]
+        found = zip(*self.generate(encoded[-1][rows], most), strict=True)
+        own = dict(zip(rows, found, strict=True))
         given = [
-            tokens if text is None else self.tokens_of(text)
-            for text, tokens in zip(texts, own, strict=True)
+            own[row][0] if text is None else self.tokens_of(text) for row, text in enumerate(texts)
         ]
         states, log_probs = self.decode(given, encoded[-1])
-        generated = self.options.dec_mode == "generated"
         if generated:
-            states, _ = self.decode(own, encoded[-1])
+            states, _ = self.decode([own[row][0] for row in rows], encoded[-1])
         recognitions = []
         for row, frames in enumerate(n_frames):
             blocks = [layer[row, :frames].cpu() for layer in encoded]
@@ -153,7 +154,9 @@ class WhisperRecogniser(BatchRecogniser):
             decoder = named_layers("decoder", steps, self.all_layers)
             layers = {"cnn": front[row, :frames].cpu()} | encoder | decoder
             clocks = dict.fromkeys(decoder, "words" if generated else "text")
-            recognitions.append(Recognition(layers, words[row], log_probs[row], clocks, ended[row]))
+            tokens, ended = own.get(row, (None, True))
+            words = None if tokens is None else self.words_of(tokens)
+            recognitions.append(Recognition(layers, words, log_probs[row], clocks, ended))
         return recognitions
 
     @torch.inference_mode()

@@ -21,9 +21,9 @@ class Counting(BatchRecogniser):
 
     def recognise_batch(self, batch):
         self.sizes.append(len(batch))
-        if sum(len(signal) for signal, _ in batch) > self.memory:
+        if sum(len(signal) for signal, *_ in batch) > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return [Recognition({}, f"{int(signal[0])} {text}") for signal, text in batch]
+        return [Recognition({}, f"{int(signal[0])} {text}") for signal, text, _ in batch]
 
 
 def signals(n):

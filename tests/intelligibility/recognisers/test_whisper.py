@@ -267,6 +267,30 @@ def test_without_a_text_it_decodes_along_its_own_words(folder):
     torch.testing.assert_close(found[0].layers["decoder"], found[1].layers["decoder"])
 
 
+@pytest.mark.parametrize("dec_mode", ["teacher", "generated"])
+def test_words_are_searched_for_only_where_they_are_asked_for_or_followed(
+    folder, monkeypatch, dec_mode
+):
+    recogniser = small_hub.load_folder(folder, dec_mode)
+    recogniser.batch_size, searched = 4, []
+
+    def noting(encoded, most, plain=recogniser.generate):
+        searched.append(len(most))
+        return plain(encoded, most)
+
+    monkeypatch.setattr(recogniser, "generate", noting)
+    signals = [small_hub.speech(seed, 2) for seed in range(4)]
+    texts, asked = [None, *small_hub.TEXTS, None], [True, True, False, False]
+    every, some = (list(recogniser.recognise(signals, texts, one)) for one in ([True] * 4, asked))
+    assert searched == [4, 3 if dec_mode == "teacher" else 4]
+    for one, other in zip(every, some, strict=True):
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-6)
+        assert_close(one.layers["decoder"], other.layers["decoder"])
+    texts = [one.text for one in every]
+    left_out = [2] if dec_mode == "teacher" else []
+    assert [one.text for one in some] == [None if n in left_out else t for n, t in enumerate(texts)]
+
+
 def test_words_or_frames_alone_are_those_of_a_recognition(recogniser):
     signal = small_hub.speech(3, 2)
     found = next(recogniser.recognise([signal]))
