@@ -206,6 +206,11 @@ def check_file(words: list[str], known: DictConfig) -> None:
     """Stop with a readable message where a user's YAML file gives a key a value of another type."""
     given = " ".join(words).replace("=", " ").split(" ")
     options = {name.lstrip("-"): value for name, value in itertools.pairwise(given)}
+    instead = RECIPE / options.get("config-path", options.get("cp", "")) / "config.yaml"
+    if instead.is_file() and "/config" in OmegaConf.load(instead).get("defaults", []):
+        sys.exit(
+            f"{instead} would build on itself; give --config-name {instead.parent.name}/config"
+        )
     name = options.get("config-name", options.get("cn", "")).removesuffix(".yaml")
     path = Path(options.get("config-dir", options.get("cd", RECIPE)), f"{name}.yaml")
     if not path.is_file():

@@ -180,6 +180,11 @@ def test_a_key_that_is_misspelt_comes_with_the_one_that_is_meant(words, message)
     assert message in refused("infer.py", *words)
 
 
+def test_a_folder_whose_configuration_builds_on_ours_is_refused():
+    message = refused("infer.py", "--config-path", "demo")
+    assert "demo/config.yaml would build on itself; give --config-name demo/config" in message
+
+
 def test_a_value_that_hydra_cannot_read_comes_with_the_way_to_write_it(tmp_path):
     message = refused("prepare_data.py", "path.root=~/x", f"path.exp_folder={tmp_path}")
     assert message.startswith("path.root=~/x: Hydra cannot read this value")
