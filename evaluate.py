@@ -194,8 +194,8 @@ def mapping_and_dev(
     dev, counts = read_signals(experiment, "dev", presentations)
     if experiment.presentations.is_file() and (counts["missing"] or counts["unknown"]):
         raise RecipeError(
-            f"{experiment.scene_list('dev')}: {counts['missing']} of its signals have no "
-            f"similarity, and {counts['unknown']} that have one are not of its scenes: the split "
+            f"{experiment.scene_list('dev')}: {counts['missing']} signals of these scenes have "
+            f"no similarity, and {counts['unknown']} with one are of other scenes: the split "
             "is not the one that was measured; run prepare_data.py and infer.py again"
         )
     mapping = fit(dev, checkpoint_sha256=checkpoint)
@@ -211,7 +211,7 @@ def test_signals(
     presentations: Mapping[str, list[Presentation]],
     late: list[Response] | None,
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
-    """Return the test signals that may be scored, how many there are, and what was seen before."""
+    """Return the test signals that may be scored, their counts, and those that were seen before."""
     test, counts = read_signals(experiment, "test", presentations, late)
     test["set"] = set_of_each(test["signal"], presentations.get("test", []))
     trained_on = experiment.trained_on if is_trained_here(cfg) else None
@@ -327,7 +327,7 @@ def results_with_dev(
     seeds: list[int] | None,
     fit: Callable[..., FittedMapping],
 ) -> dict[str, Any]:
-    """Return what takes the dev signals as well: scores over random halves, and by layer."""
+    """Return the results that need the dev signals too: scores over random halves, and by layer."""
     found: dict[str, Any] = {"halves": None}
     if dev is not None and seeds:
         found["halves"] = spread_over_halves(dev, test, seeds, fit, predict)

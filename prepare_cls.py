@@ -9,8 +9,8 @@ Writes  exp_folder/cls_data/{train,dev}/<speaker>/     mixtures, 16 kHz, 16-bit 
         exp_folder/cls_data/cls_{train,dev}.csv        tables for SpeechBrain
         exp_folder/cls_data/{mixed.jsonl,mixed.json}   what is done and from what; counts, settings
 
-Each utterance gets an interferer, a part of it, and a speech-weighted signal-to-noise ratio, all
-drawn from `seed` and its own name. Speech and interferer are added at 16 kHz, without a room.
+Each utterance is mixed with an excerpt of an interferer at a speech-weighted signal-to-noise ratio,
+all three drawn with `seed` and its name. They are added at 16 kHz, without a room.
 What the paper does not say is a key: `cls.interferers` (noise | both), `cls.snr` (null: as CEC1's
 training scenes have them, or uniform from -6 to 12 dB where there is no list; or [lowest,highest]).
 All input is checked first; `check_only=true` stops there. A run that was stopped goes on where it
@@ -97,13 +97,12 @@ def run(cfg: DictConfig) -> None:
         return
 
     # The mixtures, and last the tables, without which train_asr.py does not begin
-    pieces = [
-        Piece(f"{split}/{one.name}", mixture, one.seconds)
-        for split, ones in utterances.items()
-        for one in ones
-        for flac in [folder.flac(split, one.speaker, one.name)]
-        for mixture in [draw(one, interferers, snrs, bounds, cfg.seed, flac)]
-    ]
+    pieces = []
+    for split, ones in utterances.items():
+        for one in ones:
+            target = folder.flac(split, one.speaker, one.name)
+            mixture = draw(one, interferers, snrs, bounds, cfg.seed, target)
+            pieces.append(Piece(f"{split}/{one.name}", mixture, one.seconds))
     with sole_run(folder.path, "prepare_cls", cfg.shard, cfg.n_shards):
         if cfg.n_shards == 1:
             remove_partial_files(folder.path, "**/.*")
@@ -199,7 +198,7 @@ def draw(
     seed: int,
     target: Path,
 ) -> Mixture:
-    """Draw interferer, signal-to-noise ratio and excerpt, whatever else is mixed in this run."""
+    """Draw interferer, signal-to-noise ratio and excerpt: the same whatever else is mixed."""
     rng = np.random.default_rng([seed, zlib.crc32(utterance.name.encode())])
     interferer = interferers[rng.integers(len(interferers))]
     listed = snrs.get(interferer.kind)

@@ -13,16 +13,17 @@ Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of 
             prepared.jsonl                                         what is done, and from what
 
 Each ear of a hearing-aid output goes alone through the MSBG hearing-loss simulation with that ear's
-audiogram, then to 16 kHz, and loses its first two seconds, which hold no speech. The clean
-reference gets the last two steps only, and with `hearing_loss=none` so does all else: that lies in
-exp_folder/no_hearing_loss, on the same scenes, and shows what the simulation is worth.
+audiogram. It is then resampled to 16 kHz, and loses what precedes the speech: two seconds in CPC1.
+The clean reference gets the last two steps only. With `hearing_loss=none` hearing-aid outputs are
+not simulated either: these ear signals lie in exp_folder/no_hearing_loss, of the same dev scenes,
+and show what the simulation is worth.
 
-All metadata and headers are checked first. `check_only=true` stops there and says what would stop
-which stage; `skip_bad=true` goes on without the signals that cannot be used and lists them in
-exp_folder/left_out{track}.json. An archive whose path is null is not asked for:
-path.cpc1_train_data=null prepares test signals alone (`calibration=other.json` says that their
-mapping comes from elsewhere). A run that was stopped goes on where it was, and only what changed is
-made again. `shard=3 n_shards=32` does one part of 32; a last run without them writes the tables.
+All metadata and headers are checked first. `check_only=true` stops there and names each fault with
+the stage that it would stop; `skip_bad=true` goes on without the signals that cannot be used and
+lists them in exp_folder/left_out{track}.json. An archive whose path is null is not read:
+path.cpc1_train_data=null prepares test signals alone, for which evaluate.py needs `calibration=`.
+A run that was stopped goes on where it was, and only what changed is made again.
+`shard=3 n_shards=32` does one part of 32; a last run without them writes the tables.
 """
 
 import logging
@@ -107,7 +108,7 @@ def run(cfg: DictConfig) -> None:
         if cfg.n_shards == 1:
             remove_partial_files(experiment.data_folder, "**/.*")
         if write_split(experiment, split_of, cfg, hand_made):
-            remove_tables(experiment)  # they are of the split before
+            remove_tables(experiment)  # they hold the previous split
         work = make_all_ear_signals(experiment, sources, msbg_settings, cfg)
         if cfg.n_shards > 1:
             return

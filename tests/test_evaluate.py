@@ -434,10 +434,10 @@ def test_similarities_of_another_split_are_refused(presented, refused):
     dev = exp / "data_split/scene_dev_list.json"
     edit(dev, lambda scenes: scenes.append("S100011"))
     message = refused(evaluate.run, cfg)
-    assert "6 of its signals have no similarity, and 0 that have one" in message
+    assert "6 signals of these scenes have no similarity, and 0 with one" in message
     edit(dev, lambda scenes: scenes.__setitem__(slice(None), scenes[:3]))
     message = refused(evaluate.run, cfg)
-    assert "0 of its signals have no similarity, and 18 that have one" in message
+    assert "0 signals of these scenes have no similarity, and 18 with one" in message
     assert "run prepare_data.py and infer.py again" in message
     assert (exp / "predictions.csv").read_bytes() == before
 
