@@ -207,7 +207,7 @@ def check_file(words: list[str], known: DictConfig) -> None:
     given = " ".join(words).replace("=", " ").split(" ")
     options = {name.lstrip("-"): value for name, value in itertools.pairwise(given)}
     instead = RECIPE / options.get("config-path", options.get("cp", "")) / "config.yaml"
-    if instead.is_file() and "/config" in OmegaConf.load(instead).get("defaults", []):
+    if instead.is_file() and "- /config\n" in instead.read_text(encoding="utf-8"):
         sys.exit(
             f"{instead} would build on itself; give --config-name {instead.parent.name}/config"
         )

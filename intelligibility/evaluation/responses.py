@@ -76,22 +76,27 @@ def read_signals(
     rows = pd.DataFrame(found, columns=FIELDS)
     signals = rows.astype({"correctness": float}).join(similarities, on="signal")
     labelled = {name for name, one in known.items() if one.correctness is not None}
-    unmatched = {
-        "missing": labelled - set(similarities.index) - left_out,
-        "double": double,
-        "unknown": set(similarities.index) - set(known),
+    return signals, {
+        "matched": int(signals["correctness"].notna().sum()),
+        "unlabelled": int(signals["correctness"].isna().sum()),
+        **_count_unmatched(
+            split,
+            missing=labelled - set(similarities.index) - left_out,
+            double=double,
+            unknown=set(similarities.index) - set(known),
+        ),
     }
+
+
+def _count_unmatched(split: str, **unmatched: set[str]) -> dict[str, int]:
+    """Return how many signals there are of each kind of `UNMATCHED`, and log their names."""
     for what, names in unmatched.items():
         if names:
             message = UNMATCHED[what].format(split=split)
             logger.warning(
                 "%s: %d signals %s: %s", split, len(names), message, listed(sorted(names))
             )
-    return signals, {
-        "matched": int(signals["correctness"].notna().sum()),
-        "unlabelled": int(signals["correctness"].isna().sum()),
-        **{what: len(names) for what, names in unmatched.items()},
-    }
+    return {what: len(names) for what, names in unmatched.items()}
 
 
 def _dev_scenes(experiment: Experiment) -> set[str]:
