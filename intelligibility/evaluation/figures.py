@@ -163,7 +163,7 @@ def _scatter(
         if (expected := mapping.fits[measure].prediction_interval) is not None:
             axes.fill_between(
                 x, *expected.around(mapping.predict(measure, x / 100)), color=GREY, alpha=0.16,
-                linewidth=0, zorder=0, label=f"{100 * PROBABILITY:.0f} % interval of one sentence",
+                linewidth=0, zorder=0, label=f"{100 * PROBABILITY:.0f} % prediction interval",
             )  # fmt: skip
         means = pd.DataFrame(bins[measure])
         axes.errorbar(
