@@ -50,9 +50,10 @@ from intelligibility.cls.places import ClsFolder
 from intelligibility.command_line import readable, reports_errors
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.experiment import AsrFolder, Experiment, is_trained_here
+from intelligibility.recognisers.beam_search import BeamSearch
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.settings import load_settings, read_settings
-from intelligibility.recognisers.speechbrain import load_tokenizer
+from intelligibility.recognisers.speechbrain import load_tokenizer, search_settings
 from intelligibility.recognisers.trained_on import training_record
 from intelligibility.recognisers.values import pick
 from intelligibility.runs import (
@@ -219,9 +220,16 @@ class ASR(sb.Brain):
 
         hyps = None
         if self.searches(stage):
-            search = "test_search" if stage == sb.Stage.TEST else "valid_search"
-            hyps, *_ = getattr(self.hparams, search)(encoded.detach(), wav_lens)
+            search = self.search_as_infer if stage == sb.Stage.TEST else self.hparams.valid_search
+            hyps, *_ = search(encoded.detach(), wav_lens)
         return p_ctc, p_seq, wav_lens, hyps
+
+    def search_as_infer(self, encoded: Tensor, wav_lens: Tensor) -> tuple[list[list[int]]]:
+        """Return the tokens that infer.py finds: those of SpeechBrain's search, for less work."""
+        modules = self.hparams.Transformer, self.hparams.seq_lin, self.hparams.ctc_lin
+        search = BeamSearch(*modules, search_settings(vars(self.hparams)))
+        found = search(encoded, (encoded.shape[1] * wav_lens).round().long())
+        return ([list(one.hypotheses[0].tokens) for one in found],)
 
     def compute_objectives(
         self, predictions: Predictions, batch: PaddedBatch, stage: sb.Stage

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
+from speechbrain.decoders.seq2seq import S2STransformerBeamSearcher
 from torch import Tensor
 
 from infer import Pair, hear_and_compare, list_pairs
@@ -31,12 +32,19 @@ from intelligibility.runs import RECIPE, pick_device
 from intelligibility.similarity import aligned_similarity, framewise_similarity
 
 
+def speechbrain_search(hparams: dict[str, Any]) -> S2STransformerBeamSearcher:
+    """Return SpeechBrain's search as the published recipe sets it for its tests."""
+    search = hparams["valid_search"].eval()
+    search.beam_size, search.length_normalization = hparams["test_beam_size"], True
+    return search
+
+
 class PublishedProcedure:
     """Every ear signal separately, as in the published code."""
 
     def __init__(self, hparams: dict[str, Any], recogniser: SpeechBrainRecogniser):
         self.hparams, self.recogniser = hparams, recogniser
-        self.search = hparams["test_search"].to(recogniser.device).eval()
+        self.search = speechbrain_search(hparams).to(recogniser.device)
         self.last_beam_states = torch.empty(0)
         self.plain_decode = recogniser.transformer.decode
         recogniser.transformer.decode = self.decode

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.infer import trained
+from benchmarks.infer import speechbrain_search, trained
 from benchmarks.made.recogniser import full_size
 from infer import list_pairs
 from intelligibility.ears import read_speech
@@ -38,7 +38,7 @@ def noise_at_full_size(n_steps: int) -> Case:
     hparams, recogniser = full_size(torch.device("cpu"))
     _, encoded, _ = recogniser.encode([0.1 * torch.randn(int(SECONDS * ASR_RATE))])
     hparams["max_decode_ratio"] = (n_steps + 0.5) / encoded.shape[1]
-    hparams["test_search"].max_decode_ratio = hparams["max_decode_ratio"]
+    hparams["valid_search"].max_decode_ratio = hparams["max_decode_ratio"]
     return hparams, recogniser, [encoded]
 
 
@@ -67,7 +67,7 @@ def compare(
     """Time both searches on the same utterances; return a row of the table."""
     settings = search_settings(hparams)
     ours = BeamSearch(recogniser.transformer, hparams["seq_lin"], hparams["ctc_lin"], settings)
-    theirs = hparams["test_search"].eval()
+    theirs = speechbrain_search(hparams)
     theirs.return_topk = True
     our_seconds, results = timed(lambda x: ours(x)[0], utterances)
     their_seconds, hypotheses = timed(lambda x: theirs(x, torch.ones(1))[0][0, 0], utterances)

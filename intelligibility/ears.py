@@ -1,12 +1,13 @@
 """From a stereo sound and a listener to what each ear hears, at the recogniser's rate."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile as sf
 import torch
-import torchaudio.functional
+from torchaudio.transforms import Resample
 
 from intelligibility.runs import ASR_RATE, KAISER_BEST, RecipeError
 from msbg import Listener, simulate
@@ -17,7 +18,13 @@ def resample(signal: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     if rate == new_rate:
         return signal
     wave = torch.from_numpy(np.ascontiguousarray(signal.T))
-    return torchaudio.functional.resample(wave, rate, new_rate, **KAISER_BEST).numpy().T
+    return _resampler(rate, new_rate, wave.dtype)(wave).numpy().T
+
+
+@lru_cache(maxsize=4)
+def _resampler(rate: int, new_rate: int, dtype: torch.dtype) -> Resample:
+    """Return the filter between two rates: to design it takes longer than to apply it."""
+    return Resample(rate, new_rate, **KAISER_BEST, dtype=dtype)
 
 
 def ear_signals(

@@ -331,15 +331,18 @@ def test_names_the_signals_of_a_loss_that_is_nan(toy_data, tmp_path):
     [
         ("ctc_cost", r"batch_size \(8"),
         ("valid_search", r"valid_beam_size \(2\)"),
-        ("test_search", r"test_beam_size \(4\)"),
+        ("BeamSearch", r"test_beam_size \(4\)"),
     ],
 )
-def test_says_which_batch_did_not_fit(toy_data, tmp_path, part, remedy):
+def test_says_which_batch_did_not_fit(toy_data, tmp_path, monkeypatch, part, remedy):
     def too_much(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     hparams = toy_asr.settings(toy_data, tmp_path, number_of_epochs=1, valid_search_interval=1)
-    hparams[part] = too_much
+    if part == "BeamSearch":
+        monkeypatch.setattr(train_asr.BeamSearch, "__call__", too_much)
+    else:
+        hparams[part] = too_much
     with pytest.raises(RecipeError, match=rf"(?s)batch of \d signals of up to \d.*{remedy}"):
         train_asr.train(hparams, train_asr.run_options({"noprogressbar": True}, "cpu"))
 

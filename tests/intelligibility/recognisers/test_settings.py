@@ -72,8 +72,8 @@ def test_speechbrain_today_as_it_was(small):
     kinds = {type(module).__name__ for module in small["CNN"].modules()}
     assert "BatchNorm2d" in kinds and "LayerNorm" not in kinds
     assert small["Transformer"].causal is False
-    search = small["test_search"]
-    assert search.length_normalization and not small["valid_search"].length_normalization
+    search = small["valid_search"]
+    assert not search.length_normalization
     assert search.ctc_weight == 0.4 and not search.using_eos_threshold
     normalize = small["normalize"].train()  # published: updates until epoch 4; here none, ever
     assert not any(normalize._should_update(epoch) for epoch in range(1, 130))
