@@ -14,9 +14,9 @@ Writes  exp_folder/data_split/scene_{train,dev}_list{track}.json   the split of 
 
 Each ear of a hearing-aid output goes alone through the MSBG hearing-loss simulation with that ear's
 audiogram. It is then resampled to 16 kHz, and loses what precedes the speech: two seconds in CPC1.
-The clean reference gets the last two steps only. With `hearing_loss=none` hearing-aid outputs are
-not simulated either: these ear signals lie in exp_folder/no_hearing_loss, of the same dev scenes,
-and show what the simulation is worth.
+The clean reference is only resampled and cut. With `hearing_loss=none` so are the hearing-aid
+outputs: these ear signals go to exp_folder/no_hearing_loss, with the same dev scenes, and show what
+the simulation contributes.
 
 All metadata and headers are checked first. `check_only=true` stops there and names each fault with
 the stage that it would stop; `skip_bad=true` goes on without the signals that cannot be used and

@@ -7,7 +7,7 @@ starts from asr_folder/save/CKPT+... when there is one: a SpeechBrain 0.5.x chec
             script's own after an interruption; else from `pretrained`; else, with
             from_scratch=true, from nothing
 writes      asr_folder/save/    CKPT+... the best and the latest checkpoint, tokenizer.ckpt, and
-                                model_settings.json, which infer.py has to be given again
+                                model_settings.json: infer.py must be given the same
             asr_folder/         trained_on.json, scenes and prompts, before the first step
                                 train_log.txt, training.json, training.png, as training goes
                                 wer_{left,right}_dev_msbg.txt and wer.json at its end

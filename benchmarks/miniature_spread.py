@@ -52,7 +52,7 @@ KERNELS = {
     "default": {"ATEN_CPU_CAPABILITY": "default"},
 }
 SEVEN = [*((seed, "native") for seed in (1, 2, 3)), *((1, name) for name in list(KERNELS)[1:])]
-PREPARED = ("cpc1_asr_data", "data_split", "presentations.json", "metadata")
+PREPARED = ("cpc1_asr_data", "data_split", "presentations.json")
 
 
 def run_once(folder: Path, seed: int, kernels: str, overrides: list[str]) -> Experiment:
@@ -69,7 +69,7 @@ def run_once(folder: Path, seed: int, kernels: str, overrides: list[str]) -> Exp
             target.symlink_to(path)
         elif path.is_dir():
             shutil.copytree(path, target, dirs_exist_ok=True)
-        elif path.is_file():
+        else:
             shutil.copy(path, target)
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | KERNELS[kernels]
     for script, given in (

@@ -47,7 +47,7 @@ FOLDERS = {"cpc1": "data", "cpc2": "data_cpc2", "cpc3": "data_cpc3", "table": "d
 STAMP = "miniature.json"
 HELD_OUT_SYSTEM = "E904"  # unseen in the open track's training, as are the listeners
 HELD_OUT_LISTENERS = ("L9003", "L9010")
-HEADROOM = 10 ** (20 / 20)  # CPC1's references have 0 dB FS at 100 dB SPL, the aids' outputs at 120
+HEADROOM = 10 ** (20 / 20)  # in CPC1, 0 dB FS is 100 dB SPL in references, 120 in aids' outputs
 SNRS = (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0, 16.0)  # dB
 LISTENER_FILES = {"train": "listeners.CPC1_train.json", "test": "listeners.CPC1_all.json"}
 NOTICE = """# A miniature of CPC1, for trying the recipe out
@@ -272,7 +272,7 @@ def _write_metadata(archive: Path, split: str, rows: list[tuple[dict, list[dict]
 
 
 def _write_wav(path: Path, signal: np.ndarray) -> None:
-    # The aid's maximum output is 120 dB SPL, where 16 bits clip.
+    # 16 bits end at 0 dB FS, here 120 dB SPL: the aid's maximum output.
     sf.write(path, np.clip(signal, -1, 1), speech.SAMPLE_RATE, subtype="PCM_16")
 
 

@@ -1,7 +1,7 @@
 """Stereo scenes at the two ears: a talker in front and an interferer to the side.
 
-A signal of 1.0 stands for 120 dB SPL, the full scale of CPC1's hearing-aid outputs: 100 dB SPL and
-20 dB of headroom.
+A signal with a root mean square of 1.0 is at 120 dB SPL, as in CPC1's hearing-aid outputs: MSBG's
+`equiv_0db_spl`, 100 dB SPL, and `ahr`, 20 dB of headroom.
 """
 
 from dataclasses import dataclass
