@@ -33,15 +33,14 @@ def process(
     `audiograms` are left and right, {Hz: dB HL}. Returns the parts after the aid, (n_samples, 2),
     whose sum is the aid's output.
     """
-    outputs = [np.empty_like(part) for part in parts]
+    outputs = np.empty_like(parts)
     frequencies = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
     for ear, audiogram in enumerate(audiograms):
-        heard = [stft(part[:, ear], nperseg=WINDOW, noverlap=WINDOW - HOP)[2] for part in parts]
-        gain = SYSTEMS[system](sum(heard), frequencies, audiogram)
-        for output, part in zip(outputs, heard, strict=True):
-            _, aided = istft(part * gain, nperseg=WINDOW, noverlap=WINDOW - HOP)
-            output[:, ear] = aided[: len(output)]
-    return outputs
+        heard = stft([part[:, ear] for part in parts], nperseg=WINDOW, noverlap=WINDOW - HOP)[2]
+        gain = SYSTEMS[system](heard.sum(axis=0), frequencies, audiogram)
+        _, aided = istft(heard * gain, nperseg=WINDOW, noverlap=WINDOW - HOP)
+        outputs[:, :, ear] = aided[:, : outputs.shape[1]]
+    return list(outputs)
 
 
 def nal_r(frequencies: np.ndarray, audiogram: dict[int, float]) -> np.ndarray:
