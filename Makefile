@@ -44,15 +44,15 @@ demo: .venv/.demo
 	@echo; echo "== train_asr.py, and beside it baselines.py, on a core each"
 	@$(RUN) baselines.py $(DEMO) 'baselines=[mbstoi,stoi]' n_jobs=1 2>/dev/null & others=$$!; \
 	  $(RUN) train_asr.py $(DEMO) && { wait $$others || { echo "baselines.py failed; see demo/exp/logs"; exit 1; }; }
-	@set -e; for script in infer.py evaluate.py; do \
-	  echo; echo "== $$script"; \
-	  $(RUN) $$script $(DEMO); \
-	done
+	@echo; echo "== infer.py"
+	@$(RUN) infer.py $(DEMO)
+	@echo; echo "== evaluate.py, and beside it score.py without a model, whose output comes last"
+	@$(SCORE) >demo/exp/without_a_model.txt & other=$$!; $(RUN) evaluate.py $(DEMO) && wait $$other
 	@echo; echo "== score.py"
 	$(SCORE) model=demo/exp
 	$(PY) -m demo.picture
-	@echo; echo "== score.py without a model"
-	$(SCORE)
+	@echo; echo "== score.py without a model"; echo '$(SCORE)'
+	@cat demo/exp/without_a_model.txt
 	@echo; echo "Now open demo/exp/report.html"
 
 # After make demo, whose recogniser is LS+CPC1: the other rows, each in a folder of its own.
