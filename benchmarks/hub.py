@@ -4,6 +4,7 @@
     python -m benchmarks.hub cost FOLDER --signals 12 --seconds 5 device=cuda path.exp_folder=...
     python -m benchmarks.hub memory FOLDER
     python -m benchmarks.hub layers docs/hub_layers.png miniature-trained/whisper-tiny.en ...
+    python -m benchmarks.hub measures scene-signal/whisper-base
 
 The plain loop processes each ear separately, as the documentation of transformers shows it:
 `generate` for the words, `forward` for the layers and the log-probability of the text, for both
@@ -16,7 +17,8 @@ Memory is that of two processes which hold the recogniser at the same time, as w
 a signal of three seconds. The figure is of folders CORPUS-WINDOW/RECOGNISER with the results of
 infer.py: by layer, the NCC of the test signals, with a curve that was fitted on dev and the
 bootstrap over scenes of evaluate.py; of a corpus without dev signals, Pearson's correlation of the
-similarity and the interval of Fisher's z.
+similarity and the interval of Fisher's z. `measures` prints the latter of every measure and
+baseline.
 """
 
 import argparse
@@ -243,11 +245,28 @@ def correlation(
     return ncc, ends[0], ends[1]
 
 
-def correlations(folder: Path) -> dict[str, tuple[float, float, float] | None]:
-    """Return every layer's correlation and interval, of the results in a folder."""
+def answers_of(folder: Path) -> pd.DataFrame:
+    """Return scene and percent words correct of every signal, by name."""
     archives = read_json(folder.parent / "presentations.json", dict)
     entries = [entry for archive in ARCHIVES for entry in archives.get(archive, [])]
-    known = pd.DataFrame(entries).set_index("signal")[["scene", "correctness"]]
+    return pd.DataFrame(entries).set_index("signal")[["scene", "correctness"]]
+
+
+def measures(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Print how each measure of the test signals correlates with the answers."""
+    files = [*arguments.folder.glob("test_*.json"), *arguments.folder.parent.glob("test_*.json")]
+    known = answers_of(arguments.folder)
+    print("| measure | Pearson (95 %, Fisher's z) |\n|---|---|")
+    for file in sorted(files):
+        if (name := file.stem.split("_")[1]) != "layers":
+            test = known.join(pd.Series(read_json(file, dict), name=name), how="inner")
+            found = correlation(pd.DataFrame(), test, name)
+            print("| {} | {:.2f} ({:.2f} to {:.2f}) |".format(name, *found or [np.nan] * 3))
+
+
+def correlations(folder: Path) -> dict[str, tuple[float, float, float] | None]:
+    """Return every layer's correlation and interval, of the results in a folder."""
+    known = answers_of(folder)
     dev, test = (
         pd.DataFrame(read_json(folder / f"{split}_layers_similarity.json", dict)).join(known)
         for split in ("dev", "test")
@@ -301,7 +320,12 @@ def main() -> None:
     drawn.set_defaults(call=layers)
     drawn.add_argument("png", type=Path)
     drawn.add_argument("folders", type=Path, nargs="+", help="CORPUS-WINDOW/RECOGNISER")
+    printed = commands.add_parser("measures", help="print correlations with the answers")
+    printed.set_defaults(call=measures)
+    printed.add_argument("folder", type=Path, help="a recogniser's, in exp_folder")
     arguments, overrides = parser.parse_known_args()
+    if overrides and arguments.call is not cost:
+        parser.error(f"{' '.join(overrides)}: only cost takes overrides of the configuration")
     arguments.call(arguments, overrides)
 
 

@@ -80,14 +80,16 @@ def speak(utterances: Sequence[tuple[str, str]]) -> list[np.ndarray]:
         with deaf_children():
             spoken = process.submit(_speak, list(utterances))
         try:
-            return spoken.result()
+            rate, signals = spoken.result()
         except KeyboardInterrupt:
             for child in active_children():
                 child.kill()
             raise
+    return [_trim(resample_poly(one.astype(float), SAMPLE_RATE // rate, 1)) for one in signals]
 
 
-def _speak(utterances: list[tuple[str, str]]) -> list[np.ndarray]:
+def _speak(utterances: list[tuple[str, str]]) -> tuple[int, list[np.ndarray]]:
+    """Return espeak-ng's rate, and its 16-bit samples of each utterance."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     data = espeakng_loader.get_data_path().encode()
     rate = library.espeak_Initialize(_AUDIO_OUTPUT_RETRIEVAL, 0, data, 0)
@@ -115,9 +117,8 @@ def _speak(utterances: list[tuple[str, str]]) -> list[np.ndarray]:
         library.espeak_Synchronize()
         if not chunks:
             raise RecipeError(f"espeak-ng says nothing for {text!r} with voice {voice!r}")
-        spoken = np.concatenate(chunks).astype(float)
-        signals.append(_trim(resample_poly(spoken, SAMPLE_RATE // rate, 1)))
-    return signals
+        signals.append(np.concatenate(chunks))
+    return rate, signals
 
 
 def _trim(signal: np.ndarray) -> np.ndarray:

@@ -208,9 +208,10 @@ def check_file(words: list[str], known: DictConfig) -> None:
     options = {name.lstrip("-"): value for name, value in itertools.pairwise(given)}
     instead = RECIPE / options.get("config-path", options.get("cp", "")) / "config.yaml"
     if instead.is_file() and "- /config\n" in instead.read_text(encoding="utf-8"):
-        sys.exit(
-            f"{instead} would build on itself; give --config-name {instead.parent.name}/config"
-        )
+        inside = RECIPE in instead.parents
+        where = "" if inside else f"--config-dir {instead.parent.parent} "
+        name = f"--config-name {instead.parent.name}/config"
+        sys.exit(f"{instead} would build on itself; give {where}{name}")
     name = options.get("config-name", options.get("cn", "")).removesuffix(".yaml")
     path = Path(options.get("config-dir", options.get("cd", RECIPE)), f"{name}.yaml")
     if not path.is_file():

@@ -574,6 +574,24 @@ def test_losses_by_their_formulas(learnt):
     assert float(loss) == pytest.approx(float(0.5 * ctc / 4 + 0.5 * kl / 4), rel=1e-4)
 
 
+def test_words_at_its_end_are_those_of_speechbrains_search(learnt, monkeypatch):
+    """Of signals of different lengths in one batch."""
+    hparams = toy_asr.trained_settings(*learnt)
+    hparams["checkpointer"]().recover_if_possible()
+    brain = toy_asr.brain_of(hparams)
+    brain.modules.eval()
+    dataset = make_dataset(toy_asr.training_rows(hparams)[:4], pick(Vocabulary, hparams))
+    batch = next(iter(brain.make_dataloader(dataset, sb.Stage.VALID, None, batch_size=4)))
+    assert len(set(batch.sig[1].tolist())) > 1
+    theirs = hparams["valid_search"].eval()
+    theirs.beam_size, theirs.length_normalization = hparams["test_beam_size"], True
+    with torch.no_grad():
+        found = brain.compute_forward(batch, sb.Stage.TEST)[3]
+        monkeypatch.setattr(brain, "search_as_infer", theirs)
+        expected = brain.compute_forward(batch, sb.Stage.TEST)[3]
+    assert any(found) and found == expected
+
+
 # SpeechBrain's options
 
 

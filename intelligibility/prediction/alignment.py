@@ -42,9 +42,7 @@ BESIDE_PEAK = 0.03  # s that belong to the peak
 SHARP = 2.5  # waveforms: the peak over the highest value elsewhere
 HIGH = 5.5  # envelopes: the height of the peak over the mean, in standard deviations
 ALIKE = 0.7  # envelopes: the correlation at the peak
-# Below this sharpness the user is warned: of the 127, two lie there beside their own references,
-# and other sentences of the miniature, which share words and a voice, have come to 3.6.
-SURE = 4.0
+SURE = 4.0  # a sharpness well above SHARP, below which the user is warned
 # s that are kept before and after the speech, silent where there is less. As in CPC1, whose scenes
 # are cut where the target begins and end a second after it: recognisers are trained on that.
 LEAD, TAIL = 0.0, 1.0

@@ -1,9 +1,12 @@
 """Tables for people, and what is said about depth."""
 
+import re
+
 import pandas as pd
 import pytest
 
-from reconstruction.results import in_order, summary, trends
+from reconstruction.page import write_index
+from reconstruction.results import in_order, show_layers, summary, trends
 
 VALUES = {"floats_per_s": 100.0, "params": 10, "mel_l1_train": 0.3, "wer_ci_lo": 0, "wer_ci_hi": 9}
 
@@ -60,3 +63,22 @@ def test_the_table_has_both_conditions_beside_each_other(rows):
     assert cells[2:5] == ["100", "10", "0.300"]
     assert cells[5:8] == ["0.090", "0.91", "9.0 (0.0 to 9.0)"]
     assert cells[8:] == ["0.290", "0.71", "29.0 (0.0 to 9.0)"]
+
+
+def test_each_network_of_the_index_leads_to_its_own_page(rows, tmp_path):
+    table = show_layers(pd.DataFrame(in_order(rows)))
+    heard = [(name, [{"audio": "", "text": "words"}] * 2) for name in table["layer"].unique()]
+    about = {
+        "folder": "{}",
+        "about": "",
+        "table": table,
+        "examples": [{"title": "", "rows": heard}],
+    }
+    names = ["vggish-snr-reccnn", "vggish-snr-recgan"]
+    chapters = {f"pages/{name}.html": about | {"title": name} for name in names}
+    provenance = {"time": "", "command": "", "versions": {}, "config": {}}
+    write_index(tmp_path / "index.html", chapters, provenance)
+    parts = (tmp_path / "index.html").read_text().split("<h2")[1:3]
+    assert [re.findall('href="pages/(.+).html"', part) for part in parts] == [
+        [one] for one in names
+    ]

@@ -1,4 +1,4 @@
-"""Whisper with OpenAI's weights, where there are some, on real speech and real noise.
+"""Whisper with OpenAI's weights, where there are some, on real speech and sounds without words.
 
 `make test-real` runs it; WHISPER names folders, with a colon between them.
 """
