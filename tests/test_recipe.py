@@ -124,7 +124,7 @@ def test_test_signals_alone_go_through_with_a_mapping_of_another_run(evaluated, 
     shutil.copytree(whole / "transformer_cpc1", exp / "transformer_cpc1")
     infer.run(configure(release, exp, *SIZES))
     message = refused(evaluate.run, configure(release, exp))
-    assert "give calibration=, another run's calibration.json, where test signals" in message
+    assert "no dev signals" in message and "give calibration=other/calibration.json" in message
     evaluate.run(configure(release, exp, f"calibration='{tmp_path}/kept.json'"))
     assert (exp / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
     results = read_json(exp / "results.json")
