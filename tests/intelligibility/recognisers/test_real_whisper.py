@@ -124,7 +124,7 @@ def test_it_is_led_in_english_whatever_generation_config_says(folder, speech, tm
     other = tmp_path / "other"
     other.mkdir()
     for path in folder.iterdir():
-        (other / path.name).symlink_to(path)
+        (other / path.name).symlink_to(path.resolve())
     generation = json.loads((other / "generation_config.json").read_text())
     (other / "generation_config.json").unlink()
     generation = {"suppress_tokens": generation["suppress_tokens"], "language": "fr"}
