@@ -122,7 +122,7 @@ def check_room(missing: list[RecordFile], n_files: int, archives: Path) -> None:
     needed = to_come + UNPACKED * sum(f.size for f in missing if f.name.endswith(SUFFIXES))
     n_done = n_files - len(missing)
     logger.info("%d of %d files are done; %.2f GB to download", n_done, n_files, to_come / 1e9)
-    if lack := lacking_room(archives, needed, "Downloads and what they unpack to"):
+    if lack := lacking_room(archives, needed, "the downloads and what they unpack to"):
         raise RecipeError(
             f"{lack}; make room, give another path.root, or download a part with only=test,labels"
         )

@@ -160,7 +160,7 @@ def check_disk(folder: ClsFolder, utterances: dict[str, list[Utterance]]) -> lis
         if not folder.flac(split, one.speaker, one.name).is_file()
     ]
     n_bytes = sum(missing) * ASR_RATE * BYTES_PER_SAMPLE
-    lack = lacking_room(folder.path, n_bytes, "The mixtures to be made")
+    lack = lacking_room(folder.path, n_bytes, "the mixtures to be made")
     return [Problem("disk too full", lack)] if lack else []
 
 

@@ -37,6 +37,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from scipy.stats import pearsonr
 from torch import Tensor
 
 from benchmarks.infer import ours, some_groups, timed
@@ -231,10 +232,8 @@ def correlation(
     if np.ptp(similarity) < ROUNDING:
         return None
     if dev.empty:
-        pearson = float(np.corrcoef(similarity, answers)[0, 1])
-        half = 1.96 / np.sqrt(len(test) - 3)
-        low, high = np.tanh(np.arctanh(pearson) + np.array([-half, half]))
-        return pearson, float(low), float(high)
+        pearson = pearsonr(similarity, answers)
+        return (pearson.statistic, *pearson.confidence_interval())
     curve = fit_curve(dev[layer].to_numpy(), dev["correctness"].to_numpy())
     predicted = curve.predict(similarity)
     scenes, scene = np.unique(test["scene"], return_inverse=True)

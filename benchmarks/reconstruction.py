@@ -23,11 +23,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.made.cost import cost_of
-from intelligibility.evaluation.drawing import BLUE, ORANGE, PAGE, STYLE
+from intelligibility.evaluation.drawing import PAGE, STYLE
 from intelligibility.evaluation.tables import markdown
 from intelligibility.pages import number
 from intelligibility.runs import RECIPE, read_json, write_json
-from reconstruction.page import TITLES
+from reconstruction.page import LOOKS, TITLES
 from reconstruction.places import ReconstructionFolder
 
 DEMO = "demo"
@@ -45,7 +45,6 @@ SETTINGS: dict[str, dict[str, int]] = {
     "VGGish / 2": {"divisor": 2},
 }
 WITH_POOL3 = (DEMO, "full width", "1500 steps")  # the others have pool4 alone
-LOOKS = {"ref": (BLUE, "o"), "msbg": (ORANGE, "s")}
 
 
 def run_setting(folder: Path, name: str) -> None:
@@ -154,10 +153,11 @@ def draw_tasks(found: pd.DataFrame) -> Figure:
     for axes, network in zip(every, networks, strict=True):
         for condition, (colour, marker) in LOOKS.items():
             rows = found.xs((network, condition), level=("network", "condition"))["wer"]
-            layers, looks = rows.index.get_level_values("layer"), {"color": colour, "capsize": 2}
-            axes.errorbar(layers, rows["mean"], rows["std"], marker=marker, **looks).set_label(
-                TITLES[condition]
-            )
+            layers = rows.index.get_level_values("layer")
+            axes.errorbar(
+                layers, rows["mean"], rows["std"], marker=marker, color=colour, capsize=2,
+                label=TITLES[condition],
+            )  # fmt: skip
         axes.set(title=network, ylim=(0, 125))
     every[0].set_ylabel("word error rate (%)")
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -192,16 +192,16 @@ def check_size(path: Path) -> None:
 
 
 def lacking_room(folder: Path, needed: float, what: str) -> str:
-    """Log how much room `what` needs, in bytes; return what is lacking on the disk, "" if nothing.
+    """Log how many bytes `what` needs; return what is lacking on the disk, "" if nothing.
 
     The folder need not be there yet.
     """
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    logger.info("%s take %.2f GB of %.2f GB free", what, needed / 1e9, free / 1e9)
-    lack = f"{folder}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
-    return "" if needed <= free else lack
+    balance = f"{needed / 1e9:.2f} GB are needed for {what}, {free / 1e9:.2f} GB free"
+    logger.info(balance)
+    return "" if needed <= free else f"{folder}: {balance}"
 
 
 def versions() -> dict[str, str]:

@@ -44,7 +44,14 @@ from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import KINDS, Experiment
 from intelligibility.parallel import in_processes
-from intelligibility.runs import RecipeError, pick_device, progress, shared_use, sole_run
+from intelligibility.runs import (
+    RecipeError,
+    lacking_room,
+    pick_device,
+    progress,
+    shared_use,
+    sole_run,
+)
 from reconstruction.classifiers import (
     BATCH,
     LEARNING_RATE,
@@ -315,12 +322,10 @@ def check_room(folder: Path, jobs: list[LayerJob], selection: Selection) -> None
     sizes = [wav.stat().st_size for ear in selection.training for wav in ear.wavs.values()]
     seconds = sum(sizes) / (4 * ASR_RATE)  # float32
     needed = seconds * sum(job.layer.floats_per_s for job in jobs) * EMBEDDING_BYTES
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+    what = f"the training embeddings of {len(jobs)} layers"
+    if lack := lacking_room(folder, needed, what):
         raise RecipeError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed for the training embeddings of "
-            f"{len(jobs)} layers, {free / 1e9:.1f} GB are free; set a smaller reconstruct.n_train, "
-            "or name fewer layers= at a time"
+            f"{lack}; set a smaller reconstruct.n_train, or name fewer layers= at a time"
         )
 
 

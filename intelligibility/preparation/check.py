@@ -252,7 +252,7 @@ def check_disk(experiment: Experiment, sources: list[Source]) -> list[Problem]:
     ]
     seconds = sum(source.duration - (source.lead_in or 0) for source in missing)
     n_bytes = seconds * ASR_RATE * 4 * len(EARS)  # float32
-    lack = lacking_room(experiment.data_folder, n_bytes, "The ear signals to be made")
+    lack = lacking_room(experiment.data_folder, n_bytes, "the ear signals to be made")
     return [Problem("disk too full", lack, blocking=True)] if lack else []
 
 

@@ -72,7 +72,7 @@ class Recogniser(Protocol):
         """Recognise signals, each (n_samples,), float32, 16 kHz; one recognition each, in order.
 
         `texts` is what was said in each, for those who ask how likely it is. Where `words` is False
-        nobody asks for the words: a recogniser that would search for them alone can leave them out.
+        the words are not needed: a recogniser that would search for them alone can leave them out.
 
         Examples
         --------
