@@ -10,7 +10,9 @@ signals of demo/exp; a run that is there already is kept. Without options the ru
 and 3 with this processor's kernels, and seed 1 with four other kinds. The first table has the RMSE
 in percent words correct, on the dev signals that the mapping was fitted on and on the test signals;
 settings are chosen by the first. The second is the root mean square difference of two runs'
-predictions for the same signal, over all pairs of runs.
+predictions for the same signal, over all pairs of runs. The third says what the simulated listeners
+leave to any measure: the RMSE of predicting the probabilities of which their answers were drawn,
+and of predicting these from everything but the listener.
 """
 
 import argparse
@@ -23,7 +25,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
+from intelligibility.evaluation.curve import fit_curve
 from intelligibility.experiment import Experiment
 from intelligibility.measures import MEASURES
 from intelligibility.runs import RECIPE, read_json
@@ -108,6 +112,36 @@ def apart(experiments: list[Experiment]) -> dict[str, float]:
     }
 
 
+def floors() -> pd.DataFrame:
+    """Return the RMSE of two measures that nobody has, on the dev and on the test signals.
+
+    One knows how likely each word was to be repeated. The other knows what the scene and the
+    hearing aid contribute to that, but not the listener: logits of the probabilities are taken for
+    a sum of the three, and the curve is fitted to the first two on the dev signals.
+    """
+    answers = []
+    for split in ("train", "test"):
+        metadata = RECIPE / f"demo/data/clarity_CPC1_data_{split}/metadata"
+        scenes = {one["scene"]: one for one in read_json(metadata / f"scenes.CPC1_{split}.json")}
+        for one in read_json(metadata / f"CPC1.{split}.json"):
+            scene = scenes[one["scene"]]
+            answers.append(one | {"heard": f"{scene['SNR']} {scene['interferer']['type']}"})
+    table = pd.DataFrame(answers)
+    chance = table.chance.clip(1e-4, 1 - 1e-4)
+    factors = pd.get_dummies(table[["heard", "system", "listener"]], dtype=float)
+    shares = pd.Series(np.linalg.lstsq(factors, logit(chance), rcond=None)[0], factors.columns)
+    of_listener = factors.filter(like="listener") @ shares.filter(like="listener")
+    without = logit(chance) - of_listener
+    dev = table.scene.isin(read_json(RECIPE / "demo/exp/data_split/scene_dev_list.json"))
+    predictions = {
+        "probabilities": 100 * chance,
+        "without the listener": fit_curve(without[dev], table.correctness[dev]).predict(without),
+    }
+    errors = pd.DataFrame(predictions).sub(table.correctness, axis=0)
+    splits = {"dev": errors[dev], "test": errors[table.scene.isin(scenes)]}
+    return pd.DataFrame({split: (rows**2).mean() ** 0.5 for split, rows in splits.items()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -133,6 +167,7 @@ def main() -> None:
     print(table.round(1).to_string())
     if len(runs) > 1:
         print(pd.Series(apart(list(runs.values()))).round(1).to_string())
+    print(floors().round(1).to_string())
 
 
 if __name__ == "__main__":

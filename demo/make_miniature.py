@@ -225,6 +225,7 @@ def _write_scene(
                 "system": system,
                 "correctness": 100 * heard.hits / heard.n_words,
                 "response": heard.response,
+                "chance": heard.chance,  # which no listening test knows
                 "volume": 50,
                 "signal": signal,
             }
