@@ -125,7 +125,8 @@ def floors() -> pd.DataFrame:
         scenes = {one["scene"]: one for one in read_json(metadata / f"scenes.CPC1_{split}.json")}
         for one in read_json(metadata / f"CPC1.{split}.json"):
             scene = scenes[one["scene"]]
-            answers.append(one | {"heard": f"{scene['SNR']} {scene['interferer']['type']}"})
+            one["heard"] = f"{scene['SNR']} {scene['interferer']['type']}"
+            answers.append(one | {"chance": scene["chances"][one["signal"]]})
     table = pd.DataFrame(answers)
     chance = table.chance.clip(1e-4, 1 - 1e-4)
     factors = pd.get_dummies(table[["heard", "system", "listener"]], dtype=float)

@@ -205,7 +205,7 @@ def _write_scene(
     _write_wav(data / "scenes" / f"{scene.name}_target_anechoic.wav", parts[0] * HEADROOM)
     start = round(scenes.BEFORE * speech.SAMPLE_RATE)
     stop = len(parts[0]) - round(scenes.AFTER * speech.SAMPLE_RATE)
-    responses = []
+    responses, chances = [], {}
     for listener, system in plan.heard_by:
         signal = f"{scene.name}_{listener}_{system}"
         aided = hearing_aids.process(system, parts, listeners.audiograms(listener))
@@ -215,6 +215,7 @@ def _write_scene(
             layouts.link(wav, data / "HA_outputs" / f"{split}_indep" / wav.name)
         target, interferer = (part[start:stop] for part in aided)
         heard = listeners.answer(scene.prompt, listener, target, interferer, rng)
+        chances[signal] = heard.chance  # of repeating each word, which no listening test knows
         responses.append(
             {
                 "prompt": scene.prompt,
@@ -225,12 +226,12 @@ def _write_scene(
                 "system": system,
                 "correctness": 100 * heard.hits / heard.n_words,
                 "response": heard.response,
-                "chance": heard.chance,  # which no listening test knows
                 "volume": 50,
                 "signal": signal,
             }
         )
-    return _scene_entry(split, scene, start, stop, len(parts[0])), responses
+    entry = _scene_entry(split, scene, start, stop, len(parts[0]))
+    return entry | {"chances": chances}, responses
 
 
 def in_open_track(split: str, listener: str, system: str) -> bool:

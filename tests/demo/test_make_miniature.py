@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import soundfile as sf
+from scipy.stats import binom
 
 from demo import hearing_aids, listeners, make_miniature
 from demo.make_miniature import HELD_OUT_LISTENERS, HELD_OUT_SYSTEM, Settings, build
@@ -93,8 +94,11 @@ def test_the_release_reader_finds_every_file(miniature, split, track):
 def test_responses_have_the_fields_of_the_release_and_agree_with_themselves(miniature):
     fields = {"prompt", "scene", "n_words", "hits", "listener", "system", "correctness"}
     fields |= {"response", "volume", "signal"}
+    scenes = {one["scene"]: one for one in metadata(miniature, "train", "scenes.CPC1_train")}
     for entry in metadata(miniature, "train", "CPC1.train"):
         assert set(entry) == fields
+        chance = scenes[entry["scene"]]["chances"][entry["signal"]]
+        assert binom.cdf(entry["hits"], 5, chance) > 1e-4 < binom.sf(entry["hits"] - 1, 5, chance)
         assert entry["signal"] == f"{entry['scene']}_{entry['listener']}_{entry['system']}"
         assert entry["n_words"] == len(entry["prompt"].split()) == 5
         assert entry["hits"] == len(entry["response"].split())
