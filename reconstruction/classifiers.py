@@ -144,7 +144,7 @@ def _examples(
     for ear in ears:
         for condition in TASKS[task]:
             speech = at_level(read_speech(ear.wavs[condition]))
-            yield mel(speech[None])[0], classes.index(ear.labels[task])
+            yield mel(speech), classes.index(ear.labels[task])
 
 
 def _patch(log_mel: Tensor, start: int) -> Tensor:

@@ -241,12 +241,6 @@ def judge_of_process(config: str, level: float) -> Judge:
     return Judge(recogniser, level, lambda text: " ".join(scored_words(text)))
 
 
-def sizes_of(cfg: DictConfig) -> dict[str, Any]:
-    """Return the sizes of the trainings: what the user gives, and the preset's for the rest."""
-    given = {key: value for key, value in cfg.reconstruct.items() if value is not None}
-    return PRESETS[cfg.reconstruct.preset] | given
-
-
 def mel_of(cfg: DictConfig, choice: NetworkChoice) -> str:
     """Return the preset of the spectrograms that a network's layers are inverted to."""
     if cfg.vocoder != "griffinlim":
@@ -266,7 +260,8 @@ def inverter_name(cfg: DictConfig) -> str:
 
 def layer_settings(cfg: DictConfig, mel: str) -> LayerSettings:
     """Return the settings of the layers that are inverted to one kind of spectrogram."""
-    own = sizes_of(cfg)
+    given = {key: value for key, value in cfg.reconstruct.items() if value is not None}
+    own = PRESETS[cfg.reconstruct.preset] | given
     fit = FitSettings(
         steps=own["steps"],
         batch=own["batch"],

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def shuffled(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
     half = len(ordered) // 2
     others = [*ordered[half:], *ordered[:half]]
     return [
-        TrainingPair(pair.scene, pair.embedding, other.log_mel)
+        replace(pair, log_mel=other.log_mel)
         for pair, other in zip(ordered, others, strict=True)
         if pair.scene != other.scene
     ]

@@ -235,7 +235,7 @@ class Inverter(nn.Module):
         log_mel = self.log_mel(embedding)
         if n_samples is None:
             n_samples = (len(log_mel) - 1) * self.mel.preset.hop
-        return self.sound.to_wav(log_mel[None], n_samples, self.n_iter, self.seed)[0].numpy()
+        return self.sound.to_wav(log_mel, n_samples, self.n_iter, self.seed).numpy()
 
     @functools.cached_property
     def sound(self) -> LogMel | NeuralVocoder:

@@ -88,10 +88,9 @@ class LayerJob:
 
     folder: Path  # its final name
     made_by: dict[str, Any]  # everything that determines its content
-    choice: NetworkChoice
     layer: Layer
     controls: ControlsJob  # finished; the layer has the same signals and settings
-    embedded: Path | None = None  # where its embeddings lie, if they are made with other layers'
+    embedded: Path  # what `embed_signals` wrote for it; removed at the end
 
     @property
     def settings(self) -> LayerSettings:
@@ -151,11 +150,11 @@ def make_controls(job: ControlsJob) -> None:
         ears = list(product(CONDITIONS, job.scored))
         for condition, ear in in_progress(ears, "controls made"):
             speech = at_level(read_speech(ear.wavs[condition]))
-            log_mel = mel(speech[None])
+            log_mel = mel(speech)
             flat = means[condition].expand_as(log_mel)
             mean_l1 = float((log_mel - flat).abs().mean())
             copy, bandmean = (
-                vocoder.to_wav(one, len(speech), settings.n_iter)[0] for one in (log_mel, flat)
+                vocoder.to_wav(one, len(speech), settings.n_iter) for one in (log_mel, flat)
             )
             for kind, sound in zip(CONTROLS, (speech, copy, bandmean), strict=True):
                 write_wav(files.wav(kind, condition, ear.name), sound)
@@ -210,15 +209,12 @@ def read_heard(folder: Path, judge: str = "") -> dict[str, list[Transcript]]:
 
 
 def invert_layer(job: LayerJob) -> None:
-    """Train and invert one layer, embedded before or here; its folder is whole or absent."""
+    """Train and invert one layer, embedded before; its folder is whole or absent."""
     torch.set_num_threads(1)
-    scored = job.controls.scored
+    scored, embedded = job.controls.scored, LayerFolder(job.embedded)
     device = pick_device(json.loads(job.controls.config)["device"])
     with atomic_folder(job.folder) as part:
         files = LayerFolder(part)
-        embedded = LayerFolder(job.embedded or part)
-        ears = [*job.controls.training, *scored]
-        embed_signals(EmbeddingJob({job.layer.name: embedded.path}, job.choice, ears, job.controls))
         pairs = training_pairs(job, files, embedded)
         inverter = fresh_inverter(job, pairs)
         losses = fit_inverter(pairs, inverter, job.settings.fit, device)
@@ -238,8 +234,7 @@ def invert_layer(job: LayerJob) -> None:
         write_json(files.signals, plain(signals))
         about = {"params": n_parameters(inverter), **losses, "layer": asdict(job.layer)}
         write_json(files.record, {"made_by": job.made_by, **about})
-    if job.embedded:
-        shutil.rmtree(job.embedded)
+    shutil.rmtree(job.embedded)
 
 
 def embed_signals(job: EmbeddingJob) -> None:
@@ -281,7 +276,7 @@ def training_pairs(job: LayerJob, files: LayerFolder, embedded: LayerFolder) -> 
 def target_mel(ear: EarSignals, condition: str, mel: LogMel, target: str) -> Tensor:
     """Return the log-mel spectrogram (frames, bands) that the inverter should give."""
     wav = ear.wavs[condition if target == "input" else "ref"]
-    return mel(at_level(read_speech(wav))[None])[0]
+    return mel(at_level(read_speech(wav)))
 
 
 def fresh_inverter(job: LayerJob, pairs: Sequence[TrainingPair]) -> Inverter:

@@ -44,7 +44,6 @@ HIFIGAN = {
 class Preset:
     """One kind of log-mel spectrogram."""
 
-    name: str  # asr, vggish or hifigan
     n_fft: int  # samples
     window: int  # samples
     hop: int  # samples
@@ -57,14 +56,11 @@ class Preset:
 
 
 PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset("asr", 512, 400, 160, 80, 0.0, 8000.0, "htk", 0.01),
-        # Hershey et al. (2017), and Comanducci et al. (2021)
-        Preset("vggish", 512, 400, 160, 64, 125.0, 7500.0, "htk-mel", 0.01),
-        # SpeechBrain's HiFi-GAN for LibriTTS at 16 kHz
-        Preset("hifigan", 1024, 1024, 256, 80, 0.0, 8000.0, "slaney", 1e-5, clamped=True),
-    )
+    "asr": Preset(512, 400, 160, 80, 0.0, 8000.0, "htk", 0.01),
+    # Hershey et al. (2017), and Comanducci et al. (2021)
+    "vggish": Preset(512, 400, 160, 64, 125.0, 7500.0, "htk-mel", 0.01),
+    # SpeechBrain's HiFi-GAN for LibriTTS at 16 kHz
+    "hifigan": Preset(1024, 1024, 256, 80, 0.0, 8000.0, "slaney", 1e-5, clamped=True),
 }
 
 
@@ -77,10 +73,10 @@ class LogMel:
         self.inverse = torch.linalg.pinv(self.bands.double())
         self.window = torch.hann_window(self.preset.window)
 
-    def forward(self, speech: Tensor) -> Tensor:
-        """Return the natural logarithm of the magnitude per band: (n_signals, frames, bands).
+    def __call__(self, speech: Tensor) -> Tensor:
+        """Return the natural logarithm of the magnitude per band: (frames, bands).
 
-        `speech` is (n_signals, n_samples), 16 kHz, at `LEVEL`; frames are centred, one per hop.
+        `speech` is (n_samples,), 16 kHz, at `LEVEL`; frames are centred, one per hop.
         """
         p = self.preset
         spectrum = torch.stft(
@@ -89,10 +85,8 @@ class LogMel:
             pad_mode="constant",
             return_complex=True,
         ).abs()
-        mel = spectrum.transpose(1, 2) @ self.bands.to(speech.device)
+        mel = spectrum.T @ self.bands.to(speech.device)
         return (mel.clamp(min=p.floor) if p.clamped else mel + p.floor).log()
-
-    __call__ = forward
 
     def magnitudes(self, log_mel: Tensor) -> Tensor:
         """Estimate the magnitude spectrum behind log-mel values: (..., bands) -> (..., bins).
@@ -110,25 +104,24 @@ class LogMel:
         return bins.float()
 
     def to_wav(self, log_mel: Tensor, n_samples: int, n_iter: int = 32, seed: int = 0) -> Tensor:
-        """Make speech of log-mel spectrograms by Griffin-Lim, from random phases drawn with `seed`.
+        """Make speech of a log-mel spectrogram by Griffin-Lim; `seed` draws its first phases.
 
-        From (n_signals, frames, bands), as `forward` gives them, to (n_signals, n_samples), cut or
-        filled with silence, on the CPU: the same on every machine but for rounding.
+        From (frames, bands) to (n_samples,), cut or filled with silence, on the CPU: the same on
+        every machine but for rounding.
         """
-        p, speech = self.preset, []
-        settings = {"power": 1.0, "n_iter": n_iter, "momentum": 0.99, "rand_init": True}
-        whole = (log_mel.shape[1] - 1) * p.hop  # what the frames hold
-        for one in log_mel.cpu():
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                found = audio.griffinlim(
-                    self.magnitudes(one).T,
-                    *(self.window, p.n_fft, p.hop, p.window),
-                    length=whole,
-                    **settings,
-                )
-            speech.append(of_length(found, n_samples))
-        return torch.stack(speech)
+        p = self.preset
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            speech = audio.griffinlim(
+                self.magnitudes(log_mel.cpu()).T,
+                *(self.window, p.n_fft, p.hop, p.window),
+                power=1.0,
+                n_iter=n_iter,
+                momentum=0.99,
+                rand_init=True,
+                length=(len(log_mel) - 1) * p.hop,  # what the frames hold
+            )
+        return of_length(speech, n_samples)
 
 
 class NeuralVocoder:
@@ -149,14 +142,10 @@ class NeuralVocoder:
 
     @torch.inference_mode()
     def to_wav(self, log_mel: Tensor, n_samples: int, n_iter: int = 0, seed: int = 0) -> Tensor:
-        """Make speech of log-mel spectrograms; as `LogMel.to_wav`, without iterations."""
-        speech = []
-        for one in log_mel.cpu().transpose(1, 2):
-            # It sees some frames more at either end, and speaks them.
-            extra = PADDING * self.mel.preset.hop
-            found = self.model.inference(one[None])[0, 0]
-            speech.append(of_length(found[extra : len(found) - extra], n_samples))
-        return torch.stack(speech)
+        """Make speech of a log-mel spectrogram; as `LogMel.to_wav`, without iterations."""
+        found = self.model.inference(log_mel.cpu().T[None])[0, 0]
+        extra = PADDING * self.mel.preset.hop  # of the frames that it adds at either end
+        return of_length(found[extra : len(found) - extra], n_samples)
 
 
 def vocoder_file(folder: str | Path) -> Path:

@@ -123,7 +123,7 @@ class PatchNetwork:
     @torch.inference_mode()
     def embed(self, speech: Tensor) -> dict[str, Tensor]:
         """Return the embeddings of all layers, (patches, ...), for speech (n_samples,)."""
-        mel = patches_of(self.mel(speech[None].to(self.device))[0], self.mel)
+        mel = patches_of(self.mel(speech.to(self.device)), self.mel)
         return {name: found.cpu() for name, found in self.model(mel).items()}
 
 

@@ -220,7 +220,7 @@ def spectrograms(wavs: Mapping[str, Sequence[Path]]) -> Figure:
 
 def log_mel_of(wav: Path) -> np.ndarray:
     """Return the log-mel spectrogram (frames, bands) of a wav."""
-    return LogMel("asr")(at_level(read_speech(wav))[None])[0].numpy()
+    return LogMel("asr")(at_level(read_speech(wav))).numpy()
 
 
 def save(figure: Figure, path: Path) -> Path:

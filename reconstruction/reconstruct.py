@@ -285,7 +285,6 @@ def invert_layers(
         LayerJob(
             folder=files.layer(choice.name, layer.name, inverter_name(cfg)),
             made_by=made_by[layer],
-            choice=choice,
             layer=layer,
             controls=controls[mel_of(cfg, choice)],
             embedded=store / layer.name,
@@ -299,19 +298,21 @@ def invert_layers(
             shutil.rmtree(left)
     if missing:
         check_room(files.path, missing, selection)
-        embed_layers(cfg, missing, selection)
+        embed_layers(cfg, selection, choice, missing)
         list(in_workers(cfg, invert_layer, missing, "layers"))
         shutil.rmtree(store.parent)
     return [job.folder for job in jobs]
 
 
-def embed_layers(cfg: DictConfig, missing: list[LayerJob], selection: Selection) -> None:
+def embed_layers(
+    cfg: DictConfig, selection: Selection, choice: NetworkChoice, missing: list[LayerJob]
+) -> None:
     """Embed all signals at the missing layers of one network, in several processes."""
-    folders = {job.layer.name: job.embedded for job in missing if job.embedded}
+    folders = {job.layer.name: job.embedded for job in missing}
     ears = [*selection.training, *selection.scored]
     n_parts = n_workers(cfg, len(ears))
     parts = [
-        EmbeddingJob(folders, missing[0].choice, ears[part::n_parts], missing[0].controls)
+        EmbeddingJob(folders, choice, ears[part::n_parts], missing[0].controls)
         for part in range(n_parts)
     ]
     list(in_workers(cfg, embed_signals, parts, "parts of the signals embedded"))

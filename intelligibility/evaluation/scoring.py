@@ -195,7 +195,7 @@ def interval(
     The percentiles of the resamples, moved by the bootstrap's bias so that their mean is the
     estimate. Resampling adds its noise to means that hold the same noise already, so that scores of
     group means (Table 3) look worse in resamples than in the data; without the move their intervals
-    can miss the estimate itself (benchmarks/intervals.py). Scores of signals have next to no bias.
+    can miss the estimate itself. Scores of signals have next to no bias.
 
     Parameters
     ----------

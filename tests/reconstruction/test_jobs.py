@@ -18,8 +18,10 @@ from reconstruction.configured import Judge, NetworkChoice
 from reconstruction.inverters import Inverter
 from reconstruction.jobs import (
     ControlsJob,
+    EmbeddingJob,
     HearingJob,
     LayerJob,
+    embed_signals,
     hear,
     invert_layer,
     is_done,
@@ -33,6 +35,7 @@ from tests.reconstruction.toy import ToyNetwork, ToyRecogniser, layer_settings, 
 
 JUDGE = Judge(ToyRecogniser(), -40.0)
 MADE_BY = {"what": "toy"}
+CHOICE = NetworkChoice("recogniser")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,10 +48,12 @@ def toy_language():
 
 
 def layer_job(folder, controls: ControlsJob, layer: int = 0, **changes) -> LayerJob:
-    """Return the job of inverting a layer of the toy network, with other settings."""
+    """Embed a layer of the toy network; return the job of inverting it, with other settings."""
+    one, embedded = ToyNetwork().layers[layer], controls.folder.with_name("embedded")
+    ears = [*controls.training, *controls.scored]
+    embed_signals(EmbeddingJob({one.name: embedded}, CHOICE, ears, controls))
     controls = replace(controls, settings=replace(controls.settings, **changes))
-    choice = NetworkChoice("recogniser")
-    return LayerJob(folder, MADE_BY, choice, ToyNetwork().layers[layer], controls)
+    return LayerJob(folder, MADE_BY, one, controls, embedded)
 
 
 def hear_all(*folders, judge: str = "") -> None:
@@ -85,7 +90,7 @@ def of(heard, condition="ref"):
 
 def log_mel_of(wav):
     """Return the spectrogram (frames, bands) of a wav at the level of all speech."""
-    return LogMel("asr")(at_level(read_speech(wav))[None])[0]
+    return LogMel("asr")(at_level(read_speech(wav)))
 
 
 def test_a_layer_that_keeps_all_keeps_the_words(toy, folder):
@@ -225,14 +230,15 @@ def test_a_signal_is_heard_once_for_all_layers_also_by_a_run_that_goes_on(
     monkeypatch.setattr(jobs, "network_of_process", lambda *_: Counting())
     places = {name: tmp_path / name for name in ("mixture", "nothing")}
     ears = [*toy.training, *toy.scored]
-    job = jobs.EmbeddingJob(places, NetworkChoice("recogniser"), ears, toy)
+    job = EmbeddingJob(places, CHOICE, ears, toy)
     with pytest.raises(KeyboardInterrupt):
-        jobs.embed_signals(job)
-    jobs.embed_signals(job)
+        embed_signals(job)
+    embed_signals(job)
     assert len(heard) == 2 * len(ears) + 1
     fit = replace(toy.settings.fit, steps=2)
-    layer = layer_job(tmp_path / "layer", toy, fit=fit, floor_steps=0, n_floors=1)
-    invert_layer(replace(layer, embedded=places["mixture"]))
+    controls = replace(toy, settings=layer_settings(fit=fit, floor_steps=0, n_floors=1))
+    layer = tmp_path / "layer"
+    invert_layer(LayerJob(layer, MADE_BY, network.layers[0], controls, places["mixture"]))
     assert len(heard) == 2 * len(ears) + 1
     for file in (folder / "mixture/embeddings").rglob("*.npy"):
         again = tmp_path / "layer" / file.relative_to(folder / "mixture")

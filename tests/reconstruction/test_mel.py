@@ -29,8 +29,8 @@ def test_vggish_bands_are_triangles_in_mel():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_frames_and_floor(preset):
     mel = LogMel(preset)
-    silence = mel(torch.zeros(2, 16000))
-    assert silence.shape == (2, 1 + 16000 // mel.preset.hop, mel.preset.n_bands)
+    silence = mel(torch.zeros(16000))
+    assert silence.shape == (1 + 16000 // mel.preset.hop, mel.preset.n_bands)
     assert silence.numpy() == pytest.approx(math.log(mel.preset.floor))
 
 
@@ -39,14 +39,14 @@ def test_a_tone_is_in_its_band():
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
     edges = np.linspace(0, 2595 * math.log10(1 + 8000 / 700), 82)
     centres = 700 * (10 ** (edges[1:-1] / 2595) - 1)
-    assert abs(centres[int(mel(tone[None])[0, 50].argmax())] - 1000) < 50
+    assert abs(centres[int(mel(tone)[50].argmax())] - 1000) < 50
 
 
 @pytest.mark.parametrize("preset", ["asr", "vggish", "hifigan"])
 def test_magnitudes_explain_the_spectrogram(preset):
     """Non-negative least squares: analysed again, the bands come back (2 % of the energy)."""
     mel = LogMel(preset)
-    log_mel = mel(at_level(torch.from_numpy(say(["ADA", "FIG"])).float())[None])[0]
+    log_mel = mel(at_level(torch.from_numpy(say(["ADA", "FIG"])).float()))
     bins = mel.magnitudes(log_mel)
     assert (bins >= 0).all()
     floor = 0 if mel.preset.clamped else mel.preset.floor
@@ -57,7 +57,7 @@ def test_magnitudes_explain_the_spectrogram(preset):
 
 def test_the_same_seed_gives_the_same_speech_and_leaves_the_generator_alone():
     mel = LogMel("asr")
-    log_mel = mel(torch.randn(1, 8000, generator=torch.Generator().manual_seed(0)))
+    log_mel = mel(torch.randn(8000, generator=torch.Generator().manual_seed(0)))
     torch.manual_seed(5)
     first = mel.to_wav(log_mel, 8000, n_iter=4, seed=1)
     drawn = torch.rand(1)
@@ -85,16 +85,16 @@ def small_hifigan(monkeypatch, tmp_path):
 
 def test_the_neural_vocoder_speaks_as_long_as_the_frames(small_hifigan):
     vocoder = NeuralVocoder(small_hifigan)
-    log_mel = vocoder.mel(torch.randn(2, 16000, generator=torch.Generator().manual_seed(0)))
-    assert log_mel.shape == (2, 63, 80)
+    log_mel = vocoder.mel(torch.randn(16000, generator=torch.Generator().manual_seed(0)))
+    assert log_mel.shape == (63, 80)
     speech = vocoder.to_wav(log_mel, 16000)
-    assert speech.shape == (2, 16000)
+    assert speech.shape == (16000,)
     # As SpeechBrain has it, without the frames that it adds at both ends.
     plain = HifiganGenerator(**mel_module.HIFIGAN)
     plain.load_state_dict(torch.load(small_hifigan / "generator.ckpt"))
-    whole = plain.inference(log_mel[:1].transpose(1, 2))[0, 0]
+    whole = plain.inference(log_mel.T[None])[0, 0]
     assert len(whole) == (63 + 2 * 5) * 256
-    torch.testing.assert_close(speech[0], whole[5 * 256 :][:16000], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(speech, whole[5 * 256 :][:16000], atol=1e-5, rtol=1e-4)
 
 
 def test_a_vocoder_of_other_sizes_is_refused(small_hifigan, monkeypatch):

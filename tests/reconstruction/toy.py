@@ -68,7 +68,7 @@ class ToyNetwork:
 
     def embed(self, speech: Tensor) -> dict[str, Tensor]:
         """Return a frame for every two of the spectrogram."""
-        frames = self.mel(speech[None])[0][::2] @ self.mixing
+        frames = self.mel(speech)[::2] @ self.mixing
         return {"mixture": frames, "nothing": frames * 0}
 
 
