@@ -1,7 +1,6 @@
 """How long do the check and the evaluation of large corpora take? Prints a table.
 
     python -m benchmarks.corpora            # the sizes of CPC1 and CPC3, and 100,000 test signals
-    python -m benchmarks.corpora 1000       # as many signals to check, and to evaluate
 
 Prints the time by the clock, the CPU time and the peak memory, start-up included, of
 `prepare_data.py check_only=true` on a CPC3 in which every signal and reference is a link to one
@@ -9,7 +8,6 @@ wav, since the check reads headers only; and of `evaluate.py` on planted numbers
 baselines, 27 listeners, ten systems, twelve signals per scene, 1000 resamples for every score.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -27,7 +25,7 @@ SIGNALS_PER_SCENE = 11  # of the training, as in CPC3
 PER_SCENE = 12  # of what is evaluated, as in CPC1
 
 
-def make_cpc3(root: Path, sizes: dict[str, int]) -> None:
+def make_cpc3(root: Path) -> None:
     """Write a release of CPC3 in which every sound is the same."""
     rng = np.random.default_rng(0)
     data = root / "clarity_CPC3_data/clarity_data"
@@ -36,7 +34,7 @@ def make_cpc3(root: Path, sizes: dict[str, int]) -> None:
     rows = [f"{name},{GRADES[number % 3]}" for number, name in enumerate(people)]
     (data / "metadata").mkdir(parents=True)
     (data / "metadata/listeners.csv").write_text("\n".join(["listener_id,severity", *rows]))
-    for part, n_signals in sizes.items():
+    for part, n_signals in SIZES.items():
         for kind in ("signals", "references"):
             (data / part / kind).mkdir(parents=True)
         entries, references = [], set()
@@ -57,11 +55,10 @@ def make_cpc3(root: Path, sizes: dict[str, int]) -> None:
         (data / "metadata" / f"CPC3.{part}.json").write_text(json.dumps(entries))
 
 
-def check(n_signals: int) -> Cost:
-    """Return the cost of checking a corpus with CPC3's proportions."""
-    sizes = {part: n * n_signals // sum(SIZES.values()) for part, n in SIZES.items()}
+def check() -> Cost:
+    """Return the cost of checking a corpus of CPC3's size."""
     with tempfile.TemporaryDirectory() as folder:
-        make_cpc3(Path(folder), sizes)
+        make_cpc3(Path(folder))
         paths = f"path.root={folder}", f"path.exp_folder={folder}/exp"
         options = "check_only=true", "from_scratch=true"
         return cost_of("prepare_data.py", "corpus=cpc3", *paths, *options)
@@ -82,13 +79,9 @@ def evaluate(n_signals: int) -> Cost:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("signals", nargs="?", type=int)
-    n_signals = parser.parse_args().signals
     print(f"{os.cpu_count()} cores")
-    size = n_signals or sum(SIZES.values())
-    print(f"check_only, {size:>7} signals: {check(size)}", flush=True)
-    for size in [n_signals] if n_signals else [2421, 15_520, 100_000]:
+    print(f"check_only, {sum(SIZES.values()):>7} signals: {check()}", flush=True)
+    for size in (2421, 15_520, 100_000):
         print(f"evaluate.py, {size:>6} signals: {evaluate(size)}", flush=True)
 
 

@@ -21,6 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -98,18 +99,12 @@ def rmses(experiment: Experiment) -> dict[tuple[str, str], float]:
     return found
 
 
-def apart(experiments: list[Experiment]) -> dict[str, float]:
+def apart(experiments: Iterable[Experiment]) -> pd.Series:
     """Return how far the predictions of two runs differ, the root mean square over all pairs."""
-    tables = [pd.read_csv(experiment.predictions).set_index("signal") for experiment in experiments]
-    names = [column for column in map(str, tables[0]) if column.endswith("_prediction")]
-    return {
-        name.removesuffix("_prediction"): float(
-            np.sqrt(
-                np.mean([(a[name] - b[name]) ** 2 for a, b in itertools.combinations(tables, 2)])
-            )
-        )
-        for name in names
-    }
+    tables = [pd.read_csv(one.predictions).set_index("signal") for one in experiments]
+    predictions = [table.filter(regex="_prediction$") for table in tables]
+    squares = [(one - other) ** 2 for one, other in itertools.combinations(predictions, 2)]
+    return pd.concat(squares).mean().pow(0.5).rename(lambda name: name.removesuffix("_prediction"))
 
 
 def floors() -> pd.DataFrame:
@@ -167,7 +162,7 @@ def main() -> None:
         table.loc[(name, ""), :] = row
     print(table.round(1).to_string())
     if len(runs) > 1:
-        print(pd.Series(apart(list(runs.values()))).round(1).to_string())
+        print(apart(runs.values()).round(1).to_string())
     print(floors().round(1).to_string())
 
 

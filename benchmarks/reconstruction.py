@@ -2,7 +2,6 @@
 
     make demo                                                  # signals and recogniser, once
     python -m benchmarks.reconstruction sweep /tmp/sweep       # an hour of one core or two
-    python -m benchmarks.reconstruction sweep /tmp/sweep --only "demo" "full width"
     python -m benchmarks.reconstruction tasks demo/exp/reconstruct    # after demo-reconstruct-all
 
 What loses the words of VGGish's last pooled layers: the inverter, its training, or the embedding?
@@ -42,7 +41,6 @@ SETTINGS: dict[str, dict[str, int]] = {
     "VGGish / 4": {"divisor": 4},
     "5000 steps": {"steps": 5000},
     "full width and 5000 steps": {"ladder_divisor": 1, "steps": 5000},
-    "VGGish / 2": {"divisor": 2},
 }
 WITH_POOL3 = (DEMO, "full width", "1500 steps")  # the others have pool4 alone
 
@@ -170,7 +168,6 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["sweep", "tasks"])
     parser.add_argument("folder", type=lambda text: Path(text).absolute())
-    parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     arguments = parser.parse_args()
     if arguments.what == "tasks":
         means = over_tasks(arguments.folder)
@@ -178,8 +175,7 @@ def main() -> None:
         draw_tasks(means).savefig(arguments.folder / "tasks.png", dpi=200)
         return
     for name in SETTINGS:
-        if name in arguments.only:
-            run_setting(arguments.folder, name)
+        run_setting(arguments.folder, name)
     found = gather(arguments.folder)
     print(markdown(lay_out(found)))
     draw(found).savefig(arguments.folder / "sweep.png", dpi=200)

@@ -1,7 +1,6 @@
 """What does training cost? Prints tables: padding, then steps per second and memory.
 
     python -m benchmarks.train padding                       # made durations in the size of CPC1
-    python -m benchmarks.train padding <binaural_train_msbg.csv>
     python -m benchmarks.train steps                         # full size, fp32 and bf16, on the GPU
     python -m benchmarks.train steps --device cpu --batch-size 2 --steps 2 --precision fp32
 
@@ -26,7 +25,6 @@ import speechbrain as sb
 import torch
 
 import train_asr
-from intelligibility.experiment import read_table
 from intelligibility.recognisers.settings import read_settings
 from intelligibility.recognisers.values import pick
 from intelligibility.runs import RECIPE
@@ -44,11 +42,9 @@ def made_durations(count: int, seed: int = 0) -> np.ndarray:
     return 1 + rng.integers(7, 11, count) * rng.normal(0.33, 0.05, count).clip(0.2)
 
 
-def compare_padding(table: str | None) -> None:
+def compare_padding() -> None:
     """Print the padding of both ways of making batches."""
-    durations = (
-        [row["duration"] for row in read_table(table)] if table else made_durations(N_SIGNALS)
-    )
+    durations = made_durations(N_SIGNALS)
     rows = [{"ID": str(i), "wav": "", "duration": s, "wrd": ""} for i, s in enumerate(durations)]
     print(f"{len(rows)} signals of {min(durations):.1f} to {max(durations):.1f} s")
     print(f"{'batches':42} {'padding':>8} {'batches':>8} {'most s':>7}")
@@ -195,7 +191,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("what", choices=["padding", "steps"])
-    parser.add_argument("table", nargs="?")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--batch-size", type=int, default=16)
@@ -204,7 +199,7 @@ def main() -> None:
     parser.add_argument("--losses", default="losses.json")
     arguments = parser.parse_args()
     if arguments.what == "padding":
-        compare_padding(arguments.table)
+        compare_padding()
     else:
         compare_precisions(arguments)
 
