@@ -1,10 +1,9 @@
 """What the configuration asks for: networks, judge and settings, and what determines a result."""
 
 import functools
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from reconstruction.networks import (
     load_weights,
 )
 from reconstruction.scoring import Transcript, wer
-from reconstruction.utterances import TASKS, EarSignals, Selection
+from reconstruction.utterances import TASKS, Selection
 
 OWN_JUDGE = "recogniser"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # no folder: those begin with / . or ~ here
@@ -283,15 +282,10 @@ def layer_settings(cfg: DictConfig, mel: str) -> LayerSettings:
     )
 
 
-def table_made_by(selection: Selection) -> dict[str, Any]:
-    """Return everything that all layers of a table share, apart from the judge: the signals."""
-    return {"training": digest_of(selection.training), "scored": digest_of(selection.scored)}
-
-
 def controls_made_by(cfg: DictConfig, selection: Selection, mel: str) -> dict[str, Any]:
     """Return everything that determines the controls of one kind of spectrogram."""
     own = {"mel": mel, "griffinlim_iterations": cfg.reconstruct.griffinlim_iterations}
-    return table_made_by(selection) | own | {"vocoder": _vocoder_stamp(cfg)}
+    return selection.made_by | own | {"vocoder": _vocoder_stamp(cfg)}
 
 
 def layer_made_by(
@@ -305,21 +299,7 @@ def layer_made_by(
         network = {"weights_sha256": sha256_of([choice.weights])}
     settings = asdict(layer_settings(cfg, mel_of(cfg, choice)))
     own = {"network": network, "layer": layer.name, "settings": settings}
-    return table_made_by(selection) | own | {"vocoder": _vocoder_stamp(cfg)}
-
-
-def digest_of(ears: Iterable[EarSignals]) -> str:
-    """Return a hash of ear signals: their names, labels and wavs."""
-    facts = [
-        (ear.name, sorted(ear.labels.items()), [file_stamp(wav) for wav in ear.wavs.values()])
-        for ear in ears
-    ]
-    return hash_of(facts)
-
-
-def hash_of(facts: Any) -> str:
-    """Return a hash of plain values."""
-    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+    return selection.made_by | own | {"vocoder": _vocoder_stamp(cfg)}
 
 
 def _vocoder_stamp(cfg: DictConfig) -> str | list[int | str]:

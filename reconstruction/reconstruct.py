@@ -42,7 +42,7 @@ from omegaconf import DictConfig
 
 from intelligibility.command_line import provenance, reports_errors, resolved
 from intelligibility.ears import ASR_RATE
-from intelligibility.experiment import KINDS, Experiment
+from intelligibility.experiment import Experiment
 from intelligibility.parallel import in_processes
 from intelligibility.runs import (
     RecipeError,
@@ -66,8 +66,6 @@ from reconstruction.configured import (
     ReconstructionSettings,
     check_judge,
     controls_made_by,
-    digest_of,
-    hash_of,
     inverter_name,
     judge_made_by,
     judge_name,
@@ -76,7 +74,6 @@ from reconstruction.configured import (
     load_network,
     mel_of,
     new_model,
-    table_made_by,
 )
 from reconstruction.fit import check_enough
 from reconstruction.jobs import (
@@ -96,10 +93,13 @@ from reconstruction.networks import Layer, PatchNetwork, choose_layers, load_wei
 from reconstruction.places import ReconstructionFolder
 from reconstruction.results import write_results
 from reconstruction.utterances import (
+    CONDITIONS,
     Selection,
     check_disjoint,
     choose_scored,
     choose_training,
+    digest_of,
+    hash_of,
     median_level,
     read_ears,
 )
@@ -111,7 +111,6 @@ READS = (
     *("reconstruct", "n_jobs", "device", "asr_config", "asr_overrides", "decoder_states"),
     *("recogniser", "recogniser_revision", "dec_mode", "window", "hearing_loss"),
 )
-SIGNALS = ("training", "scored")  # what tells embeddings apart, beside the network
 LEVEL_EARS = 200  # references whose median level the recogniser hears all signals at
 
 
@@ -136,9 +135,7 @@ def run(cfg: DictConfig) -> None:
         for choice, chosen in layers.items():
             inverted = invert_layers(cfg, files, selection, choice, chosen, controls)
             have_heard(cfg, files, selection.level, inverted, judge)
-        scored = {ear.name: ear for ear in selection.scored}
-        signals = table_made_by(selection)
-        write_results(files, signals, judge, cfg.seed, scored, provenance(cfg))
+        write_results(files, selection, judge, provenance(cfg))
     logger.info("Wrote %s", files.index)
 
 
@@ -147,12 +144,12 @@ def choose_signals(cfg: DictConfig, experiment: Experiment) -> Selection:
     every = {split: read_ears(experiment, split) for split in ("train", "test")}
     labelled = {split: label_ears(ears, every["train"]) for split, ears in every.items()}
     training = choose_training(labelled["train"], cfg.reconstruct.n_train, cfg.seed)
-    check_enough(len(KINDS) * len(training))
+    check_enough(len(CONDITIONS) * len(training))
     scored = choose_scored(labelled["test"], cfg.reconstruct.n_scored, cfg.seed)
     check_disjoint(labelled["train"], labelled["test"])
     level = median_level([ear.wavs["ref"] for ear in training[:LEVEL_EARS]])
-    n_training, n_scored = len(KINDS) * len(training), len(KINDS) * len(scored)
-    logger.info("%d signals to learn from, %d to score", n_training, n_scored)
+    n_signals = [len(CONDITIONS) * len(part) for part in (training, scored)]
+    logger.info("%d signals to learn from, %d to score", *n_signals)
     logger.info("The recogniser hears them at %.1f dB re full scale", level)
     return Selection(training, scored, labelled["train"], labelled["test"], level)
 
@@ -279,8 +276,8 @@ def invert_layers(
     The network hears each signal once for all its layers. Returns the folders of all layers.
     """
     made_by = {layer: layer_made_by(cfg, choice, layer, selection) for layer in layers}
-    same = {name: next(iter(made_by.values()))[name] for name in ("network", *SIGNALS)}
-    store = files.embedded(choice.name, hash_of(same))
+    network = next(iter(made_by.values()))["network"]
+    store = files.embedded(choice.name, hash_of({"network": network} | selection.made_by))
     jobs = [
         LayerJob(
             folder=files.layer(choice.name, layer.name, inverter_name(cfg)),

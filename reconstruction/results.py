@@ -18,7 +18,7 @@ from reconstruction.networks import Layer
 from reconstruction.page import SHORT, chapter, write_index, write_page
 from reconstruction.places import LayerFolder, ReconstructionFolder
 from reconstruction.scoring import ALL, COLUMNS, rows_of
-from reconstruction.utterances import CONDITIONS, EarSignals
+from reconstruction.utterances import CONDITIONS, Selection
 
 logger = logging.getLogger(__name__)
 
@@ -28,19 +28,16 @@ _number = partial(number, missing="")
 
 def write_results(
     files: ReconstructionFolder,
-    signals: Mapping[str, Any],
+    selection: Selection,
     judge: Mapping[str, Any],
-    seed: int,
-    ears: Mapping[str, EarSignals],
     provenance: Mapping[str, Any],
-) -> pd.DataFrame:
-    """Gather the layers of one judge and these signals; write tables and pages; return the table.
+) -> None:
+    """Gather the layers of one judge and these signals; write tables and pages.
 
-    Layers whose record does not hold `signals`, or that no judge heard which was made by `judge`,
-    are left out; `seed` is that of the bootstrap, and `ears` are the scored ear signals by name.
+    Layers of other signals, or that no judge heard which was made by `judge`, are left out.
     """
-    places = finished(files, signals, judge)
-    rows = [row for place in places for row in layer_rows(files, place, seed)]
+    places = finished(files, selection.made_by, judge)
+    rows = [row for place in places for row in layer_rows(files, place, provenance["seed"])]
     table = pd.DataFrame(in_order(rows))
     table = table[[*COLUMNS, *table.columns.difference(list(COLUMNS), sort=False)]]
     networks = networks_of(files, table["source"].unique())
@@ -53,7 +50,7 @@ def write_results(
     write_text(files.table, table.to_csv(index=False, float_format="%.6g"))
     write_text(files.summary, summary(table, networks))
     results = write_result(files.results, results)
-    chapters = {}
+    ears, chapters = {ear.name: ear for ear in selection.scored}, {}
     for source, inverter, own in by_inverter(table):
         content = chapter(files, source, inverter, own, ears)
         content |= {"about": about_network(networks[source]), "table": show_layers(own)}
@@ -61,7 +58,6 @@ def write_results(
         write_page(page, content, results["provenance"])
         chapters[page.relative_to(files.index.parent).as_posix()] = content
     write_index(files.index, chapters, results["provenance"])
-    return table
 
 
 def finished(

@@ -1,8 +1,11 @@
 """The ear signals of a run: which inverters learn from and which are scored, no scene in both."""
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from intelligibility import ears as ear_signals
 from intelligibility.corpora.presentation import Presentation, read_presentations
 from intelligibility.ears import ASR_RATE
 from intelligibility.experiment import EARS, KINDS, Experiment, read_table
-from intelligibility.runs import RecipeError, listed, read_json
+from intelligibility.runs import RecipeError, file_stamp, listed, read_json
 from intelligibility.words import words_of
 from reconstruction.mel import SILENT
 
@@ -54,6 +57,26 @@ class Selection:
     all_training: list[EarSignals]  # what they were chosen from; classifiers learn from these
     all_scored: list[EarSignals]
     level: float  # dB re full scale of the clean training speech, at which the recogniser hears all
+
+    @cached_property
+    def made_by(self) -> dict[str, str]:
+        """What all layers of a table share, apart from the judge: hashes of the signals."""
+        return {"training": digest_of(self.training), "scored": digest_of(self.scored)}
+
+
+def digest_of(ears: Iterable[EarSignals]) -> str:
+    """Return a hash of ear signals: their names, labels and wavs."""
+    return hash_of(
+        [
+            (ear.name, sorted(ear.labels.items()), [file_stamp(wav) for wav in ear.wavs.values()])
+            for ear in ears
+        ]
+    )
+
+
+def hash_of(facts: Any) -> str:
+    """Return a hash of plain values."""
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
 
 def read_ears(experiment: Experiment, split: str) -> list[EarSignals]:

@@ -52,7 +52,7 @@ def layer_job(folder, controls: ControlsJob, layer: int = 0, **changes) -> Layer
     one, embedded = ToyNetwork().layers[layer], controls.folder.with_name("embedded")
     ears = [*controls.training, *controls.scored]
     embed_signals(EmbeddingJob({one.name: embedded}, CHOICE, ears, controls))
-    controls = replace(controls, settings=replace(controls.settings, **changes))
+    controls = replace(controls, settings=layer_settings(**changes))
     return LayerJob(folder, MADE_BY, one, controls, embedded)
 
 
@@ -67,12 +67,11 @@ def toy(tmp_path_factory) -> ControlsJob:
     """Return the job of the controls that were made; both layers are inverted beside them."""
     folder = tmp_path_factory.mktemp("toy")
     training, scored = make_ears(folder / "ears", 12), make_ears(folder / "ears", 4, first=100)
-    settings, config = layer_settings(), '{"device": "cpu"}'
-    job = ControlsJob(folder / "controls", MADE_BY, training, scored, settings, config, level=-40.0)
+    made = MADE_BY, training, scored, layer_settings(), '{"device": "cpu"}'
+    job = ControlsJob(folder / "controls", *made, level=-40.0)
     make_controls(job)
     invert_layer(layer_job(folder / "mixture", job))
-    less = {"fit": replace(settings.fit, steps=30), "floor_steps": 0}
-    invert_layer(layer_job(folder / "nothing", job, layer=1, **less))
+    invert_layer(layer_job(folder / "nothing", job, layer=1, steps=30, floor_steps=0))
     hear_all(folder / "controls", folder / "mixture", folder / "nothing")
     return job
 
@@ -180,8 +179,7 @@ def test_a_rerun_gives_the_same_hypotheses(toy, folder, tmp_path):
 
 
 def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
-    fit = replace(layer_settings().fit, steps=20)
-    invert_layer(layer_job(tmp_path / "layer", toy, target="ref", fit=fit, floor_steps=0))
+    invert_layer(layer_job(tmp_path / "layer", toy, target="ref", steps=20, floor_steps=0))
     hear_all(tmp_path / "layer")
     ears = {ear.name: ear for ear in toy.scored}
     mean = torch.tensor(read_json(toy.record, dict)["means"]["ref"])
@@ -191,8 +189,7 @@ def test_enhancement_is_measured_against_the_reference(toy, tmp_path):
 
 
 def test_a_layers_folder_is_whole_or_absent(toy, tmp_path, monkeypatch):
-    fit = replace(layer_settings().fit, steps=2)
-    job = layer_job(tmp_path / "layer", toy, fit=fit, floor_steps=2)
+    job = layer_job(tmp_path / "layer", toy, steps=2, floor_steps=2)
     (tmp_path / ".layer.0123.part").mkdir()  # of a run that was killed
 
     def stopped(*_):
@@ -235,8 +232,7 @@ def test_a_signal_is_heard_once_for_all_layers_also_by_a_run_that_goes_on(
         embed_signals(job)
     embed_signals(job)
     assert len(heard) == 2 * len(ears) + 1
-    fit = replace(toy.settings.fit, steps=2)
-    controls = replace(toy, settings=layer_settings(fit=fit, floor_steps=0, n_floors=1))
+    controls = replace(toy, settings=layer_settings(steps=2, floor_steps=0, n_floors=1))
     layer = tmp_path / "layer"
     invert_layer(LayerJob(layer, MADE_BY, network.layers[0], controls, places["mixture"]))
     assert len(heard) == 2 * len(ears) + 1

@@ -107,6 +107,13 @@ def judge(monkeypatch) -> None:
     give_judge(monkeypatch)
 
 
+@pytest.fixture
+def nothing_made(monkeypatch) -> None:
+    """Fail where a classifier, controls or a layer would be made."""
+    for name in ("invert_layer", "make_controls", "make_classifier"):
+        monkeypatch.setattr(reconstruct, name, None)
+
+
 def run(exp_folder: Path, *overrides: str) -> None:
     """Run the script in this process."""
     cfg = configure(exp_folder / "no release", exp_folder, *SMALL, *overrides, **OWN)
@@ -129,14 +136,12 @@ def test_all_results_are_there(finished):
     rows = table(finished)
     assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
     found = {(row["layer"], row["inverter"]) for row in rows}
-    layers = {(layer, "reccnn" + kind) for layer in ("pool1", "fc") for kind in KINDS}
+    kinds = ("", ", untrained", ", shuffled")
+    layers = {(layer, "reccnn" + kind) for layer in ("pool1", "fc") for kind in kinds}
     assert found == layers | {(kind, "") for kind in ("original", "copy", "bandmean")}
     groups = {(row["condition"], row["listener"]) for row in rows if row["inverter"] == "reccnn"}
     names = ("ALL", "MILD", "SEVERE", "L1", "L2")
     assert groups == {(condition, name) for condition in ("ref", "msbg") for name in names}
-
-
-KINDS = ("", ", untrained", ", shuffled")
 
 
 def test_the_index_lists_every_finished_layer_and_no_other(finished):
@@ -199,18 +204,18 @@ def test_the_page_of_a_network_has_a_player_a_picture_and_the_words_of_every_sou
     assert not re.search(r'(src|href)="https?:', page)
 
 
-def test_a_second_run_does_nothing_and_changes_nothing(finished, prepared, judge, monkeypatch):
-    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    for name in ("invert_layer", "make_controls", "make_classifier"):
-        monkeypatch.setattr(reconstruct, name, None)
+def test_a_second_run_does_nothing_and_changes_nothing(finished, prepared, judge, nothing_made):
+    def times():
+        return {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+    before = times()
     run(prepared)
-    after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    changed = [path.name for path in after if before.get(path) != after[path]]
+    changed = [path.name for path, time in times().items() if before.get(path) != time]
     assert all(name.endswith((".png", ".lock")) for name in changed), changed
 
 
 def test_another_judge_hears_what_is_there_and_has_a_table_of_its_own(
-    finished, exp, tmp_path, monkeypatch
+    finished, exp, tmp_path, monkeypatch, nothing_made
 ):
     class Forgetful(ToyRecogniser):
         def transcribe(self, signals):
@@ -222,8 +227,6 @@ def test_another_judge_hears_what_is_there_and_has_a_table_of_its_own(
     (other / "config.json").touch()
     own = (folder / "results.csv").read_bytes()
     give_judge(monkeypatch, Forgetful())
-    for name in ("invert_layer", "make_controls", "make_classifier"):
-        monkeypatch.setattr(reconstruct, name, None)
     run(exp, f"judge={other}")
     assert (folder / "results.csv").read_bytes() == own
     judged = folder / "judges/forgetful"
@@ -337,9 +340,7 @@ def test_given_weights_stand_in_for_a_task(exp, judge, tmp_path):
         (["network=vggish", "weights=/none.pth"], "weights=/none.pth: no such file"),
     ],
 )
-def test_bad_input_is_refused_before_any_work(prepared, judge, monkeypatch, overrides, message):
-    for name in ("make_controls", "make_classifier"):
-        monkeypatch.setattr(reconstruct, name, None)
+def test_bad_input_is_refused_before_any_work(prepared, judge, nothing_made, overrides, message):
     with pytest.raises(RecipeError, match=message):
         run(prepared, *overrides)
 

@@ -94,9 +94,9 @@ def make_ears(folder: Path, n_scenes: int, first: int = 0, n_words: int = 5) -> 
     return ears
 
 
-def layer_settings(**changes) -> LayerSettings:
+def layer_settings(steps: int = 120, **changes) -> LayerSettings:
     """Return settings that learn the toy language in seconds."""
-    fit = FitSettings(steps=120, batch=8, learning_rate=3e-3, seed=0)
+    fit = FitSettings(steps, batch=8, learning_rate=3e-3, seed=0)
     fields = {"fit": fit, "mel": "asr", "width": 48, "divisor": 16, "target": "input"}
     fields |= {"vocoder": "griffinlim", "n_iter": 12, "n_floors": 4, "floor_steps": 40}
     return LayerSettings(**fields | changes)
