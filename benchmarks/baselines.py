@@ -1,16 +1,15 @@
 """How long do the baselines take? Prints a table of CPU seconds per signal, on one thread.
 
     pip install --no-deps -r requirements-baselines.txt
-    python -m benchmarks.baselines                 # speech-like sound of 5 s
-    python -m benchmarks.baselines 8 6             # of 8 s, 6 hearing aids per scene
+    python -m benchmarks.baselines
 
-pyclarity and pystoi, called directly, against baselines.py on the same sounds: several hearing aids
-that share a reference, as in a scene of CPC1. The time of MBSTOI includes the hearing-loss
-simulation, which is the same in both. The last column is the largest difference of the two indices.
+pyclarity and pystoi, called directly, against baselines.py on the same speech-like sounds: several
+hearing aids that share a reference, as in a scene of CPC1. The time of MBSTOI includes the
+hearing-loss simulation, which is the same in both. The last column is the largest difference of the
+two indices.
 """
 
 import importlib
-import sys
 import time
 from collections.abc import Callable
 
@@ -25,6 +24,7 @@ from intelligibility.baselines.stoi import aligned
 from msbg import simulate
 
 WHO = listener()
+SECONDS, N_SYSTEMS = 5, 4
 
 
 def plain_mbstoi(noisy: np.ndarray, clean: np.ndarray, name: str) -> float:
@@ -71,9 +71,8 @@ def measure(compute: Callable, clean: np.ndarray, outputs: list) -> tuple[float,
 
 
 def main() -> None:
-    seconds, n_systems = [int(word) for word in sys.argv[1:]] or (5, 4)
-    clean = syllables(RATE, seconds)
-    outputs = [processed(clean, noise) for noise in np.geomspace(0.003, 0.1, n_systems)]
+    clean = syllables(RATE, SECONDS)
+    outputs = [processed(clean, noise) for noise in np.geomspace(0.003, 0.1, N_SYSTEMS)]
     print("| baseline | package, s | ours, s | ratio | largest difference |")
     print("| -------- | ---------- | ------- | ----- | ------------------ |")
     with threadpool_limits(1):

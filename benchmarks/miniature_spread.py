@@ -18,7 +18,6 @@ and of predicting these from everything but the listener.
 import argparse
 import itertools
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -28,6 +27,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from benchmarks.made.experiment import link_demo
 from intelligibility.evaluation.curve import fit_curve
 from intelligibility.experiment import Experiment
 from intelligibility.measures import MEASURES
@@ -57,7 +57,6 @@ KERNELS = {
     "default": {"ATEN_CPU_CAPABILITY": "default"},
 }
 SEVEN = [*((seed, "native") for seed in (1, 2, 3)), *((1, name) for name in list(KERNELS)[1:])]
-PREPARED = ("cpc1_asr_data", "data_split", "presentations.json")
 
 
 def run_once(folder: Path, seed: int, kernels: str, overrides: list[str]) -> Experiment:
@@ -65,17 +64,7 @@ def run_once(folder: Path, seed: int, kernels: str, overrides: list[str]) -> Exp
     experiment = Experiment(folder, folder / "transformer_cpc1")
     if experiment.results.is_file():
         return experiment
-    source = RECIPE / "demo/exp"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in (source / name for name in PREPARED):
-        target = folder / path.name
-        if path.name == "cpc1_asr_data":
-            target.unlink(missing_ok=True)
-            target.symlink_to(path)
-        elif path.is_dir():
-            shutil.copytree(path, target, dirs_exist_ok=True)
-        else:
-            shutil.copy(path, target)
+    link_demo(folder, "cpc1_asr_data", "data_split", "presentations.json")
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | KERNELS[kernels]
     for script, given in (
         ("train_asr.py", [f"seed={seed}", *overrides]),

@@ -31,16 +31,15 @@ from intelligibility.prediction.recording import Recording, at_rate, read_record
 from intelligibility.runs import RECIPE, progress
 
 LEAD_IN = 1.2345  # s cut off; not a multiple of any frame
+Change = Callable[[Recording], Recording]
 
 
-def delayed(seconds: float) -> Callable[[Recording], Recording]:
+def delayed(seconds: float) -> Change:
     """Return a change that puts silence before a sound."""
-    return lambda sound: replace(
-        sound, signal=without_delay(sound.signal, -round(seconds * sound.rate))
-    )
+    return lambda s: replace(s, signal=without_delay(s.signal, -round(seconds * s.rate)))
 
 
-def stored(subtype: str, kind: str = "WAV") -> Callable[[Recording], Recording]:
+def stored(subtype: str, kind: str = "WAV") -> Change:
     """Return a change that writes a sound to a file and reads it again."""
 
     def change(sound: Recording) -> Recording:
@@ -70,7 +69,7 @@ def same(sound: Recording) -> Recording:
 
 
 # The change of the processed sound, and that of the reference.
-CHANGES: dict[str, tuple[Callable[[Recording], Recording], Callable[[Recording], Recording]]] = {
+CHANGES: dict[str, tuple[Change, Change]] = {
     "delayed by 5 ms": (delayed(0.005), same),
     "delayed by 50 ms": (delayed(0.05), same),
     "delayed by 500 ms": (delayed(0.5), same),

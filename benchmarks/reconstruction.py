@@ -22,10 +22,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.made.cost import cost_of
+from benchmarks.made.experiment import link_demo
 from intelligibility.evaluation.drawing import PAGE, STYLE
 from intelligibility.evaluation.tables import markdown
 from intelligibility.pages import number
-from intelligibility.runs import RECIPE, read_json, write_json
+from intelligibility.runs import read_json, write_json
 from reconstruction.page import LOOKS, TITLES
 from reconstruction.places import ReconstructionFolder
 
@@ -51,14 +52,11 @@ def run_setting(folder: Path, name: str) -> None:
     It begins with the classifier and the controls of the demo's settings: those that the setting
     changes are made again.
     """
-    place, prepared = folder / name.replace(" / ", "-").replace(" ", "-"), RECIPE / "demo/exp"
+    place = folder / name.replace(" / ", "-").replace(" ", "-")
     record = place / "setting.json"
     if record.is_file():
         return
-    place.mkdir(parents=True, exist_ok=True)
-    for link in ("cpc1_asr_data", "transformer_cpc1", "presentations.json"):
-        if not (place / link).exists():
-            (place / link).symlink_to(prepared / link)
+    link_demo(place, "cpc1_asr_data", "transformer_cpc1", "presentations.json")
     start = folder / DEMO / "reconstruct"
     if name != DEMO and not (place / "reconstruct").exists():
         shutil.copytree(start, place / "reconstruct", ignore=lambda _, names: {"pool3", "pool4"})

@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.made.release import dump, listener_entry
 from intelligibility.experiment import Experiment
+from intelligibility.runs import RECIPE
 
 NOISE = {  # standard deviation in logits: dec predicts best
     "dec": 0.6, "enc": 1.0, "wcs": 1.5, "pre": 3.0, "prob": 1.8, "mbstoi": 2.0, "haspi": 1.2,
@@ -78,17 +79,18 @@ def _responses(
             logit += 0.5 * rng.standard_normal()
             hits = int(rng.binomial(5, 1 / (1 + np.exp(-logit))))
             easy.append(logit)
-            entries.append(
-                {
-                    "signal": f"{scene}_{listener}_{system}",
-                    "scene": scene,
-                    "listener": listener,
-                    "system": system,
-                    "prompt": "two old boats",
-                    "correctness": 20.0 * hits,
-                }
-            )
+            entry = {"signal": f"{scene}_{listener}_{system}", "scene": scene, "listener": listener}
+            entry |= {"system": system, "prompt": "two old boats", "correctness": 20.0 * hits}
+            entries.append(entry)
     return entries, np.array(easy)
+
+
+def link_demo(exp_folder: Path, *names: str) -> None:
+    """Make an experiment's folder that shares what make demo prepared."""
+    exp_folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (exp_folder / name).exists():
+            (exp_folder / name).symlink_to(RECIPE / "demo/exp" / name)
 
 
 def audiogram(loss: float) -> list[float]:

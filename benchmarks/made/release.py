@@ -37,20 +37,10 @@ def make_release(
                     folder = archive / f"clarity_data/HA_outputs/{split}{track}"
                     write(folder / f"{signal}.wav", noisy, rate)
                 hits = int(rng.integers(6))
-                entries.append(
-                    {
-                        "prompt": " ".join(rng.choice(WORDS, 5)),
-                        "scene": scene,
-                        "n_words": 5,
-                        "hits": hits,
-                        "listener": listener,
-                        "system": "E001",
-                        "correctness": 20.0 * hits,
-                        "response": "",
-                        "volume": 50,
-                        "signal": signal,
-                    }
-                )
+                entry = {"prompt": " ".join(rng.choice(WORDS, 5)), "scene": scene, "n_words": 5}
+                entry |= {"hits": hits, "listener": listener, "system": "E001"}
+                entry |= {"correctness": 20.0 * hits, "response": "", "volume": 50}
+                entries.append(entry | {"signal": signal})
         for track in ("", "_indep"):
             dump(archive / f"metadata/CPC1.{split}{track}.json", entries)
         dump(archive / "metadata" / listeners_file, listeners())
