@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.made.cost import Cost, cost_of
 from benchmarks.made.experiment import NOISE, make_experiment
 from benchmarks.made.release import babble, write
+from demo.layouts import link
 
 SIZES = {"train": 15520, "dev": 926, "eval": 7674}
 GRADES = ("Mild", "Moderate", "Moderately severe")
@@ -35,9 +36,7 @@ def make_cpc3(root: Path) -> None:
     (data / "metadata").mkdir(parents=True)
     (data / "metadata/listeners.csv").write_text("\n".join(["listener_id,severity", *rows]))
     for part, n_signals in SIZES.items():
-        for kind in ("signals", "references"):
-            (data / part / kind).mkdir(parents=True)
-        entries, references = [], set()
+        entries = []
         for number in range(n_signals):
             scene = f"S{number // SIGNALS_PER_SCENE:05d}"
             name = f"CEC{1 + number % 2}_E{number % 10:03d}_{scene}_{people[number % 26]}"
@@ -48,10 +47,8 @@ def make_cpc3(root: Path) -> None:
                 reference = f"{name}_ref"
                 entry |= {"signal": name, "hearing_loss": GRADES[number % 3]}
             entries.append(entry | {"correctness": 20.0 * int(rng.integers(6))})
-            os.link(root / "one.wav", data / part / "signals" / f"{name}.wav")
-            if reference not in references:
-                references.add(reference)
-                os.link(root / "one.wav", data / part / "references" / f"{reference}.wav")
+            link(root / "one.wav", data / part / "signals" / f"{name}.wav")
+            link(root / "one.wav", data / part / "references" / f"{reference}.wav")
         (data / "metadata" / f"CPC3.{part}.json").write_text(json.dumps(entries))
 
 

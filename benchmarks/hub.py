@@ -86,10 +86,8 @@ class PlainLoop:
     def recognise(self, signal: Tensor, text: str) -> Recognition:
         """Return layers, words and log-probability of one ear."""
         extract, tokenizer = self.ours.extractor, self.ours.tokenizer
-        features = extract(
-            signal.numpy(), sampling_rate=ASR_RATE, return_tensors="pt"
-        ).input_features
-        features = features.to(self.model.device)
+        extracted = extract(signal.numpy(), sampling_rate=ASR_RATE, return_tensors="pt")
+        features = extracted.input_features.to(self.model.device)
         told = {"language": "en", "task": "transcribe"} if len(self.ours.prefix) > 2 else {}
         said = self.model.generate(features, **told)
         words = tokenizer.decode(said[0], skip_special_tokens=True)

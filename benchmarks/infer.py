@@ -66,14 +66,8 @@ class PublishedProcedure:
     def measure(self, groups: list[list[Pair]]) -> Iterator[tuple[Pair, dict[str, float]]]:
         """Measure signals one by one."""
         for pair in (pair for group in groups for pair in group):
-            left, right, *reference = (
-                self.features(wav, pair.prompt) for wav in (*pair.processed, *pair.reference)
-            )
-            (ref_left, ref_right) = reference
-            encoder, decoder = (
-                ((left[layer], right[layer]), (ref_left[layer], ref_right[layer]))
-                for layer in (0, 1)
-            )
+            ears = [self.features(wav, pair.prompt) for wav in (*pair.processed, *pair.reference)]
+            encoder, decoder = ((layer[:2], layer[2:]) for layer in zip(*ears, strict=True))
             measures = {"enc": framewise_similarity(*encoder), "dec": aligned_similarity(*decoder)}
             yield pair, measures
 
@@ -105,9 +99,7 @@ def some_groups(experiment: Experiment, n_signals: int) -> list[list[Pair]]:
     return list(groups.values())
 
 
-def trained(
-    overrides: list[str],
-) -> tuple[Experiment, dict[str, Any], SpeechBrainRecogniser]:
+def trained(overrides: list[str]) -> tuple[Experiment, dict[str, Any], SpeechBrainRecogniser]:
     """Return an experiment with its recogniser and that one's settings, on one thread."""
     with initialize_config_dir(str(RECIPE), version_base="1.3"):
         cfg = compose("demo/config", overrides)
