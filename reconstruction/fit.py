@@ -13,7 +13,7 @@ from torch import Tensor
 
 from intelligibility.runs import RecipeError, progress
 from reconstruction.inverters import Discriminator, Inverter, Spec
-from reconstruction.mel import PATCH, LogMel
+from reconstruction.mel import PATCH, PRESETS
 
 RATE_DROP = (0.7, 5.0)  # after this share of the steps the learning rate is divided by so much
 WEIGHT_L1 = 100.0  # of the L1 against the adversarial loss, as published
@@ -51,12 +51,10 @@ class Crops:
     def __init__(self, pairs: Sequence[TrainingPair], spec: Spec, seed: int, apart: bool = False):
         self.pairs, self.layer, self.apart = list(pairs), spec.layer, apart
         self.rng = np.random.default_rng(seed)
-        self.mel = LogMel(spec.mel)
-        self.frames = PATCH // self.mel.preset.hop
-        self.floor = math.log(self.mel.preset.floor)
-        common = math.lcm(self.layer.samples, self.mel.preset.hop)
-        self.embedding_step = common // self.layer.samples
-        self.mel_step = common // self.mel.preset.hop
+        mel = PRESETS[spec.mel]
+        self.frames, self.floor = PATCH // mel.hop, math.log(mel.floor)
+        common = math.lcm(self.layer.samples, mel.hop)
+        self.embedding_step, self.mel_step = common // self.layer.samples, common // mel.hop
 
     def draw(self, n_crops: int) -> tuple[Tensor, Tensor]:
         """Return a batch of embeddings and one of spectrograms."""

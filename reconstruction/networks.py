@@ -18,7 +18,7 @@ from intelligibility.ears import ASR_RATE
 from intelligibility.recognisers.hooks import layers_of
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser, load_safely
 from intelligibility.runs import RecipeError
-from reconstruction.mel import PATCH, LogMel, at_level, load_strictly
+from reconstruction.mel import PATCH, PRESETS, LogMel, at_level, load_strictly
 
 PATCH_FRAMES, PATCH_BANDS = 96, 64
 SMALLENC_CHANNELS = (8, 16, 32, 64, 128)
@@ -123,18 +123,18 @@ class PatchNetwork:
     @torch.inference_mode()
     def embed(self, speech: Tensor) -> dict[str, Tensor]:
         """Return the embeddings of all layers, (patches, ...), for speech (n_samples,)."""
-        mel = patches_of(self.mel(speech.to(self.device)), self.mel)
+        mel = patches_of(self.mel(speech.to(self.device)))
         return {name: found.cpu() for name, found in self.model(mel).items()}
 
 
-def patches_of(log_mel: Tensor, mel: LogMel) -> Tensor:
+def patches_of(log_mel: Tensor) -> Tensor:
     """Cut (frames, bands) into patches (n_patches, 96, bands); the last is filled with silence.
 
     The last frame stands for the end of the last hop only, and is dropped where it would need a
     patch of its own.
     """
     n_patches = max(1, -(-(len(log_mel) - 1) // PATCH_FRAMES))
-    silence = float(torch.tensor(mel.preset.floor).log())
+    silence = float(torch.tensor(PRESETS["vggish"].floor).log())
     missing = n_patches * PATCH_FRAMES - len(log_mel)
     padded = nn.functional.pad(log_mel, (0, 0, 0, max(0, missing)), value=silence)
     return padded[: n_patches * PATCH_FRAMES].unflatten(0, (n_patches, PATCH_FRAMES))

@@ -15,11 +15,10 @@ from reconstruction.fit import (
     shuffled,
 )
 from reconstruction.inverters import Inverter, Spec
-from reconstruction.mel import PATCH, LogMel
+from reconstruction.mel import PATCH, PRESETS
 from reconstruction.networks import Layer
 
 CPU = torch.device("cpu")
-N_BANDS = 80
 
 
 def write_pair(folder, number: int, embedding: np.ndarray, log_mel: np.ndarray) -> TrainingPair:
@@ -32,7 +31,7 @@ def write_pair(folder, number: int, embedding: np.ndarray, log_mel: np.ndarray) 
 
 def make_pairs(folder, layer: Layer, n_pairs: int = 16, mel: str = "asr") -> list[TrainingPair]:
     """Write pairs whose values are their own times in samples, in all bands and features."""
-    pairs, preset = [], LogMel(mel).preset
+    pairs, preset = [], PRESETS[mel]
     for number in range(n_pairs):
         n_samples = 16000 + 3000 * number
         n_frames = -(-(1 + n_samples // 160) * 160 // layer.samples)
@@ -53,8 +52,7 @@ def test_crops_of_both_begin_at_the_same_time(tmp_path, samples, mel):
     layer = Layer("any", 1, samples, (2, 3, 4) if patches else (3,), patches=patches)
     crops = Crops(make_pairs(tmp_path, layer, mel=mel), Spec(layer, mel, 8, 1), seed=0)
     embedding, log_mel = crops.draw(64)
-    hop = LogMel(mel).preset.hop
-    assert log_mel.shape == (64, PATCH // hop, LogMel(mel).preset.n_bands)
+    assert log_mel.shape == (64, PATCH // PRESETS[mel].hop, PRESETS[mel].n_bands)
     starts = embedding.flatten(1)[:, 0]
     assert torch.equal(starts, log_mel[:, 0, 0])
     assert len(starts.unique()) > 3
@@ -88,7 +86,7 @@ def test_band_statistics_and_scale(tmp_path):
 def learnable_pairs(folder) -> list[TrainingPair]:
     """Write embeddings that a linear map turns into the spectrogram."""
     rng = np.random.default_rng(0)
-    mixing = rng.standard_normal((6, N_BANDS))
+    mixing = rng.standard_normal((6, 80))
     embeddings = [rng.standard_normal((30, 6)) for _ in range(16)]
     log_mels = [np.repeat(embedding @ mixing, 4, axis=0) for embedding in embeddings]
     halves = zip(embeddings, log_mels, strict=True)

@@ -6,7 +6,7 @@ import torch
 
 from intelligibility.runs import RecipeError
 from reconstruction.inverters import Discriminator, Inverter, PatchInverter, Spec, n_parameters
-from reconstruction.mel import PATCH, LogMel
+from reconstruction.mel import PATCH, PRESETS
 from reconstruction.networks import Layer, PatchNetwork, SmallEnc, VGGish
 
 FRAMES = Layer("encoder.1", 1, 640, (24,), patches=False)
@@ -48,8 +48,7 @@ def test_every_rung_gives_a_patch(model, mel):
     found = network.embed(torch.randn(2 * PATCH))
     for layer in network.layers:
         log_mel = Inverter(Spec(layer, mel, 16, 16)).log_mel(found[layer.name])
-        preset = LogMel(mel).preset
-        assert log_mel.shape == (2 * PATCH // preset.hop, preset.n_bands)
+        assert log_mel.shape == (2 * PATCH // PRESETS[mel].hop, PRESETS[mel].n_bands)
 
 
 @pytest.mark.parametrize(("samples", "mel"), [(320, "asr"), (640, "asr"), (640, "hifigan")])
@@ -58,7 +57,7 @@ def test_frames_give_as_long_a_spectrogram(samples, mel):
     inverter = Inverter(Spec(layer, mel, 16, 1))
     n_frames = 16000 // samples
     found = inverter.log_mel(torch.randn(n_frames, 24))
-    assert len(found) == pytest.approx(n_frames * samples / LogMel(mel).preset.hop, abs=0.5)
+    assert len(found) == pytest.approx(n_frames * samples / PRESETS[mel].hop, abs=0.5)
 
 
 def test_the_paper_preset_ends_in_tanh():
