@@ -73,10 +73,10 @@ class VGGish(nn.Module):
         )
         self.embedding_size = last
 
-    def forward(self, mel: Tensor) -> dict[str, Tensor]:
+    def forward(self, patches: Tensor) -> dict[str, Tensor]:
         """Return every layer for log-mel patches (n_patches, frames, bands)."""
         found: dict[str, Tensor] = {}
-        x = mel[:, None]
+        x = patches[:, None]
         for module in self.features:
             x = module(x)
             if isinstance(module, nn.MaxPool2d):
@@ -100,9 +100,9 @@ class SmallEnc(nn.Module):
         self.embeddings = nn.Sequential(nn.Linear(6 * SMALLENC_CHANNELS[-1], EMBEDDING), nn.ReLU())
         self.embedding_size = EMBEDDING
 
-    def forward(self, mel: Tensor) -> dict[str, Tensor]:
+    def forward(self, patches: Tensor) -> dict[str, Tensor]:
         """Return every layer for log-mel patches (n_patches, frames, bands)."""
-        found, x = {}, mel[:, None]
+        found, x = {}, patches[:, None]
         for number, block in enumerate(self.features, start=1):
             found[f"pool{number}"] = x = block(x)
         return found | {"fc": self.embeddings(x.flatten(1))}
@@ -123,8 +123,8 @@ class PatchNetwork:
     @torch.inference_mode()
     def embed(self, speech: Tensor) -> dict[str, Tensor]:
         """Return the embeddings of all layers, (patches, ...), for speech (n_samples,)."""
-        mel = patches_of(self.mel(speech.to(self.device)))
-        return {name: found.cpu() for name, found in self.model(mel).items()}
+        patches = patches_of(self.mel(speech.to(self.device)))
+        return {name: found.cpu() for name, found in self.model(patches).items()}
 
 
 def patches_of(log_mel: Tensor) -> Tensor:

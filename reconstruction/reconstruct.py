@@ -128,7 +128,7 @@ def run(cfg: DictConfig) -> None:
     ):
         selection = choose_signals(cfg, experiment)
         networks = choose_networks(cfg, files, selection)
-        layers = {choice: layers_of(cfg, choice, selection.level) for choice in networks}
+        layers = {choice: wanted_layers(cfg, choice, selection.level) for choice in networks}
         judge = judge_made_by(cfg, selection.level)
         controls = judge_controls(cfg, files, selection, networks, judge)
         train_classifiers(cfg, files, selection, networks)
@@ -208,7 +208,7 @@ def train_classifiers(
         logger.info("%s: %.0f %% right on held-out scenes, chance %.0f %%", *found)
 
 
-def layers_of(cfg: DictConfig, choice: NetworkChoice, level: float) -> list[Layer]:
+def wanted_layers(cfg: DictConfig, choice: NetworkChoice, level: float) -> list[Layer]:
     """Return the layers of a network that are asked for."""
     device = torch.device("cpu")
     if choice.network == "recogniser":
