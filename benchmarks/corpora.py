@@ -64,7 +64,7 @@ def check() -> Cost:
 def evaluate(n_signals: int) -> Cost:
     """Return the cost of one evaluation of `n_signals` test signals."""
     with tempfile.TemporaryDirectory() as folder:
-        root, exp = make_experiment(
+        exp = make_experiment(
             Path(folder),
             n_scenes=2 * round(n_signals / PER_SCENE),
             n_listeners=27,
@@ -72,7 +72,7 @@ def evaluate(n_signals: int) -> Cost:
             per_scene=PER_SCENE,
             measures=tuple(NOISE),
         )
-        return cost_of("evaluate.py", f"path.root={root}", f"path.exp_folder={exp}")
+        return cost_of("evaluate.py", f"path.root={folder}", f"path.exp_folder={exp}")
 
 
 def main() -> None:

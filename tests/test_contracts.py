@@ -153,14 +153,14 @@ def test_another_mapping_is_its_own_file(copy, tmp_path):
         ("predicts", PREDICTS),
     ):
         (copy / f"{name}.py").write_text(code)
-    root, exp_folder = make_experiment(tmp_path)
+    exp_folder = make_experiment(tmp_path)
     similarity = {
         split: read_json(exp_folder / f"{split}_dec_similarity.json") for split in ("dev", "test")
     }
     for split in ("dev", "test"):
         layers = {"decoder.1": similarity[split]}
         write_json(exp_folder / f"{split}_layers_similarity.json", layers)
-    paths = [f"path.root={root}", f"path.exp_folder={exp_folder}"]
+    paths = [f"path.root={tmp_path}", f"path.exp_folder={exp_folder}"]
     said = run(copy, "legends.py", *paths)
     assert "decoder: " in said and "% of the similarity" in said and "fitted straight line" in said
     predictions = pd.read_csv(exp_folder / "predictions.csv").set_index("signal")
@@ -267,7 +267,7 @@ ALIGNED = '    Measure("aligned", "encoder, aligned in time", "encoder", "words"
 
 def test_a_measure_is_a_row(copy, tmp_path):
     """infer.py measures anew and writes its files; evaluate.py maps it and tabulates it."""
-    root, exp_folder = make_experiment(tmp_path, n_scenes=4, per_scene=3)
+    exp_folder = make_experiment(tmp_path, n_scenes=4, per_scene=3)
     names = {
         split: sorted(read_json(exp_folder / f"{split}_dec_similarity.json"))
         for split in ("dev", "test")
@@ -276,7 +276,7 @@ def test_a_measure_is_a_row(copy, tmp_path):
     room = copy / "intelligibility"
     (room / "recognisers/spectra.py").write_text(SPECTRA)
     insert(room / "recognisers/__init__.py", "    return stored_on_hub(", CHOICE)
-    paths = [f"path.root={root}", f"path.exp_folder={exp_folder}", "recogniser=spectra"]
+    paths = [f"path.root={tmp_path}", f"path.exp_folder={exp_folder}", "recogniser=spectra"]
     run(copy, "infer.py", *paths[1:], "device=cpu", "n_jobs=1")
     results = exp_folder / "spectra"
     before = read_json(results / "test_enc_similarity.json")

@@ -30,6 +30,11 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def run(exp, *overrides):
+    """Evaluate an experiment, whose release lies beside its folder."""
+    evaluate.run(configure(exp.parent, exp, *overrides))
+
+
 def swap(path, **values):
     """Set values of a json file."""
     edit(path, lambda content: content.update(values))
@@ -37,39 +42,36 @@ def swap(path, **values):
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-    """Return the root and the experiment folder of a run with all four measures."""
-    root, exp = make_experiment(tmp_path_factory.mktemp("evaluated"), measures=ALL)
-    evaluate.run(configure(root, exp))
-    return root, exp
+    """Return the experiment folder of a run with all four measures."""
+    exp = make_experiment(tmp_path_factory.mktemp("evaluated"), measures=ALL)
+    run(exp)
+    return exp
 
 
 @pytest.fixture
-def experiment(tmp_path, no_figures):
-    """Return the root and the folder of a fresh experiment, evaluated without figures."""
+def exp(tmp_path, no_figures):
+    """Return the folder of a fresh experiment, evaluated without figures."""
     return make_experiment(tmp_path)
 
 
 @pytest.fixture
-def presented(experiment):
-    """Return the experiment's configuration and folder, and its presentations, as prepared."""
-    root, exp = experiment
-    cfg = configure(root, exp)
-    used = known_presentations(cfg, "", exp / "presentations.json")
-    write_presentations(exp / "presentations.json", used, {})
-    return cfg, exp, used
+def presented(exp):
+    """Return the experiment's presentations, as prepared."""
+    path = exp / "presentations.json"
+    used = known_presentations(configure(exp.parent, exp), "", path)
+    write_presentations(path, used, {})
+    return used
 
 
 def test_results_are_the_published_scores(evaluated):
     """Against the published recipe written out: scipy's fit from [50, 1], then its four scores."""
-    root, exp = evaluated
-    labels = {
-        entry["signal"]: entry["correctness"]
-        for split in ("train", "test")
-        for entry in load(root / f"clarity_CPC1_data_{split}/metadata/CPC1.{split}.json")
-    }
-    results = load(exp / "results.json")
+    lists = evaluated.parent.glob("clarity_CPC1_data_*/metadata/CPC1.*.json")
+    labels = {one["signal"]: one["correctness"] for path in lists for one in load(path)}
+    results = load(evaluated / "results.json")
     for measure in ("enc", "dec"):
-        dev, test = (load(exp / f"{split}_{measure}_similarity.json") for split in ("dev", "test"))
+        dev, test = (
+            load(evaluated / f"{one}_{measure}_similarity.json") for one in ("dev", "test")
+        )
         x, y = 100 * np.array(list(dev.values())), np.array([labels[name] for name in dev])
         fit = results["calibration"]["measures"][measure]
 
@@ -85,8 +87,7 @@ def test_results_are_the_published_scores(evaluated):
 
 
 def test_results_hold_provenance_counts_and_intervals(evaluated):
-    _, exp = evaluated
-    results = load(exp / "results.json")
+    results = load(evaluated / "results.json")
     made = results["provenance"]
     assert made["checkpoint_sha256"] == CHECKPOINT
     assert made["config"]["cpc1_track"] == "closed" and made["seed"] == 1
@@ -97,42 +98,40 @@ def test_results_hold_provenance_counts_and_intervals(evaluated):
             low, high = results["scores"][measure][name]["interval"]
             assert low <= results[f"{measure}_results"][name] <= high
     assert results["prior_results"]["NCC"] is None
-    assert "NaN" not in (exp / "results.json").read_text()
+    assert "NaN" not in (evaluated / "results.json").read_text()
 
 
 def test_predictions_and_submission(evaluated):
-    _, exp = evaluated
-    predictions = pd.read_csv(exp / "predictions.csv")
+    predictions = pd.read_csv(evaluated / "predictions.csv")
     measures = ("wcs", "pre", "enc", "dec")
     expected = ["signal", "scene", "listener", "system", "correctness"]
     expected += [f"{name}_{what}" for name in measures for what in ("similarity", "prediction")]
     expected += [f"{name}_{what}" for name in measures for what in ("low", "high")]
     assert list(predictions) == expected and len(predictions) == 72
     assert predictions.filter(like="prediction").stack().between(0, 100).all()
-    submission = pd.read_csv(exp / "submission.csv")
+    submission = pd.read_csv(evaluated / "submission.csv")
     assert list(submission) == ["signal_ID", "intelligibility_score"]
     np.testing.assert_array_equal(submission["signal_ID"], predictions["signal"])
     np.testing.assert_allclose(submission["intelligibility_score"], predictions["dec_prediction"])
 
 
 def test_every_table_is_there_twice_and_every_figure(evaluated):
-    _, exp = evaluated
     tables = ["by_listener", "by_severity", "by_grade", "by_system", "comparisons", "ranges"]
     tables += ["table1", "table3", "within"]
     figures = ["by_listener", "by_system", "reliability", "residuals", "scatter", "within"]
     for folder, stems, kinds in (("tables", tables, "csv md"), ("figures", figures, "png pdf")):
-        names = {path.name for path in (exp / folder).iterdir()}
+        names = {path.name for path in (evaluated / folder).iterdir()}
         assert names == {f"{stem}.{kind}" for stem in stems for kind in kinds.split()}
-    long = pd.read_csv(exp / "tables/table1.csv")
+    long = pd.read_csv(evaluated / "tables/table1.csv")
     ours = long[(long["source"] == "this run") & (long["measure"] == "dec")].iloc[0]
-    assert ours["RMSE"] == load(exp / "results.json")["dec_results"]["RMSE"]
+    assert ours["RMSE"] == load(evaluated / "results.json")["dec_results"]["RMSE"]
 
 
 def test_a_second_run_leaves_every_file_as_it_was(tmp_path):
-    root, exp = make_experiment(tmp_path)
+    exp = make_experiment(tmp_path)
 
     def evaluated_files():
-        evaluate.run(configure(root, exp))
+        run(exp)
         return {name: sha for name, sha in contents(exp).items() if "logs/" not in name}
 
     first = evaluated_files()
@@ -146,11 +145,10 @@ def test_a_second_run_leaves_every_file_as_it_was(tmp_path):
     assert evaluated_files() == second
 
 
-def test_two_processes_agree_whatever_the_order_of_the_files(experiment):
-    root, exp = experiment
+def test_two_processes_agree_whatever_the_order_of_the_files(exp):
     found = []
     for _ in range(2):
-        done = run_script("evaluate.py", f"path.root='{root}'", f"path.exp_folder='{exp}'")
+        done = run_script("evaluate.py", f"path.root='{exp.parent}'", f"path.exp_folder='{exp}'")
         assert done.returncode == 0, done.stderr
         assert "Table 1" in done.stdout and "report.html" in done.stderr
         found.append(((exp / "predictions.csv").read_bytes(), load(exp / "results.json")))
@@ -160,10 +158,9 @@ def test_two_processes_agree_whatever_the_order_of_the_files(experiment):
     assert found[0] == found[1]
 
 
-def test_a_reader_who_leaves_early_gets_whole_files(experiment):
-    root, exp = experiment
+def test_a_reader_who_leaves_early_gets_whole_files(exp):
     done = subprocess.run(
-        f"{sys.executable} evaluate.py path.root='{root}' path.exp_folder='{exp}' | head -1; "
+        f"{sys.executable} evaluate.py path.root='{exp.parent}' path.exp_folder='{exp}' | head -1; "
         "exit ${PIPESTATUS[0]}",
         shell=True, executable="/bin/bash", cwd=RECIPE, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
@@ -173,8 +170,7 @@ def test_a_reader_who_leaves_early_gets_whole_files(experiment):
     assert (exp / "report.html").stat().st_mtime_ns == newest
 
 
-def test_what_a_killed_run_left_is_removed_and_nothing_else(experiment):
-    root, exp = experiment
+def test_what_a_killed_run_left_is_removed_and_nothing_else(exp):
     names = [".results{}json", ".predictions{}csv", ".report{}html"]
     names += ["figures/.scatter{}png", "tables/.table1{}csv"]
     left = [exp / name.format(".0123456789ab.part.") for name in names]
@@ -183,22 +179,20 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(experiment):
     for path in [*left, other]:
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
-    evaluate.run(configure(root, exp))
+    run(exp)
     assert not any(path.exists() for path in left) and other.exists()
 
 
-def test_two_runs_at_once_are_refused(experiment, refused):
-    root, exp = experiment
+def test_two_runs_at_once_are_refused(exp, refused):
     with sole_run(exp, "evaluate"):
-        assert "is in use" in refused(evaluate.run, configure(root, exp))
+        assert "is in use" in refused(run, exp)
 
 
-def test_the_record_says_the_seed_of_each_stage(experiment, caplog):
-    root, exp = experiment
+def test_the_record_says_the_seed_of_each_stage(exp, caplog):
     (exp / "data_split/made_by.json").write_text('{"seed": 1}')
     swap(exp / "inference.json", provenance={"seed": 3})
     write_json(exp / "transformer_cpc1/training.json", {"settings": {"seed": 2}})
-    evaluate.run(configure(root, exp, "seed=5"))
+    run(exp, "seed=5")
     made = load(exp / "results.json")["provenance"]
     seeds = {"prepare_data.py": 1, "train_asr.py": 2, "infer.py": 3, "evaluate.py": 5}
     assert made["seeds"] == seeds
@@ -206,11 +200,10 @@ def test_the_record_says_the_seed_of_each_stage(experiment, caplog):
     assert "seed=5 draws the bootstrap; the dev scenes were drawn with seed=1" in caplog.text
 
 
-def test_both_tracks_stand_side_by_side(experiment):
-    root, exp = experiment
-    make_experiment(root, n_scenes=16, track="_indep", seed=3)
-    evaluate.run(configure(root, exp))
-    evaluate.run(configure(root, exp, "cpc1_track=open"))
+def test_both_tracks_stand_side_by_side(exp):
+    make_experiment(exp.parent, n_scenes=16, track="_indep", seed=3)
+    run(exp)
+    run(exp, "cpc1_track=open")
     head = (exp / "tables/table1.md").read_text().splitlines()[0]
     assert "closed RMSE" in head and "open RMSE" in head
     assert (exp / "results_indep.json").is_file() and (exp / "report_indep.html").is_file()
@@ -218,8 +211,8 @@ def test_both_tracks_stand_side_by_side(experiment):
 
 
 def test_unlabelled_test_data_get_predictions_and_a_word(tmp_path, caplog):
-    root, exp = make_experiment(tmp_path, labelled=False)
-    evaluate.run(configure(root, exp))
+    exp = make_experiment(tmp_path, labelled=False)
+    run(exp)
     assert "scores cannot be computed" in caplog.text and "path.test_responses" in caplog.text
     assert len(pd.read_csv(exp / "submission.csv")) == 72
     assert pd.read_csv(exp / "predictions.csv")["correctness"].isna().all()
@@ -234,25 +227,23 @@ def test_unlabelled_test_data_get_predictions_and_a_word(tmp_path, caplog):
         ("dev_dec_similarity.json", None, "dec: test similarities, but no logistic"),
     ],
 )
-def test_too_little_to_fit_is_one_message(experiment, refused, files, content, says):
-    root, exp = experiment
+def test_too_little_to_fit_is_one_message(exp, refused, files, content, says):
     for path in exp.glob(files):
         path.unlink() if content is None else path.write_text(content)
-    message = refused(evaluate.run, configure(root, exp))
+    message = refused(run, exp)
     assert re.search(says, message), message
     assert not (exp / "results.json").exists()
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
-def test_similarities_that_may_be_of_two_runs(experiment, refused, calibrated):
-    root, exp = experiment
-    evaluate.run(configure(root, exp))
+def test_similarities_that_may_be_of_two_runs(exp, refused, calibrated):
+    run(exp)
     mapping = f"calibration='{exp / 'calibration.json'}'"
-    cfg = configure(root, exp, *([mapping] if calibrated else []))
+    options = [mapping] if calibrated else []
     swap(exp / "inference.json", checkpoint_sha256=["5e"])
-    assert "inference.json: checkpoint_sha256 is ['5e']" in refused(evaluate.run, cfg)
+    assert "inference.json: checkpoint_sha256 is ['5e']" in refused(run, exp, *options)
     (exp / "inference.json").unlink()
-    assert "stopped while it wrote; run it again" in refused(evaluate.run, cfg)
+    assert "stopped while it wrote; run it again" in refused(run, exp, *options)
 
 
 # The mapping travels
@@ -260,60 +251,54 @@ def test_similarities_that_may_be_of_two_runs(experiment, refused, calibrated):
 
 @pytest.mark.parametrize(("measure", "goes_on"), [("wcs", True), ("dec", False)])
 def test_a_constant_measure_stops_only_the_method(tmp_path, refused, caplog, measure, goes_on):
-    root, exp = make_experiment(tmp_path, measures=("enc", "dec", "wcs"))
+    exp = make_experiment(tmp_path, measures=("enc", "dec", "wcs"))
     path = Experiment(exp, exp).measure_file("dev", measure)
     path.write_text(json.dumps(dict.fromkeys(load(path), 0.5)))
-    cfg = configure(root, exp)
     if not goes_on:
-        assert re.search("all.*similarities are 50 %", refused(evaluate.run, cfg))
+        assert re.search("all.*similarities are 50 %", refused(run, exp))
         return
-    evaluate.run(cfg)
+    run(exp)
     assert "is left out: logistic fit: all" in caplog.text
     results = load(exp / "results.json")
     assert "dec_results" in results and "wcs_results" not in results
     assert "wcs" not in (exp / "predictions.csv").read_text()
 
 
-def test_results_name_what_was_left_out(experiment):
-    root, exp = experiment
-    cfg = configure(root, exp)
-    evaluate.run(cfg)
+def test_results_name_what_was_left_out(exp):
+    run(exp)
     assert load(exp / "results.json")["left_out"] is None
     (exp / "left_out.json").write_text(json.dumps({"S1": "missing file: S1.wav"}))
-    evaluate.run(cfg)
+    run(exp)
     assert load(exp / "results.json")["left_out"] == {"file": "left_out.json", "signals": 1}
 
 
-def test_a_calibration_replaces_the_dev_data(experiment, caplog):
+def test_a_calibration_replaces_the_dev_data(exp, caplog):
     """One of another checkpoint warns."""
-    root, exp = experiment
-    evaluate.run(configure(root, exp))
+    run(exp)
     expected = load(exp / "results.json")["dec_results"]
     kept = exp.parent / "kept.json"
     (exp / "calibration.json").rename(kept)
     for path in [*exp.glob("dev_*"), exp / "data_split/scene_dev_list.json"]:
         path.unlink()
-    cfg = configure(root, exp, f"calibration='{kept}'")
-    evaluate.run(cfg)
+    run(exp, f"calibration='{kept}'")
     assert load(exp / "results.json")["dec_results"] == expected
     assert f"checkpoint {CHECKPOINT[:12]}" not in caplog.text
     assert not (exp / "calibration.json").exists()
     swap(exp / "inference.json", checkpoint_sha256="00" * 32)
-    evaluate.run(cfg)
+    run(exp, f"calibration='{kept}'")
     assert f"checkpoint {CHECKPOINT[:12]}" in caplog.text and "0" * 12 in caplog.text
 
 
 # Two runs compared
 
 
-def test_another_run_is_compared_in_pairs(experiment, tmp_path):
-    root, exp = experiment
-    evaluate.run(configure(root, exp))
+def test_another_run_is_compared_in_pairs(exp, tmp_path):
+    run(exp)
     other = pd.read_csv(exp / "predictions.csv")
     rng = np.random.default_rng(0)
     other["dec_prediction"] = 100 * rng.random(len(other))
     other.sample(frac=1, random_state=0).to_csv(tmp_path / "other.csv", index=False)
-    evaluate.run(configure(root, exp, f"compare='{tmp_path / 'other.csv'}'"))
+    run(exp, f"compare='{tmp_path / 'other.csv'}'")
     compared = {
         (one["a"], one["b"], one["score"]): one for one in load(exp / "results.json")["comparisons"]
     }
@@ -339,9 +324,8 @@ def test_another_run_is_compared_in_pairs(experiment, tmp_path):
     ],
 )
 def test_what_cannot_be_compared_is_refused(evaluated, tmp_path, refused, change, says):
-    root, exp = evaluated
-    change(pd.read_csv(exp / "predictions.csv")).to_csv(tmp_path / "other.csv", index=False)
-    message = refused(evaluate.run, configure(root, exp, f"compare='{tmp_path / 'other.csv'}'"))
+    change(pd.read_csv(evaluated / "predictions.csv")).to_csv(tmp_path / "other.csv", index=False)
+    message = refused(run, evaluated, f"compare='{tmp_path / 'other.csv'}'")
     assert re.search(says, message), message
 
 
@@ -374,7 +358,7 @@ def test_the_real_responses_with_made_similarities(
     responses = f"path.test_responses='{sample / 'test_listener_responses'}'"
     options = [f"cpc1_track={track}", "path.cpc1_train_data=null", responses]
     options.append(f"calibration='{tmp_path / 'calibration.json'}'")
-    evaluate.run(configure(tmp_path, exp, *options))
+    run(exp, *options)
     results = load(exp / f"results{suffix}.json")
     assert results["counts"]["test"]["matched"] == n
     assert results["counts"]["test"]["listeners"] == 27
@@ -389,8 +373,8 @@ def test_the_real_responses_with_made_similarities(
 
 
 def test_baselines_stand_in_every_table_beside_the_papers(tmp_path, no_figures):
-    root, exp = make_experiment(tmp_path, measures=("enc", "dec", "mbstoi", "haspi"))
-    evaluate.run(configure(root, exp))
+    exp = make_experiment(tmp_path, measures=("enc", "dec", "mbstoi", "haspi"))
+    run(exp)
     results = load(exp / "results.json")
     assert {"mbstoi_results", "haspi_results"} <= set(results)
     assert {"mbstoi", "haspi"} <= set(results["averaged"]["system"])
@@ -409,47 +393,43 @@ def test_baselines_stand_in_every_table_beside_the_papers(tmp_path, no_figures):
         (lambda record: record.pop("baselines"), "nothing about mbstoi"),
     ],
 )
-def test_baselines_that_may_be_of_two_runs(experiment, refused, change, says):
-    root, exp = experiment
-    make_experiment(root, measures=("enc", "dec", "mbstoi"))
+def test_baselines_that_may_be_of_two_runs(exp, refused, change, says):
+    make_experiment(exp.parent, measures=("enc", "dec", "mbstoi"))
     edit(exp / "baselines.json", change)
-    message = refused(evaluate.run, configure(root, exp))
+    message = refused(run, exp)
     assert re.search(says, message), message
 
 
-def test_baselines_of_older_records(presented, refused):
-    cfg, exp, used = presented
+def test_baselines_of_older_records(exp, presented, refused):
     make_experiment(exp.parent, measures=("enc", "dec", "mbstoi"))
-    now = {archive: made_from_of(ones) for archive, ones in used.items()}
+    now = {archive: made_from_of(ones) for archive, ones in presented.items()}
     edit(exp / "baselines.json", lambda r: r["baselines"]["mbstoi"].update(ear_signals=now))
-    evaluate.run(cfg)
+    run(exp)
     edit(exp / "presentations.json", lambda r: r["test"][0].update(made_from="other"))
-    assert "mbstoi is of other signals, audiograms" in refused(evaluate.run, cfg)
+    assert "mbstoi is of other signals, audiograms" in refused(run, exp)
 
 
-def test_similarities_of_another_split_are_refused(presented, refused):
-    cfg, exp, _ = presented
-    evaluate.run(cfg)
+def test_similarities_of_another_split_are_refused(exp, presented, refused):
+    run(exp)
     before = (exp / "predictions.csv").read_bytes()
     dev = exp / "data_split/scene_dev_list.json"
     edit(dev, lambda scenes: scenes.append("S100011"))
-    message = refused(evaluate.run, cfg)
+    message = refused(run, exp)
     assert "6 signals of these scenes have no similarity, and 0 with one" in message
     edit(dev, lambda scenes: scenes.__setitem__(slice(None), scenes[:3]))
-    message = refused(evaluate.run, cfg)
+    message = refused(run, exp)
     assert "0 signals of these scenes have no similarity, and 18 with one" in message
     assert "run prepare_data.py and infer.py again" in message
     assert (exp / "predictions.csv").read_bytes() == before
 
 
-def test_similarities_of_a_recogniser_that_was_trained_since_are_refused(experiment, refused):
-    root, exp = experiment
+def test_similarities_of_a_recogniser_that_was_trained_since_are_refused(exp, refused):
     save = exp / "transformer_cpc1/save"
     (save / "CKPT").mkdir(parents=True)
     (save / "CKPT+later").mkdir()  # of a training that is going on
-    evaluate.run(configure(root, exp))
+    run(exp)
     (save / "CKPT").rmdir()
-    message = refused(evaluate.run, configure(root, exp))
+    message = refused(run, exp)
     assert "the similarities are of CKPT, which" in message and "run infer.py again" in message
 
 
@@ -465,12 +445,9 @@ def test_similarities_of_a_recogniser_that_was_trained_since_are_refused(experim
         ("bundle=new recogniser=openai/whisper-tiny.en", "is on the hub already"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is_written(
-    experiment, refused, asked, says
-):
-    root, exp = experiment
+def test_what_cannot_be_done_is_refused_before_anything_is_written(exp, refused, asked, says):
     before = sorted(exp.rglob("*"))
-    assert says in refused(evaluate.run, configure(root, exp, *asked.format(exp=exp).split()))
+    assert says in refused(run, exp, *asked.format(exp=exp).split())
     assert sorted(exp.rglob("*")) == before
 
 
@@ -478,8 +455,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
 
 
 def test_results_keep_the_numbers_of_every_figure(evaluated):
-    _, exp = evaluated
-    results = load(exp / "results.json")
+    results = load(evaluated / "results.json")
     for name in ("scatter", "reliability"):
         for measure in ALL:
             assert sum(one["n"] for one in results["figures"][name][measure]) == 72
@@ -494,20 +470,18 @@ def test_results_keep_the_numbers_of_every_figure(evaluated):
 
 
 def test_ranges_stand_in_predictions_and_are_checked_on_test(evaluated):
-    _, exp = evaluated
-    predictions, results = pd.read_csv(exp / "predictions.csv"), load(exp / "results.json")
+    predictions = pd.read_csv(evaluated / "predictions.csv")
     inside = predictions["correctness"].between(
         predictions["dec_low"] - 1e-9, predictions["dec_high"] + 1e-9
     )
-    ranges = results["ranges"]
+    ranges = load(evaluated / "results.json")["ranges"]
     assert ranges["level"] == 0.8
     assert ranges["measures"]["dec"]["one"]["coverage"]["value"] == pytest.approx(inside.mean())
-    assert "within (95 %)" in (exp / "tables/ranges.md").read_text()
+    assert "within (95 %)" in (evaluated / "tables/ranges.md").read_text()
 
 
-def test_the_spread_over_halves_of_dev(experiment, refused):
-    root, exp = experiment
-    evaluate.run(configure(root, exp, "seeds=[1,2,3]"))
+def test_the_spread_over_halves_of_dev(exp, refused):
+    run(exp, "seeds=[1,2,3]")
     halves = load(exp / "results.json")["halves"]
     assert halves["seeds"] == [1, 2, 3] and halves["n_dev_scenes"] == 3
     spread = halves["measures"]["dec"]["RMSE"]
@@ -518,17 +492,17 @@ def test_the_spread_over_halves_of_dev(experiment, refused):
     assert kt == pytest.approx([load(exp / "results.json")["dec_results"]["KT"]] * 3)
     assert "3 random halves" in re.sub(r"\s+", " ", (exp / "report.html").read_text())
     mapping = f"calibration='{exp / 'calibration.json'}'"
-    cfg = configure(root, exp, "seeds=[1,2]", mapping, "allow_leak=true")
-    assert "no dev signals to split" in refused(evaluate.run, cfg)
+    options = ("seeds=[1,2]", mapping, "allow_leak=true")
+    assert "no dev signals to split" in refused(run, exp, *options)
 
 
-def test_systems_of_two_challenges_and_snrs_are_told_apart(presented):
-    cfg, exp, used = presented
+def test_systems_of_two_challenges_and_snrs_are_told_apart(exp, presented):
     tests = [
-        replace(one, cec=f"CEC{1 + n % 2}", snr=-7.0 + n % 20) for n, one in enumerate(used["test"])
+        replace(one, cec=f"CEC{1 + n % 2}", snr=-7.0 + n % 20)
+        for n, one in enumerate(presented["test"])
     ]
-    write_presentations(exp / "presentations.json", used | {"test": tests}, {})
-    evaluate.run(cfg)
+    write_presentations(exp / "presentations.json", presented | {"test": tests}, {})
+    run(exp)
     groups = load(exp / "results.json")["groups"]
     found = {name: {one[name] for one in groups[name]} for name in ("CEC", "SNR", "system")}
     assert found["CEC"] == {"CEC1", "CEC2"}
@@ -546,46 +520,44 @@ HUB = "somebody/small"
 
 @pytest.fixture(scope="module")
 def of_another(evaluated):
-    """Return the paths of an experiment, evaluated with our recogniser's measures and another's.
+    """Return where the measures of another recogniser, in the same experiment, were evaluated.
 
-    The other has no decoder and no words, but a log-probability, and layers.
+    It has no decoder and no words, but a log-probability, and layers.
     """
-    root, exp = evaluated
-    folder = exp / HUB.replace("/", "--")
+    folder = evaluated / HUB.replace("/", "--")
     rng = np.random.default_rng(0)
     record = {"checkpoint_sha256": "ab" * 32, "checkpoints": ["0123"], "recogniser": HUB}
     write_json(folder / "inference.json", record)
     for split in ("dev", "test"):
-        enc = load(exp / f"{split}_enc_similarity.json")
+        enc = load(evaluated / f"{split}_enc_similarity.json")
         noisy = {name: value - abs(0.2 * rng.standard_normal()) for name, value in enc.items()}
         measured = {"enc": enc, "pre": enc}
         measured["prob"] = {name: 8 * (value - 0.9) for name, value in enc.items()}  # nats
         measured["layers"] = {"cnn": noisy, "encoder.0": enc, "decoder.0": dict.fromkeys(enc, 1.0)}
         for name, values in measured.items():
             write_json(folder / f"{split}_{name}_similarity.json", values)
-    before = contents(exp)
-    evaluate.run(configure(root, exp, f"recogniser={HUB}"))
-    assert before.items() <= contents(exp).items()
-    return root, exp, folder
+    before = contents(evaluated)
+    run(evaluated, f"recogniser={HUB}")
+    assert before.items() <= contents(evaluated).items()
+    return folder
 
 
 @pytest.fixture
 def results(of_another):
     """Return the results of the other recogniser."""
-    return load(of_another[2] / "results.json")
+    return load(of_another / "results.json")
 
 
 def test_it_has_files_of_its_own_without_the_measures_that_it_does_not_have(of_another, results):
-    _, _, folder = of_another
     names = ("results.json", "predictions.csv", "calibration.json", "report.html")
     for name in (*names, "figures/scatter.png", "tables/table1.md"):
-        assert (folder / name).is_file()
+        assert (of_another / name).is_file()
     assert set(results["scores"]) == {"prior", "enc", "pre", "prob", "layer"}
     assert set(results["calibration"]["measures"]) == {"enc", "pre", "prob", "layer"}
-    header = (folder / "predictions.csv").read_text().splitlines()[0].split(",")
+    header = (of_another / "predictions.csv").read_text().splitlines()[0].split(",")
     assert "prob_prediction" in header
     assert not [name for name in header if name.startswith(("dec_", "wcs_"))]
-    lines = (folder / "tables/table1.md").read_text().splitlines()
+    lines = (of_another / "tables/table1.md").read_text().splitlines()
     ours = [line for line in lines if "this run" in line]
     assert len(ours) >= 4
     assert not [line for line in ours if "decoder" in line or "word correctness" in line]
@@ -599,17 +571,17 @@ def test_a_log_probability_is_mapped_as_a_similarity_is(results):
 
 
 def test_layers_are_in_results_tables_and_figures(of_another, results):
-    _, exp, folder = of_another
     assert results["layers"]["chosen"] == "encoder.0"
     expected = results["scores"]["enc"]["RMSE"]["value"]
     assert results["layers"]["scores"]["encoder.0"]["test"]["RMSE"] == pytest.approx(expected)
     assert results["scores"]["layer"]["RMSE"]["value"] == pytest.approx(expected)
     assert {"layer", "prob"} in [{one["a"], one["b"]} for one in results["comparisons"]]
     for table in ("table1", "table3"):
-        assert "best layer (chosen on dev)" in (folder / f"tables/{table}.md").read_text()
-    assert "encoder.0 (chosen)" in (folder / "tables/layers.md").read_text()
-    assert (folder / "figures/layers.png").is_file()
-    assert "Layers of the recogniser" in (folder / "report.html").read_text()
+        assert "best layer (chosen on dev)" in (of_another / f"tables/{table}.md").read_text()
+    assert "encoder.0 (chosen)" in (of_another / "tables/layers.md").read_text()
+    assert (of_another / "figures/layers.png").is_file()
+    assert "Layers of the recogniser" in (of_another / "report.html").read_text()
+    exp = of_another.parent
     assert "layers" not in load(exp / "results.json")  # ours were not measured
     assert not (exp / "tables/layers.md").exists()
 
@@ -618,15 +590,14 @@ def test_our_own_recognisers_layers_count_and_two_recognisers_are_compared(
     of_another, tmp_path, no_figures
 ):
     """Neither needs the signals to be prepared twice."""
-    root, _, _ = of_another
-    root = shutil.copytree(root, tmp_path / "root")
-    exp = root / of_another[1].relative_to(of_another[0])
+    root = shutil.copytree(of_another.parents[1], tmp_path / "root")
+    exp = root / of_another.parent.name
     for path in exp.glob("somebody--small/*_layers_similarity.json"):
         shutil.copy(path, exp)
-    evaluate.run(configure(root, exp))
+    run(exp)
     assert load(exp / "results.json")["layers"]["chosen"] == "encoder.0"
     compare = f"compare='{exp}/predictions.csv'"
-    evaluate.run(configure(root, exp, f"recogniser={HUB}", compare))
+    run(exp, f"recogniser={HUB}", compare)
     compared = load(exp / "somebody--small/results.json")["comparisons"]
     pairs = {(one["a"], one["b"]) for one in compared}
     assert {("enc", "other enc"), ("pre", "other pre")} <= pairs

@@ -26,12 +26,12 @@ def make_experiment(
     track: str = "",
     labelled: bool = True,
     seed: int = 0,
-) -> tuple[Path, Path]:
+) -> Path:
     """Write the metadata of a release and the similarities of its dev and test signals.
 
     Every scene is heard `per_scene` times, by listeners and through systems drawn at random, with
     five words each. Half of the scenes are training scenes, and half of these are dev scenes.
-    Returns `path.root` and `path.exp_folder`.
+    `root` is to be `path.root`. Returns `path.exp_folder`, beside the release.
     """
     rng = np.random.default_rng(seed)
     exp = root / "exp"
@@ -62,7 +62,7 @@ def make_experiment(
     baselines = {name: {"package": "pyclarity 0.9.0"} for name in BASELINES if name in measures}
     if baselines:
         dump(files.baselines, {"baselines": baselines})
-    return root, exp
+    return exp
 
 
 def _responses(

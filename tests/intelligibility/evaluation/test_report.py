@@ -47,8 +47,8 @@ class Page(HTMLParser):
 def report(tmp_path_factory):
     """Return the report of a small experiment."""
     folder = tmp_path_factory.mktemp("a <b> & c")  # a name that would break careless HTML
-    root, exp = make_experiment(folder)
-    evaluate.run(configure(root, exp))
+    exp = make_experiment(folder)
+    evaluate.run(configure(folder, exp))
     return exp / "report.html"
 
 

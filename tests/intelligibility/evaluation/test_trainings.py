@@ -19,7 +19,7 @@ RUNS = {"ls": 0.15, "ls_cls": 0.05}  # and the noise on their similarities
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """Return the experiment folder of the usual run and two further ones."""
-    root, exp = make_experiment(tmp_path_factory.mktemp("runs"), n_scenes=48)
+    exp = make_experiment(tmp_path_factory.mktemp("runs"), n_scenes=48)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(evaluate, "all_figures", lambda *_: {})
         for run, noise in RUNS.items():
@@ -32,8 +32,8 @@ def evaluated(tmp_path_factory):
                     np.array([*values.values()]) + noise * rng.normal(size=len(values)), 0, 1
                 )
                 dump(exp / run / path.name, dict(zip(values, noisy.tolist(), strict=True)))
-            evaluate.run(configure(root, exp, f"run={run}"))
-        evaluate.run(configure(root, exp))
+            evaluate.run(configure(exp.parent, exp, f"run={run}"))
+        evaluate.run(configure(exp.parent, exp))
     return exp
 
 
