@@ -1,10 +1,11 @@
 """Train one inverter on pairs of embedding and spectrogram."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,9 +113,8 @@ def fit_inverter(
     inverter.to(device).train()
     trainer = _Trainer(inverter, settings, device)
     losses: list[float] = []
-    name, steps = inverter.spec.layer.name, range(settings.steps)
-    alone = parent_process() is None  # the bars of several processes would overwrite each other
-    for step in progress(steps, name, settings.steps, unit="step") if alone else steps:
+    name = inverter.spec.layer.name
+    for step in in_progress(range(settings.steps), name, "step", delay=0):
         trainer.set_rate(step)
         embedding, log_mel = crops.draw(settings.batch)
         losses.append(trainer.update(embedding.to(device), log_mel.to(device)))
@@ -126,6 +126,13 @@ def fit_inverter(
     inverter.to("cpu").eval()
     last = losses[-max(1, settings.steps // 10) :]
     return {"mel_l1_train": float(np.mean(last)), "steps": settings.steps}
+
+
+def in_progress(
+    items: Sequence[Any], what: str, unit: str = "signal", delay: float = 10
+) -> Iterable[Any]:
+    """Show progress, where no other process's bar would be overwritten."""
+    return items if parent_process() else progress(items, what, len(items), unit, delay)
 
 
 def check_enough(n_signals: int) -> None:

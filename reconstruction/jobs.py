@@ -14,10 +14,9 @@ A folder is whole or absent; judges hear what it holds afterwards. That of a lay
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,7 @@ import torch
 from torch import Tensor
 
 from intelligibility.ears import ASR_RATE
-from intelligibility.runs import (
-    atomic_folder,
-    atomic_path,
-    pick_device,
-    progress,
-    read_json,
-    write_json,
-)
+from intelligibility.runs import atomic_folder, atomic_path, pick_device, read_json, write_json
 from intelligibility.words import word_errors
 from reconstruction.configured import (
     OWN_JUDGE,
@@ -49,6 +41,7 @@ from reconstruction.fit import (
     band_statistics,
     embedding_scale,
     fit_inverter,
+    in_progress,
     shuffled,
 )
 from reconstruction.inverters import Inverter, PatchInverter, Spec, n_parameters
@@ -186,11 +179,6 @@ def hear(job: HearingJob) -> None:
         if kind == "original" and len(heard[kind]) == n_tried:  # clean ones
             check_judge(heard[kind], name)
     write_json(job.record, {"made_by": job.made_by, "heard": plain(heard)})
-
-
-def in_progress(items: list[Any], what: str) -> Iterable[Any]:
-    """Show progress by signal, where no other process's bar would be overwritten."""
-    return items if parent_process() else progress(items, what, len(items), "signal", delay=10)
 
 
 def plain(transcripts: dict[str, list[Transcript]]) -> dict[str, Any]:

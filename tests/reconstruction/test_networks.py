@@ -128,18 +128,16 @@ def test_unknown_layers_are_refused_and_the_known_listed():
 
 def test_weights_load_strictly_and_tensors_only(tmp_path):
     model, path = VGGish(32), tmp_path / "vggish.pth"
-    torch.save(model.state_dict(), path)
+    weights, first = model.state_dict(), model.features[0].weight
+    torch.save(weights, path)
     other = VGGish(32)
     load_weights(path, other)
-    assert torch.equal(other.features[0].weight, model.features[0].weight)
+    assert torch.equal(other.features[0].weight, first)
     with pytest.raises(RecipeError, match=r"size mismatch for features.0.weight: .*\[2, 1, 3, 3\]"):
         load_weights(path, VGGish(16))
     for state, message in (
-        (
-            model.state_dict() | {"pproc.mean": torch.zeros(2)},
-            "Unexpected key.*pproc.mean.*divisor",
-        ),
-        ({"features.0.weight": model.features[0].weight}, "Missing key.*features.0.bias"),
+        (weights | {"pproc.mean": torch.zeros(2)}, "Unexpected key.*pproc.mean.*divisor"),
+        ({"features.0.weight": first}, "Missing key.*features.0.bias"),
         ({"features.0.weight": print}, "damaged or not a checkpoint"),
     ):
         torch.save(state, path)

@@ -148,9 +148,8 @@ def test_the_index_lists_every_finished_layer_and_no_other(finished):
     page = (finished / "index.html").read_text()
     listed = re.findall(r'<tr id="([^"]+)"', page)
     done = sorted(str(path.parent.relative_to(finished)) for path in finished.rglob("layer.json"))
-    assert (
-        sorted(listed) == done == [f"smallenc-talker/{layer}/reccnn" for layer in ("fc", "pool1")]
-    )
+    expected = [f"smallenc-talker/{layer}/reccnn" for layer in ("fc", "pool1")]
+    assert sorted(listed) == done == expected
     assert page.count("<audio") == 2 * (2 + len(listed))  # original and copy, both conditions
 
 

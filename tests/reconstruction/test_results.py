@@ -11,9 +11,7 @@ from reconstruction.results import in_order, show_layers, summary, trends
 VALUES = {"floats_per_s": 100.0, "params": 10, "mel_l1_train": 0.3, "wer_ci_lo": 0, "wer_ci_hi": 9}
 
 
-def make_row(
-    layer: str, depth: int | None, condition: str, wer: float, kind: str = "layer"
-) -> dict:
+def make_row(layer: str, depth: int | None, condition: str, wer: float, kind="layer") -> dict:
     """Return one row for all listeners."""
     inverter = {"layer": "reccnn", "untrained": "reccnn, untrained"}.get(kind, "")
     about = {"source": "net", "layer": layer, "depth": depth, "inverter": inverter, "kind": kind}
@@ -68,17 +66,11 @@ def test_the_table_has_both_conditions_beside_each_other(rows):
 def test_each_network_of_the_index_leads_to_its_own_page(rows, tmp_path):
     table = show_layers(pd.DataFrame(in_order(rows)))
     heard = [(name, [{"audio": "", "text": "words"}] * 2) for name in table["layer"].unique()]
-    about = {
-        "folder": "{}",
-        "about": "",
-        "table": table,
-        "examples": [{"title": "", "rows": heard}],
-    }
+    examples = [{"title": "", "rows": heard}]
+    about = {"folder": "{}", "about": "", "table": table, "examples": examples}
     names = ["vggish-snr-reccnn", "vggish-snr-recgan"]
     chapters = {f"pages/{name}.html": about | {"title": name} for name in names}
     provenance = {"time": "", "command": "", "versions": {}, "config": {}}
     write_index(tmp_path / "index.html", chapters, provenance)
     parts = (tmp_path / "index.html").read_text().split("<h2")[1:3]
-    assert [re.findall('href="pages/(.+).html"', part) for part in parts] == [
-        [one] for one in names
-    ]
+    assert [re.findall('href="pages/(.+).html"', part) for part in parts] == [[n] for n in names]
