@@ -234,9 +234,8 @@ def predict(test: pd.DataFrame, mapping: FittedMapping) -> list[str]:
             f"{', '.join(mapping.fits) or 'nothing'}. Run infer.py on dev too"
         )
     measures = [measure for measure in measures if measure in mapping.fits]
-    sets = test["set"] if "set" in test else pd.Series("", test.index)
-    for name in sorted(set(sets)):
-        own, rows = mapping.of_set(name), sets == name
+    for name in sorted(set(test["set"])):
+        own, rows = mapping.of_set(name), test["set"] == name
         for measure in measures:
             similarities = test.loc[rows, f"{measure}_similarity"]
             test.loc[rows, f"{measure}_prediction"] = own.predict(measure, similarities)

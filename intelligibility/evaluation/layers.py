@@ -30,9 +30,9 @@ def layers_of(signals: pd.DataFrame) -> list[str]:
 def choose_layer(dev: pd.DataFrame) -> str | None:
     """Return the layer with the lowest RMSE on dev, None where there is none."""
     on_dev = {
-        layer: scored["RMSE"] or 0.0
+        layer: _score(curve, dev, layer)["RMSE"] or 0.0
         for layer in layers_of(dev)
-        if (curve := _curve_of(dev, layer)) and (scored := _score(curve, dev, layer))
+        if (curve := _curve_of(dev, layer))
     }
     return min(on_dev, key=lambda layer: on_dev[layer], default=None)
 
@@ -81,12 +81,11 @@ def _score(curve: Curve, signals: pd.DataFrame, layer: str) -> dict[str, float |
 
 def layers_table(found: Mapping[str, Any]) -> Table:
     """Lay out the scores of every layer, as `layer_scores` found them."""
-    nothing: dict[str, Any] = {"dev": {}, "test": {}}
     rows = [
         {"layer": layer}
         | {
-            f"{split} {name}": (scores or nothing)[split].get(name)
-            for split in nothing
+            f"{split} {name}": scores[split][name] if scores else None
+            for split in ("dev", "test")
             for name in SHOWN
         }
         | {"chosen": layer == found["chosen"]}

@@ -262,21 +262,32 @@ def bootstrap_averaged_scores(
     y = group_means(observed, group, scene, counts)
     error = p - y
     n = np.sum(np.isfinite(error), axis=1)  # a resample can miss a group
-    deviation_p = p - np.nanmean(p, axis=1, keepdims=True)
-    deviation_y = y - np.nanmean(y, axis=1, keepdims=True)
-    squares = np.nansum(deviation_p**2, axis=1) * np.nansum(deviation_y**2, axis=1)
-    varies = squares > (n * CONSTANT) ** 2
+    ncc = correlations(p, y)
     once = np.ones((1, p.shape[1]), dtype=np.int32)
     kt = np.full(len(p), np.nan)
-    for resample in np.flatnonzero(varies):
+    for resample in np.flatnonzero(np.isfinite(ncc)):
         there = np.isfinite(error[resample])
         pair = p[resample, there], y[resample, there]
         kt[resample] = kendall_in_resamples(*pair, np.arange(n[resample]), once)[0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ncc = np.nansum(deviation_p * deviation_y, axis=1) / np.sqrt(squares)
     return {
         "RMSE": np.sqrt(np.nanmean(error**2, axis=1)),
         "Std": np.nanstd(error, axis=1) / np.sqrt(n),
-        "NCC": np.where(varies, ncc, np.nan),
+        "NCC": ncc,
         "KT": kt,
     }
+
+
+def correlations(x: np.ndarray, y: np.ndarray, at_least: int = 2) -> np.ndarray:
+    """Correlate (..., n) arrays along the last axis, over the places where both are finite.
+
+    Returns (...), NaN where there are fewer than `at_least` such places or no spread.
+    """
+    there = np.isfinite(x) & np.isfinite(y)
+    n = there.sum(axis=-1)
+    x, y = np.where(there, x, 0.0), np.where(there, y, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x = np.where(there, x - (x.sum(axis=-1) / n)[..., None], 0.0)
+        y = np.where(there, y - (y.sum(axis=-1) / n)[..., None], 0.0)
+        squares = (x**2).sum(axis=-1) * (y**2).sum(axis=-1)
+        r = (x * y).sum(axis=-1) / np.sqrt(squares)
+    return np.where((n >= at_least) & (squares > (n * CONSTANT) ** 2), r, np.nan)

@@ -22,7 +22,7 @@ import pandas as pd
 from matplotlib import rc_context
 
 from intelligibility.evaluation.drawing import BLUE, GREY, STYLE, Drawing, legend_below, panels_of
-from intelligibility.evaluation.scoring import CONSTANT, group_means, interval
+from intelligibility.evaluation.scoring import correlations, group_means, interval
 from intelligibility.evaluation.tables import INTERVAL, NAMES, OURS, Table, between, with_ends
 from intelligibility.pages import number
 
@@ -101,27 +101,11 @@ class Grid:
         return flat.reshape(len(counts), *self.shape)
 
 
-def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlate (..., n) arrays along the last axis, over the places where both are finite.
-
-    Returns (...), NaN where there are fewer than three such places or no spread.
-    """
-    there = np.isfinite(x) & np.isfinite(y)
-    n = there.sum(axis=-1)
-    x, y = np.where(there, x, 0.0), np.where(there, y, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        x = np.where(there, x - (x.sum(axis=-1) / n)[..., None], 0.0)
-        y = np.where(there, y - (y.sum(axis=-1) / n)[..., None], 0.0)
-        squares = (x**2).sum(axis=-1) * (y**2).sum(axis=-1)
-        r = (x * y).sum(axis=-1) / np.sqrt(squares)
-    return np.where((n >= MIN_MEANS) & (squares > (n * CONSTANT) ** 2), r, np.nan)
-
-
-def mean_of(r: np.ndarray, axis: int) -> np.ndarray:
-    """Average correlations where they are defined; NaN where none is."""
+def mean_of(r: np.ndarray) -> np.ndarray:
+    """Average correlations, (n_resamples, n_groups), over the groups; NaN where none is defined."""
     there = np.isfinite(r)
     with np.errstate(invalid="ignore"):
-        return np.where(there, r, 0.0).sum(axis=axis) / there.sum(axis=axis)
+        return np.where(there, r, 0.0).sum(axis=1) / there.sum(axis=1)
 
 
 def spearman_brown(r: np.ndarray) -> np.ndarray:
@@ -145,7 +129,8 @@ def _scored(
     scored = {}
     for measure in measures:
         predicted = rows[f"{measure}_prediction"].to_numpy()
-        r = mean_of(correlations(grid.means(predicted, scene, at_once), observed_means), axis=1)
+        predicted_means = grid.means(predicted, scene, at_once)
+        r = mean_of(correlations(predicted_means, observed_means, MIN_MEANS))
         with np.errstate(invalid="ignore", divide="ignore"):
             explained = np.maximum(r, 0) ** 2 / ceilings
         scored[measure] = {
@@ -181,13 +166,12 @@ def _ceilings(
     for _ in range(n_halvings):
         rank = np.argsort(np.argsort(rng.random(counts.shape), axis=1), axis=1)
         first = counts * (rank < n_scenes // 2)
-        r = correlations(
-            grid.means(observed, scene, first), grid.means(observed, scene, counts - first)
-        )
+        one, other = (grid.means(observed, scene, half) for half in (first, counts - first))
+        r = correlations(one, other, MIN_MEANS)
         of_groups += np.where(np.isfinite(r), r, 0.0), np.isfinite(r)
     with np.errstate(invalid="ignore", divide="ignore"):
         repeatability = spearman_brown(of_groups[0] / of_groups[1])
-    return mean_of(repeatability, axis=1)
+    return mean_of(repeatability)
 
 
 def within_table(within: Mapping[str, Any]) -> Table:

@@ -12,6 +12,7 @@ from intelligibility.evaluation.scoring import (
     SCORES,
     bootstrap_averaged_scores,
     bootstrap_scores,
+    correlations,
     draw_scenes,
     group_means,
     interval,
@@ -109,6 +110,17 @@ def test_group_means_are_those_of_the_resamples_written_out():
         expected = score(*map(np.array, pairs))
         for name in SCORES:
             assert scores[name][row] == pytest.approx(expected[name], abs=1e-9), name
+
+
+def test_correlations_are_scipys_along_each_row():
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((2, 5, 9))
+    x[0, 2], y[1, :7], x[2] = np.nan, np.nan, 4.0
+    r = correlations(x, y, at_least=3)
+    for row in (0, 3, 4):
+        there = np.isfinite(x[row] + y[row])
+        assert r[row] == pytest.approx(pearsonr(x[row, there], y[row, there])[0], abs=1e-9)
+    assert np.isnan(r[1]) and np.isnan(r[2])  # two pairs; no spread
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from scipy.stats import pearsonr
 
 from intelligibility.evaluation.curve import fit_curve
 from intelligibility.evaluation.scoring import draw_scenes
-from intelligibility.evaluation.within import correlations, spearman_brown, within_scores
+from intelligibility.evaluation.within import spearman_brown, within_scores
 
 
 def planted(per_cell, n_scenes=200, noise=30.0, seed=0, n_listeners=8, n_systems=6):
@@ -33,17 +33,6 @@ def planted(per_cell, n_scenes=200, noise=30.0, seed=0, n_listeners=8, n_systems
         }
     )
     return frame, truth
-
-
-def test_correlations_are_scipys_along_each_row():
-    rng = np.random.default_rng(1)
-    x, y = rng.standard_normal((2, 5, 9))
-    x[0, 2], y[1, :7], x[2] = np.nan, np.nan, 4.0
-    r = correlations(x, y)
-    for row in (0, 3, 4):
-        there = np.isfinite(x[row] + y[row])
-        assert r[row] == pytest.approx(pearsonr(x[row, there], y[row, there])[0], abs=1e-9)
-    assert np.isnan(r[1]) and np.isnan(r[2])  # two pairs; no spread
 
 
 def test_a_correlation_is_the_mean_of_each_groups():
