@@ -31,8 +31,11 @@ def load(path):
 
 
 def run(exp, *overrides):
-    """Evaluate an experiment, whose release lies beside its folder."""
-    evaluate.run(configure(exp.parent, exp, *overrides))
+    """Evaluate an experiment, whose release lies beside its folder; return the results, if any."""
+    cfg = configure(exp.parent, exp, *overrides)
+    evaluate.run(cfg)
+    path = Experiment.from_config(cfg).results
+    return load(path) if path.is_file() else None
 
 
 def swap(path, **values):
@@ -192,8 +195,7 @@ def test_the_record_says_the_seed_of_each_stage(exp, caplog):
     (exp / "data_split/made_by.json").write_text('{"seed": 1}')
     swap(exp / "inference.json", provenance={"seed": 3})
     write_json(exp / "transformer_cpc1/training.json", {"settings": {"seed": 2}})
-    run(exp, "seed=5")
-    made = load(exp / "results.json")["provenance"]
+    made = run(exp, "seed=5")["provenance"]
     seeds = {"prepare_data.py": 1, "train_asr.py": 2, "infer.py": 3, "evaluate.py": 5}
     assert made["seeds"] == seeds
     assert "prepare_data.py 1, train_asr.py 2, infer.py 3" in (exp / "report.html").read_text()
@@ -203,11 +205,10 @@ def test_the_record_says_the_seed_of_each_stage(exp, caplog):
 def test_both_tracks_stand_side_by_side(exp):
     make_experiment(exp.parent, n_scenes=16, track="_indep", seed=3)
     run(exp)
-    run(exp, "cpc1_track=open")
+    assert run(exp, "cpc1_track=open")["counts"]["test"]["scenes"] == 8
     head = (exp / "tables/table1.md").read_text().splitlines()[0]
     assert "closed RMSE" in head and "open RMSE" in head
     assert (exp / "results_indep.json").is_file() and (exp / "report_indep.html").is_file()
-    assert load(exp / "results_indep.json")["counts"]["test"]["scenes"] == 8
 
 
 def test_unlabelled_test_data_get_predictions_and_a_word(tmp_path, caplog):
@@ -257,31 +258,26 @@ def test_a_constant_measure_stops_only_the_method(tmp_path, refused, caplog, mea
     if not goes_on:
         assert re.search("all.*similarities are 50 %", refused(run, exp))
         return
-    run(exp)
+    results = run(exp)
     assert "is left out: logistic fit: all" in caplog.text
-    results = load(exp / "results.json")
     assert "dec_results" in results and "wcs_results" not in results
     assert "wcs" not in (exp / "predictions.csv").read_text()
 
 
 def test_results_name_what_was_left_out(exp):
-    run(exp)
-    assert load(exp / "results.json")["left_out"] is None
+    assert run(exp)["left_out"] is None
     (exp / "left_out.json").write_text(json.dumps({"S1": "missing file: S1.wav"}))
-    run(exp)
-    assert load(exp / "results.json")["left_out"] == {"file": "left_out.json", "signals": 1}
+    assert run(exp)["left_out"] == {"file": "left_out.json", "signals": 1}
 
 
 def test_a_calibration_replaces_the_dev_data(exp, caplog):
     """One of another checkpoint warns."""
-    run(exp)
-    expected = load(exp / "results.json")["dec_results"]
+    expected = run(exp)["dec_results"]
     kept = exp.parent / "kept.json"
     (exp / "calibration.json").rename(kept)
     for path in [*exp.glob("dev_*"), exp / "data_split/scene_dev_list.json"]:
         path.unlink()
-    run(exp, f"calibration='{kept}'")
-    assert load(exp / "results.json")["dec_results"] == expected
+    assert run(exp, f"calibration='{kept}'")["dec_results"] == expected
     assert f"checkpoint {CHECKPOINT[:12]}" not in caplog.text
     assert not (exp / "calibration.json").exists()
     swap(exp / "inference.json", checkpoint_sha256="00" * 32)
@@ -298,10 +294,8 @@ def test_another_run_is_compared_in_pairs(exp, tmp_path):
     rng = np.random.default_rng(0)
     other["dec_prediction"] = 100 * rng.random(len(other))
     other.sample(frac=1, random_state=0).to_csv(tmp_path / "other.csv", index=False)
-    run(exp, f"compare='{tmp_path / 'other.csv'}'")
-    compared = {
-        (one["a"], one["b"], one["score"]): one for one in load(exp / "results.json")["comparisons"]
-    }
+    found = run(exp, f"compare='{tmp_path / 'other.csv'}'")["comparisons"]
+    compared = {(one["a"], one["b"], one["score"]): one for one in found}
     assert compared["dec", "other dec", "RMSE"]["better"] == "dec"
     assert compared["dec", "other dec", "RMSE"]["p"] < 0.01
     assert compared["enc", "other enc", "RMSE"]["difference"] == pytest.approx(0, abs=1e-9)
@@ -358,8 +352,7 @@ def test_the_real_responses_with_made_similarities(
     responses = f"path.test_responses='{sample / 'test_listener_responses'}'"
     options = [f"cpc1_track={track}", "path.cpc1_train_data=null", responses]
     options.append(f"calibration='{tmp_path / 'calibration.json'}'")
-    run(exp, *options)
-    results = load(exp / f"results{suffix}.json")
+    results = run(exp, *options)
     assert results["counts"]["test"]["matched"] == n
     assert results["counts"]["test"]["listeners"] == 27
     assert round(results["prior_results"]["RMSE"], 1) == rmse  # the challenge's constant prior
@@ -374,8 +367,7 @@ def test_the_real_responses_with_made_similarities(
 
 def test_baselines_stand_in_every_table_beside_the_papers(tmp_path, no_figures):
     exp = make_experiment(tmp_path, measures=("enc", "dec", "mbstoi", "haspi"))
-    run(exp)
-    results = load(exp / "results.json")
+    results = run(exp)
     assert {"mbstoi_results", "haspi_results"} <= set(results)
     assert {"mbstoi", "haspi"} <= set(results["averaged"]["system"])
     assert {"mbstoi", "haspi"} <= {one["b"] for one in results["comparisons"]}
@@ -481,15 +473,15 @@ def test_ranges_stand_in_predictions_and_are_checked_on_test(evaluated):
 
 
 def test_the_spread_over_halves_of_dev(exp, refused):
-    run(exp, "seeds=[1,2,3]")
-    halves = load(exp / "results.json")["halves"]
+    results = run(exp, "seeds=[1,2,3]")
+    halves = results["halves"]
     assert halves["seeds"] == [1, 2, 3] and halves["n_dev_scenes"] == 3
     spread = halves["measures"]["dec"]["RMSE"]
     assert len(set(spread["values"])) == 3 and spread["sd"] == pytest.approx(
         np.std(spread["values"], ddof=1)
     )
     kt = halves["measures"]["dec"]["KT"]["values"]  # a logistic keeps the order
-    assert kt == pytest.approx([load(exp / "results.json")["dec_results"]["KT"]] * 3)
+    assert kt == pytest.approx([results["dec_results"]["KT"]] * 3)
     assert "3 random halves" in re.sub(r"\s+", " ", (exp / "report.html").read_text())
     mapping = f"calibration='{exp / 'calibration.json'}'"
     options = ("seeds=[1,2]", mapping, "allow_leak=true")
@@ -502,8 +494,7 @@ def test_systems_of_two_challenges_and_snrs_are_told_apart(exp, presented):
         for n, one in enumerate(presented["test"])
     ]
     write_presentations(exp / "presentations.json", presented | {"test": tests}, {})
-    run(exp)
-    groups = load(exp / "results.json")["groups"]
+    groups = run(exp)["groups"]
     found = {name: {one[name] for one in groups[name]} for name in ("CEC", "SNR", "system")}
     assert found["CEC"] == {"CEC1", "CEC2"}
     ranges = ["-12 to -6", "-6 to 0", "0 to 6", "6 to 12", "12 to 18"]
@@ -594,11 +585,9 @@ def test_our_own_recognisers_layers_count_and_two_recognisers_are_compared(
     exp = root / of_another.parent.name
     for path in exp.glob("somebody--small/*_layers_similarity.json"):
         shutil.copy(path, exp)
-    run(exp)
-    assert load(exp / "results.json")["layers"]["chosen"] == "encoder.0"
+    assert run(exp)["layers"]["chosen"] == "encoder.0"
     compare = f"compare='{exp}/predictions.csv'"
-    run(exp, f"recogniser={HUB}", compare)
-    compared = load(exp / "somebody--small/results.json")["comparisons"]
+    compared = run(exp, f"recogniser={HUB}", compare)["comparisons"]
     pairs = {(one["a"], one["b"]) for one in compared}
     assert {("enc", "other enc"), ("pre", "other pre")} <= pairs
     assert not [pair for pair in pairs if "dec" in " ".join(pair)]

@@ -28,6 +28,13 @@ def grid_minimum(similarity, correctness):
     )
 
 
+def published_fit(similarity, correctness):
+    """Return x0 and k by scipy's fit from the published start."""
+    return curve_fit(
+        lambda x, x0, k: 100 / (1 + np.exp(-k * (x - x0))), 100 * similarity, correctness, [50, 1]
+    )[0]
+
+
 def test_predicts_half_at_the_midpoint():
     logistic = Curve(x0=60.0, k=0.2)
     predicted = logistic.predict(np.array([0.6, 0.6 + np.log(3) / 20, -50.0, 50.0]))
@@ -46,10 +53,8 @@ def test_agrees_with_scipy_where_the_published_start_converges():
     rng = np.random.default_rng(1)
     similarity = rng.uniform(0.2, 0.8, 200)
     correctness = np.clip(Curve(50, 0.12).predict(similarity) + 15 * rng.normal(size=200), 0, 100)
-    published, _ = curve_fit(
-        lambda x, x0, k: 100 / (1 + np.exp(-k * (x - x0))), 100 * similarity, correctness, [50, 1]
-    )
     fit = fit_curve(similarity, correctness)
+    published = published_fit(similarity, correctness)
     np.testing.assert_allclose([fit.x0, fit.k], published, rtol=1e-5)
 
 
@@ -58,12 +63,7 @@ def test_finds_the_optimum_where_the_published_start_stalls():
     similarity = rng.uniform(0.985, 0.995, 150)
     correctness = np.round(5 / (1 + np.exp(-8 * (100 * similarity - 99)))) * 20
     with np.errstate(over="ignore"), pytest.warns(OptimizeWarning):
-        stalled, _ = curve_fit(
-            lambda x, x0, k: 100 / (1 + np.exp(-k * (x - x0))),
-            100 * similarity,
-            correctness,
-            [50, 1],
-        )
+        stalled = published_fit(similarity, correctness)
     ours = squared_error(fit_curve(similarity, correctness), similarity, correctness)
     assert ours < 0.5 * squared_error(Curve(*stalled), similarity, correctness)
     assert ours <= grid_minimum(similarity, correctness) * (1 + 1e-9)

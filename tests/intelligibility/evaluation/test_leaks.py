@@ -28,12 +28,11 @@ def cpc3_train(shared: Path) -> Seen:
     """What a mapping fitted on all of CPC3's training remembers."""
     entries = json.loads((shared / "cpc3_real/CPC3.train.json").read_text())
     assert len(entries) == 15520
-    heard = []
-    for entry in entries:
-        cec, system, scene, listener = names_of(entry["signal"])
-        one = presentation(cec, f"{cec}_{scene}", listener, system, entry["prompt"])
-        heard.append(one)
-    return Seen.of(heard)
+    named = [(*names_of(entry["signal"]), entry["prompt"]) for entry in entries]
+    return Seen.of(
+        presentation(cec, f"{cec}_{scene}", listener, system, prompt)
+        for cec, system, scene, listener, prompt in named
+    )
 
 
 @pytest.mark.parametrize(("name", "n_met", "n"), [("test", 2001, 2421), ("test_indep", 513, 632)])
