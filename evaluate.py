@@ -62,12 +62,7 @@ from intelligibility.evaluation.mapping import FittedMapping, fit_mapping
 from intelligibility.evaluation.responses import better_ear, read_signals, with_conditions
 from intelligibility.evaluation.scoring import CONFIDENCE, draw_scenes
 from intelligibility.evaluation.split_half import checked_seeds, spread_over_halves
-from intelligibility.evaluation.stale import (
-    checkpoint_of,
-    left_out_of,
-    refuse_stale,
-    seeds_of_stages,
-)
+from intelligibility.evaluation.stale import checkpoint_of, left_out_of, made_with, refuse_stale
 from intelligibility.evaluation.tables import (
     NAMES,
     Resampler,
@@ -127,11 +122,7 @@ def run(cfg: DictConfig) -> None:
         measures = predict(test, mapping)
         write_predictions(experiment, test, measures)
         if not test["correctness"].notna().any():
-            logger.warning(
-                "No test response is known: scores cannot be computed. Set path.test_responses."
-            )
-            if experiment.results.is_file():
-                logger.warning("%s holds the scores of an earlier run", experiment.results)
+            warn_unlabelled(experiment)
             write_asked_bundle(cfg, experiment, None)
             return
 
@@ -146,7 +137,9 @@ def run(cfg: DictConfig) -> None:
             "counts": {"dev": dev_counts, "test": test_counts | sizes_of(test)},
         }
         results |= results_with_dev(dev, test, mapping, seeds, fit)
-        results = write_result(experiment.results, results | how_made(cfg, experiment))
+        made = provenance(cfg) | made_with(experiment, cfg.seed)
+        results |= {"left_out": left_out_of(experiment), "provenance": made}
+        results = write_result(experiment.results, results)
 
         # Lay them out: tables, figures, and the report that holds both.
         drawings = all_figures(test, dev, measures, groups, mapping, results)
@@ -262,6 +255,13 @@ def write_predictions(experiment: Experiment, test: pd.DataFrame, measures: list
         )
 
 
+def warn_unlabelled(experiment: Experiment) -> None:
+    """Warn that there is nothing to score with, and of scores that an earlier run left."""
+    logger.warning("No test response is known: scores cannot be computed. Set path.test_responses.")
+    if experiment.results.is_file():
+        logger.warning("%s holds the scores of an earlier run", experiment.results)
+
+
 def labelled(test: pd.DataFrame, presentations: list[Presentation]) -> pd.DataFrame:
     """Return the test signals with a response, with `scene_number` and their hearing losses."""
     listeners = {one.listener.id: one.listener for one in presentations}
@@ -333,15 +333,6 @@ def results_with_dev(
     if dev is not None and mapping.layer and not mapping.by_set:
         found["layers"] = layer_scores(dev, test, mapping.layer)
     return found
-
-
-def how_made(cfg: DictConfig, experiment: Experiment) -> dict[str, Any]:
-    """Return what results.json says of how it was made."""
-    stages = {
-        "checkpoint_sha256": checkpoint_of(experiment),
-        "seeds": seeds_of_stages(experiment, cfg.seed),
-    }
-    return {"left_out": left_out_of(experiment), "provenance": provenance(cfg) | stages}
 
 
 def write_asked_bundle(

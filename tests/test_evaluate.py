@@ -19,15 +19,11 @@ from intelligibility.corpora.presentation import made_from_of, write_presentatio
 from intelligibility.evaluation.responses import WHO_GRADES
 from intelligibility.evaluation.scoring import score
 from intelligibility.experiment import Experiment
-from intelligibility.runs import sole_run, write_json
+from intelligibility.runs import read_json, sole_run, write_json
 from tests.conftest import RECIPE, configure, contents, edit, run_script
 
 SCORES = ["RMSE", "Std", "NCC", "KT"]
 ALL = ("enc", "dec", "pre", "wcs")
-
-
-def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def run(exp, *overrides):
@@ -35,7 +31,7 @@ def run(exp, *overrides):
     cfg = configure(exp.parent, exp, *overrides)
     evaluate.run(cfg)
     path = Experiment.from_config(cfg).results
-    return load(path) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def swap(path, **values):
@@ -69,11 +65,11 @@ def presented(exp):
 def test_results_are_the_published_scores(evaluated):
     """Against the published recipe written out: scipy's fit from [50, 1], then its four scores."""
     lists = evaluated.parent.glob("clarity_CPC1_data_*/metadata/CPC1.*.json")
-    labels = {one["signal"]: one["correctness"] for path in lists for one in load(path)}
-    results = load(evaluated / "results.json")
+    labels = {one["signal"]: one["correctness"] for path in lists for one in read_json(path)}
+    results = read_json(evaluated / "results.json")
     for measure in ("enc", "dec"):
         dev, test = (
-            load(evaluated / f"{one}_{measure}_similarity.json") for one in ("dev", "test")
+            read_json(evaluated / f"{one}_{measure}_similarity.json") for one in ("dev", "test")
         )
         x, y = 100 * np.array(list(dev.values())), np.array([labels[name] for name in dev])
         fit = results["calibration"]["measures"][measure]
@@ -90,7 +86,7 @@ def test_results_are_the_published_scores(evaluated):
 
 
 def test_results_hold_provenance_counts_and_intervals(evaluated):
-    results = load(evaluated / "results.json")
+    results = read_json(evaluated / "results.json")
     made = results["provenance"]
     assert made["checkpoint_sha256"] == CHECKPOINT
     assert made["config"]["cpc1_track"] == "closed" and made["seed"] == 1
@@ -127,7 +123,7 @@ def test_every_table_is_there_twice_and_every_figure(evaluated):
         assert names == {f"{stem}.{kind}" for stem in stems for kind in kinds.split()}
     long = pd.read_csv(evaluated / "tables/table1.csv")
     ours = long[(long["source"] == "this run") & (long["measure"] == "dec")].iloc[0]
-    assert ours["RMSE"] == load(evaluated / "results.json")["dec_results"]["RMSE"]
+    assert ours["RMSE"] == read_json(evaluated / "results.json")["dec_results"]["RMSE"]
 
 
 def test_a_second_run_leaves_every_file_as_it_was(tmp_path):
@@ -138,11 +134,11 @@ def test_a_second_run_leaves_every_file_as_it_was(tmp_path):
         return {name: sha for name, sha in contents(exp).items() if "logs/" not in name}
 
     first = evaluated_files()
-    results = load(exp / "results.json")
+    results = read_json(exp / "results.json")
     results["provenance"]["time"] = "2001-01-01T00:00:00+00:00"  # as if made long ago
     (exp / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     second = evaluated_files()
-    assert load(exp / "results.json")["provenance"]["time"].startswith("2001")
+    assert read_json(exp / "results.json")["provenance"]["time"].startswith("2001")
     changed = {name for name in first if first[name] != second[name]}
     assert set(first) == set(second) and changed == {"results.json", "report.html"}
     assert evaluated_files() == second
@@ -154,10 +150,10 @@ def test_two_processes_agree_whatever_the_order_of_the_files(exp):
         done = run_script("evaluate.py", f"path.root='{exp.parent}'", f"path.exp_folder='{exp}'")
         assert done.returncode == 0, done.stderr
         assert "Table 1" in done.stdout and "report.html" in done.stderr
-        found.append(((exp / "predictions.csv").read_bytes(), load(exp / "results.json")))
+        found.append(((exp / "predictions.csv").read_bytes(), read_json(exp / "results.json")))
         for split in ("dev", "test"):
             path = exp / f"{split}_enc_similarity.json"
-            path.write_text(json.dumps(dict(reversed(load(path).items()))))
+            path.write_text(json.dumps(dict(reversed(read_json(path).items()))))
     assert found[0] == found[1]
 
 
@@ -254,7 +250,7 @@ def test_similarities_that_may_be_of_two_runs(exp, refused, calibrated):
 def test_a_constant_measure_stops_only_the_method(tmp_path, refused, caplog, measure, goes_on):
     exp = make_experiment(tmp_path, measures=("enc", "dec", "wcs"))
     path = Experiment(exp, exp).measure_file("dev", measure)
-    path.write_text(json.dumps(dict.fromkeys(load(path), 0.5)))
+    path.write_text(json.dumps(dict.fromkeys(read_json(path), 0.5)))
     if not goes_on:
         assert re.search("all.*similarities are 50 %", refused(run, exp))
         return
@@ -333,7 +329,7 @@ def test_the_real_responses_with_made_similarities(
     shared, tmp_path, no_figures, track, suffix, n, rmse
 ):
     sample = shared / "cpc1_sample"
-    real = load(sample / f"test_listener_responses/CPC1.test{suffix}.json")
+    real = read_json(sample / f"test_listener_responses/CPC1.test{suffix}.json")
     exp = tmp_path / "exp"
     exp.mkdir()
     rng = np.random.default_rng(0)
@@ -447,7 +443,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(exp, refused,
 
 
 def test_results_keep_the_numbers_of_every_figure(evaluated):
-    results = load(evaluated / "results.json")
+    results = read_json(evaluated / "results.json")
     for name in ("scatter", "reliability"):
         for measure in ALL:
             assert sum(one["n"] for one in results["figures"][name][measure]) == 72
@@ -466,7 +462,7 @@ def test_ranges_stand_in_predictions_and_are_checked_on_test(evaluated):
     inside = predictions["correctness"].between(
         predictions["dec_low"] - 1e-9, predictions["dec_high"] + 1e-9
     )
-    ranges = load(evaluated / "results.json")["ranges"]
+    ranges = read_json(evaluated / "results.json")["ranges"]
     assert ranges["level"] == 0.8
     assert ranges["measures"]["dec"]["one"]["coverage"]["value"] == pytest.approx(inside.mean())
     assert "within (95 %)" in (evaluated / "tables/ranges.md").read_text()
@@ -520,7 +516,7 @@ def of_another(evaluated):
     record = {"checkpoint_sha256": "ab" * 32, "checkpoints": ["0123"], "recogniser": HUB}
     write_json(folder / "inference.json", record)
     for split in ("dev", "test"):
-        enc = load(evaluated / f"{split}_enc_similarity.json")
+        enc = read_json(evaluated / f"{split}_enc_similarity.json")
         noisy = {name: value - abs(0.2 * rng.standard_normal()) for name, value in enc.items()}
         measured = {"enc": enc, "pre": enc}
         measured["prob"] = {name: 8 * (value - 0.9) for name, value in enc.items()}  # nats
@@ -536,7 +532,7 @@ def of_another(evaluated):
 @pytest.fixture
 def results(of_another):
     """Return the results of the other recogniser."""
-    return load(of_another / "results.json")
+    return read_json(of_another / "results.json")
 
 
 def test_it_has_files_of_its_own_without_the_measures_that_it_does_not_have(of_another, results):
@@ -573,7 +569,7 @@ def test_layers_are_in_results_tables_and_figures(of_another, results):
     assert (of_another / "figures/layers.png").is_file()
     assert "Layers of the recogniser" in (of_another / "report.html").read_text()
     exp = of_another.parent
-    assert "layers" not in load(exp / "results.json")  # ours were not measured
+    assert "layers" not in read_json(exp / "results.json")  # ours were not measured
     assert not (exp / "tables/layers.md").exists()
 
 

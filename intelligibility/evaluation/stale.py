@@ -82,8 +82,11 @@ def checkpoint_of(experiment: Experiment) -> str | None:
         raise RecipeError(f"{experiment.inference}: {error}; run infer.py again") from None
 
 
-def seeds_of_stages(experiment: Experiment, seed: int) -> dict[str, int | None]:
-    """Return the seed that each stage ran with, evaluate.py with `seed`; None where unrecorded."""
+def made_with(experiment: Experiment, seed: int) -> dict[str, Any]:
+    """Return the hash of the recogniser, and the seed of each stage; None where unrecorded.
+
+    `seed` is that of evaluate.py itself.
+    """
     split = experiment.split_record
     training = experiment.asr.training
     trained = training.is_file() and not experiment.recogniser
@@ -98,7 +101,8 @@ def seeds_of_stages(experiment: Experiment, seed: int) -> dict[str, int | None]:
             "seed=%s draws the bootstrap; the dev scenes were drawn with seed=%s",
             *(seed, seeds["prepare_data.py"]),
         )
-    return seeds | {"evaluate.py": seed}
+    seeds["evaluate.py"] = seed
+    return {"checkpoint_sha256": checkpoint_of(experiment), "seeds": seeds}
 
 
 def left_out_of(experiment: Experiment) -> dict[str, Any] | None:
