@@ -34,11 +34,6 @@ def run(exp, *overrides):
     return read_json(path) if path.is_file() else None
 
 
-def swap(path, **values):
-    """Set values of a json file."""
-    edit(path, lambda content: content.update(values))
-
-
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """Return the experiment folder of a run with all four measures."""
@@ -189,7 +184,7 @@ def test_two_runs_at_once_are_refused(exp, refused):
 
 def test_the_record_says_the_seed_of_each_stage(exp, caplog):
     (exp / "data_split/made_by.json").write_text('{"seed": 1}')
-    swap(exp / "inference.json", provenance={"seed": 3})
+    edit(exp / "inference.json", lambda made: made.update(provenance={"seed": 3}))
     write_json(exp / "transformer_cpc1/training.json", {"settings": {"seed": 2}})
     made = run(exp, "seed=5")["provenance"]
     seeds = {"prepare_data.py": 1, "train_asr.py": 2, "infer.py": 3, "evaluate.py": 5}
@@ -237,7 +232,7 @@ def test_similarities_that_may_be_of_two_runs(exp, refused, calibrated):
     run(exp)
     mapping = f"calibration='{exp / 'calibration.json'}'"
     options = [mapping] if calibrated else []
-    swap(exp / "inference.json", checkpoint_sha256=["5e"])
+    edit(exp / "inference.json", lambda made: made.update(checkpoint_sha256=["5e"]))
     assert "inference.json: checkpoint_sha256 is ['5e']" in refused(run, exp, *options)
     (exp / "inference.json").unlink()
     assert "stopped while it wrote; run it again" in refused(run, exp, *options)
@@ -276,7 +271,7 @@ def test_a_calibration_replaces_the_dev_data(exp, caplog):
     assert run(exp, f"calibration='{kept}'")["dec_results"] == expected
     assert f"checkpoint {CHECKPOINT[:12]}" not in caplog.text
     assert not (exp / "calibration.json").exists()
-    swap(exp / "inference.json", checkpoint_sha256="00" * 32)
+    edit(exp / "inference.json", lambda made: made.update(checkpoint_sha256="00" * 32))
     run(exp, f"calibration='{kept}'")
     assert f"checkpoint {CHECKPOINT[:12]}" in caplog.text and "0" * 12 in caplog.text
 

@@ -89,7 +89,7 @@ def fit_curve(similarity: ArrayLike, correctness: ArrayLike) -> Curve:
 
 
 def check_fit_data(x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse similarities in percent, and responses as shares, that determine no curve."""
+    """Refuse similarities (x, percent) and responses (y, shares) that determine no curve."""
     if x.shape != y.shape or x.ndim != 1:
         raise RecipeError(f"{CURVE} fit: {x.shape} similarities for {y.shape} responses")
     if x.size < MIN_SIGNALS:

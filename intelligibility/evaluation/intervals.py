@@ -26,16 +26,16 @@ SENTENCES = 20  # in a mean, all through one hearing aid
 MIN_SYSTEMS = 3  # with that many sentences
 DRAWS = 200  # sets of sentences per system
 SEED = 1  # of these draws
-FAR = 0.1  # of the answers: so many fewer than promised are said
+FAR = 0.1  # of the answers: a coverage so far below the promise is said
 
 
 @dataclass(frozen=True)
 class PredictionInterval:
     """The interval around a prediction, percent words correct."""
 
-    at: tuple[float, ...]  # predictions that it is known at, ascending: the middles of the bins
-    low: tuple[float, ...]  # what to add to a prediction there for the lower end,
-    high: tuple[float, ...]  # and for the upper end; between them, on straight lines
+    at: tuple[float, ...]  # predictions, ascending: the median of each bin
+    low: tuple[float, ...]  # what to add to each of these for the lower end of its interval
+    high: tuple[float, ...]  # the same for the upper end; both are interpolated linearly
 
     @classmethod
     def of_residuals(cls, predicted: np.ndarray, observed: np.ndarray) -> "PredictionInterval":
@@ -62,7 +62,7 @@ class PredictionInterval:
         return low, high
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for a file."""
+        """Return what `from_json` reads."""
         return {name: list(values) for name, values in vars(self).items()}
 
     @classmethod

@@ -58,9 +58,9 @@ def layer_scores(dev: pd.DataFrame, test: pd.DataFrame, chosen: str) -> dict[str
 
 
 def _curve_of(dev: pd.DataFrame, layer: str) -> Curve | None:
-    """Fit the curve of one layer; None where it is the same in every signal, but for rounding.
+    """Fit the curve of one layer; None where none is determined.
 
-    Such is what enters the decoder that is led along a text.
+    What enters a decoder that is led along a text has one similarity everywhere, but for rounding.
     """
     known = dev[dev["correctness"].notna()]
     similarity = known[f"{layer}_similarity"].to_numpy()

@@ -217,11 +217,10 @@ def better_ear(listeners: Mapping[str, Listener], names: pd.Series) -> pd.DataFr
             "Nothing by severity for %d listeners without audiograms: %s",
             *(len(unknown), listed(unknown)),
         )
-    rows = {
-        name: (ear.mean_level, str(ear.severity), who_grade(listeners[name]))
-        for name in sorted(set(names) & set(listeners))
-        for ear in [listeners[name].better_ear]
-    }
+    rows = {}
+    for name in sorted(set(names) & set(listeners)):
+        ear = listeners[name].better_ear
+        rows[name] = ear.mean_level, str(ear.severity), who_grade(listeners[name])
     columns = ["level", "severity", "grade"]
     ordered = {
         "severity": pd.CategoricalDtype(list(SEVERITIES), ordered=True),
