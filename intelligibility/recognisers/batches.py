@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, repeat
 
 import torch
@@ -84,44 +84,30 @@ class BatchRecogniser(ABC):
         ------
         Recognition
             In the same order, on the CPU.
+
+        A batch that the GPU has no memory for is halved. RecipeError, which ends with the
+        `memory_remedy`, where there is no memory for a single signal.
         """
         told = zip(signals, repeat(None) if texts is None else texts, strict=texts is not None)
         asked = zip(told, repeat(True) if words is None else words, strict=words is not None)
         utterances = ((signal, text, wanted) for (signal, text), wanted in asked)
-        return in_batches(self.recognise_batch, utterances, self.batch_size, self.memory_remedy)
+        while batch := list(islice(utterances, self.batch_size)):
+            yield from self._recognise_or_halve(batch)
 
-
-def in_batches(
-    recognise: Callable[[Batch], list[Recognition]],
-    utterances: Iterable[Utterance],
-    size: int,
-    remedy: str,
-) -> Iterator[Recognition]:
-    """Recognise utterances, `size` at a time, in their order.
-
-    They are read only when they are needed. A batch that the GPU has no memory for is halved.
-
-    RecipeError, which ends with the `remedy`, where there is no memory for a single one.
-    """
-    utterances = iter(utterances)
-    while batch := list(islice(utterances, size)):
-        yield from _halving(recognise, batch, remedy)
-
-
-def _halving(
-    recognise: Callable[[Batch], list[Recognition]], batch: Batch, remedy: str
-) -> list[Recognition]:
-    try:
-        return recognise(batch)
-    except torch.OutOfMemoryError as error:
-        reason = str(error).split("\n")[0][:200]
-    # Here, since what the failed batch held is freed only when the exception is gone.
-    seconds = max(len(signal) for signal, *_ in batch) / ASR_RATE
-    if len(batch) == 1:
-        raise RecipeError(f"no memory for one signal of {seconds:.1f} s ({reason}); {remedy}")
-    logger.warning(
-        "No memory for %d signals of up to %.1f s at once; trying half", len(batch), seconds
-    )
-    torch.cuda.empty_cache()
-    half = len(batch) // 2
-    return _halving(recognise, batch[:half], remedy) + _halving(recognise, batch[half:], remedy)
+    def _recognise_or_halve(self, batch: Batch) -> list[Recognition]:
+        try:
+            return self.recognise_batch(batch)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).split("\n")[0][:200]
+        # Here, since what the failed batch held is freed only when the exception is gone.
+        longest = max(len(signal) for signal, *_ in batch) / ASR_RATE
+        if len(batch) == 1:
+            raise RecipeError(
+                f"no memory for one signal of {longest:.1f} s ({reason}); {self.memory_remedy}"
+            )
+        logger.warning(
+            "No memory for %d signals of up to %.1f s at once; trying half", len(batch), longest
+        )
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return self._recognise_or_halve(batch[:half]) + self._recognise_or_halve(batch[half:])

@@ -246,19 +246,19 @@ def load(
     # Its progress bars, and its advice, which is for those who train.
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    where = f"recogniser={model.source}" + (f": {model.folder}" if model.commit else "")
     try:
         if model.architecture in ENCODER_DECODERS:
             return _load_whisper(model.folder, device, options, all_layers)
         with_head = model.architecture in CTC_RECOGNISERS
         return _load_wav2vec2(model.folder, device, with_head, all_layers)
     except RecipeError as error:  # whole files that do not belong together
-        raise RecipeError(f"recogniser={model.source}: {model.folder}: {error}") from None
+        raise RecipeError(f"{where}: {error}") from None
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:300]
         remedy = "delete that folder and it is fetched again" if model.commit else "copy it again"
         raise RecipeError(
-            f"recogniser={model.source}: {model.folder} cannot be loaded ({reason}); a file is "
-            f"missing or damaged: {remedy}"
+            f"{where} cannot be loaded ({reason}); a file is missing or damaged: {remedy}"
         ) from None
 
 

@@ -33,15 +33,6 @@ from intelligibility.words import marked_words
 logger = logging.getLogger(__name__)
 
 DECODER_STATES = ("last_beam", "best_hypothesis")
-SEARCH_KEYS = {  # of transformer_cpc1.yaml, and what the search calls them
-    "test_beam_size": "beam_size",
-    "ctc_weight_decode": "ctc_weight",
-    "min_decode_ratio": "min_decode_ratio",
-    "max_decode_ratio": "max_decode_ratio",
-    "bos_index": "bos_index",
-    "eos_index": "eos_index",
-    "blank_index": "blank_index",
-}
 SHORTEST, LONGEST = (round(ASR_RATE * seconds) for seconds in SPEECH_SECONDS)  # samples
 
 
@@ -213,7 +204,10 @@ def check_decoder_states(decoder_states: str) -> None:
 
 def search_settings(settings: Mapping[str, Any]) -> SearchSettings:
     """Return the search that transformer_cpc1.yaml describes."""
-    return SearchSettings(**{name: settings[key] for key, name in SEARCH_KEYS.items()})
+    alike = "min_decode_ratio", "max_decode_ratio", "bos_index", "eos_index", "blank_index"
+    return SearchSettings(
+        settings["test_beam_size"], settings["ctc_weight_decode"], **{k: settings[k] for k in alike}
+    )
 
 
 def find_checkpoints(save_folder: str | Path) -> list[Checkpoint]:

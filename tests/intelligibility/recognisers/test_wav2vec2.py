@@ -18,8 +18,7 @@ MAKERS = {
 
 @pytest.fixture(scope="module", params=MAKERS)
 def folder(request, tmp_path_factory):
-    folder = MAKERS[request.param](tmp_path_factory.mktemp(request.param) / "model")
-    return folder
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param) / "model")
 
 
 @pytest.fixture
