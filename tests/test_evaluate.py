@@ -326,20 +326,18 @@ def test_the_real_responses_with_made_similarities(
     sample = shared / "cpc1_sample"
     real = read_json(sample / f"test_listener_responses/CPC1.test{suffix}.json")
     exp = tmp_path / "exp"
-    exp.mkdir()
     rng = np.random.default_rng(0)
     made = {one["signal"]: 0.7 + 0.002 * one["correctness"] + 0.05 * rng.random() for one in real}
-    (exp / f"test_dec_similarity{suffix}.json").write_text(json.dumps(made))
+    write_json(exp / f"test_dec_similarity{suffix}.json", made)
     mean = float(np.mean([one["correctness"] for one in real]))
-    (exp / f"inference{suffix}.json").write_text("{}")
+    write_json(exp / f"inference{suffix}.json", {})
     mapping = {"mean_correctness": mean, "measures": {"dec": {"x0": 82.0, "k": 0.2}}}
-    (tmp_path / "calibration.json").write_text(json.dumps(mapping))
+    write_json(tmp_path / "calibration.json", mapping)
     listeners = "clarity_CPC1_data_test/metadata/listeners.CPC1_all.json"
     metadata = (tmp_path / listeners).parent
-    metadata.mkdir(parents=True)
-    shutil.copy(sample / listeners, metadata)
     unlabelled = [{k: v for k, v in one.items() if k != "correctness"} for one in real]
-    (metadata / f"CPC1.test{suffix}.json").write_text(json.dumps(unlabelled))
+    write_json(metadata / f"CPC1.test{suffix}.json", unlabelled)
+    shutil.copy(sample / listeners, metadata)
     responses = f"path.test_responses='{sample / 'test_listener_responses'}'"
     options = [f"cpc1_track={track}", "path.cpc1_train_data=null", responses]
     options.append(f"calibration='{tmp_path / 'calibration.json'}'")
