@@ -207,7 +207,7 @@ def test_signals(
     """Return the test signals that may be scored, their counts, and those that were seen before."""
     test, counts = read_signals(experiment, "test", presentations, late)
     test["set"] = set_of_each(test["signal"], presentations.get("test", []))
-    trained_on = experiment.trained_on if is_trained_here(cfg) else None
+    trained_on = experiment.asr.trained_on if is_trained_here(cfg) else None
     test, leaks = guard(mapping, test, presentations.get("test", []), trained_on, cfg.allow_leak)
     counts["matched"] = int(test["correctness"].notna().sum())
     return test, counts, leaks

@@ -54,7 +54,6 @@ from intelligibility.recognisers.beam_search import BeamSearch
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.settings import load_settings, read_settings
 from intelligibility.recognisers.speechbrain import load_tokenizer, search_settings
-from intelligibility.recognisers.trained_on import training_record
 from intelligibility.recognisers.values import pick
 from intelligibility.runs import (
     RecipeError,
@@ -114,14 +113,18 @@ def train(
     options: device, precision, compile and so on. `presentations` is what prepare_data.py recorded
     of the signals, by name, for the record of what is trained on.
     """
+    known = {
+        name: (one.scene, one.listener.id, one.system, one.cec)
+        for name, one in (presentations or {}).items()
+    }
     with process_group(run_opts), sole_training(hparams) as stop:
-        train_and_test(hparams, run_opts, presentations or {}, stop)
+        train_and_test(hparams, run_opts, known, stop)
 
 
 def train_and_test(
     hparams: dict[str, Any],
     run_opts: RunOptions,
-    presentations: Mapping[str, Presentation],
+    known: Mapping[str, tuple[str, str, str, str]],
     stop: threading.Event,
 ) -> None:
     """Check the data, provide the start, train, and measure the word error rates."""
@@ -144,12 +147,7 @@ def train_and_test(
     train_data = in_order(make_dataset(train_rows, vocabulary), batches.sorting)
     valid_data = in_order(make_dataset(valid_rows, vocabulary), "ascending")
     loader_options = train_loader_options(train_data, batches)
-    known = {
-        name: (one.scene, one.listener.id, one.system, one.cec)
-        for name, one in presentations.items()
-    }
-    data = training_record(train_tables, train_rows, known)
-    run_on_main(record_training, [hparams, checkpointer, data])
+    run_on_main(record_training, [hparams, checkpointer, train_tables, train_rows, known])
 
     # The training: the feature statistics first, which a start brings with it.
     brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)

@@ -130,10 +130,8 @@ class Experiment:
     scene_list = Places("exp_folder", "data_split/scene_{split}_list{track}.json")
     table = Places("data_folder", "{ear}_{split}_{kind}.csv")  # left, right or binaural
 
-    # train_asr.py: all of it is in AsrFolder and SaveFolder, here is what other stages read.
+    # train_asr.py: the checkpoints; all else of it is in AsrFolder and SaveFolder.
     save_folder = Place("asr_folder", "save")
-    tokenizer = Place("asr_folder", "save/tokenizer.ckpt")
-    trained_on = Place("asr_folder", "trained_on.json")
 
     # infer.py: what is measured with one recogniser, {signal: value} for "dev" or "test", of all
     # layers {layer: {signal: 0..1}}; the record of how, written last.

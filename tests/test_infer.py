@@ -22,11 +22,10 @@ from benchmarks.made.recogniser import WORDS, babble, make_recogniser
 from intelligibility.corpora.presentation import Presentation, made_from_of, write_presentations
 from intelligibility.experiment import EARS, Experiment, write_table
 from intelligibility.recognisers import load_recogniser
-from intelligibility.recognisers.model_settings import write_model_settings
 from intelligibility.recognisers.recognition import Recognition
 from intelligibility.recognisers.settings import plain_settings
 from intelligibility.recognisers.speechbrain import SpeechBrainRecogniser
-from intelligibility.runs import RecipeError, read_json
+from intelligibility.runs import RecipeError, read_json, write_json
 from intelligibility.words import word_correctness
 from msbg import Audiogram, Listener
 from tests import prepared_data
@@ -346,7 +345,7 @@ def test_the_published_similarities(shared, tmp_path):
 def test_settings_of_another_recogniser_are_refused(done, heard):
     cfg = configure(done, done, *SIZES)
     settings = plain_settings(cfg, Experiment.from_config(cfg))["model_settings"]
-    write_model_settings(done / "transformer_cpc1/save", settings)
+    write_json(done / "transformer_cpc1/save/model_settings.json", settings)
     with pytest.raises(RecipeError, match=r"normalize_before is True, trained with False.*asr_ov"):
         run(done, "asr_overrides.Transformer.normalize_before=true")
     assert not heard

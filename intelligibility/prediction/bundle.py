@@ -117,7 +117,8 @@ def _card(
     results: dict[str, Any] | None,
 ) -> str:
     mapping = read_json(experiment.calibration, dict)
-    trained = read_json(experiment.trained_on, dict) if experiment.trained_on.is_file() else {}
+    file = experiment.asr.trained_on
+    trained = read_json(file, dict) if file.is_file() else {}
     heard = trained.get("presentations", [])
     scenes = {one["scene"] for one in heard} - {None}
     scored = (results or {}).get("scores", {})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from intelligibility.experiment import SaveFolder
-from intelligibility.runs import RecipeError, listed, read_json, write_json
+from intelligibility.runs import RecipeError, listed, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,6 @@ def _leaves(path: str, value: Any, published: Any) -> Iterator[tuple[str, Any, s
         yield path, value, published.removeprefix("!ref <").removesuffix(">")
     else:
         yield path, value, None
-
-
-def write_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> None:
-    """Write the settings that a recogniser is trained with beside its checkpoints."""
-    write_json(SaveFolder(Path(save_folder)).model_settings, settings)
 
 
 def check_model_settings(save_folder: str | Path, settings: dict[str, Any]) -> None:

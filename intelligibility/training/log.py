@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from intelligibility.experiment import AsrFolder
 from intelligibility.recognisers.checkpoints import epoch_of
-from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
+from intelligibility.recognisers.model_settings import check_model_settings
 from intelligibility.recognisers.trained_on import heard_by_start, record_data, training_record
 from intelligibility.runs import RecipeError, atomic_path, read_json, versions, write_json
 from intelligibility.training.checkpoints import WholeCheckpointer
@@ -94,17 +94,25 @@ def settings_and_versions(hparams: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record_training(
-    hparams: Mapping[str, Any], checkpointer: WholeCheckpointer, data: dict[str, Any]
+    hparams: Mapping[str, Any],
+    checkpointer: WholeCheckpointer,
+    tables: Mapping[str, list[dict[str, Any]]],
+    rows: list[dict[str, Any]],
+    known: Mapping[str, tuple[str, str, str, str]],
 ) -> None:
-    """Record what is trained on, and with which settings; warn or refuse when these changed."""
+    """Record what is trained on, and with which settings; warn or refuse when these changed.
+
+    `tables`, `rows` and `known` are those of `training_record`.
+    """
     read_epochs(hparams["output_folder"])  # before an epoch is trained that could not be added
     goes_on, found = checkpointer.goes_on(), checkpointer.find_checkpoint()
     if goes_on:
         check_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
-    write_model_settings(checkpointer.checkpoints_dir, hparams["model_settings"])
+    write_json(checkpointer.files.model_settings, hparams["model_settings"])
     epochs_left = found is None or epoch_of(found) < hparams["number_of_epochs"]
     if not (goes_on or epochs_left):
-        data = training_record({}, [], {})  # the start is only measured
+        tables, rows = {}, []  # the start is only measured
+    data = training_record(tables, rows, known)
     data["presentations"] += heard_by_start(hparams["pretrained"])
     data = {"training": checkpointer.training.get("training")} | data
     record_data(Path(hparams["output_folder"]), data, goes_on, epochs_left)

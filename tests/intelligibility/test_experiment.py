@@ -29,7 +29,7 @@ SHARED_BY_TRACKS = FOLDERS  # and Table 1, which is of both
 def all_paths(experiment: Experiment) -> dict[str, Path]:
     """Return every path of an experiment by the name that code gives it."""
     named = paths_of(experiment)
-    del named["save_folder"], named["trained_on"], named["tokenizer"]  # AsrFolder's, SaveFolder's
+    del named["save_folder"]  # AsrFolder's
     beside = SaveFolder(experiment.save_folder)
     for kept in (experiment.asr, beside):
         own = paths_of(kept)

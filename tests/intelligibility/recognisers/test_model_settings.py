@@ -5,8 +5,8 @@ import json
 import pytest
 
 from benchmarks.made.recogniser import small_settings
-from intelligibility.recognisers.model_settings import check_model_settings, write_model_settings
-from intelligibility.runs import RecipeError
+from intelligibility.recognisers.model_settings import check_model_settings
+from intelligibility.runs import RecipeError, write_json
 
 
 def described(**changes):
@@ -38,7 +38,7 @@ def test_describes_by_the_names_that_a_user_gives():
     ],
 )
 def test_other_settings_are_refused_by_name(tmp_path, changes, message):
-    write_model_settings(tmp_path, described())
+    write_json(tmp_path / "model_settings.json", described())
     with pytest.raises(RecipeError, match=f"trained with other settings: {message}"):
         check_model_settings(tmp_path, described(**changes))
 
@@ -53,7 +53,7 @@ def test_other_settings_are_refused_by_name(tmp_path, changes, message):
     ],
 )
 def test_what_decides_nothing_may_differ(tmp_path, caplog, changes):
-    write_model_settings(tmp_path, described())
+    write_json(tmp_path / "model_settings.json", described())
     check_model_settings(tmp_path, described(**changes))
     assert "trained with" not in caplog.text
 

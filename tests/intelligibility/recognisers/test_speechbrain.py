@@ -32,11 +32,14 @@ def save_folder(tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory) -> SpeechBrainRecogniser:
     """Return a small recogniser that gives all its layers."""
-    return load_all(make_recogniser(tmp_path_factory.mktemp("asr")), "last_beam", True)
+    return load(make_recogniser(tmp_path_factory.mktemp("asr")), all_layers=True)
 
 
-def load_all(save_folder: Path, states: str, all_layers: bool) -> SpeechBrainRecogniser:
-    return SpeechBrainRecogniser.load(small_settings(), save_folder, CPU, states, all_layers)
+def load(
+    save_folder: Path, states: str = "last_beam", all_layers: bool = False, **changes
+) -> SpeechBrainRecogniser:
+    hparams = small_settings(**changes)
+    return SpeechBrainRecogniser.load(hparams, save_folder, CPU, states, all_layers)
 
 
 def checkpoint(save_folder: Path, name: str = "model", number: int = 0) -> Path:
@@ -73,7 +76,7 @@ def test_features_have_the_shapes_of_the_network(recogniser):
 @pytest.mark.parametrize("states", ["last_beam", "best_hypothesis"])
 def test_with_all_layers_what_is_compared_stays_the_same_to_the_bit(save_folder, states):
     signals = [babble(1, 1.0), babble(2, 0.7)]
-    few, every = (load_all(save_folder, states, all_layers) for all_layers in (False, True))
+    few, every = (load(save_folder, states, all_layers) for all_layers in (False, True))
     for one, other in zip(few.recognise(signals), every.recognise(signals), strict=True):
         assert list(one.layers) == ["cnn", "encoder", "decoder"]
         assert_same(one, other, tolerance=0)
@@ -152,7 +155,7 @@ def test_the_old_versions_checkpoint_gives_its_features(shared):
 @pytest.mark.parametrize("kind", ["last_beam", "best_hypothesis"])
 def test_decoder_states_are_those_that_were_asked_for(save_folder, kind):
     signal = babble(2, 0.8)
-    recogniser = load_all(save_folder, kind, False)
+    recogniser = load(save_folder, kind)
     (found,) = recogniser.recognise([signal])
     _, encoded, _ = recogniser.encode([signal])
     (result,) = recogniser.search(encoded)
@@ -175,10 +178,6 @@ def test_signals_recognised_together_come_out_as_alone(recogniser, monkeypatch):
     for a, same, b in zip(alone, again, together, strict=True):
         assert_same(a, same, tolerance=0)
         assert_same(a, b, tolerance=1e-5)
-
-
-def load(save_folder: Path, **changes) -> SpeechBrainRecogniser:
-    return SpeechBrainRecogniser.load(small_settings(**changes), save_folder, CPU)
 
 
 # What does not fit
