@@ -23,8 +23,8 @@ from intelligibility.words import words_of
 
 logger = logging.getLogger(__name__)
 
-FIGURES = "0123456789"
-DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+NAMES = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+DIGITS = {str(digit): name for digit, name in enumerate(NAMES)}
 LONGEST = SPEECH_SECONDS[1] * ASR_RATE  # samples; the encoder itself has no limit but memory
 
 
@@ -151,7 +151,7 @@ class Wav2Vec2Recogniser(BatchRecogniser):
         assert self.tokenizer is not None
         words = " ".join(words_of(text))
         plain = "".join(c for c in normalize("NFKD", words) if not combining(c))
-        spoken = " ".join(DIGITS[int(w)] if w in FIGURES else w for w in plain.split())
+        spoken = " ".join(DIGITS.get(word, word) for word in plain.split())
         unknown = self.tokenizer.unk_token_id
         forms = (words, words.lower(), plain, plain.lower(), spoken, spoken.lower())
         ways = [self.tokenizer(form).input_ids for form in forms]

@@ -84,6 +84,7 @@ def test_without_a_head_there_are_no_words(tmp_path):
     [
         ("don't stop, 1960s", "DON'T STOP S", True),
         ("5 2 9", "FIVE TWO NINE", False),
+        ("stop 12", "STOP", True),  # no digit that stands alone
         ("caf\u00e9 cr\u00e8me", "CAFE CREME", False),
         ("don't stop", "DON'T STOP", False),
     ],
