@@ -21,6 +21,7 @@ from intelligibility.recognisers.recognition import Recognition
 from intelligibility.words import marked_words, word_correctness
 
 Ears = tuple[Tensor, Tensor]  # left, right
+Heard = tuple[Recognition, Recognition]  # left, right
 DTW = ("fastdtw", "exact")
 # Version of the comparison: raise it when a change here changes similarities. infer.py measures
 # anew what another version made.
@@ -28,8 +29,8 @@ COMPARISON = 1
 
 
 def similarities_of(
-    processed: tuple[Recognition, Recognition],
-    reference: tuple[Recognition, Recognition],
+    processed: Heard,
+    reference: Heard,
     prompt: str,
     dtw: str = "fastdtw",
     marked_words: Callable[[str, str], list[tuple[str, bool]]] = marked_words,
@@ -62,8 +63,8 @@ def similarities_of(
 
 def _compare(
     measure: Measure,
-    processed: tuple[Recognition, Recognition],
-    reference: tuple[Recognition, Recognition],
+    processed: Heard,
+    reference: Heard,
     prompt: str,
     dtw: str,
     marked_words: Callable[[str, str], list[tuple[str, bool]]],
@@ -83,8 +84,8 @@ def _compare(
 
 
 def similarities_of_layers(
-    processed: tuple[Recognition, Recognition],
-    reference: tuple[Recognition, Recognition],
+    processed: Heard,
+    reference: Heard,
     dtw: str = "fastdtw",
     layers: Iterable[str] | None = None,
 ) -> dict[str, float]:
@@ -101,11 +102,7 @@ def similarities_of_layers(
 
 
 def similarity_of_layer(
-    layer: str,
-    clock: str,
-    processed: tuple[Recognition, Recognition],
-    reference: tuple[Recognition, Recognition],
-    dtw: str,
+    layer: str, clock: str, processed: Heard, reference: Heard, dtw: str
 ) -> float:
     """Compare one layer: aligned where its clock is "words", else frame by frame.
 

@@ -10,6 +10,7 @@ from msbg.transfer import frequency_sampling_fir
 SILENCE = np.zeros(int(0.05 * SAMPLE_RATE))
 TONE_HZ, TONE_SECONDS, NOISE_SECONDS = 520, 0.5, 2
 NOISE_SEED = 2008
+N_NOISE_TAPS = 443  # 10 ms
 
 # Long-term spectrum of speech as in Moore et al. (2008), Ear Hear. 29: flat to 500 Hz, then
 # falling by 7.5 dB per octave to 8 kHz.
@@ -40,9 +41,6 @@ def level_sounds(rms: float) -> tuple[np.ndarray, np.ndarray]:
     noise = speech_shaped(white)[:n_noise]
     noise *= rms / np.sqrt(np.mean(noise**2))
     return np.concatenate([SILENCE, rms * tone(), SILENCE, noise, SILENCE]), SILENCE
-
-
-N_NOISE_TAPS = 443  # 10 ms
 
 
 def tone() -> np.ndarray:

@@ -21,6 +21,8 @@ FROM_ZERO = (
     *("seed", "pretrained_epoch", "pretrained_steps", "ckpt_interval_minutes", "stage_one_epochs"),
     *("num_workers", "blank_index", "pad_index", "bos_index", "eos_index", "unk_index"),
 )
+# What a !PLACEHOLDER, a name or sizes that a layer refuses, and text that is no yaml, raise.
+UNUSABLE = (ValueError, AssertionError, TypeError, IndexError, RuntimeError, yaml.YAMLError)
 
 
 def load_settings(
@@ -137,10 +139,7 @@ def _faults_named(path: Path) -> Iterator[None]:
         yield
     except (KeyError, RecipeError) as error:
         raise RecipeError(f"{path}, asr_overrides: {error.args[0]}") from None
-    except (
-        *(ValueError, AssertionError, TypeError, IndexError, RuntimeError, yaml.YAMLError),
-    ) as error:
-        # a !PLACEHOLDER, a name or sizes that a layer refuses, or no yaml
+    except UNUSABLE as error:
         # HyperPyYAML puts the class before the reason.
         reason = ": ".join(" ".join(str(part).split()) for part in error.args) or str(error)
         raise RecipeError(f"{path}: {reason}; see asr_overrides") from None
