@@ -64,14 +64,15 @@ def epoch_of(checkpoint: Checkpoint) -> int:
         ) from None
 
 
+def _source_of(checkpoint: Checkpoint) -> str:
+    if training := training_of(checkpoint):
+        return f"training {training}"
+    return "train_asr.py" if is_ours(checkpoint) else "elsewhere"
+
+
 def check_one_training(checkpoints: Iterable[Checkpoint]) -> None:
     """Refuse checkpoints of several trainings: their average would be no recogniser."""
-    source = {
-        found.path: f"training {training_of(found)}"
-        if training_of(found)
-        else "train_asr.py" * is_ours(found) or "elsewhere"
-        for found in checkpoints
-    }
+    source = {found.path: _source_of(found) for found in checkpoints}
     if len(set(source.values())) > 1:
         named = [f"{path.name} from {where}" for path, where in sorted(source.items())]
         raise RecipeError(

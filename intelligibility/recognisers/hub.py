@@ -176,7 +176,7 @@ def _snapshot(
 def check_kind(folder: Path, source: str) -> str:
     """Return the architecture in config.json, when it is one that is served."""
     try:
-        config = read_json(folder / "config.json", dict)
+        config = read_json(folder / CONFIG, dict)
     except RecipeError as error:
         raise RecipeError(f"recogniser={source}: not a model of transformers ({error})") from None
     for architecture in config.get("architectures") or ["(no architecture)"]:

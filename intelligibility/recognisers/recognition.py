@@ -82,4 +82,3 @@ class Recogniser(Protocol):
         >>> found.text, found.layers["encoder"].shape                          # doctest: +SKIP
         ('THE BOAT IS LATE', torch.Size([42, 512]))
         """
-        ...
