@@ -113,18 +113,14 @@ def train(
     options: device, precision, compile and so on. `presentations` is what prepare_data.py recorded
     of the signals, by name, for the record of what is trained on.
     """
-    known = {
-        name: (one.scene, one.listener.id, one.system, one.cec)
-        for name, one in (presentations or {}).items()
-    }
     with process_group(run_opts), sole_training(hparams) as stop:
-        train_and_test(hparams, run_opts, known, stop)
+        train_and_test(hparams, run_opts, presentations or {}, stop)
 
 
 def train_and_test(
     hparams: dict[str, Any],
     run_opts: RunOptions,
-    known: Mapping[str, tuple[str, str, str, str]],
+    presentations: Mapping[str, Presentation],
     stop: threading.Event,
 ) -> None:
     """Check the data, provide the start, train, and measure the word error rates."""
@@ -147,7 +143,7 @@ def train_and_test(
     train_data = in_order(make_dataset(train_rows, vocabulary), batches.sorting)
     valid_data = in_order(make_dataset(valid_rows, vocabulary), "ascending")
     loader_options = train_loader_options(train_data, batches)
-    run_on_main(record_training, [hparams, checkpointer, train_tables, train_rows, known])
+    run_on_main(record_training, [hparams, checkpointer, train_tables, train_rows, presentations])
 
     # The training: the feature statistics first, which a start brings with it.
     brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)
