@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--n-jobs", type=int, default=2)
     given = parser.parse_args()
     experiment = open_model(given.model).experiment
+    assert experiment is not None
     tested = read_presentations(experiment.presentations)["test"]
     chosen = tested[:: max(1, len(tested) // given.signals)][: given.signals]
     calls = [(one, str(given.model)) for one in chosen]

@@ -103,7 +103,7 @@ def _without_paths(
 ) -> dict[str, Any]:
     """Return a record without the paths of the machine that made it."""
     config = dict(provenance["config"])
-    config["MSBGEar"] = simulated_with(experiment) or config["MSBGEar"]
+    config["MSBGEar"] = simulated_with(experiment, config["MSBGEar"])
     config["path"] = dict.fromkeys(config["path"]) | {"root": "(not given)"}
     config["asr_config"] = Path(cfg.asr_config).name
     config |= {"run": None, "data": "corpus"}  # a bundle is an experiment's folder of its own

@@ -5,6 +5,7 @@ A bundle is an experiment folder that holds only the files that prediction needs
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from intelligibility.experiment import TRACKS, Experiment, checked_run, is_train
 from intelligibility.recognisers import (
     HUB_OPTIONS,
     StoredRecogniser,
-    recogniser_made_by,
+    choose_recogniser,
     stored_on_hub,
 )
 from intelligibility.recognisers.settings import refuse_foreign_objects
@@ -27,13 +28,24 @@ AS_PLAYED = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr":
 
 @dataclass(frozen=True)
 class Model:
-    """A model whose files were found and checked; its recogniser is not loaded yet."""
+    """A recogniser and its mapping, found and checked; the recogniser is not loaded yet."""
 
-    cfg: DictConfig  # the configuration that it was made with
-    experiment: Experiment  # where its files are
-    mapping: FittedMapping  # from similarity to percent words correct
+    recogniser: StoredRecogniser
+    mapping: FittedMapping  # from similarity to percent words correct; perhaps without any curve
     msbg_settings: dict[str, Any]  # of the hearing-loss simulation
-    made_by: dict[str, Any]  # everything that determines its predictions, for journals
+    dtw: str  # how decoder states are aligned
+    experiment: Experiment | None = None  # where its files are; None for a recogniser alone
+
+    @cached_property
+    def made_by(self) -> dict[str, Any]:
+        """Return everything that determines its predictions, for journals."""
+        recogniser = self.recogniser.made_by()
+        return {
+            "checkpoint_sha256": recogniser["checkpoint_sha256"],
+            "settings": recogniser["settings"] | {"dtw": self.dtw},
+            "MSBGEar": self.msbg_settings,
+            "mapping": self.mapping.as_json(),
+        }
 
 
 def open_model(model: str | Path, revision: str | None = None) -> Model:
@@ -52,29 +64,11 @@ def open_model(model: str | Path, revision: str | None = None) -> Model:
             "correct; run evaluate.py there first"
         )
     mapping = FittedMapping.read(experiment.calibration)
-    recogniser = recogniser_made_by(cfg, experiment)
-    sha256, settings = recogniser["checkpoint_sha256"], recogniser["settings"] | {"dtw": cfg.dtw}
-    _check_same(experiment, mapping, inference, sha256, settings)
-    msbg_settings = simulated_with(experiment) or dict(cfg.MSBGEar)
-    made_by = {
-        "checkpoint_sha256": sha256,
-        "settings": settings,
-        "MSBGEar": msbg_settings,
-        "mapping": mapping.as_json(),
-    }
-    return Model(cfg, experiment, mapping, msbg_settings, made_by)
-
-
-@dataclass(frozen=True)
-class OpenRecogniser:
-    """A recogniser of the hub without an experiment; it is not loaded yet."""
-
-    stored: StoredRecogniser  # the recogniser
-    mapping: FittedMapping  # of an experiment with it; without any curve where none was given
-    # Those of that experiment; otherwise at the level that people listen at.
-    msbg_settings: dict[str, Any]
-    dtw: str  # of that experiment; otherwise as published
-    made_by: dict[str, Any]  # everything that determines its predictions, for journals
+    msbg_settings = simulated_with(experiment, cfg.MSBGEar)
+    recogniser = choose_recogniser(cfg, experiment)
+    found = Model(recogniser, mapping, msbg_settings, cfg.dtw, experiment)
+    _check_same(found, experiment, inference)
+    return found
 
 
 def is_recogniser(model: str, revision: str | None = None) -> bool:
@@ -85,20 +79,28 @@ def is_recogniser(model: str, revision: str | None = None) -> bool:
         if found is None:
             return False  # opening it as a model says why it cannot be fetched
         folder = found
-    records = [Experiment(folder, folder, suffix).inference.name for suffix in TRACKS.values()]
-    bundled = any((folder / name).is_file() for name in records)
+    bundled = any(path.is_file() for path in _records(folder).values())
     return (folder / "config.json").is_file() and not bundled
+
+
+def _records(folder: Path) -> dict[str, Path]:
+    """Return where infer.py's record of each track would lie in a folder of results."""
+    return {track: Experiment(folder, folder, suffix).inference for track, suffix in TRACKS.items()}
+
+
+def _is_hub_id(model: str) -> bool:
+    return model[:1] not in "/.~" and model.count("/") == 1
 
 
 def _small_files(model: str, revision: str | None) -> Path | None:
     """Fetch from the hub what tells a recogniser from a bundle; None where it cannot be fetched."""
-    if model[:1] in "/.~" or model.count("/") != 1:
+    if not _is_hub_id(model):
         return None
     from huggingface_hub import snapshot_download
 
+    patterns = ["config.json", "inference*.json"]
     for offline in (True, False):
         try:
-            patterns = ["config.json", "inference*.json"]
             folder = Path(
                 snapshot_download(
                     model, revision=revision, allow_patterns=patterns, local_files_only=offline
@@ -106,46 +108,39 @@ def _small_files(model: str, revision: str | None) -> Path | None:
             )
         except (OSError, ValueError):
             continue
-        if [*folder.glob("config.json"), *folder.glob("inference*.json")]:
+        if any([*folder.glob(pattern)] for pattern in patterns):
             return folder
     return None
 
 
 def open_recogniser(
     source: str, revision: str | None = None, calibration: str | Path | None = None
-) -> OpenRecogniser:
+) -> Model:
     """Find a recogniser's files, and the mapping that `calibration` names.
 
-    Refused: no such recogniser, or a mapping that belongs to another one.
+    Without one, no measure is mapped, the level is that at which people listen, and decoder states
+    are aligned as published. Refused: no such recogniser, or a mapping that belongs to another one.
     """
     stored = stored_on_hub(source, revision)
-    recogniser = stored.made_by()
-    mapping, msbg_settings, dtw = FittedMapping({}, 0.0), dict(AS_PLAYED), "fastdtw"
-    if calibration is not None:
-        path = Path(calibration).expanduser().absolute()
-        mapping = FittedMapping.read(path)
-        sha256 = recogniser["checkpoint_sha256"]
-        if mapping.checkpoint_sha256 != sha256:
-            raise RecipeError(
-                f"calibration={calibration}: fitted with recogniser "
-                f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but {source} is {sha256[:12]}"
-            )
-        cfg, experiment, _ = _configuration(path.parent, False)
-        msbg_settings, dtw = simulated_with(experiment) or dict(cfg.MSBGEar), cfg.dtw
-        options = {name: cfg[name] for name in HUB_OPTIONS}  # as the similarities were made with
-        stored = stored_on_hub(source, revision, mapping.layer is not None, options)
-        recogniser = stored.made_by()
-    made_by = {
-        "checkpoint_sha256": recogniser["checkpoint_sha256"],
-        "settings": recogniser["settings"] | {"dtw": dtw},
-        "MSBGEar": msbg_settings,
-        "mapping": mapping.as_json(),
-    }
-    return OpenRecogniser(stored, mapping, msbg_settings, dtw, made_by)
+    alone = Model(stored, FittedMapping({}, 0.0), dict(AS_PLAYED), "fastdtw")
+    if calibration is None:
+        return alone
+    path = Path(calibration).expanduser().absolute()
+    mapping = FittedMapping.read(path)
+    sha256 = alone.made_by["checkpoint_sha256"]
+    if mapping.checkpoint_sha256 != sha256:
+        raise RecipeError(
+            f"calibration={calibration}: fitted with recogniser "
+            f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but {source} is {sha256[:12]}"
+        )
+    cfg, experiment, _ = _configuration(path.parent, False)
+    options = {name: cfg[name] for name in HUB_OPTIONS}  # as the similarities were made with
+    stored = stored_on_hub(source, revision, mapping.layer is not None, options)
+    return Model(stored, mapping, simulated_with(experiment, cfg.MSBGEar), cfg.dtw)
 
 
 def _fetch(model: str, revision: str | None) -> Path:
-    if model[:1] in "/.~" or model.count("/") != 1:
+    if not _is_hub_id(model):
         raise RecipeError(
             f"model={model}: no such folder; give an experiment folder, a bundle that "
             "evaluate.py bundle= wrote, or the hub id of one, owner/name"
@@ -164,10 +159,7 @@ def _fetch(model: str, revision: str | None) -> Path:
 
 def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment, dict[str, Any]]:
     """Return the configuration with which infer.py ran in a folder, wherever that lies now."""
-    records = {
-        track: folder / Experiment(folder, folder, suffix).inference.name
-        for track, suffix in TRACKS.items()
-    }
+    records = _records(folder)
     track = next((name for name, path in records.items() if path.is_file()), None)
     if track is None:
         raise RecipeError(
@@ -201,26 +193,22 @@ def _configuration(folder: Path, fetched: bool) -> tuple[DictConfig, Experiment,
     return cfg, Experiment.from_config(cfg), inference
 
 
-def simulated_with(experiment: Experiment) -> dict[str, Any] | None:
-    """Return the settings of the simulation as prepare_data.py recorded them, None without."""
-    if not experiment.presentations.is_file():
-        return None
-    provenance = read_json(experiment.presentations, dict).get("provenance", {})
-    return provenance.get("config", {}).get("MSBGEar")
+def simulated_with(experiment: Experiment, otherwise: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the simulation as prepare_data.py recorded them, if it did."""
+    recorded = None
+    if experiment.presentations.is_file():
+        provenance = read_json(experiment.presentations, dict).get("provenance", {})
+        recorded = provenance.get("config", {}).get("MSBGEar")
+    return recorded or dict(otherwise)
 
 
-def _check_same(
-    experiment: Experiment,
-    mapping: FittedMapping,
-    inference: Mapping[str, Any],
-    recogniser: str,
-    settings: Mapping[str, Any],
-) -> None:
-    if mapping.checkpoint_sha256 != recogniser:
+def _check_same(model: Model, experiment: Experiment, inference: Mapping[str, Any]) -> None:
+    sha256, settings = model.made_by["checkpoint_sha256"], model.made_by["settings"]
+    if (fitted_with := model.mapping.checkpoint_sha256) != sha256:
         raise RecipeError(
-            f"{experiment.calibration}: fitted with recogniser "
-            f"{(mapping.checkpoint_sha256 or 'unknown')[:12]}, but the one in "
-            f"{experiment.asr_folder} is {recogniser[:12]}; run infer.py and evaluate.py again"
+            f"{experiment.calibration}: fitted with recogniser {(fitted_with or 'unknown')[:12]}, "
+            f"but the one in {experiment.asr_folder} is {sha256[:12]}; run infer.py and "
+            "evaluate.py again"
         )
     measured = inference.get("settings", {})
     if differ := [key for key in settings if measured.get(key) != settings[key]]:

@@ -38,6 +38,7 @@ from msbg import Listener
 
 # What needs torch is imported where it is used: HASPI's prediction runs without it.
 if TYPE_CHECKING:
+    from intelligibility.prediction.model import Model
     from intelligibility.recognisers.recognition import Recogniser, Recognition
 
     Ears = tuple[Recognition, Recognition]  # left, right
@@ -134,11 +135,8 @@ class Predictor:
         `revision` is of a hub id. `device` is auto, cpu or cuda; `by` is the measure to predict by.
         """
         from intelligibility.prediction.model import open_model
-        from intelligibility.recognisers import load_recogniser
 
-        opened = open_model(model, revision)
-        recogniser = load_recogniser(opened.cfg, opened.experiment, pick_device(device))
-        return cls(recogniser, opened.mapping, opened.msbg_settings, opened.cfg.dtw, by or "")
+        return cls._loaded(open_model(model, revision), device, by)
 
     @staticmethod
     def builtin() -> HaspiPredictor:
@@ -166,10 +164,19 @@ class Predictor:
         """
         from intelligibility.prediction.model import open_recogniser
 
-        opened = open_recogniser(str(source), revision, calibration)
-        recogniser = opened.stored.load(pick_device(device))
         beside = builtin_predictor() if has_pyclarity() else None
-        return cls(recogniser, opened.mapping, opened.msbg_settings, opened.dtw, by or "", beside)
+        opened = open_recogniser(str(source), revision, calibration)
+        return cls._loaded(opened, device, by, beside)
+
+    @classmethod
+    def _loaded(
+        cls, model: "Model", device: str, by: str | None, beside: HaspiPredictor | None = None
+    ) -> "Predictor":
+        from intelligibility.recognisers.speechbrain import keep_products_exact
+
+        keep_products_exact()
+        recogniser = model.recogniser.load(pick_device(device))
+        return cls(recogniser, model.mapping, model.msbg_settings, model.dtw, by or "", beside)
 
     def predict(
         self,

@@ -65,14 +65,11 @@ def summarise(results: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]
 
 
 def _mean(values: pd.Series, rng: np.random.Generator) -> dict[str, Any]:
-    return {"n": len(values), "mean": float(values.mean()), "interval": _interval(values, rng)}
-
-
-def _interval(values: pd.Series, rng: np.random.Generator) -> list[float] | None:
-    if len(values) < FEW_ROWS:
-        return None
-    drawn = rng.choice(values.to_numpy(), (N_RESAMPLES, len(values)))
-    return [float(end) for end in np.percentile(drawn.mean(axis=1), [TAIL, 100 - TAIL])]
+    interval = None
+    if len(values) >= FEW_ROWS:
+        drawn = rng.choice(values.to_numpy(), (N_RESAMPLES, len(values)))
+        interval = np.percentile(drawn.mean(axis=1), [TAIL, 100 - TAIL]).tolist()
+    return {"n": len(values), "mean": float(values.mean()), "interval": interval}
 
 
 def _differences(frame: pd.DataFrame, rng: np.random.Generator) -> list[dict[str, Any]]:

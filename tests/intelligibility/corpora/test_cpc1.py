@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.made.release import LEVELS, dump
+from benchmarks.made.release import LEVELS, dump, listener_entry
 from intelligibility.corpora import known_presentations, late_responses, read_archives
 from intelligibility.corpora.clarity import read_list
 from intelligibility.corpora.cpc1 import parse
@@ -32,12 +32,7 @@ def archives(release: Path, *overrides: str, track: str = "") -> dict[str, Archi
 
 def named(listener: str, **changes) -> dict:
     """Return an entry of a listeners' file."""
-    return {
-        "name": listener,
-        "audiogram_cfs": [250, 500, 1000, 2000, 3000, 4000, 6000, 8000],
-        "audiogram_levels_l": LEVELS["L0001"],
-        "audiogram_levels_r": LEVELS["L0002"],
-    } | changes
+    return listener_entry(listener, LEVELS["L0001"], 5) | changes
 
 
 def test_an_archive_is_its_presentations(release):

@@ -188,7 +188,7 @@ def test_any_mapping_as_a_calibration(tmp_path, data):
         assert "calibration.json" in str(error) and len(str(error)) < 2000
         return
     json.dumps(mapping.as_json(), allow_nan=False).encode()
-    test = pd.DataFrame({"dec_similarity": [-1.0, 0.0, 1.0]})
+    test = pd.DataFrame({"dec_similarity": [-1.0, 0.0, 1.0], "set": ""})
     if "dec" in mapping.fits:
         predict(test, mapping)
         assert test["dec_prediction"].between(0, 100).all()

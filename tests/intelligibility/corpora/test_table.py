@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 
 import prepare_data
+from benchmarks.made.release import dump, listener_entry
 from intelligibility.corpora import read_archives
 from intelligibility.corpora.presentation import read_presentations
 from intelligibility.evaluation.leaks import keys_of
@@ -93,10 +94,7 @@ def test_rows_that_share_reference_and_text_are_of_one_scene(tmp_path):
 
 
 def test_listeners_come_from_a_file_too(tmp_path):
-    ears = {f"audiogram_levels_{ear}": [30] * 8 for ear in "lr"}
-    cfs = [250, 500, 1000, 2000, 3000, 4000, 6000, 8000]
-    people = {"P1": {"name": "P1", "audiogram_cfs": cfs} | ears}
-    (tmp_path / "listeners.json").write_text(json.dumps(people))
+    dump(tmp_path / "listeners.json", {"P1": listener_entry("P1", [30] * 8, 0)})
     write_table(tmp_path, [row(n, listener=f"P{n}", audiogram="") for n in (1, 2)])
     archives = read(tmp_path, f"path.listeners='{tmp_path}/listeners.json'", "test_percent=0")
     (one,) = archives["train"].presentations

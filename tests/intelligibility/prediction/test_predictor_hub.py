@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.made.sounds import MSBG
 from intelligibility.corpora.audiograms import listener_of
 from intelligibility.evaluation.curve import Curve
 from intelligibility.evaluation.mapping import Fit, FittedMapping
@@ -24,7 +25,6 @@ from tests.intelligibility.recognisers.small_hub import (
     speech,
 )
 
-MSBG = {"src_pos": "ff", "sample_rate": 44100, "equiv_0db_spl": 100, "ahr": 20}
 MEASURES = {
     "whisper": {"wcs", "pre", "enc", "dec", "prob"},
     "ctc": {"wcs", "pre", "enc", "prob"},
