@@ -13,6 +13,7 @@ CPC1 it writes, for the closed and the open track,
     clarity_CPC1_data_test/   the same for test, with listeners.CPC1_all.json
     README.md                 says that no person spoke or listened
 
+The lists of scenes also hold `chances`: of each signal, how likely each word was to be repeated.
 The open track's training set leaves out one system and some listeners; its test set is the part of
 the closed test set with that system or those listeners, as in CPC1. The same seed gives the same
 files, byte for byte. The folder appears only when it is complete; a second call does nothing unless
