@@ -143,7 +143,11 @@ def train_and_test(
     train_data = in_order(make_dataset(train_rows, vocabulary), batches.sorting)
     valid_data = in_order(make_dataset(valid_rows, vocabulary), "ascending")
     loader_options = train_loader_options(train_data, batches)
-    run_on_main(record_training, [hparams, checkpointer, train_tables, train_rows, presentations])
+    known = {
+        name: (one.scene, one.listener.id, one.system, one.cec)
+        for name, one in presentations.items()
+    }
+    run_on_main(record_training, [hparams, checkpointer, train_tables, train_rows, known])
 
     # The training: the feature statistics first, which a start brings with it.
     brain = ASR(hparams["modules"], hparams["Adam"], hparams, run_opts, checkpointer)

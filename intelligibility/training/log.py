@@ -6,7 +6,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from intelligibility.corpora.presentation import Presentation
 from intelligibility.experiment import AsrFolder
 from intelligibility.recognisers.checkpoints import epoch_of
 from intelligibility.recognisers.model_settings import check_model_settings
@@ -99,12 +98,12 @@ def record_training(
     checkpointer: WholeCheckpointer,
     tables: Mapping[str, list[dict[str, Any]]],
     rows: list[dict[str, Any]],
-    presentations: Mapping[str, Presentation],
+    known: Mapping[str, tuple[str, str, str, str]],
 ) -> None:
     """Record what is trained on, and with which settings; warn or refuse when these changed.
 
-    `tables` are the training tables by name, `rows` one of them per wav, and `presentations` what
-    is known of their signals, by name.
+    `tables` are the training tables by name, `rows` one of theirs per wav, and `known` has scene,
+    listener, system and enhancement challenge of the signals that prepare_data.py recorded.
     """
     read_epochs(hparams["output_folder"])  # before an epoch is trained that could not be added
     goes_on, found = checkpointer.goes_on(), checkpointer.find_checkpoint()
@@ -114,10 +113,6 @@ def record_training(
     epochs_left = found is None or epoch_of(found) < hparams["number_of_epochs"]
     if not (goes_on or epochs_left):
         tables, rows = {}, []  # the start is only measured
-    known = {
-        name: (one.scene, one.listener.id, one.system, one.cec)
-        for name, one in presentations.items()
-    }
     data = training_record(tables, rows, known)
     data["presentations"] += heard_by_start(hparams["pretrained"])
     data = {"training": checkpointer.training.get("training")} | data
