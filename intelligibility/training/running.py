@@ -106,6 +106,10 @@ def heard_signals() -> Iterator[threading.Event]:
     shown, sys.unraisablehook = sys.unraisablehook, show
     try:
         yield stop
+    except Exception:
+        if not stop.is_set():
+            raise
+        raise KeyboardInterrupt from None  # dropped, but a loading process heard it
     finally:
         if not stop.is_set():  # else what is half made is destroyed after this, and would report it
             sys.unraisablehook = shown
